@@ -1,0 +1,70 @@
+//! Arguments as typed, and the functions they select.
+
+mod benchmark;
+mod training;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Class-incremental benchmarks for multimodal knowledge-graph construction: build splits, train, compare.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Generate synthetic corpora, build them, train every method on tiny encoders and print the report. Offline.
+    Demo {
+        /// Keep raw files, benchmarks, runs and report here (default: a temporary folder, removed at the end).
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Build a benchmark folder from the files of a corpus.
+    Build(benchmark::BuildArgs),
+    /// Check every file of a benchmark folder against its manifest.
+    Verify {
+        /// Folder that `mkgc build` wrote.
+        dir: PathBuf,
+    },
+    /// Write a benchmark in another layout.
+    Export(benchmark::ExportArgs),
+    /// Train a method on a benchmark, task after task; goes on where an interrupted run stopped.
+    Train(training::TrainArgs),
+    /// Compare finished runs: Markdown to stdout, Markdown and CSV into a folder.
+    Report {
+        /// Folders that `mkgc train --out` wrote.
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+        /// Folder for report.md and the CSV tables.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+/// Runs a command.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Demo { out } => demo(out)?,
+        Command::Build(args) => benchmark::build(args)?,
+        Command::Verify { dir } => return benchmark::verify(&dir),
+        Command::Export(args) => benchmark::export(&args)?,
+        Command::Train(args) => training::train(args)?,
+        Command::Report { runs, out } => {
+            print!("{}", mkgc_harness::report::write(&mkgc_harness::report::load(&runs)?, &out)?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn demo(out: Option<PathBuf>) -> Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let folder = out.unwrap_or_else(|| temporary.path().to_owned());
+    print!("{}", mkgc_harness::demo::run(&folder)?);
+    Ok(())
+}

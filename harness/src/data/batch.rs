@@ -1,0 +1,88 @@
+//! Batches: rows of similar length together, each batch padded to its own longest row.
+
+use candle_core::{Device, Tensor};
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+use super::Example;
+use crate::error::Result;
+
+/// A padded batch of `B` rows, `T` word pieces, `A` anchors (RE: 2; NER: words).
+pub struct Batch<'a> {
+    /// The rows, in batch order.
+    pub examples: Vec<&'a Example>,
+    /// Word-piece ids `[B, T]`, u32.
+    pub ids: Tensor,
+    /// 1 where `ids` is a real piece, `[B, T]`, u32.
+    pub mask: Tensor,
+    /// Anchor positions `[B, A]`, u32, padded with 0.
+    pub anchors: Tensor,
+    /// 1 where `anchors` is real, `[B, A]`, u32.
+    pub anchor_mask: Tensor,
+}
+
+impl<'a> Batch<'a> {
+    /// Pads rows into tensors; `pad` is the tokenizer's padding id.
+    pub fn new(examples: Vec<&'a Example>, pad: u32, device: &Device) -> Result<Self> {
+        let (ids, mask) = padded(examples.iter().map(|example| example.ids.as_slice()), pad, device)?;
+        let (anchors, anchor_mask) = padded(examples.iter().map(|example| example.anchors.as_slice()), 0, device)?;
+        Ok(Self { examples, ids, mask, anchors, anchor_mask })
+    }
+}
+
+fn padded<'a>(rows: impl Iterator<Item = &'a [u32]> + Clone, pad: u32, device: &Device) -> Result<(Tensor, Tensor)> {
+    let width = rows.clone().map(<[u32]>::len).max().unwrap_or(0).max(1);
+    let count = rows.clone().count();
+    let fill = |row: &[u32], value: u32| row.iter().copied().chain(std::iter::repeat(value)).take(width).collect::<Vec<_>>();
+    let values: Vec<u32> = rows.clone().flat_map(|row| fill(row, pad)).collect();
+    let mask: Vec<u32> = rows.flat_map(|row| fill(&vec![1; row.len()], 0)).collect();
+    Ok((Tensor::from_vec(values, (count, width), device)?, Tensor::from_vec(mask, (count, width), device)?))
+}
+
+/// Windows of this many batches are sorted by length; the shuffle decides which rows share a window.
+const BUCKET: usize = 16;
+
+/// The rows of an epoch in shuffled batches: shuffle, sort windows of `BUCKET` batches by length, cut, shuffle batches.
+pub fn batches<'a>(examples: &[&'a Example], batch_size: usize, rng: &mut impl Rng) -> Vec<Vec<&'a Example>> {
+    let mut order = examples.to_vec();
+    order.shuffle(rng);
+    let mut batches = Vec::with_capacity(order.len().div_ceil(batch_size));
+    for window in order.chunks_mut(batch_size * BUCKET) {
+        window.sort_by_key(|example| example.ids.len());
+        batches.extend(window.chunks(batch_size).map(<[_]>::to_vec));
+    }
+    batches.shuffle(rng);
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn example(id: usize, length: usize) -> Example {
+        let ids = vec![7; length];
+        Example { id: id.to_string(), ids, anchors: vec![0], gold: vec![0], original: vec![0], words: 1, owner: None }
+    }
+
+    #[test]
+    fn an_epoch_holds_every_row_once_and_pads_little() {
+        let rows: Vec<_> = (0..203).map(|id| example(id, 4 + (id * 37) % 60)).collect();
+        let mut rng = crate::seed::generator(1, "shuffle", 0);
+        let epoch = batches(&rows.iter().collect::<Vec<_>>(), 8, &mut rng);
+        let mut ids: Vec<usize> = epoch.iter().flatten().map(|row| row.id.parse().unwrap()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..203).collect::<Vec<_>>());
+        let padded: usize = epoch.iter().map(|batch| batch.len() * batch.iter().map(|row| row.ids.len()).max().unwrap()).sum();
+        let real: usize = rows.iter().map(|row| row.ids.len()).sum();
+        assert!(padded < real * 5 / 4, "{padded} pieces padded from {real}");
+    }
+
+    #[test]
+    fn a_batch_is_padded_to_its_longest_row() {
+        let (short, long) = (example(0, 2), example(1, 3));
+        let batch = Batch::new(vec![&short, &long], 9, &Device::Cpu).unwrap();
+        assert_eq!(batch.ids.to_vec2::<u32>().unwrap(), [[7, 7, 9], [7, 7, 7]]);
+        assert_eq!(batch.mask.to_vec2::<u32>().unwrap(), [[1, 1, 0], [1, 1, 1]]);
+    }
+}

@@ -1,0 +1,64 @@
+//! One tokenised row, in a form both tasks share: word pieces, the pieces the head reads, and a gold label for each.
+
+use mkgc_builder::dataset::{Row, RowLabels};
+use mkgc_models::tokenize::WordTokenizer;
+
+use crate::error::Result;
+
+/// Gold label of a word whose tag is not known (see [`crate::config::ReplayO`]).
+pub const UNKNOWN: u32 = u32::MAX;
+
+/// A tokenised row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Row id, e.g. `train-000123`.
+    pub id: String,
+    /// Word-piece ids with special tokens.
+    pub ids: Vec<u32>,
+    /// Positions in `ids` that the head reads: RE the two opening markers; NER the first piece of each word kept.
+    pub anchors: Vec<u32>,
+    /// RE one relation id; NER one tag id per anchor (or [`UNKNOWN`]).
+    pub gold: Vec<u32>,
+    /// The corpus's own labels, before masking.
+    pub original: Vec<u32>,
+    /// Words of the row, also those cut off (NER predictions are filled up with `O`).
+    pub words: usize,
+    /// Task that owns the row.
+    pub owner: Option<usize>,
+}
+
+impl Example {
+    /// Tokenises a row; `max_length` counts pieces, specials and markers.
+    pub fn new(row: &Row, tokenizer: &WordTokenizer, max_length: usize) -> Result<Self> {
+        let (ids, anchors, gold, original) = match &row.labels {
+            RowLabels::Relation { head, tail, relation, original } => {
+                let spans = ((head.start, head.end), (tail.start, tail.end));
+                let encoding = tokenizer.relation(&row.tokens, spans.0, spans.1, max_length)?;
+                let anchors = vec![encoding.head_pos, encoding.tail_pos];
+                (encoding.ids, anchors, vec![*relation as u32], vec![*original as u32])
+            }
+            RowLabels::Entities { tags, original } => {
+                let encoding = tokenizer.sentence(&row.tokens, max_length)?;
+                let kept = encoding.first_piece.len();
+                let cut = |tags: &[usize]| tags.iter().take(kept).map(|tag| *tag as u32).collect();
+                (encoding.ids, encoding.first_piece, cut(tags), cut(original))
+            }
+        };
+        let (id, words, owner) = (row.id.clone(), row.tokens.len(), row.owner_task);
+        Ok(Self { id, ids, anchors, gold, original, words, owner })
+    }
+
+    /// The row with the corpus's own labels where `allowed` knows them, `O`/`None` (id 0) elsewhere.
+    pub fn with_original(mut self, allowed: &[bool]) -> Self {
+        self.gold = self.original.iter().map(|label| if allowed[*label as usize] { *label } else { 0 }).collect();
+        self
+    }
+
+    /// The row with every `O` (id 0) marked [`UNKNOWN`].
+    pub fn with_unknown_o(mut self) -> Self {
+        for tag in self.gold.iter_mut().filter(|tag| **tag == 0) {
+            *tag = UNKNOWN;
+        }
+        self
+    }
+}

@@ -1,0 +1,9 @@
+//! From a built benchmark to batches: rows are tokenised once, grouped by length and padded per batch.
+
+pub mod batch;
+pub mod example;
+mod stage;
+
+pub use batch::{Batch, batches};
+pub use example::{Example, UNKNOWN};
+pub use stage::{Benchmark, Seen, Task};

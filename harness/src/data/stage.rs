@@ -1,0 +1,99 @@
+//! A benchmark opened for training: labels, tasks, and tokenised rows on request.
+
+use std::path::Path;
+
+use mkgc_builder::corpus::{Split, TaskKind};
+use mkgc_builder::dataset::{Benchmark as Folder, Manifest, Row};
+use mkgc_models::tokenize::WordTokenizer;
+
+use super::Example;
+use crate::error::Result;
+
+/// The labels a learner may use at a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// 0-based index of the task being learned.
+    pub stage: usize,
+    /// Per label id: does it belong to tasks `0..=stage` (or is it `None`/`O`)?
+    pub allowed: Vec<bool>,
+    /// Per label id: does it belong to this task (or is it `None`/`O`)?
+    pub current: Vec<bool>,
+}
+
+/// One task as a method sees it.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Labels seen so far.
+    pub seen: Seen,
+    /// Training rows of this task.
+    pub train: Vec<Example>,
+}
+
+/// A built benchmark with its tokenizer.
+pub struct Benchmark {
+    folder: Folder,
+    max_length: usize,
+}
+
+impl Benchmark {
+    /// Opens the folder `mkgc build` wrote.
+    pub fn open(dir: &Path, max_length: usize) -> Result<Self> {
+        Ok(Self { folder: Folder::open(dir)?, max_length })
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> &Manifest {
+        self.folder.manifest()
+    }
+
+    /// RE or NER.
+    pub fn kind(&self) -> TaskKind {
+        self.manifest().task
+    }
+
+    /// Number of tasks in the stream.
+    pub fn tasks(&self) -> usize {
+        self.manifest().tasks.len()
+    }
+
+    /// The rows of a file as stored.
+    pub fn rows(&self, task: usize, split: Split) -> Result<Vec<Row>> {
+        Ok(self.folder.rows(task, split)?)
+    }
+
+    /// Every word of the training files, sorted and unique (the vocabulary of a built-in encoder).
+    pub fn training_words(&self) -> Result<Vec<String>> {
+        let mut words = std::collections::BTreeSet::new();
+        for task in 0..self.tasks() {
+            words.extend(self.rows(task, Split::Train)?.into_iter().flat_map(|row| row.tokens));
+        }
+        Ok(words.into_iter().collect())
+    }
+
+    /// The tokenised rows of a file.
+    pub fn examples(&self, task: usize, split: Split, tokenizer: &WordTokenizer) -> Result<Vec<Example>> {
+        self.rows(task, split)?.iter().map(|row| Example::new(row, tokenizer, self.max_length)).collect()
+    }
+
+    /// The labels seen after learning tasks `0..=stage`.
+    pub fn seen(&self, stage: usize) -> Seen {
+        seen(self.manifest(), stage)
+    }
+}
+
+fn seen(manifest: &Manifest, stage: usize) -> Seen {
+    let of = |tasks: &[mkgc_builder::dataset::ManifestTask]| -> Vec<bool> {
+        manifest.labels.iter().map(|label| owner(label, tasks).is_some() || is_outside(manifest, label)).collect()
+    };
+    Seen { stage, allowed: of(&manifest.tasks[..=stage]), current: of(&manifest.tasks[stage..=stage]) }
+}
+
+fn is_outside(manifest: &Manifest, label: &str) -> bool {
+    label == if manifest.task == TaskKind::Re { "None" } else { "O" }
+}
+
+/// The task whose classes hold a label (`B-PER` and `I-PER` belong to the class `PER`).
+pub fn owner(label: &str, tasks: &[mkgc_builder::dataset::ManifestTask]) -> Option<usize> {
+    let class = label.strip_prefix("B-").or_else(|| label.strip_prefix("I-")).unwrap_or(label);
+    tasks.iter().position(|task| task.classes.iter().any(|own| own == class))
+}

@@ -1,0 +1,76 @@
+//! `mkgc demo`: synthetic corpora in the raw formats, built, learned by every method with a tiny encoder, compared.
+
+mod synthetic;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use mkgc_builder::build::{BuildOptions, OnBadImage, build};
+use mkgc_builder::corpus::{OnError, TaskKind};
+
+use crate::config;
+use crate::error::Result;
+use crate::learner::TINY;
+use crate::methods::NAMES;
+use crate::report;
+use crate::stream::{Request, train};
+
+/// Seed of the synthetic corpora.
+const CORPUS_SEED: u64 = 2024;
+
+/// Recipe for encoders that start from random weights.
+const RECIPE: &str = include_str!("recipe.toml");
+
+/// A generated benchmark: name, protocol, task, generator.
+type Generator = fn(&Path, u64) -> std::io::Result<()>;
+const BENCHMARKS: [(&str, &str, TaskKind, Generator); 2] = [
+    ("demo-re", synthetic::MNRE_PROTOCOL, TaskKind::Re, synthetic::write_mnre),
+    ("demo-ner", synthetic::TWITTER_PROTOCOL, TaskKind::Ner, synthetic::write_twitter2017),
+];
+
+/// Fills `out` with `raw/`, `benchmarks/`, `runs/` and `report/`; returns the report's text.
+pub fn run(out: &Path) -> Result<String> {
+    let recipe = out.join("recipe.toml");
+    fs_err::create_dir_all(out)?;
+    fs_err::write(&recipe, RECIPE)?;
+    let mut runs = Vec::new();
+    for (name, protocol, task, generate) in BENCHMARKS {
+        let benchmark = built(out, name, protocol, generate)?;
+        for method in NAMES {
+            let folder = out.join("runs").join(name).join(method);
+            train(&Request {
+                benchmark: benchmark.clone(),
+                method: (*method).to_owned(),
+                encoder: TINY.to_owned(),
+                resolved: config::resolve(task, method, Some(&recipe), toml::Table::new())?,
+                device: Device::Cpu,
+                device_name: "cpu".to_owned(),
+                out: folder.clone(),
+            })?;
+            runs.push(folder);
+        }
+    }
+    report::write(&report::load(&runs)?, &out.join("report"))
+}
+
+fn built(out: &Path, name: &str, protocol: &str, generate: Generator) -> Result<PathBuf> {
+    let (raw, folder) = (out.join("raw").join(name), out.join("benchmarks").join(name));
+    if folder.exists() {
+        return Ok(folder);
+    }
+    generate(&raw, CORPUS_SEED)?;
+    let path = raw.join("protocol.toml");
+    fs_err::write(&path, protocol)?;
+    build(&BuildOptions {
+        protocol: path.to_string_lossy().into_owned(),
+        raw,
+        images: None,
+        out: folder.clone(),
+        on_error: OnError::Fail,
+        on_bad_image: OnBadImage::Error,
+        embed_images: false,
+        as_published: false,
+        force: false,
+    })?;
+    Ok(folder)
+}

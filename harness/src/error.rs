@@ -1,0 +1,54 @@
+//! The one error type of the harness: says what was wrong, where, and what to do.
+
+use std::path::PathBuf;
+
+/// Result with the harness's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong between a benchmark folder and a report.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading or writing a file (`fs_err` puts the path into the message).
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The benchmark folder.
+    #[error(transparent)]
+    Builder(#[from] mkgc_builder::error::Error),
+    /// The encoder, its files or its tokenizer.
+    #[error(transparent)]
+    Models(#[from] mkgc_models::error::Error),
+    /// Tensor arithmetic.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// A Parquet file of a run.
+    #[error(transparent)]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// An Arrow batch of a run.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// A table of a report.
+    #[error(transparent)]
+    Polars(#[from] polars::error::PolarsError),
+    /// A JSON file of a run.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// A configuration key.
+    #[error("configuration key `{key}`: {reason}")]
+    Config {
+        /// Key as written in the TOML file.
+        key: String,
+        /// What is wrong and what is accepted.
+        reason: String,
+    },
+    /// A run folder that cannot be used.
+    #[error("run {}: {reason}", path.display())]
+    Run {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// Anything else the user asked for that cannot be done.
+    #[error("{0}")]
+    Usage(String),
+}

@@ -1,0 +1,16 @@
+//! Continual-learning methods, the task stream that runs them, and the metrics and reports that compare them.
+//!
+//! Data flows one way: [`data`] (Parquet rows to batches) → [`stream`] (the task loop) → [`methods`] → [`learner`]
+//! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`].
+
+pub mod config;
+pub mod data;
+pub mod demo;
+pub mod error;
+pub mod learner;
+pub mod methods;
+pub mod metrics;
+pub mod report;
+pub mod run;
+pub mod seed;
+pub mod stream;

@@ -1,0 +1,34 @@
+//! Relation classification: strict accuracy with `None`, micro- and macro-F1 without it (scikit-learn's
+//! `f1_score(labels=relations, zero_division=0)`).
+
+use super::{Counts, mean, ratio};
+
+/// Scores of one set of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RelationScores {
+    /// Share of rows whose label is right, `None` included.
+    pub accuracy: f64,
+    /// Counts over all relations.
+    pub micro: Counts,
+    /// Mean F1 of the relations given.
+    pub macro_f1: f64,
+    /// Counts per relation, in the order given.
+    pub per_class: Vec<Counts>,
+}
+
+/// Compares label ids; `relations` are the ids that count (seen relations, without `None`).
+pub fn score(gold: &[u32], predicted: &[u32], relations: &[u32]) -> RelationScores {
+    let pairs = || gold.iter().zip(predicted);
+    let count = |relation: &u32| Counts {
+        correct: pairs().filter(|(gold, predicted)| *gold == relation && *predicted == relation).count(),
+        predicted: predicted.iter().filter(|label| *label == relation).count(),
+        gold: gold.iter().filter(|label| *label == relation).count(),
+    };
+    let per_class: Vec<Counts> = relations.iter().map(count).collect();
+    RelationScores {
+        accuracy: ratio(pairs().filter(|(gold, predicted)| gold == predicted).count(), gold.len()),
+        micro: per_class.iter().copied().sum(),
+        macro_f1: mean(per_class.iter().map(|counts| counts.f1())),
+        per_class,
+    }
+}

@@ -1,0 +1,145 @@
+//! Live progress: a bar with samples/s and time left on a terminal, plain lines otherwise, and `metrics.jsonl`.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+/// A line of `metrics.jsonl`: means since the line before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line {
+    /// 0-based task.
+    pub stage: usize,
+    /// 0-based pass over the task's rows.
+    pub epoch: usize,
+    /// Batches taken in this task so far (replay steps not counted).
+    pub step: usize,
+    /// Mean training loss on current rows.
+    pub loss: f64,
+    /// Encoder learning rate.
+    pub lr_encoder: f64,
+    /// Rows of the task per second of wall time.
+    pub samples_per_s: f64,
+    /// Resident memory, MiB (0 where the system does not tell).
+    pub memory_mib: u64,
+}
+
+/// Seconds between plain progress lines, and steps between lines of `metrics.jsonl`.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+const LINE_EVERY: usize = 50;
+
+/// The log of one run.
+pub struct Log {
+    file: fs_err::File,
+    title: String,
+    lr_encoder: f64,
+    stage: usize,
+    stages: usize,
+    bar: ProgressBar,
+    plain: Instant,
+    started: Instant,
+    total: usize,
+    done: usize,
+    step: usize,
+    epoch: usize,
+    window: Window,
+}
+
+struct Window {
+    since: Instant,
+    rows: usize,
+    steps: usize,
+    loss: f64,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self { since: Instant::now(), rows: 0, steps: 0, loss: 0.0 }
+    }
+}
+
+impl Log {
+    /// Opens `metrics.jsonl` for appending, dropping lines of tasks from `first_stage` on (an interrupted task).
+    pub fn open(path: &Path, title: &str, stages: usize, first_stage: usize, lr_encoder: f64) -> Result<Self> {
+        let before = if path.exists() { fs_err::read_to_string(path)? } else { String::new() };
+        let finished = |line: &&str| serde_json::from_str::<Line>(line).is_ok_and(|line| line.stage < first_stage);
+        let mut file = fs_err::File::create(path)?;
+        for line in before.lines().filter(finished) {
+            writeln!(file, "{line}")?;
+        }
+        let (title, now) = (title.to_owned(), Instant::now());
+        let (bar, window) = (ProgressBar::hidden(), Window::new());
+        let (stage, total, done, step, epoch) = (first_stage, 0, 0, 0, 0);
+        Ok(Self { file, title, lr_encoder, stage, stages, bar, plain: now, started: now, total, done, step, epoch, window })
+    }
+
+    /// Starts a task.
+    pub fn stage(&mut self, stage: usize) {
+        self.stage = stage;
+        self.step = 0;
+    }
+
+    /// Starts a phase of `total` rows.
+    pub fn phase(&mut self, total: usize) {
+        (self.total, self.done, self.started, self.plain) = (total, 0, Instant::now(), Instant::now());
+        self.window = Window::new();
+        let template = "{msg} {bar:30} {pos}/{len} rows {per_sec} eta {eta}";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        self.bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr()).with_style(style);
+        self.bar.set_message(self.heading());
+    }
+
+    fn heading(&self) -> String {
+        format!("{} task {}/{}", self.title, self.stage + 1, self.stages)
+    }
+
+    /// Counts one batch.
+    pub fn step(&mut self, epoch: usize, rows: usize, loss: f64) -> Result<()> {
+        (self.done, self.step, self.epoch) = (self.done + rows, self.step + 1, epoch);
+        (self.window.rows, self.window.steps) = (self.window.rows + rows, self.window.steps + 1);
+        self.window.loss += loss;
+        self.bar.set_position(self.done as u64);
+        if self.window.steps == LINE_EVERY {
+            self.line()?;
+        }
+        if self.bar.is_hidden() && self.plain.elapsed() > PLAIN_EVERY {
+            self.plain = Instant::now();
+            let rate = self.done as f64 / self.started.elapsed().as_secs_f64();
+            let left = (self.total - self.done) as f64 / rate;
+            let share = format!("{}/{} rows, {rate:.1} samples/s, eta {left:.0} s", self.done, self.total);
+            eprintln!("{}: {share}, loss {loss:.4}", self.heading());
+        }
+        Ok(())
+    }
+
+    /// Ends a phase.
+    pub fn end_phase(&mut self) -> Result<()> {
+        self.bar.finish_and_clear();
+        if self.window.steps > 0 { self.line() } else { Ok(()) }
+    }
+
+    fn line(&mut self) -> Result<()> {
+        let window = std::mem::replace(&mut self.window, Window::new());
+        let line = Line {
+            stage: self.stage,
+            epoch: self.epoch,
+            step: self.step,
+            loss: window.loss / window.steps as f64,
+            lr_encoder: self.lr_encoder,
+            samples_per_s: window.rows as f64 / window.since.elapsed().as_secs_f64(),
+            memory_mib: resident_mib(),
+        };
+        writeln!(self.file, "{}", serde_json::to_string(&line)?)?;
+        Ok(())
+    }
+}
+
+fn resident_mib() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}

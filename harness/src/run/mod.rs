@@ -1,0 +1,113 @@
+//! A run is a folder: `run.json` (what was asked for), `metrics.jsonl` (live), `stages/k/predictions.parquet`,
+//! `checkpoint/` (to go on after an interruption), and `result.json`, written last: the done marker.
+
+pub mod checkpoint;
+pub mod log;
+pub mod predictions;
+pub mod record;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use record::RunRecord;
+
+/// The paths of a run.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    dir: PathBuf,
+}
+
+impl RunFolder {
+    /// A run folder, whether or not it exists.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// `result.json`.
+    pub fn result(&self) -> PathBuf {
+        self.dir.join("result.json")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.dir.join("metrics.jsonl")
+    }
+
+    /// `checkpoint`.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.dir.join("checkpoint")
+    }
+
+    /// `stages/k/predictions.parquet`.
+    pub fn predictions(&self, stage: usize) -> PathBuf {
+        self.dir.join("stages").join(stage.to_string()).join("predictions.parquet")
+    }
+
+    /// `run.json`, which every run has from its start.
+    pub fn record(&self) -> Result<RunRecord> {
+        let path = self.dir.join("run.json");
+        if !path.exists() {
+            return Err(self.error("has no run.json; give a folder that `mkgc train --out` wrote"));
+        }
+        let record: RunRecord = read_json(&path)?;
+        if record.schema_version != record::SCHEMA_VERSION {
+            let versions = (record.schema_version, record::SCHEMA_VERSION);
+            return Err(self.error(&format!("run.json has schema version {}, this mkgc reads {}", versions.0, versions.1)));
+        }
+        Ok(record)
+    }
+
+    /// Starts the run, or goes on with one of the same settings.
+    pub fn open(&self, record: &RunRecord) -> Result<()> {
+        if self.dir.join("run.json").exists() {
+            let earlier = self.record()?;
+            if let Some(what) = earlier.difference(record) {
+                let reason = format!("was started with another {what}; choose another --out, or delete the folder");
+                return Err(self.error(&reason));
+            }
+            return Ok(());
+        }
+        if self.dir.exists() && fs_err::read_dir(&self.dir)?.next().is_some() {
+            return Err(self.error("is not empty and holds no run.json; choose another --out"));
+        }
+        fs_err::create_dir_all(&self.dir)?;
+        write_json(&self.dir.join("run.json"), record)
+    }
+
+    /// An error about this folder.
+    pub fn error(&self, reason: &str) -> Error {
+        Error::Run { path: self.dir.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Reads a JSON file; errors carry its path.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs_err::read_to_string(path)?;
+    serde_json::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+}
+
+/// Writes pretty JSON to a temporary sibling and renames it in.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write_atomically(path, text.as_bytes())
+}
+
+/// Writes bytes to a temporary sibling and renames it in.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs_err::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

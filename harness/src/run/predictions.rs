@@ -1,0 +1,120 @@
+//! `stages/k/predictions.parquet`: one row per test instance, from which every metric is derived.
+//!
+//! Columns: `id` string; `owner_task` int32 (null where no task owns the row); `gold`, `predicted` list of int64 label
+//! ids (RE one each, NER one per word); `scores` list of float32 (RE one logit per label, minus infinity for labels
+//! not seen; empty for NER).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float32Builder, Int32Array, Int64Builder, ListBuilder, RecordBatch, StringArray};
+use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::write_atomically;
+use crate::error::{Error, Result};
+
+/// One test row and what was predicted for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predicted {
+    /// Row id.
+    pub id: String,
+    /// Task that owns the row.
+    pub owner: Option<usize>,
+    /// Gold label ids.
+    pub gold: Vec<u32>,
+    /// Predicted label ids, as many.
+    pub predicted: Vec<u32>,
+    /// Scores by label id, if the method has them.
+    pub scores: Vec<f32>,
+}
+
+/// Writes the predictions of a stage.
+pub fn write(path: &Path, rows: &[Predicted]) -> Result<()> {
+    let owner: Int32Array = rows.iter().map(|row| row.owner.map(|owner| owner as i32)).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(rows.iter().map(|row| Some(row.id.as_str())).collect::<StringArray>())),
+        ("owner_task", Arc::new(owner)),
+        ("gold", labels(rows.iter().map(|row| &row.gold))),
+        ("predicted", labels(rows.iter().map(|row| &row.predicted))),
+        ("scores", scores(rows)),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?;
+    let zstd = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(9)?)).build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(zstd))?;
+    writer.write(&batch)?;
+    writer.close()?;
+    write_atomically(path, &bytes)
+}
+
+fn labels<'a>(rows: impl Iterator<Item = &'a Vec<u32>>) -> ArrayRef {
+    let mut list = ListBuilder::new(Int64Builder::new());
+    for row in rows {
+        row.iter().for_each(|label| list.values().append_value(i64::from(*label)));
+        list.append(true);
+    }
+    Arc::new(list.finish())
+}
+
+fn scores(rows: &[Predicted]) -> ArrayRef {
+    let mut list = ListBuilder::new(Float32Builder::new());
+    for row in rows {
+        list.values().append_slice(&row.scores);
+        list.append(true);
+    }
+    Arc::new(list.finish())
+}
+
+/// Reads the predictions of a stage.
+pub fn read(path: &Path) -> Result<Vec<Predicted>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_parts().0)?.build()?;
+    let mut rows = Vec::new();
+    for batch in reader {
+        rows.append(&mut read_batch(&batch?, path)?);
+    }
+    Ok(rows)
+}
+
+fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
+    let damaged = |name: &str| Error::Usage(format!("{}: column `{name}` is missing or of another type", path.display()));
+    let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(name));
+    let list = |name: &str| column(name)?.as_list_opt::<i32>().ok_or_else(|| damaged(name));
+    let ids = column("id")?.as_string_opt::<i32>().ok_or_else(|| damaged("id"))?;
+    let owners = column("owner_task")?.as_primitive_opt::<Int32Type>().ok_or_else(|| damaged("owner_task"))?;
+    let (gold, predicted, scores) = (list("gold")?, list("predicted")?, list("scores")?);
+    let label_ids = |array: ArrayRef, name: &str| -> Result<Vec<u32>> {
+        let values = array.as_primitive_opt::<Int64Type>().ok_or_else(|| damaged(name))?;
+        values.values().iter().map(|id| u32::try_from(*id).map_err(|_| damaged(name))).collect()
+    };
+    let row = |i: usize| -> Result<Predicted> {
+        let values = scores.value(i);
+        Ok(Predicted {
+            id: ids.value(i).to_owned(),
+            owner: owners.is_valid(i).then(|| owners.value(i) as usize),
+            gold: label_ids(gold.value(i), "gold")?,
+            predicted: label_ids(predicted.value(i), "predicted")?,
+            scores: values.as_primitive_opt::<Float32Type>().ok_or_else(|| damaged("scores"))?.values().to_vec(),
+        })
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_written() {
+        let path = tempfile::tempdir().unwrap().keep().join("p.parquet");
+        let row = |id: &str, owner, scores| Predicted { id: id.into(), owner, gold: vec![1, 2], predicted: vec![0, 2], scores };
+        let rows = vec![row("a", Some(3), vec![0.5, f32::NEG_INFINITY]), row("b", None, vec![])];
+        write(&path, &rows).unwrap();
+        assert_eq!(read(&path).unwrap(), rows);
+        fs_err::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+}

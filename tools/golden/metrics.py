@@ -1,0 +1,135 @@
+"""Writes harness/tests/golden/metrics.json: metric values of scikit-learn and seqeval on random cases.
+
+usage: python tools/golden/metrics.py [FILE]    (packages: metrics-requirements.txt)
+"""
+
+import json
+import pathlib
+import sys
+import warnings
+from importlib.metadata import version
+
+import numpy
+import seqeval.metrics.sequence_labeling as sequences
+import sklearn.metrics
+
+DEFAULT = pathlib.Path(__file__).resolve().parents[2] / "harness/tests/golden/metrics.json"
+TYPES = ["PER", "LOC", "ORG", "MISC"]
+
+
+def relation_case(name, gold, predicted, seen):
+    """Label 0 is `None`: counted in accuracy, left out of every F1. `seen` are the label ids of the F1 averages."""
+    gold, predicted = [int(n) for n in gold], [int(n) for n in predicted]
+    scores = lambda average: sklearn.metrics.precision_recall_fscore_support(
+        gold, predicted, labels=seen, average=average, zero_division=0
+    )[:3]
+    by_label = sklearn.metrics.precision_recall_fscore_support(gold, predicted, labels=seen, zero_division=0)
+    return {
+        "name": name,
+        "gold": gold,
+        "predicted": predicted,
+        "seen": seen,
+        "accuracy": sklearn.metrics.accuracy_score(gold, predicted),
+        "micro": [float(score) for score in scores("micro")],
+        "macro_f1": float(scores("macro")[2]),
+        "f1_by_label": [float(score) for score in by_label[2]],
+    }
+
+
+def relation_cases(random):
+    def noisy(count, labels, wrong):
+        gold = random.choice([0, 0, 0, *range(1, labels)], count)
+        other = random.integers(0, labels, count)
+        return gold, numpy.where(random.random(count) < wrong, other, gold)
+
+    positive = random.integers(1, 5, 40)
+    few_gold, few_predicted = noisy(50, 4, 0.4)
+    return [
+        relation_case("random, 9 labels", *noisy(120, 9, 0.4), list(range(1, 9))),
+        relation_case("perfect", *noisy(30, 5, 0.0), list(range(1, 5))),
+        relation_case("all predicted None", *(lambda pair: (pair[0], 0 * pair[1]))(noisy(40, 6, 0.5)), list(range(1, 6))),
+        relation_case("no None anywhere", positive, random.permutation(positive), list(range(1, 5))),
+        relation_case("all None, none found", numpy.zeros(12), numpy.zeros(12), [1, 2]),
+        relation_case("seen labels without a row", few_gold, few_predicted, list(range(1, 8))),
+        relation_case("all gold None, some predicted", numpy.zeros(15), random.integers(0, 3, 15), [1, 2]),
+    ]
+
+
+def spans(random, length, density):
+    """A valid BIO sequence."""
+    tags = ["O"] * length
+    place = 0
+    while place < length:
+        size = int(random.integers(1, 4))
+        if random.random() < density:
+            kind = str(random.choice(TYPES))
+            for n in range(place, min(place + size, length)):
+                tags[n] = ("B-" if n == place else "I-") + kind
+        place += size
+    return tags
+
+
+def noise(random, tags, rate):
+    """Any tag may become any other, so that I- follows O, another type, or starts the sentence."""
+    every = ["O"] + [f"{mark}-{kind}" for kind in TYPES for mark in "BI"]
+    return [str(random.choice(every)) if random.random() < rate else tag for tag in tags]
+
+
+def entity_case(name, gold, predicted):
+    """seqeval's default mode (strict=False): the CoNLL chunking, in which an I- without its B- starts a span."""
+    chunks = lambda sentences: {kind for kind, _, _ in sequences.get_entities(sentences)}
+    types = sorted(chunks(gold) | chunks(predicted))
+    if types:
+        by_type = sequences.precision_recall_fscore_support(gold, predicted, average=None, zero_division=0)
+        macro = float(sequences.f1_score(gold, predicted, average="macro", zero_division=0))
+    else:
+        by_type, macro = ([], [], [], []), 0.0
+    columns = [[float(value) for value in column] for column in by_type]
+    micro = sequences.precision_recall_fscore_support(gold, predicted, average="micro", zero_division=0)[:3]
+    return {
+        "name": name,
+        "gold": gold,
+        "predicted": predicted,
+        "micro": [float(score) for score in micro],
+        "macro_f1": macro,
+        "by_type": {kind: dict(zip(("precision", "recall", "f1", "support"), row)) for kind, row in zip(types, zip(*columns))},
+    }
+
+
+def entity_cases(random):
+    def pair(count, density, rate):
+        gold = [spans(random, int(random.integers(3, 14)), density) for _ in range(count)]
+        return gold, [noise(random, tags, rate) for tags in gold]
+
+    gold, _ = pair(12, 0.5, 0.0)
+    outside = [["O"] * len(tags) for tags in gold]
+    odd_gold = [["O", "B-PER", "I-PER", "O"], ["B-LOC", "O", "B-ORG"], ["B-PER", "I-PER"], ["O", "O"]]
+    odd_predicted = [["O", "I-PER", "I-PER", "O"], ["I-LOC", "O", "I-MISC"], ["I-PER", "B-PER"], ["I-ORG", "I-PER"]]
+    return [
+        entity_case("random, light noise", *pair(40, 0.5, 0.1)),
+        entity_case("random, heavy noise, odd I-", *pair(40, 0.5, 0.5)),
+        entity_case("perfect", gold, gold),
+        entity_case("all predicted O", gold, outside),
+        entity_case("no gold span, some predicted", outside, [noise(random, tags, 0.3) for tags in outside]),
+        entity_case("no span anywhere", outside, outside),
+        entity_case("I- after O, at the start, after another type", odd_gold, odd_predicted),
+    ]
+
+
+def main():
+    warnings.filterwarnings("error", module="sklearn")
+    file = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
+    random = numpy.random.default_rng(20170611)
+    cases = {
+        "made_by": "tools/golden/metrics.py",
+        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "seqeval")},
+        "relation": relation_cases(random),
+        "entity": entity_cases(random),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(cases) + "\n")
+    print(f"{file}: {file.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
