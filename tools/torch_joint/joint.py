@@ -84,11 +84,13 @@ class Relations:
         return RelationHead(hidden, len(seen), dropout)
 
     def score(self, gold, predicted, seen):
-        """Strict: argmax over the seen labels. F1 leaves `None` out."""
+        """`gold` and `predicted` index `seen`. Strict: argmax over the seen labels. F1 leaves `None` out."""
         relations = [n for n, label in enumerate(seen) if self.labels[label] != "None"]
-        f1 = lambda average: sklearn.metrics.f1_score(gold, predicted, labels=relations, average=average, zero_division=0)
-        accuracy = sklearn.metrics.accuracy_score(gold, predicted)
-        return {"accuracy": accuracy, "micro_f1": f1("micro"), "macro_f1": f1("macro")}
+        scores = {"accuracy": sklearn.metrics.accuracy_score(gold, predicted)}
+        for kind in ("micro", "macro"):
+            f1 = sklearn.metrics.f1_score(gold, predicted, labels=relations, average=kind, zero_division=0)
+            scores[f"{kind}_f1"] = float(f1)
+        return scores
 
 
 class RelationHead(nn.Module):
@@ -205,7 +207,7 @@ def train(encoder, head, items, args):
         {"params": list(encoder.parameters()), "lr": args.lr_encoder},
         {"params": list(head.parameters()), "lr": args.lr_head},
     ]
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)
     parameters = [parameter for group in groups for parameter in group["params"]]
     shuffler, steps, started = random.Random(args.seed), 0, time.monotonic()
     encoder.train(), head.train()
