@@ -138,6 +138,8 @@ pub struct Skipped {
 pub struct Corpus {
     /// Which corpus.
     pub kind: CorpusKind,
+    /// Every class the corpus may use, without `None`/`O`, in the order of its label ids.
+    pub classes: Vec<String>,
     /// Rows of the training file in file order.
     pub train: Vec<Instance>,
     /// Rows of the validation file in file order.

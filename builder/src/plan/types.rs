@@ -49,7 +49,7 @@ pub struct TaskPlan {
 /// A whole class-incremental stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Label names by id: RE `["None", relations in task order…]` (no `None` if the protocol drops it);
+    /// Label names by id: RE `["None", relations in task order…]`;
     /// NER `["O", "B-T0", "I-T0", …]` in task order.
     pub labels: Vec<String>,
     /// The tasks in order.

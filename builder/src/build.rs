@@ -1,0 +1,398 @@
+//! The whole way: parse, plan, link images, write a benchmark folder beside its place, rename it in.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_hex};
+use crate::dataset::{
+    IMAGES_FILE, ImageWriter, MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, Row, RowLabels, SCHEMA_VERSION,
+    card, combined, croissant, images_fingerprint, rows_fingerprint, task_file, write_rows,
+};
+use crate::defects::{self, Defects};
+use crate::error::{Error, Result};
+use crate::images::{BadImages, Gallery, placeholder};
+use crate::plan::{Plan, PlannedLabels, PlannedRow, TaskPlan, plan};
+use crate::protocol::Protocol;
+
+/// What to do with a missing or undecodable image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadImage {
+    /// Keep the row; a grey picture stands in, marked as such.
+    Placeholder,
+    /// Drop the rows of that image.
+    Drop,
+    /// Stop.
+    Error,
+}
+
+/// What to build, from what, how.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Shipped protocol name or TOML path.
+    pub protocol: String,
+    /// Folder of the corpus files.
+    pub raw: PathBuf,
+    /// Folder of the images, if not below `raw`.
+    pub images: Option<PathBuf>,
+    /// Folder to create.
+    pub out: PathBuf,
+    /// What to do with a damaged record.
+    pub on_error: OnError,
+    /// What to do with a bad image.
+    pub on_bad_image: OnBadImage,
+    /// Write images into the rows.
+    pub embed_images: bool,
+    /// Leave out the rows that the published files lack.
+    pub as_published: bool,
+    /// Replace an existing `out`.
+    pub force: bool,
+}
+
+/// Pictures linked to a benchmark.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageStats {
+    /// Distinct images that rows name.
+    pub named: usize,
+    /// Those found and decoded.
+    pub usable: usize,
+    /// The others, with the reason.
+    pub bad: BadImages,
+    /// Rows of the corpus that have at least one crop.
+    pub rows_with_crops: usize,
+}
+
+/// Counts of one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStats {
+    /// Task name.
+    pub name: String,
+    /// Rows of train, validation, test.
+    pub rows: [usize; 3],
+    /// Per label (RE) or entity type (NER, entities): train, validation, test.
+    pub classes: Vec<(String, [usize; 3])>,
+}
+
+/// `stats.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Per task.
+    pub tasks: Vec<TaskStats>,
+    /// Of the corpus.
+    pub defects: Defects,
+    /// Records left out.
+    pub skipped: Vec<Skipped>,
+    /// Rows of the full corpus dropped because of their image, by split.
+    pub rows_dropped_for_images: [usize; 3],
+    /// Pictures; none if there was no image folder.
+    pub images: Option<ImageStats>,
+}
+
+/// What was built, for people.
+#[derive(Debug)]
+pub struct Summary {
+    out: PathBuf,
+    manifest: Manifest,
+    stats: Stats,
+}
+
+/// Builds a benchmark folder. A failed or killed build leaves nothing at `out`.
+///
+/// # Errors
+/// `out` exists (without `force`); anything wrong in corpus, protocol or images, see the parts.
+pub fn build(options: &BuildOptions) -> Result<Summary> {
+    if options.out.exists() && !options.force {
+        return Err(Error::dataset(&options.out, "exists already; choose another --out, or replace it with --force"));
+    }
+    let protocol = Protocol::load(&options.protocol)?;
+    let mut corpus = corpus::read(protocol.corpus, &options.raw, options.on_error)?;
+    let gallery = Gallery::open(&corpus, &options.raw, options.images.as_deref())?;
+    if gallery.is_none() && (options.embed_images || options.on_bad_image != OnBadImage::Placeholder) {
+        let reason = "no image folder here; give --images, or leave out --embed-images and --on-bad-image";
+        return Err(Error::image(&options.raw, reason));
+    }
+    let defects = defects::count(&corpus);
+    // A protocol that does not fit is reported before any image is read.
+    let planned = plan(&corpus, &protocol, options.as_published)?;
+
+    let parent = options.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs_err::create_dir_all(parent)?;
+    let folder = tempfile::Builder::new().prefix(".mkgc-build-").tempdir_in(parent)?;
+    fs_err::create_dir(folder.path().join("tasks"))?;
+
+    let images = match &gallery {
+        Some(gallery) => Some(pictures(gallery, &corpus, options, folder.path())?),
+        None => None,
+    };
+    let mut dropped = [0; 3];
+    let planned = match &images {
+        Some(images) if options.on_bad_image == OnBadImage::Drop && !images.bad.is_empty() => {
+            dropped = drop_rows(&mut corpus, &images.bad);
+            plan(&corpus, &protocol, options.as_published)?
+        }
+        _ => planned,
+    };
+    let writer = Writer { folder: folder.path(), corpus: &corpus, plan: &planned, gallery: gallery.as_ref(), images: images.as_ref(), options };
+    let manifest = writer.manifest(&protocol)?;
+    let stats = Stats {
+        tasks: planned.tasks.iter().map(|task| task_stats(task, &planned)).collect(),
+        defects,
+        skipped: corpus.skipped.clone(),
+        rows_dropped_for_images: dropped,
+        images,
+    };
+    let manifest = described(folder.path(), manifest, &stats)?;
+    install(folder, &options.out)?;
+    Ok(Summary { out: options.out.clone(), manifest, stats })
+}
+
+/// Pictures per batch that is decoded in parallel and then written: bounds memory.
+const PICTURES_AT_ONCE: usize = 128;
+
+/// Checks every picture that rows name and, unless they are embedded, writes each once.
+fn pictures(gallery: &Gallery, corpus: &Corpus, options: &BuildOptions, folder: &Path) -> Result<ImageStats> {
+    let mut named: Vec<(Split, &str)> = Vec::new();
+    let mut known = std::collections::BTreeSet::new();
+    let mut stats = ImageStats::default();
+    for split in Split::ALL {
+        for row in corpus.split(split) {
+            if known.insert(row.image.as_str()) {
+                named.push((split, &row.image));
+            }
+            stats.rows_with_crops += usize::from(!gallery.crops(split, row.row, &row.image).is_empty());
+        }
+    }
+    stats.named = named.len();
+    let mut writer = if options.embed_images { None } else { Some(images_file(folder)?) };
+    let stand_in = placeholder()?;
+    for chunk in named.chunks(PICTURES_AT_ONCE) {
+        let loaded: Vec<_> = chunk.par_iter().map(|(split, id)| gallery.load(*split, id)).collect();
+        let mut kept = Vec::with_capacity(chunk.len());
+        for ((_, id), loaded) in chunk.iter().zip(loaded) {
+            match loaded {
+                Ok(picture) => kept.push((*id, picture, false)),
+                Err(reason) if options.on_bad_image == OnBadImage::Error => {
+                    return Err(Error::image(Path::new(id), format!("{reason}; --on-bad-image can keep or drop its rows")));
+                }
+                Err(reason) => {
+                    stats.bad.insert((*id).to_owned(), reason);
+                    if options.on_bad_image == OnBadImage::Placeholder {
+                        kept.push((*id, stand_in.clone(), true));
+                    }
+                }
+            }
+        }
+        if let Some(writer) = &mut writer {
+            writer.write(kept)?;
+        }
+    }
+    stats.usable = stats.named - stats.bad.len();
+    if let Some(writer) = writer {
+        writer.close()?;
+    }
+    Ok(stats)
+}
+
+fn images_file(folder: &Path) -> Result<ImageWriter> {
+    fs_err::create_dir(folder.join("images"))?;
+    ImageWriter::create(&folder.join(IMAGES_FILE))
+}
+
+/// Takes the rows of bad images out of the corpus; row numbers stay those of the full files.
+fn drop_rows(corpus: &mut Corpus, bad: &BadImages) -> [usize; 3] {
+    [&mut corpus.train, &mut corpus.validation, &mut corpus.test].map(|rows| {
+        let before = rows.len();
+        rows.retain(|row| !bad.contains_key(&row.image));
+        before - rows.len()
+    })
+}
+
+struct Writer<'a> {
+    folder: &'a Path,
+    corpus: &'a Corpus,
+    plan: &'a Plan,
+    gallery: Option<&'a Gallery>,
+    images: Option<&'a ImageStats>,
+    options: &'a BuildOptions,
+}
+
+impl Writer<'_> {
+    /// Writes the task files; the manifest knows every Parquet file then.
+    fn manifest(&self, protocol: &Protocol) -> Result<Manifest> {
+        let jobs: Vec<(usize, Split)> =
+            (0..self.plan.tasks.len()).flat_map(|task| Split::ALL.map(|split| (task, split))).collect();
+        let mut files = jobs.par_iter().map(|(task, split)| self.task(*task, *split)).collect::<Result<Vec<_>>>()?;
+        let fingerprint = combined(files.iter().filter_map(|file| file.fingerprint.as_deref()));
+        if self.folder.join(IMAGES_FILE).is_file() {
+            let (rows, fingerprint) = images_fingerprint(&self.folder.join(IMAGES_FILE))?;
+            files.push(entry(self.folder, IMAGES_FILE, Some((rows, fingerprint)))?);
+        }
+        let task = |task: &TaskPlan| ManifestTask { name: task.name.clone(), classes: task.classes.clone() };
+        Ok(Manifest {
+            schema_version: SCHEMA_VERSION,
+            name: protocol.name.clone(),
+            description: protocol.description.clone(),
+            corpus: protocol.corpus,
+            task: protocol.corpus.task(),
+            published: protocol.published.clone().unwrap_or_else(|| protocol.name.clone()),
+            tests: protocol.tests.name().to_owned(),
+            labels: self.plan.labels.clone(),
+            tasks: self.plan.tasks.iter().map(task).collect(),
+            protocol_sha256: protocol.sha256(),
+            protocol: protocol.text.clone(),
+            sources: self.corpus.sources.clone(),
+            as_published: self.options.as_published,
+            images: self.gallery.is_some(),
+            embed_images: self.options.embed_images,
+            fingerprint,
+            files,
+        })
+    }
+
+    fn task(&self, task: usize, split: Split) -> Result<ManifestFile> {
+        let planned = split_of(&self.plan.tasks[task], split);
+        let rows: Vec<Row> = planned.iter().map(|row| self.row(split, row)).collect();
+        let path = task_file(task, split);
+        let stand_in = placeholder()?;
+        let picture = |row: &Row| self.picture(split, &row.image_id, &stand_in);
+        let picture = self.options.embed_images.then_some(&picture as &dyn Fn(&Row) -> Result<Vec<u8>>);
+        write_rows(&self.folder.join(&path), self.corpus.kind.task(), &self.plan.labels, &rows, picture)?;
+        entry(self.folder, &path, Some((rows.len(), rows_fingerprint(&rows, &self.plan.labels))))
+    }
+
+    fn row(&self, split: Split, planned: &PlannedRow) -> Row {
+        let instance = &self.corpus.split(split)[planned.index];
+        let labels = match (&instance.annotation, &planned.labels) {
+            (Annotation::Relation { head, tail, .. }, PlannedLabels::Relation { relation, original }) => {
+                RowLabels::Relation { head: head.clone(), tail: tail.clone(), relation: *relation, original: *original }
+            }
+            (_, PlannedLabels::Entities { tags, original }) => {
+                RowLabels::Entities { tags: tags.clone(), original: original.clone() }
+            }
+            (Annotation::Entities { .. }, PlannedLabels::Relation { .. }) => unreachable!("planned from this corpus"),
+        };
+        let crops = self.gallery.map_or(&[][..], |gallery| gallery.crops(split, instance.row, &instance.image));
+        Row {
+            id: format!("{split}-{:06}", instance.row),
+            tokens: instance.tokens.clone(),
+            owner_task: planned.owner_task,
+            image_id: instance.image.clone(),
+            crops: crops.to_vec(),
+            labels,
+        }
+    }
+
+    fn picture(&self, split: Split, id: &str, stand_in: &Picture) -> Result<Vec<u8>> {
+        match (self.gallery, self.images) {
+            (Some(gallery), Some(images)) if !images.bad.contains_key(id) => gallery
+                .load(split, id)
+                .map(|picture| picture.bytes)
+                .map_err(|reason| Error::image(Path::new(id), format!("changed during the build: {reason}"))),
+            _ => Ok(stand_in.bytes.clone()),
+        }
+    }
+}
+
+fn split_of(task: &TaskPlan, split: Split) -> &[PlannedRow] {
+    match split {
+        Split::Train => &task.train,
+        Split::Validation => &task.validation,
+        Split::Test => &task.test,
+    }
+}
+
+/// The manifest entry of a file that is there.
+fn entry(folder: &Path, path: &str, content: Option<(usize, String)>) -> Result<ManifestFile> {
+    let bytes = fs_err::read(folder.join(path))?;
+    let (rows, fingerprint) = content.unzip();
+    Ok(ManifestFile { path: path.to_owned(), rows, bytes: bytes.len() as u64, sha256: sha256_hex(&bytes), fingerprint })
+}
+
+/// Writes the files that describe the others, the manifest last.
+fn described(folder: &Path, mut manifest: Manifest, stats: &Stats) -> Result<Manifest> {
+    let json = |value: &serde_json::Value| serde_json::to_string_pretty(value).map(|text| text + "\n");
+    let texts = [
+        ("README.md", card(&manifest)),
+        ("croissant.json", json(&croissant(&manifest)?)?),
+        ("stats.json", json(&serde_json::to_value(stats)?)?),
+    ];
+    for (name, text) in texts {
+        fs_err::write(folder.join(name), text)?;
+        manifest.files.push(entry(folder, name, None)?);
+    }
+    fs_err::write(folder.join(MANIFEST), json(&serde_json::to_value(&manifest)?)?)?;
+    Ok(manifest)
+}
+
+/// Renames a finished folder to its place; an old one there is moved aside first and deleted last.
+fn install(folder: tempfile::TempDir, out: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    }
+    let old = if out.exists() {
+        let aside = tempfile::Builder::new().prefix(".mkgc-old-").tempdir_in(out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        fs_err::rename(out, aside.path().join("old"))?;
+        Some(aside)
+    } else {
+        None
+    };
+    fs_err::rename(folder.keep(), out)?;
+    if let Some(old) = old {
+        old.close()?;
+    }
+    Ok(())
+}
+
+fn task_stats(task: &TaskPlan, plan: &Plan) -> TaskStats {
+    let mut counts = vec![[0; 3]; plan.labels.len()];
+    for split in Split::ALL {
+        for row in split_of(task, split) {
+            match &row.labels {
+                PlannedLabels::Relation { relation, .. } => counts[*relation][split as usize] += 1,
+                PlannedLabels::Entities { tags, .. } => tags.iter().for_each(|tag| counts[*tag][split as usize] += 1),
+            }
+        }
+    }
+    let named = plan.labels.iter().zip(counts);
+    // An entity counts once, by its B- tag.
+    let classes = named
+        .filter(|(label, count)| *count != [0; 3] && *label != "O" && !label.starts_with("I-"))
+        .map(|(label, count)| (label.strip_prefix("B-").unwrap_or(label).to_owned(), count))
+        .collect();
+    TaskStats { name: task.name.clone(), rows: Split::ALL.map(|split| split_of(task, split).len()), classes }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.manifest.name, self.out.display())?;
+        writeln!(f, "{:<6}{:>8}{:>12}{:>8}  classes", "task", "train", "validation", "test")?;
+        for (k, (task, stats)) in self.manifest.tasks.iter().zip(&self.stats.tasks).enumerate() {
+            let [train, validation, test] = stats.rows;
+            writeln!(f, "{k:<6}{train:>8}{validation:>12}{test:>8}  {}", task.classes.join(", "))?;
+        }
+        match &self.stats.images {
+            None => writeln!(f, "images: no folder found, text only")?,
+            Some(images) => writeln!(
+                f,
+                "images: {} of {} usable, {} missing or broken (listed in stats.json); {} rows with crops",
+                images.usable,
+                images.named,
+                images.bad.len(),
+                images.rows_with_crops
+            )?,
+        }
+        let dropped: usize = self.stats.rows_dropped_for_images.iter().sum();
+        if dropped > 0 {
+            writeln!(f, "dropped {dropped} rows for their images")?;
+        }
+        for skipped in &self.stats.skipped {
+            writeln!(f, "skipped {}:{}: {}", skipped.file, skipped.line, skipped.reason)?;
+        }
+        writeln!(f, "skipped {} damaged records", self.stats.skipped.len())?;
+        writeln!(f, "fingerprint {}", self.manifest.fingerprint)
+    }
+}

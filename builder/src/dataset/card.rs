@@ -1,0 +1,86 @@
+//! `README.md` of a benchmark folder: a Hugging Face dataset card whose YAML names every config and split.
+
+use std::fmt::Write;
+
+use super::{IMAGES_FILE, Manifest, task_file};
+use crate::corpus::{CorpusKind, Split, TaskKind};
+
+/// The card.
+pub fn card(manifest: &Manifest) -> String {
+    let mut out = String::from("---\n");
+    let category = match manifest.task {
+        TaskKind::Re => "text-classification",
+        TaskKind::Ner => "token-classification",
+    };
+    let mut line = |text: String| out.push_str(&format!("{text}\n"));
+    line(format!("pretty_name: {}\nlanguage:\n- en\ntask_categories:\n- {category}", manifest.name));
+    line("tags:\n- continual-learning\n- class-incremental\n- multimodal\n- knowledge-graph".to_owned());
+    let configs = configs(manifest);
+    line("configs:".to_owned());
+    for (i, (config, splits)) in configs.iter().enumerate() {
+        line(format!("- config_name: {config}"));
+        if i == 0 {
+            line("  default: true".to_owned());
+        }
+        line("  data_files:".to_owned());
+        for (split, path, _) in splits {
+            line(format!("  - split: {split}\n    path: {path}"));
+        }
+    }
+    line("dataset_info:".to_owned());
+    for (config, splits) in &configs {
+        line(format!("- config_name: {config}\n  splits:"));
+        for (split, _, rows) in splits {
+            line(format!("  - name: {split}\n    num_examples: {rows}"));
+        }
+    }
+    line("---".to_owned());
+    out.push_str(&text(manifest));
+    out
+}
+
+/// Splits of a config: name, file, rows.
+type Splits = Vec<(String, String, usize)>;
+
+/// One config per task, and one for the pictures.
+fn configs(manifest: &Manifest) -> Vec<(String, Splits)> {
+    let rows = |path: &str| manifest.files.iter().find(|file| file.path == path).and_then(|file| file.rows).unwrap_or(0);
+    let split = |task, split: Split| {
+        let path = task_file(task, split);
+        (split.to_string(), path.clone(), rows(&path))
+    };
+    let mut configs: Vec<(String, Splits)> = (0..manifest.tasks.len())
+        .map(|task| (format!("task_{task:02}"), Split::ALL.map(|s| split(task, s)).to_vec()))
+        .collect();
+    if manifest.images && !manifest.embed_images {
+        configs.push(("images".to_owned(), vec![("train".to_owned(), IMAGES_FILE.to_owned(), rows(IMAGES_FILE))]));
+    }
+    configs
+}
+
+fn text(manifest: &Manifest) -> String {
+    let mut out = format!("\n# {}\n\n{}.\n\n", manifest.name, manifest.description);
+    let origin = match manifest.corpus {
+        CorpusKind::Mnre => "MNRE (Zheng et al. 2021, <https://github.com/thecharm/MNRE>)",
+        CorpusKind::Twitter2017 => "Twitter-2017 (Lu et al. 2018, files of <https://github.com/jefferyYu/UMT>)",
+    };
+    let _ = write!(
+        out,
+        "Built by mkgc from {origin}; the rights are those of the corpus. A task brings new classes; a model learns the\n\
+         tasks in order and is tested after each on `test`, which is {}.\n\nContent fingerprint: `{}`\n\n\
+         | task | classes | train | validation | test |\n|---|---|---:|---:|---:|\n",
+        if manifest.tests == "cumulative" { "cumulative" } else { "that of the task alone" },
+        manifest.fingerprint,
+    );
+    for (k, task) in manifest.tasks.iter().enumerate() {
+        let rows = Split::ALL.map(|split| manifest.task_file(k, split).and_then(|file| file.rows).unwrap_or(0));
+        let _ = writeln!(out, "| {k} | {} | {} | {} | {} |", task.classes.join(", "), rows[0], rows[1], rows[2]);
+    }
+    out.push_str(
+        "\n```python\nfrom datasets import load_dataset\ntask = load_dataset(\"PATH_OF_THIS_FOLDER\", \"task_00\")\n```\n\n\
+         Label id 0 is `None` (relations) or `O` (tags). `owner_task` is the task that owns a row; `original_*` columns\n\
+         keep the labels of the corpus beside those of the protocol. Counts and known defects are in `stats.json`, hashes\n\
+         and fingerprints of every file in `manifest.json`; `mkgc verify` checks them.\n",
+    );
+    out
+}

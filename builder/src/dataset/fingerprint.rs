@@ -1,0 +1,85 @@
+//! Content fingerprints: SHA-256 over rows in order, whatever the Parquet writer's version or compression.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{Row, RowLabels, read_image_keys};
+use crate::error::Result;
+
+/// Collects fields so that no two different sequences of fields feed the same bytes to the hash: each is preceded by
+/// its length.
+#[derive(Default)]
+struct Fields(Sha256);
+
+impl Fields {
+    fn text(&mut self, text: &str) {
+        self.number(text.len());
+        self.0.update(text);
+    }
+
+    fn number(&mut self, number: usize) {
+        self.0.update((number as u64).to_le_bytes());
+    }
+
+    fn texts(&mut self, texts: &[String]) {
+        self.number(texts.len());
+        texts.iter().for_each(|text| self.text(text));
+    }
+
+    fn hex(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Fingerprint of rows: everything but the bytes of an embedded picture. Label ids count as their names.
+pub fn rows_fingerprint(rows: &[Row], labels: &[String]) -> String {
+    let mut fields = Fields::default();
+    for row in rows {
+        fields.text(&row.id);
+        fields.texts(&row.tokens);
+        fields.number(row.owner_task.map_or(0, |task| task + 1));
+        fields.text(&row.image_id);
+        fields.texts(&row.crops);
+        match &row.labels {
+            RowLabels::Relation { head, tail, relation, original } => {
+                for mention in [head, tail] {
+                    fields.text(&mention.name);
+                    fields.number(mention.start);
+                    fields.number(mention.end);
+                }
+                fields.text(&labels[*relation]);
+                fields.text(&labels[*original]);
+            }
+            RowLabels::Entities { tags, original } => {
+                for tag in tags.iter().chain(original) {
+                    fields.text(&labels[*tag]);
+                }
+            }
+        }
+    }
+    fields.hex()
+}
+
+/// Fingerprint of an images file: ids, hashes of the pictures, sizes.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn images_fingerprint(path: &Path) -> Result<(usize, String)> {
+    let keys = read_image_keys(path)?;
+    let mut fields = Fields::default();
+    for (id, sha256, width, height) in &keys {
+        fields.text(id);
+        fields.text(sha256);
+        fields.text(&format!("{width}x{height}"));
+    }
+    Ok((keys.len(), fields.hex()))
+}
+
+/// The fingerprint of a benchmark: over those of its task files in order, pictures left out, so that runs on the same
+/// rows compare whether or not the pictures were at hand.
+pub fn combined<'a>(fingerprints: impl Iterator<Item = &'a str>) -> String {
+    let mut fields = Fields::default();
+    fingerprints.for_each(|fingerprint| fields.text(fingerprint));
+    fields.hex()
+}

@@ -1,0 +1,189 @@
+//! Parquet back to rows.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StructArray};
+use arrow::datatypes::{Int32Type, Int64Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::manifest::{MANIFEST, Manifest};
+use super::{Mention, Row, RowLabels, task_file};
+use crate::corpus::{Split, TaskKind};
+use crate::error::{Error, Result};
+
+/// An opened benchmark folder.
+#[derive(Debug)]
+pub struct Benchmark {
+    dir: PathBuf,
+    manifest: Manifest,
+}
+
+impl Benchmark {
+    /// Reads the manifest of a folder that `mkgc build` wrote.
+    ///
+    /// # Errors
+    /// No manifest there, or one of another schema version.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join(MANIFEST);
+        if !path.is_file() {
+            return Err(Error::dataset(dir, format!("no {MANIFEST}: not a benchmark folder; make one with `mkgc build`")));
+        }
+        Ok(Self { dir: dir.to_path_buf(), manifest: Manifest::read(&path)? })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The rows of a task's split, in file order.
+    ///
+    /// # Errors
+    /// No such task; a missing or damaged file; a label id out of range.
+    pub fn rows(&self, task: usize, split: Split) -> Result<Vec<Row>> {
+        let tasks = self.manifest.tasks.len();
+        if task >= tasks {
+            return Err(Error::dataset(&self.dir, format!("no task {task}: there are {tasks}")));
+        }
+        read_rows(&self.dir.join(task_file(task, split)), self.manifest.task, self.manifest.labels.len())
+    }
+}
+
+/// Reads a task file.
+pub fn read_rows(path: &Path, task: TaskKind, labels: usize) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    // The picture of each row, if any, is not read.
+    for batch in batches(path, "image")? {
+        rows.extend(Columns { path, batch: &batch?, labels }.rows(task)?);
+    }
+    Ok(rows)
+}
+
+/// `(id, SHA-256 of the bytes, width, height)` of every picture of an images file.
+pub fn read_image_keys(path: &Path) -> Result<Vec<(String, String, i32, i32)>> {
+    let mut keys = Vec::new();
+    for batch in batches(path, "")? {
+        let batch = batch?;
+        let columns = Columns { path, batch: &batch, labels: 0 };
+        let image = columns.structs("image")?;
+        let bytes = image.column_by_name("bytes").and_then(|column| column.as_binary_opt::<i32>());
+        let bytes = bytes.ok_or_else(|| columns.wrong("image"))?;
+        let (width, height) = (columns.ints("width")?, columns.ints("height")?);
+        for (i, id) in columns.texts("id")?.into_iter().enumerate() {
+            keys.push((id, crate::corpus::sha256_hex(bytes.value(i)), width[i].unwrap_or(0), height[i].unwrap_or(0)));
+        }
+    }
+    Ok(keys)
+}
+
+/// Record batches of every column but `without`.
+fn batches(path: &Path, without: &str) -> Result<impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>> {
+    let damaged = |error: parquet::errors::ParquetError| Error::dataset(path, format!("damaged Parquet file: {error}"));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_file()).map_err(damaged)?;
+    let kept = builder.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != without).map(|(i, _)| i);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
+    builder.with_projection(mask).build().map_err(damaged)
+}
+
+struct Columns<'a> {
+    path: &'a Path,
+    batch: &'a RecordBatch,
+    labels: usize,
+}
+
+impl Columns<'_> {
+    fn wrong(&self, name: &str) -> Error {
+        Error::dataset(self.path, format!("column `{name}` is missing or has another type"))
+    }
+
+    fn column(&self, name: &str) -> Result<&ArrayRef> {
+        self.batch.column_by_name(name).ok_or_else(|| self.wrong(name))
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<String>> {
+        texts(self.column(name)?).ok_or_else(|| self.wrong(name))
+    }
+
+    fn structs(&self, name: &str) -> Result<&StructArray> {
+        self.column(name)?.as_struct_opt().ok_or_else(|| self.wrong(name))
+    }
+
+    fn ints(&self, name: &str) -> Result<Vec<Option<i32>>> {
+        Ok(self.column(name)?.as_primitive_opt::<Int32Type>().ok_or_else(|| self.wrong(name))?.iter().collect())
+    }
+
+    fn ids(&self, column: &ArrayRef, name: &str) -> Result<Vec<usize>> {
+        let ids = column.as_primitive_opt::<Int64Type>().ok_or_else(|| self.wrong(name))?;
+        let id = |id: Option<i64>| id.and_then(|id| usize::try_from(id).ok()).filter(|id| *id < self.labels);
+        let ids: Option<Vec<usize>> = ids.iter().map(id).collect();
+        ids.ok_or_else(|| Error::dataset(self.path, format!("column `{name}` holds a label id that is not in 0..{}", self.labels)))
+    }
+
+    fn list<T>(&self, name: &str, item: impl Fn(&ArrayRef) -> Result<T>) -> Result<Vec<T>> {
+        let lists = self.column(name)?.as_list_opt::<i32>().ok_or_else(|| self.wrong(name))?;
+        lists.iter().map(|list| item(&list.ok_or_else(|| self.wrong(name))?)).collect()
+    }
+
+    fn text_lists(&self, name: &str) -> Result<Vec<Vec<String>>> {
+        self.list(name, |list| texts(list).ok_or_else(|| self.wrong(name)))
+    }
+
+    fn mentions(&self, name: &str) -> Result<Vec<Mention>> {
+        let fields = self.structs(name)?;
+        let int = |field: &str| -> Option<Vec<usize>> {
+            let ints = fields.column_by_name(field)?.as_primitive_opt::<Int32Type>()?;
+            ints.iter().map(|int| usize::try_from(int?).ok()).collect()
+        };
+        let names = fields.column_by_name("name").and_then(texts);
+        let (Some(names), Some(starts), Some(ends)) = (names, int("start"), int("end")) else { return Err(self.wrong(name)) };
+        let parts = names.into_iter().zip(starts).zip(ends);
+        Ok(parts.map(|((name, start), end)| Mention { name, start, end }).collect())
+    }
+
+    fn labels(&self, task: TaskKind) -> Result<Vec<RowLabels>> {
+        Ok(match task {
+            TaskKind::Re => {
+                let ids = |name| self.ids(self.column(name)?, name);
+                let arguments = self.mentions("head")?.into_iter().zip(self.mentions("tail")?);
+                let relations = ids("relation")?.into_iter().zip(ids("original_relation")?);
+                let rows = arguments.zip(relations);
+                rows.map(|((head, tail), (relation, original))| RowLabels::Relation { head, tail, relation, original }).collect()
+            }
+            TaskKind::Ner => {
+                let ids = |name| self.list(name, |list| self.ids(list, name));
+                let rows = ids("tags")?.into_iter().zip(ids("original_tags")?);
+                rows.map(|(tags, original)| RowLabels::Entities { tags, original }).collect()
+            }
+        })
+    }
+
+    fn rows(&self, task: TaskKind) -> Result<Vec<Row>> {
+        let mut labels = self.labels(task)?.into_iter();
+        let mut tokens = self.text_lists("tokens")?.into_iter();
+        let mut crops = self.text_lists("crops")?.into_iter();
+        let mut images = self.texts("image_id")?.into_iter();
+        let mut owners = self.ints("owner_task")?.into_iter();
+        let mut row = |id| {
+            let owner_task = owners.next()?.and_then(|task| usize::try_from(task).ok());
+            let (tokens, image_id, crops) = (tokens.next()?, images.next()?, crops.next()?);
+            Some(Row { id, tokens, owner_task, image_id, crops, labels: labels.next()? })
+        };
+        let rows: Option<Vec<Row>> = self.texts("id")?.into_iter().map(&mut row).collect();
+        let rows = rows.ok_or_else(|| self.wrong("id"))?;
+        let fits = |row: &Row| match &row.labels {
+            RowLabels::Relation { head, tail, .. } => {
+                [head, tail].iter().all(|m| m.start < m.end && m.end <= row.tokens.len())
+            }
+            RowLabels::Entities { tags, original } => tags.len() == row.tokens.len() && original.len() == row.tokens.len(),
+        };
+        match rows.iter().find(|row| !fits(row)) {
+            Some(row) => Err(Error::dataset(self.path, format!("row {}: labels do not fit its {} words", row.id, row.tokens.len()))),
+            None => Ok(rows),
+        }
+    }
+}
+
+fn texts(column: &ArrayRef) -> Option<Vec<String>> {
+    column.as_string_opt::<i32>()?.iter().map(|text| text.map(str::to_owned)).collect()
+}

@@ -1,0 +1,179 @@
+//! Rows and pictures to Parquet. The same input gives the same bytes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::schema::{image_columns, image_fields, mention_fields, row_columns, schema};
+use super::{Mention, Row, RowLabels};
+use crate::corpus::TaskKind;
+use crate::error::Result;
+pub use crate::images::Picture;
+
+/// Rows per record batch of a task file; with embedded pictures this bounds memory.
+const BATCH_ROWS: usize = 512;
+
+fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<fs_err::File>> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_created_by(format!("mkgc {} (parquet-rs 60.1.0)", env!("CARGO_PKG_VERSION")))
+        .build();
+    Ok(ArrowWriter::try_new(fs_err::File::create(path)?, schema, Some(properties))?)
+}
+
+/// Writes a task file; with `picture`, each row's image goes into its column `image`.
+///
+/// # Errors
+/// When the file cannot be written or a picture cannot be read.
+pub fn write_rows(
+    path: &Path,
+    task: TaskKind,
+    labels: &[String],
+    rows: &[Row],
+    picture: Option<&dyn Fn(&Row) -> Result<Vec<u8>>>,
+) -> Result<()> {
+    let schema = Arc::new(schema(&row_columns(task, picture.is_some()), labels));
+    let mut writer = writer(path, schema.clone())?;
+    for chunk in rows.chunks(BATCH_ROWS) {
+        let mut columns = row_arrays(task, chunk);
+        if let Some(picture) = picture {
+            let bytes = chunk.iter().map(picture).collect::<Result<Vec<_>>>()?;
+            columns.push(images(chunk.iter().map(|row| row.image_id.as_str()), &bytes));
+            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+            writer.flush()?;
+        } else {
+            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+        }
+    }
+    writer.close()?;
+    Ok(())
+}
+
+fn row_arrays(task: TaskKind, rows: &[Row]) -> Vec<ArrayRef> {
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.id))),
+        texts(rows.iter().map(|row| row.tokens.as_slice())),
+    ];
+    match task {
+        TaskKind::Re => columns.extend(relation_arrays(rows)),
+        TaskKind::Ner => columns.extend(entity_arrays(rows)),
+    }
+    columns.extend([
+        Arc::new(Int32Array::from_iter(rows.iter().map(|row| row.owner_task.map(|task| task as i32)))) as ArrayRef,
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.image_id))),
+        texts(rows.iter().map(|row| row.crops.as_slice())),
+    ]);
+    columns
+}
+
+fn relation_arrays(rows: &[Row]) -> [ArrayRef; 4] {
+    let relations = rows.iter().filter_map(|row| match &row.labels {
+        RowLabels::Relation { head, tail, relation, original } => Some((head, tail, *relation, *original)),
+        RowLabels::Entities { .. } => None,
+    });
+    let ids = |f: fn((&Mention, &Mention, usize, usize)) -> usize| {
+        Arc::new(Int64Array::from_iter_values(relations.clone().map(|row| f(row) as i64))) as ArrayRef
+    };
+    [
+        mentions(relations.clone().map(|row| row.0)),
+        mentions(relations.clone().map(|row| row.1)),
+        ids(|row| row.2),
+        ids(|row| row.3),
+    ]
+}
+
+fn entity_arrays(rows: &[Row]) -> [ArrayRef; 2] {
+    let tags = |f: fn(&RowLabels) -> &[usize]| {
+        let lists: Vec<&[usize]> = rows.iter().map(|row| f(&row.labels)).collect();
+        let values = Int64Array::from_iter_values(lists.iter().flat_map(|list| list.iter()).map(|id| *id as i64));
+        lists_of(lists.iter().map(|list| list.len()), Arc::new(values), DataType::Int64)
+    };
+    [
+        tags(|labels| match labels {
+            RowLabels::Entities { tags, .. } => tags,
+            RowLabels::Relation { .. } => &[],
+        }),
+        tags(|labels| match labels {
+            RowLabels::Entities { original, .. } => original,
+            RowLabels::Relation { .. } => &[],
+        }),
+    ]
+}
+
+fn lists_of(lengths: impl Iterator<Item = usize>, values: ArrayRef, item: DataType) -> ArrayRef {
+    Arc::new(ListArray::new(Arc::new(Field::new("item", item, true)), OffsetBuffer::from_lengths(lengths), values, None))
+}
+
+fn texts<'a>(rows: impl Iterator<Item = &'a [String]> + Clone) -> ArrayRef {
+    let values = StringArray::from_iter_values(rows.clone().flatten());
+    lists_of(rows.map(<[_]>::len), Arc::new(values), DataType::Utf8)
+}
+
+fn mentions<'a>(rows: impl Iterator<Item = &'a Mention> + Clone) -> ArrayRef {
+    let ints = |f: fn(&Mention) -> usize| Arc::new(Int32Array::from_iter_values(rows.clone().map(|m| f(m) as i32))) as ArrayRef;
+    let names = Arc::new(StringArray::from_iter_values(rows.clone().map(|m| &m.name)));
+    Arc::new(StructArray::new(mention_fields(), vec![names, ints(|m| m.start), ints(|m| m.end)], None))
+}
+
+fn images<'a>(ids: impl Iterator<Item = &'a str>, bytes: &[Vec<u8>]) -> ArrayRef {
+    let (bytes, ids) = (BinaryArray::from_iter_values(bytes), StringArray::from_iter_values(ids));
+    Arc::new(StructArray::new(image_fields(), vec![Arc::new(bytes), Arc::new(ids)], None))
+}
+
+/// Writes the images file chunk by chunk: memory does not grow with the number of pictures.
+pub struct ImageWriter {
+    schema: Arc<Schema>,
+    writer: ArrowWriter<fs_err::File>,
+}
+
+impl ImageWriter {
+    /// Starts the file.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn create(path: &Path) -> Result<Self> {
+        let schema = Arc::new(schema(&image_columns(), &[]));
+        Ok(Self { writer: writer(path, schema.clone())?, schema })
+    }
+
+    /// Appends pictures `(id, picture, is placeholder)` and flushes them to the file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&mut self, pictures: Vec<(&str, Picture, bool)>) -> Result<()> {
+        let ints = |f: fn(&Picture) -> u32| {
+            Arc::new(Int32Array::from_iter_values(pictures.iter().map(|(_, picture, _)| f(picture) as i32))) as ArrayRef
+        };
+        let (width, height) = (ints(|p| p.width), ints(|p| p.height));
+        let ids: Vec<&str> = pictures.iter().map(|(id, ..)| *id).collect();
+        let stand_ins: Vec<bool> = pictures.iter().map(|(.., stand_in)| *stand_in).collect();
+        let bytes: Vec<Vec<u8>> = pictures.into_iter().map(|(_, picture, _)| picture.bytes).collect();
+        let columns = vec![
+            Arc::new(StringArray::from_iter_values(&ids)) as ArrayRef,
+            images(ids.into_iter(), &bytes),
+            width,
+            height,
+            Arc::new(BooleanArray::from(stand_ins)),
+        ];
+        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        self.writer.flush()?;
+        Ok(())
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// When the footer cannot be written.
+    pub fn close(self) -> Result<()> {
+        self.writer.close()?;
+        Ok(())
+    }
+}
