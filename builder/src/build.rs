@@ -134,7 +134,14 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
         }
         _ => planned,
     };
-    let writer = Writer { folder: folder.path(), corpus: &corpus, plan: &planned, gallery: gallery.as_ref(), images: images.as_ref(), options };
+    let writer = Writer {
+        folder: folder.path(),
+        corpus: &corpus,
+        plan: &planned,
+        gallery: gallery.as_ref(),
+        images: images.as_ref(),
+        options,
+    };
     let manifest = writer.manifest(&protocol)?;
     let stats = Stats {
         tasks: planned.tasks.iter().map(|task| task_stats(task, &planned)).collect(),
@@ -174,7 +181,10 @@ fn pictures(gallery: &Gallery, corpus: &Corpus, options: &BuildOptions, folder: 
             match loaded {
                 Ok(picture) => kept.push((*id, picture, false)),
                 Err(reason) if options.on_bad_image == OnBadImage::Error => {
-                    return Err(Error::image(Path::new(id), format!("{reason}; --on-bad-image can keep or drop its rows")));
+                    return Err(Error::image(
+                        Path::new(id),
+                        format!("{reason}; --on-bad-image can keep or drop its rows"),
+                    ));
                 }
                 Err(reason) => {
                     stats.bad.insert((*id).to_owned(), reason);
@@ -334,7 +344,9 @@ fn install(folder: tempfile::TempDir, out: &Path) -> Result<()> {
         fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
     }
     let old = if out.exists() {
-        let aside = tempfile::Builder::new().prefix(".mkgc-old-").tempdir_in(out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        let aside = tempfile::Builder::new()
+            .prefix(".mkgc-old-")
+            .tempdir_in(out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         fs_err::rename(out, aside.path().join("old"))?;
         Some(aside)
     } else {

@@ -178,7 +178,8 @@ impl Protocol {
     }
 
     fn keys_fit(&self) -> Result<()> {
-        let name_ok = !self.name.is_empty() && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let name_ok =
+            !self.name.is_empty() && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         let re = self.corpus.task() == TaskKind::Re;
         let listed = !self.listed.is_empty();
         let cut = self.n_tasks.is_some() || self.order_seed.is_some() || self.classes.is_some();
@@ -205,14 +206,20 @@ impl Protocol {
     /// `priority` that is not the list of all entity types; each names the key.
     pub fn tasks(&self, corpus: &Corpus) -> Result<Vec<TaskSpec>> {
         if corpus.kind != self.corpus {
-            return Err(Error::protocol("corpus", format!("is {:?}, the files read are {:?}", self.corpus, corpus.kind)));
+            return Err(Error::protocol(
+                "corpus",
+                format!("is {:?}, the files read are {:?}", self.corpus, corpus.kind),
+            ));
         }
         let known = |key: String, class: &String| {
             if corpus.classes.contains(class) {
                 return Ok(());
             }
             let hint = hint(class, corpus.classes.iter().map(String::as_str));
-            Err(Error::protocol(key, format!("unknown class `{class}`{hint}; the corpus has {}", corpus.classes.join(", "))))
+            Err(Error::protocol(
+                key,
+                format!("unknown class `{class}`{hint}; the corpus has {}", corpus.classes.join(", ")),
+            ))
         };
         for (i, class) in self.drop.iter().enumerate() {
             known(format!("drop[{i}]"), class)?;
@@ -235,7 +242,9 @@ impl Protocol {
             }
         }
         let used = used(corpus);
-        if let Some((class, rows)) = used.iter().find(|(class, _)| !home.contains_key(**class) && !self.is_dropped(class)) {
+        if let Some((class, rows)) =
+            used.iter().find(|(class, _)| !home.contains_key(**class) && !self.is_dropped(class))
+        {
             let reason = format!("class `{class}` ({rows} rows) is in no task; add it to one, or to `drop`");
             return Err(Error::protocol(if self.listed.is_empty() { "classes" } else { "tasks" }, reason));
         }
@@ -267,7 +276,10 @@ impl Protocol {
         let kept = || corpus.classes.iter().filter(|class| !self.is_dropped(class)).cloned().collect();
         let mut order: Vec<String> = self.classes.clone().unwrap_or_else(kept);
         if n > order.len() {
-            return Err(Error::protocol("n_tasks", format!("{n} tasks of {} classes: a task would be empty", order.len())));
+            return Err(Error::protocol(
+                "n_tasks",
+                format!("{n} tasks of {} classes: a task would be empty", order.len()),
+            ));
         }
         if let Some(seed) = self.order_seed {
             order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::corpus::sha256_hex;
-use crate::dataset::{Benchmark, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, combined, images_fingerprint, read_rows, rows_fingerprint};
+use crate::dataset::{
+    Benchmark, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, combined, images_fingerprint, read_rows, rows_fingerprint,
+};
 use crate::error::{Error, Result};
 
 /// What was found for one file.
@@ -23,7 +25,8 @@ pub struct FileCheck {
 pub fn verify(dir: &Path) -> Result<Vec<FileCheck>> {
     let benchmark = Benchmark::open(dir)?;
     let manifest = benchmark.manifest();
-    let check = |file: &ManifestFile| FileCheck { path: file.path.clone(), problem: problem(dir, manifest, file).err() };
+    let check =
+        |file: &ManifestFile| FileCheck { path: file.path.clone(), problem: problem(dir, manifest, file).err() };
     let mut checks: Vec<FileCheck> = manifest.files.iter().map(check).collect();
     let tasks = manifest.files.iter().filter(|file| file.path.starts_with("tasks/"));
     let fingerprint = combined(tasks.filter_map(|file| file.fingerprint.as_deref()));
@@ -45,7 +48,9 @@ fn problem(dir: &Path, manifest: &Manifest, file: &ManifestFile) -> std::result:
     if sha256 != file.sha256 {
         return Err(format!("SHA-256 is {sha256}, the manifest says {}", file.sha256));
     }
-    let Some((rows, fingerprint)) = content(&path, manifest, file).map_err(|error: Error| error.to_string())? else { return Ok(()) };
+    let Some((rows, fingerprint)) = content(&path, manifest, file).map_err(|error: Error| error.to_string())? else {
+        return Ok(());
+    };
     if file.rows != Some(rows) {
         return Err(format!("{rows} rows, the manifest says {:?}", file.rows));
     }

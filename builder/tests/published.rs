@@ -23,7 +23,17 @@ fn data(corpus: &str) -> Option<PathBuf> {
 fn built(protocol: &str, raw: &Path, out: &Path, as_published: bool) -> Benchmark {
     let (protocol, raw, out) = (protocol.to_owned(), raw.to_owned(), out.join(protocol));
     let (on_error, on_bad_image) = (OnError::Fail, OnBadImage::Placeholder);
-    let options = BuildOptions { protocol, raw, images: None, out, on_error, on_bad_image, embed_images: false, as_published, force: true };
+    let options = BuildOptions {
+        protocol,
+        raw,
+        images: None,
+        out,
+        on_error,
+        on_bad_image,
+        embed_images: false,
+        as_published,
+        force: true,
+    };
     build(&options).unwrap();
     Benchmark::open(&options.out).unwrap()
 }

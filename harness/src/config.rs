@@ -161,8 +161,9 @@ pub fn resolve(task: TaskKind, method: &str, recipe: Option<&Path>, flags: toml:
         layer(own, &origin)?;
     }
     layer(flags, "flag")?;
-    let config: Config =
-        table.try_into().map_err(|error: toml::de::Error| Error::Usage(format!("configuration: {}", error.message())))?;
+    let config: Config = table
+        .try_into()
+        .map_err(|error: toml::de::Error| Error::Usage(format!("configuration: {}", error.message())))?;
     config.check()?;
     Ok(Resolved { config, origins })
 }

@@ -44,7 +44,8 @@ pub fn train(request: &Request) -> Result<RunResult> {
     let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
     let (encoder, tokenizer) = EncoderSource::open(&request.encoder, &benchmark)?;
     let identity = (request.encoder.as_str(), encoder.identity.as_str());
-    let record = RunRecord::new(benchmark.manifest(), &request.method, identity, &request.device_name, &request.resolved);
+    let record =
+        RunRecord::new(benchmark.manifest(), &request.method, identity, &request.device_name, &request.resolved);
     let folder = RunFolder::new(&request.out);
     folder.open(&record)?;
     if folder.result().exists() {

@@ -49,7 +49,8 @@ fn vanilla_forgets_replay_helps_and_joint_is_the_upper_bound() {
 #[test]
 fn the_first_task_is_learned_alike_by_every_method() {
     for benchmark in ["demo-re", "demo-ner"] {
-        let [vanilla, emr, joint] = ["vanilla", "emr", "joint"].map(|method| result(benchmark, method).stages[0].clone());
+        let [vanilla, emr, joint] =
+            ["vanilla", "emr", "joint"].map(|method| result(benchmark, method).stages[0].clone());
         assert!(vanilla == emr && emr == joint, "{benchmark}: same seed, same rows, different first stage");
     }
 }

@@ -71,7 +71,13 @@ pub fn parse(file: &Path, bytes: &[u8], classes: &[String]) -> Records {
         .into_iter()
         .map(|(number, line)| {
             instance(line?, classes)
-                .map(|(tokens, image, annotation)| Instance { row: number - 1, line: number, tokens, image, annotation })
+                .map(|(tokens, image, annotation)| Instance {
+                    row: number - 1,
+                    line: number,
+                    tokens,
+                    image,
+                    annotation,
+                })
                 .map_err(|reason| Error::corpus(file, number, reason))
         })
         .collect()
@@ -154,7 +160,9 @@ impl Record {
             return Err(format!("wrong type of `pos` in {key}: expected two int"));
         };
         match (usize::try_from(*start), usize::try_from(*end)) {
-            (Ok(start), Ok(end)) if start < end && end <= words => Ok(Mention { name: mention.text("name")?, start, end }),
+            (Ok(start), Ok(end)) if start < end && end <= words => {
+                Ok(Mention { name: mention.text("name")?, start, end })
+            }
             _ => Err(format!("span [{start}, {end}] of `{key}` is out of range: the sentence has {words} words")),
         }
     }
@@ -181,7 +189,9 @@ mod tests {
 
     #[test]
     fn a_line_reads_and_writes_itself_with_either_ending() {
-        for text in [format!("{GOOD}\n{GOOD}\n"), format!("{GOOD}\r\n{GOOD}\r\n"), format!("\u{feff}{GOOD}\n{GOOD}\n\n")] {
+        for text in
+            [format!("{GOOD}\n{GOOD}\n"), format!("{GOOD}\r\n{GOOD}\r\n"), format!("\u{feff}{GOOD}\n{GOOD}\n\n")]
+        {
             let records = parsed(&text);
             assert_eq!(records.len(), 2);
             let second = records.into_iter().nth(1).unwrap().unwrap();

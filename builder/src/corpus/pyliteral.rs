@@ -155,7 +155,11 @@ impl Parser<'_> {
     /// A comma, or a look at the closing bracket.
     fn separator(&mut self, close: &str) -> Parsed<()> {
         self.blanks();
-        if self.take(",") || self.rest().starts_with(close) { Ok(()) } else { Err(self.expected(&format!("`,` or `{close}`"))) }
+        if self.take(",") || self.rest().starts_with(close) {
+            Ok(())
+        } else {
+            Err(self.expected(&format!("`,` or `{close}`")))
+        }
     }
 
     fn string(&mut self) -> Parsed<String> {
@@ -200,7 +204,9 @@ impl Parser<'_> {
 
     fn code_point(&mut self, digits: usize) -> Parsed<char> {
         let hex = self.rest().get(..digits).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        let c = hex.and_then(char::from_u32).ok_or_else(|| self.expected(&format!("{digits} hexadecimal digits of a character")))?;
+        let c = hex
+            .and_then(char::from_u32)
+            .ok_or_else(|| self.expected(&format!("{digits} hexadecimal digits of a character")))?;
         self.at += digits;
         Ok(c)
     }

@@ -44,7 +44,8 @@ type Splits = Vec<(String, String, usize)>;
 
 /// One config per task, and one for the pictures.
 fn configs(manifest: &Manifest) -> Vec<(String, Splits)> {
-    let rows = |path: &str| manifest.files.iter().find(|file| file.path == path).and_then(|file| file.rows).unwrap_or(0);
+    let rows =
+        |path: &str| manifest.files.iter().find(|file| file.path == path).and_then(|file| file.rows).unwrap_or(0);
     let split = |task, split: Split| {
         let path = task_file(task, split);
         (split.to_string(), path.clone(), rows(&path))

@@ -89,7 +89,8 @@ impl Manifest {
         let version = value.get("schema_version").and_then(serde_json::Value::as_u64);
         if version != Some(u64::from(SCHEMA_VERSION)) {
             let found = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            let reason = format!("schema version {found}, this program reads {SCHEMA_VERSION}; rebuild with `mkgc build`");
+            let reason =
+                format!("schema version {found}, this program reads {SCHEMA_VERSION}; rebuild with `mkgc build`");
             return Err(Error::dataset(path, reason));
         }
         serde_json::from_value(value).map_err(|error| Error::dataset(path, format!("not a manifest: {error}")))

@@ -27,7 +27,10 @@ impl Benchmark {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
         if !path.is_file() {
-            return Err(Error::dataset(dir, format!("no {MANIFEST}: not a benchmark folder; make one with `mkgc build`")));
+            return Err(Error::dataset(
+                dir,
+                format!("no {MANIFEST}: not a benchmark folder; make one with `mkgc build`"),
+            ));
         }
         Ok(Self { dir: dir.to_path_buf(), manifest: Manifest::read(&path)? })
     }
@@ -78,10 +81,14 @@ pub fn read_image_keys(path: &Path) -> Result<Vec<(String, String, i32, i32)>> {
 }
 
 /// Record batches of every column but `without`.
-fn batches(path: &Path, without: &str) -> Result<impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>> {
+fn batches(
+    path: &Path,
+    without: &str,
+) -> Result<impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>> {
     let damaged = |error: parquet::errors::ParquetError| Error::dataset(path, format!("damaged Parquet file: {error}"));
     let builder = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_file()).map_err(damaged)?;
-    let kept = builder.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != without).map(|(i, _)| i);
+    let kept =
+        builder.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != without).map(|(i, _)| i);
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
     builder.with_projection(mask).build().map_err(damaged)
 }
@@ -117,7 +124,9 @@ impl Columns<'_> {
         let ids = column.as_primitive_opt::<Int64Type>().ok_or_else(|| self.wrong(name))?;
         let id = |id: Option<i64>| id.and_then(|id| usize::try_from(id).ok()).filter(|id| *id < self.labels);
         let ids: Option<Vec<usize>> = ids.iter().map(id).collect();
-        ids.ok_or_else(|| Error::dataset(self.path, format!("column `{name}` holds a label id that is not in 0..{}", self.labels)))
+        ids.ok_or_else(|| {
+            Error::dataset(self.path, format!("column `{name}` holds a label id that is not in 0..{}", self.labels))
+        })
     }
 
     fn list<T>(&self, name: &str, item: impl Fn(&ArrayRef) -> Result<T>) -> Result<Vec<T>> {
@@ -136,7 +145,9 @@ impl Columns<'_> {
             ints.iter().map(|int| usize::try_from(int?).ok()).collect()
         };
         let names = fields.column_by_name("name").and_then(texts);
-        let (Some(names), Some(starts), Some(ends)) = (names, int("start"), int("end")) else { return Err(self.wrong(name)) };
+        let (Some(names), Some(starts), Some(ends)) = (names, int("start"), int("end")) else {
+            return Err(self.wrong(name));
+        };
         let parts = names.into_iter().zip(starts).zip(ends);
         Ok(parts.map(|((name, start), end)| Mention { name, start, end }).collect())
     }
@@ -148,7 +159,8 @@ impl Columns<'_> {
                 let arguments = self.mentions("head")?.into_iter().zip(self.mentions("tail")?);
                 let relations = ids("relation")?.into_iter().zip(ids("original_relation")?);
                 let rows = arguments.zip(relations);
-                rows.map(|((head, tail), (relation, original))| RowLabels::Relation { head, tail, relation, original }).collect()
+                rows.map(|((head, tail), (relation, original))| RowLabels::Relation { head, tail, relation, original })
+                    .collect()
             }
             TaskKind::Ner => {
                 let ids = |name| self.list(name, |list| self.ids(list, name));
@@ -175,10 +187,15 @@ impl Columns<'_> {
             RowLabels::Relation { head, tail, .. } => {
                 [head, tail].iter().all(|m| m.start < m.end && m.end <= row.tokens.len())
             }
-            RowLabels::Entities { tags, original } => tags.len() == row.tokens.len() && original.len() == row.tokens.len(),
+            RowLabels::Entities { tags, original } => {
+                tags.len() == row.tokens.len() && original.len() == row.tokens.len()
+            }
         };
         match rows.iter().find(|row| !fits(row)) {
-            Some(row) => Err(Error::dataset(self.path, format!("row {}: labels do not fit its {} words", row.id, row.tokens.len()))),
+            Some(row) => Err(Error::dataset(
+                self.path,
+                format!("row {}: labels do not fit its {} words", row.id, row.tokens.len()),
+            )),
             None => Ok(rows),
         }
     }

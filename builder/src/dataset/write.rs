@@ -109,7 +109,12 @@ fn entity_arrays(rows: &[Row]) -> [ArrayRef; 2] {
 }
 
 fn lists_of(lengths: impl Iterator<Item = usize>, values: ArrayRef, item: DataType) -> ArrayRef {
-    Arc::new(ListArray::new(Arc::new(Field::new("item", item, true)), OffsetBuffer::from_lengths(lengths), values, None))
+    Arc::new(ListArray::new(
+        Arc::new(Field::new("item", item, true)),
+        OffsetBuffer::from_lengths(lengths),
+        values,
+        None,
+    ))
 }
 
 fn texts<'a>(rows: impl Iterator<Item = &'a [String]> + Clone) -> ArrayRef {
@@ -118,7 +123,9 @@ fn texts<'a>(rows: impl Iterator<Item = &'a [String]> + Clone) -> ArrayRef {
 }
 
 fn mentions<'a>(rows: impl Iterator<Item = &'a Mention> + Clone) -> ArrayRef {
-    let ints = |f: fn(&Mention) -> usize| Arc::new(Int32Array::from_iter_values(rows.clone().map(|m| f(m) as i32))) as ArrayRef;
+    let ints = |f: fn(&Mention) -> usize| {
+        Arc::new(Int32Array::from_iter_values(rows.clone().map(|m| f(m) as i32))) as ArrayRef
+    };
     let names = Arc::new(StringArray::from_iter_values(rows.clone().map(|m| &m.name)));
     Arc::new(StructArray::new(mention_fields(), vec![names, ints(|m| m.start), ints(|m| m.end)], None))
 }

@@ -27,7 +27,8 @@ impl Crops {
     /// crop name that is not a plain file name.
     pub fn read(path: &Path, rows: usize) -> Result<Self> {
         let bad = |reason: String| Error::image(path, format!("not a crop dictionary: {reason}"));
-        let value = serde_pickle::value_from_slice(&pickle(path)?, DeOptions::new()).map_err(|error| bad(error.to_string()))?;
+        let value =
+            serde_pickle::value_from_slice(&pickle(path)?, DeOptions::new()).map_err(|error| bad(error.to_string()))?;
         let Value::Dict(entries) = value else { return Err(bad("the pickled value is not a dict".to_owned())) };
         let mut crops = Self::default();
         for (key, value) in entries {
@@ -52,7 +53,9 @@ impl Crops {
 
 /// The bytes of `<any folder>/data.pkl` in the archive.
 fn pickle(path: &Path) -> Result<Vec<u8>> {
-    let bad = |error: zip::result::ZipError| Error::image(path, format!("not a zip archive as torch.save writes it: {error}"));
+    let bad = |error: zip::result::ZipError| {
+        Error::image(path, format!("not a zip archive as torch.save writes it: {error}"))
+    };
     let mut archive = zip::ZipArchive::new(Cursor::new(fs_err::read(path)?)).map_err(bad)?;
     let name = archive.file_names().find(|name| name.ends_with("data.pkl")).map(str::to_owned);
     let name = name.ok_or_else(|| Error::image(path, "the archive holds no data.pkl"))?;
@@ -101,7 +104,8 @@ mod tests {
         let by_row = Crops::read(&archive(dir.path(), &dict(HashableValue::I64(3), "a.png")), 4).unwrap();
         assert_eq!(by_row.of(3, "x.jpg"), ["a.png"]);
         assert!(by_row.of(2, "x.jpg").is_empty());
-        let by_image = Crops::read(&archive(dir.path(), &dict(HashableValue::String("x.jpg".to_owned()), "b.png")), 4).unwrap();
+        let by_image =
+            Crops::read(&archive(dir.path(), &dict(HashableValue::String("x.jpg".to_owned()), "b.png")), 4).unwrap();
         assert_eq!(by_image.of(0, "x.jpg"), ["b.png"]);
     }
 

@@ -40,8 +40,11 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(protocol: &'a Protocol, tasks: &'a [TaskSpec], labels: &'a [String]) -> Self {
-        let home: BTreeMap<&str, usize> =
-            tasks.iter().enumerate().flat_map(|(k, task)| task.classes.iter().map(move |class| (class.as_str(), k))).collect();
+        let home: BTreeMap<&str, usize> = tasks
+            .iter()
+            .enumerate()
+            .flat_map(|(k, task)| task.classes.iter().map(move |class| (class.as_str(), k)))
+            .collect();
         let task_of = labels.iter().map(|label| label.split_once('-').map_or(0, |(_, class)| home[class])).collect();
         let ids = labels.iter().enumerate().map(|(id, label)| (label.as_str(), id)).collect();
         Self { protocol, tasks: tasks.len(), ids, home, task_of }
@@ -51,7 +54,8 @@ impl<'a> Planner<'a> {
     fn owned(&self, instances: &[Instance]) -> Vec<PlannedRow> {
         let rows = instances.iter().enumerate().filter_map(|(index, instance)| {
             let Annotation::Entities { tags } = &instance.annotation else { return None };
-            let original: Vec<usize> = tags.iter().map(|tag| self.ids.get(tag.as_str()).copied().unwrap_or(0)).collect();
+            let original: Vec<usize> =
+                tags.iter().map(|tag| self.ids.get(tag.as_str()).copied().unwrap_or(0)).collect();
             let types = classes_of(&instance.annotation);
             let owner = self.protocol.priority.iter().find(|class| types.contains(&class.as_str()));
             let owner_task = owner.map(|class| self.home[class.as_str()]);

@@ -38,8 +38,11 @@ struct Rows {
 impl Rows {
     fn new(instances: &[Instance], protocol: &Protocol, tasks: &[TaskSpec], labels: &[String]) -> Self {
         let ids: BTreeMap<&str, usize> = labels.iter().enumerate().map(|(id, label)| (label.as_str(), id)).collect();
-        let home: BTreeMap<&str, usize> =
-            tasks.iter().enumerate().flat_map(|(k, task)| task.classes.iter().map(move |class| (class.as_str(), k))).collect();
+        let home: BTreeMap<&str, usize> = tasks
+            .iter()
+            .enumerate()
+            .flat_map(|(k, task)| task.classes.iter().map(move |class| (class.as_str(), k)))
+            .collect();
         let (mut related, mut none) = (Vec::new(), Vec::new());
         for (index, instance) in instances.iter().enumerate() {
             let Annotation::Relation { relation, .. } = &instance.annotation else { continue };

@@ -88,7 +88,9 @@ fn parse_setting(setting: &str) -> Result<toml::Table> {
         bail!("--set {setting}: expected KEY=VALUE");
     };
     let quoted = format!("{key} = {value:?}");
-    toml::from_str(&format!("{key} = {value}")).or_else(|_| toml::from_str(&quoted)).with_context(|| format!("--set {setting}"))
+    toml::from_str(&format!("{key} = {value}"))
+        .or_else(|_| toml::from_str(&quoted))
+        .with_context(|| format!("--set {setting}"))
 }
 
 fn device(name: &str) -> Result<Device> {
@@ -97,7 +99,9 @@ fn device(name: &str) -> Result<Device> {
     }
     let ordinal = match name.strip_prefix("cuda") {
         Some("") => 0,
-        Some(rest) => rest.strip_prefix(':').and_then(|n| n.parse().ok()).with_context(|| format!("--device {name}"))?,
+        Some(rest) => {
+            rest.strip_prefix(':').and_then(|n| n.parse().ok()).with_context(|| format!("--device {name}"))?
+        }
         None => bail!("--device {name}: expected cpu, cuda or cuda:N"),
     };
     if !cfg!(feature = "cuda") {

@@ -33,7 +33,8 @@ impl<'a> Batch<'a> {
 fn padded<'a>(rows: impl Iterator<Item = &'a [u32]> + Clone, pad: u32, device: &Device) -> Result<(Tensor, Tensor)> {
     let width = rows.clone().map(<[u32]>::len).max().unwrap_or(0).max(1);
     let count = rows.clone().count();
-    let fill = |row: &[u32], value: u32| row.iter().copied().chain(std::iter::repeat(value)).take(width).collect::<Vec<_>>();
+    let fill =
+        |row: &[u32], value: u32| row.iter().copied().chain(std::iter::repeat(value)).take(width).collect::<Vec<_>>();
     let values: Vec<u32> = rows.clone().flat_map(|row| fill(row, pad)).collect();
     let mask: Vec<u32> = rows.flat_map(|row| fill(&vec![1; row.len()], 0)).collect();
     Ok((Tensor::from_vec(values, (count, width), device)?, Tensor::from_vec(mask, (count, width), device)?))
@@ -73,7 +74,8 @@ mod tests {
         let mut ids: Vec<usize> = epoch.iter().flatten().map(|row| row.id.parse().unwrap()).collect();
         ids.sort_unstable();
         assert_eq!(ids, (0..203).collect::<Vec<_>>());
-        let padded: usize = epoch.iter().map(|batch| batch.len() * batch.iter().map(|row| row.ids.len()).max().unwrap()).sum();
+        let padded: usize =
+            epoch.iter().map(|batch| batch.len() * batch.iter().map(|row| row.ids.len()).max().unwrap()).sum();
         let real: usize = rows.iter().map(|row| row.ids.len()).sum();
         assert!(padded < real * 5 / 4, "{padded} pieces padded from {real}");
     }

@@ -42,7 +42,7 @@ impl EncoderSource {
 
     /// The shape, with room for the tokenizer's added markers.
     pub fn config(&self, vocab_size: usize) -> BertConfig {
-        BertConfig { vocab_size, ..self.config.clone() }
+        BertConfig { vocab_size: vocab_size.max(self.config.vocab_size), ..self.config.clone() }
     }
 
     /// Variables that take the pre-trained values when asked for.
@@ -65,6 +65,7 @@ impl EncoderSource {
 
 fn tiny() -> BertConfig {
     BertConfig {
+        vocab_size: 0,
         hidden_size: 64,
         num_hidden_layers: 2,
         num_attention_heads: 4,

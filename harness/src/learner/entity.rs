@@ -66,7 +66,8 @@ fn known_tags(emissions: &Tensor, batch: &Batch) -> Result<Tensor> {
 pub(super) fn predict(head: &EntityHead, hidden: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
     let emissions = emissions(head, hidden, batch, allowed, &mut Mode::Eval)?;
     let paths = head.crf().decode(&emissions, &batch.anchor_mask)?;
-    let prediction = |path: Vec<usize>| Prediction { labels: path.iter().map(|tag| *tag as u32).collect(), scores: vec![] };
+    let prediction =
+        |path: Vec<usize>| Prediction { labels: path.iter().map(|tag| *tag as u32).collect(), scores: vec![] };
     Ok(paths.into_iter().map(prediction).collect())
 }
 

@@ -81,7 +81,8 @@ impl Learner {
     /// A fresh optimiser over the encoder and the head with their own rates.
     pub fn optimiser(&self, config: &Config) -> Result<AdamW> {
         let (head, encoder) = self.store.vars().into_iter().partition(|(name, _)| name.starts_with("head."));
-        let group = |name: &str, vars, lr| ParamGroup { name: name.to_owned(), vars, lr, weight_decay: config.weight_decay };
+        let group =
+            |name: &str, vars, lr| ParamGroup { name: name.to_owned(), vars, lr, weight_decay: config.weight_decay };
         let groups = vec![group("encoder", encoder, config.lr_encoder), group("head", head, config.lr_head)];
         Ok(AdamW::new(groups, AdamWConfig::default())?)
     }

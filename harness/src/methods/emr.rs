@@ -73,7 +73,7 @@ impl Method for Emr {
 
     fn state(&self) -> Result<State> {
         let ids = |rows: &Vec<Example>| rows.iter().map(|row| row.id.clone()).collect();
-        Ok(State { tensors: self.learner.params().tensors(), memory: self.memory.iter().map(ids).collect() })
+        Ok(State { tensors: self.learner.params().tensors()?, memory: self.memory.iter().map(ids).collect() })
     }
 
     fn restore(&mut self, state: State, session: &Session) -> Result<()> {

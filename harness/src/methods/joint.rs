@@ -46,7 +46,7 @@ impl Method for Joint {
     }
 
     fn state(&self) -> Result<State> {
-        Ok(State { tensors: self.learner.params().tensors(), memory: vec![] })
+        Ok(State { tensors: self.learner.params().tensors()?, memory: vec![] })
     }
 
     fn restore(&mut self, state: State, _: &Session) -> Result<()> {

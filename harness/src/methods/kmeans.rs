@@ -32,7 +32,8 @@ fn centroids(rows: &[Vec<f32>], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
             let count = members().count();
             if count > 0 {
                 centroid.fill(0.0);
-                members().for_each(|row| centroid.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count as f32));
+                members()
+                    .for_each(|row| centroid.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count as f32));
             }
         }
     }
@@ -56,7 +57,9 @@ fn plus_plus(rows: &[Vec<f32>], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
 }
 
 fn nearest(row: &[f32], centroids: &[Vec<f32>]) -> usize {
-    let closer = |best: usize, next: usize| if distance(row, &centroids[next]) < distance(row, &centroids[best]) { next } else { best };
+    let closer = |best: usize, next: usize| {
+        if distance(row, &centroids[next]) < distance(row, &centroids[best]) { next } else { best }
+    };
     (1..centroids.len()).fold(0, closer)
 }
 
@@ -73,7 +76,8 @@ mod tests {
     fn one_row_of_each_cluster_is_chosen() {
         let row = |i: usize| vec![(i % 3) as f32 * 10.0 + (i / 3) as f32 * 0.1, (i % 3) as f32];
         let rows: Vec<_> = (0..30).map(row).collect();
-        let mut clusters: Vec<_> = representatives(&rows, 3, &mut seed::generator(1, "memory", 0)).iter().map(|row| row % 3).collect();
+        let mut clusters: Vec<_> =
+            representatives(&rows, 3, &mut seed::generator(1, "memory", 0)).iter().map(|row| row % 3).collect();
         clusters.sort_unstable();
         assert_eq!(clusters, [0, 1, 2]);
     }

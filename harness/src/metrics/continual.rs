@@ -84,7 +84,10 @@ mod tests {
 
     #[test]
     fn one_task_or_none_is_undefined_with_a_reason() {
-        assert_eq!(forgetting_chaudhry18(&vec![vec![0.5]]), Value::Undefined("undefined: needs at least two tasks".into()));
+        assert_eq!(
+            forgetting_chaudhry18(&vec![vec![0.5]]),
+            Value::Undefined("undefined: needs at least two tasks".into())
+        );
         assert_eq!(bwt_lopezpaz17(&vec![]).number(), None);
         close(average_lopezpaz17(&vec![vec![0.5]]), 0.5);
         assert_eq!(average_lopezpaz17(&vec![]).number(), None);

@@ -99,7 +99,8 @@ fn result(record: &RunRecord, stages: Vec<StageScores>, matrix: Matrix) -> RunRe
 }
 
 fn stage_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> StageScores {
-    let classes: Vec<&str> = dataset.tasks[..=stage].iter().flat_map(|task| &task.classes).map(String::as_str).collect();
+    let classes: Vec<&str> =
+        dataset.tasks[..=stage].iter().flat_map(|task| &task.classes).map(String::as_str).collect();
     let all: Vec<&Predicted> = rows.iter().collect();
     let (accuracy, micro, macro_f1, counts) = match dataset.task {
         TaskKind::Re => {
@@ -149,6 +150,8 @@ fn relation_scores(dataset: &DatasetRecord, classes: &[&str], rows: &[&Predicted
 
 fn span_scores(dataset: &DatasetRecord, types: &[&str], rows: &[Predicted]) -> span::SpanScores {
     let name = |id: &u32| dataset.labels.get(*id as usize).map_or("O", String::as_str);
-    let names = |of: fn(&Predicted) -> &Vec<u32>| rows.iter().map(|row| of(row).iter().map(name).collect()).collect::<Vec<Vec<&str>>>();
+    let names = |of: fn(&Predicted) -> &Vec<u32>| {
+        rows.iter().map(|row| of(row).iter().map(name).collect()).collect::<Vec<Vec<&str>>>()
+    };
     span::score(&names(|row| &row.gold), &names(|row| &row.predicted), types)
 }

@@ -32,7 +32,9 @@ pub fn score(gold: &[Vec<&str>], predicted: &[Vec<&str>], types: &[&str]) -> Spa
 }
 
 fn all_spans<'a>(sentences: &[Vec<&'a str>]) -> BTreeSet<Span<'a>> {
-    let of = |(index, tags): (usize, &Vec<&'a str>)| spans(tags).into_iter().map(move |(kind, start, end)| (index, kind, start, end));
+    let of = |(index, tags): (usize, &Vec<&'a str>)| {
+        spans(tags).into_iter().map(move |(kind, start, end)| (index, kind, start, end))
+    };
     sentences.iter().enumerate().flat_map(of).collect()
 }
 

@@ -5,7 +5,8 @@ use super::{Cell, Run, Table};
 /// A benchmark's heading: which data, which tasks.
 pub fn heading(name: &str, runs: &[&Run]) -> String {
     let dataset = &runs[0].record.dataset;
-    let names: Vec<String> = dataset.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, task.name)).collect();
+    let names: Vec<String> =
+        dataset.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, task.name)).collect();
     format!("\n## {name}\n\nData fingerprint `{}`. Tasks: {}.\n", dataset.fingerprint, names.join(" · "))
 }
 
@@ -35,7 +36,10 @@ pub fn classes(runs: &[&Run]) -> String {
     let dataset = &runs[0].record.dataset;
     let classes: Vec<&String> = dataset.tasks.iter().flat_map(|task| &task.classes).collect();
     let mut text = String::from("\n### F1 by class after the last task\n\n| class | support |");
-    text += &runs.iter().map(|run| format!(" {} (seed {}) |", run.result.method, run.result.train_seed)).collect::<String>();
+    text += &runs
+        .iter()
+        .map(|run| format!(" {} (seed {}) |", run.result.method, run.result.train_seed))
+        .collect::<String>();
     text += &format!("\n|---|---:|{}\n", "---:|".repeat(runs.len()));
     for class in classes {
         let last = |run: &Run| run.result.stages.last().cloned();
@@ -49,7 +53,9 @@ pub fn classes(runs: &[&Run]) -> String {
 
 /// What each run was made with.
 pub fn settings(runs: &[&Run]) -> String {
-    let mut text = String::from("\n### Runs\n\n| method | seed | encoder | epochs | batch | rates encoder/head | device | mkgc |\n|---|---|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "\n### Runs\n\n| method | seed | encoder | epochs | batch | rates encoder/head | device | mkgc |\n|---|---|---|---|---|---|---|---|\n",
+    );
     for run in runs {
         let (record, config) = (&run.record, &run.record.config);
         let rates = format!("{:e} / {:e}", config.lr_encoder, config.lr_head);

@@ -43,7 +43,8 @@ fn by_benchmark(runs: &[Run]) -> Result<BTreeMap<&str, Vec<&Run>>> {
         let board = boards.entry(&run.result.benchmark).or_default();
         if let Some(other) = board.iter().find(|other| other.result.fingerprint != run.result.fingerprint) {
             let (name, one, two) = (&run.result.benchmark, &other.result.fingerprint, &run.result.fingerprint);
-            let reason = format!("runs of {name} used different data (fingerprints {one} and {two}); report them apart");
+            let reason =
+                format!("runs of {name} used different data (fingerprints {one} and {two}); report them apart");
             return Err(Error::Usage(reason));
         }
         board.push(run);
@@ -76,7 +77,8 @@ fn csv(table: &Table) -> Result<Vec<u8>> {
     let seeds: Vec<u32> = table.rows.iter().map(|row| row.seeds as u32).collect();
     let mut columns = vec![Column::new("method".into(), methods), Column::new("seeds".into(), seeds)];
     for (index, name) in table.columns.iter().enumerate() {
-        let values = |of: fn(&Cell) -> Option<f64>| table.rows.iter().map(|row| of(&row.cells[index])).collect::<Vec<_>>();
+        let values =
+            |of: fn(&Cell) -> Option<f64>| table.rows.iter().map(|row| of(&row.cells[index])).collect::<Vec<_>>();
         columns.push(Column::new(name.as_str().into(), values(Cell::mean)));
         if table.rows.iter().any(|row| row.seeds > 1) {
             columns.push(Column::new(format!("{name}_std").into(), values(Cell::std)));

@@ -121,7 +121,8 @@ impl Table {
 }
 
 fn row(metric: Metric, method: &str, results: &[&RunResult], stages: usize) -> TableRow {
-    let stage = |stage: usize| Cell(results.iter().filter_map(|result| metric.get(result.stages.get(stage)?)).collect());
+    let stage =
+        |stage: usize| Cell(results.iter().filter_map(|result| metric.get(result.stages.get(stage)?)).collect());
     let mut cells: Vec<Cell> = (0..stages).map(stage).collect();
     let average = |result: &&RunResult| -> Option<f64> {
         let values: Option<Vec<f64>> = result.stages.iter().map(|stage| metric.get(stage)).collect();

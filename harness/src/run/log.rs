@@ -74,7 +74,21 @@ impl Log {
         let (title, now) = (title.to_owned(), Instant::now());
         let (bar, window) = (ProgressBar::hidden(), Window::new());
         let (stage, total, done, step, epoch) = (first_stage, 0, 0, 0, 0);
-        Ok(Self { file, title, lr_encoder, stage, stages, bar, plain: now, started: now, total, done, step, epoch, window })
+        Ok(Self {
+            file,
+            title,
+            lr_encoder,
+            stage,
+            stages,
+            bar,
+            plain: now,
+            started: now,
+            total,
+            done,
+            step,
+            epoch,
+            window,
+        })
     }
 
     /// Starts a task.
@@ -140,6 +154,7 @@ impl Log {
 
 fn resident_mib() -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
 }

@@ -61,7 +61,9 @@ impl RunFolder {
         let record: RunRecord = read_json(&path)?;
         if record.schema_version != record::SCHEMA_VERSION {
             let versions = (record.schema_version, record::SCHEMA_VERSION);
-            return Err(self.error(&format!("run.json has schema version {}, this mkgc reads {}", versions.0, versions.1)));
+            return Err(
+                self.error(&format!("run.json has schema version {}, this mkgc reads {}", versions.0, versions.1))
+            );
         }
         Ok(record)
     }

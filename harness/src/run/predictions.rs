@@ -7,7 +7,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Builder, Int32Array, Int64Builder, ListBuilder, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Builder, Int32Array, Int64Builder, ListBuilder, RecordBatch, StringArray,
+};
 use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -42,7 +44,8 @@ pub fn write(path: &Path, rows: &[Predicted]) -> Result<()> {
         ("predicted", labels(rows.iter().map(|row| &row.predicted))),
         ("scores", scores(rows)),
     ];
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?;
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?;
     let zstd = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(9)?)).build();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(zstd))?;
@@ -80,7 +83,8 @@ pub fn read(path: &Path) -> Result<Vec<Predicted>> {
 }
 
 fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
-    let damaged = |name: &str| Error::Usage(format!("{}: column `{name}` is missing or of another type", path.display()));
+    let damaged =
+        |name: &str| Error::Usage(format!("{}: column `{name}` is missing or of another type", path.display()));
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(name));
     let list = |name: &str| column(name)?.as_list_opt::<i32>().ok_or_else(|| damaged(name));
     let ids = column("id")?.as_string_opt::<i32>().ok_or_else(|| damaged("id"))?;
@@ -111,7 +115,13 @@ mod tests {
     #[test]
     fn rows_come_back_as_written() {
         let path = tempfile::tempdir().unwrap().keep().join("p.parquet");
-        let row = |id: &str, owner, scores| Predicted { id: id.into(), owner, gold: vec![1, 2], predicted: vec![0, 2], scores };
+        let row = |id: &str, owner, scores| Predicted {
+            id: id.into(),
+            owner,
+            gold: vec![1, 2],
+            predicted: vec![0, 2],
+            scores,
+        };
         let rows = vec![row("a", Some(3), vec![0.5, f32::NEG_INFINITY]), row("b", None, vec![])];
         write(&path, &rows).unwrap();
         assert_eq!(read(&path).unwrap(), rows);

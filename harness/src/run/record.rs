@@ -38,7 +38,10 @@ pub struct DatasetRecord {
 impl DatasetRecord {
     /// What a manifest says of itself.
     pub fn new(manifest: &Manifest) -> Self {
-        let task = |task: &mkgc_builder::dataset::ManifestTask| TaskRecord { name: task.name.clone(), classes: task.classes.clone() };
+        let task = |task: &mkgc_builder::dataset::ManifestTask| TaskRecord {
+            name: task.name.clone(),
+            classes: task.classes.clone(),
+        };
         Self {
             name: manifest.name.clone(),
             task: manifest.task,

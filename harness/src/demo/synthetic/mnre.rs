@@ -48,11 +48,7 @@ pub(super) fn rows(split: &str, per_relation: usize, dice: &mut Dice) -> Vec<Row
     kinds.extend((0..kinds.len() * 3 / 7).map(|_| (None, false)));
     dice.shuffle(&mut kinds);
     let numbered = kinds.into_iter().enumerate();
-    numbered
-        .map(|(n, (relation, ambiguous))| {
-            row(format!("{split}_{n:04}.png"), relation, ambiguous, dice)
-        })
-        .collect()
+    numbered.map(|(n, (relation, ambiguous))| row(format!("{split}_{n:04}.png"), relation, ambiguous, dice)).collect()
 }
 
 fn row(image: String, relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Row {
@@ -62,14 +58,7 @@ fn row(image: String, relation: Option<usize>, ambiguous: bool, dice: &mut Dice)
     let fillers = (8 + dice.below(7)).saturating_sub(head.len() + tail.len() + triggers.len());
     let gaps = gaps(&triggers, fillers, dice);
     let (tokens, head, tail) = sentence(gaps, head, tail, dice.chance(30));
-    Row {
-        tokens,
-        head,
-        tail,
-        image,
-        relation,
-        scene: scene(relation, ambiguous, dice),
-    }
+    Row { tokens, head, tail, image, relation, scene: scene(relation, ambiguous, dice) }
 }
 
 /// Head and tail names of the argument types that relations `family` and `family` + 4 take.
@@ -77,20 +66,12 @@ fn arguments(family: usize, dice: &mut Dice) -> (Vec<&'static str>, Vec<&'static
     let person = (words::PEOPLE, words::FAMILIES);
     let place = (words::PLACES, words::PLACE_TAILS);
     let group = (words::GROUPS, words::GROUP_TAILS);
-    let (head, tail) = [
-        (person, group),
-        (place, place),
-        (person, place),
-        (group, place),
-    ][family];
+    let (head, tail) = [(person, group), (place, place), (person, place), (group, place)][family];
     (name(head, dice), name(tail, dice))
 }
 
 /// A name of one word or, in two of five cases, two.
-pub(super) fn name(
-    (first, second): (&[&'static str], &[&'static str]),
-    dice: &mut Dice,
-) -> Vec<&'static str> {
+pub(super) fn name((first, second): (&[&'static str], &[&'static str]), dice: &mut Dice) -> Vec<&'static str> {
     let mut name = vec![dice.pick(first)];
     if dice.chance(40) {
         name.push(dice.pick(second));
@@ -102,11 +83,7 @@ fn triggers(relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Vec<&'
     let Some(relation) = relation else {
         return Vec::new();
     };
-    let list = if ambiguous {
-        words::AMBIGUOUS[relation % 4]
-    } else {
-        words::TRIGGERS[relation]
-    };
+    let list = if ambiguous { words::AMBIGUOUS[relation % 4] } else { words::TRIGGERS[relation] };
     (0..1 + dice.below(2)).map(|_| dice.pick(list)).collect()
 }
 
@@ -131,45 +108,25 @@ fn sentence(
     swapped: bool,
 ) -> (Vec<&'static str>, Mention, Mention) {
     let (first, second) = if swapped { (tail, head) } else { (head, tail) };
-    let first = Mention {
-        start: before.len(),
-        words: first,
-    };
-    let second = Mention {
-        start: before.len() + first.words.len() + between.len(),
-        words: second,
-    };
-    let tokens = [&before, &first.words, &between, &second.words, &behind]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
-    if swapped {
-        (tokens, second, first)
-    } else {
-        (tokens, first, second)
-    }
+    let first = Mention { start: before.len(), words: first };
+    let second = Mention { start: before.len() + first.words.len() + between.len(), words: second };
+    let tokens = [&before, &first.words, &between, &second.words, &behind].into_iter().flatten().copied().collect();
+    if swapped { (tokens, second, first) } else { (tokens, first, second) }
 }
 
 /// The picture of an ambiguous row always tells the relation, that of another row in four of five cases.
 fn scene(relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Scene {
     match relation {
-        Some(relation) if ambiguous || dice.chance(80) => Scene {
-            colour: COLOURS[relation],
-            pattern: PATTERNS[relation % 4],
-        },
+        Some(relation) if ambiguous || dice.chance(80) => {
+            Scene { colour: COLOURS[relation], pattern: PATTERNS[relation % 4] }
+        }
         _ => Scene::mute(dice),
     }
 }
 
 impl Mention {
     fn literal(&self) -> String {
-        format!(
-            "{{'name': '{}', 'pos': [{}, {}]}}",
-            self.words.join(" "),
-            self.start,
-            self.start + self.words.len()
-        )
+        format!("{{'name': '{}', 'pos': [{}, {}]}}", self.words.join(" "), self.start, self.start + self.words.len())
     }
 }
 
@@ -190,9 +147,6 @@ impl Row {
 /// The label ids in the form of the published `ours_rel2id.json`, `None` first.
 pub(super) fn rel2id() -> String {
     let names = ["None"].into_iter().chain(RELATIONS);
-    let entries: Vec<String> = names
-        .enumerate()
-        .map(|(id, name)| format!("\"{name}\": {id}"))
-        .collect();
+    let entries: Vec<String> = names.enumerate().map(|(id, name)| format!("\"{name}\": {id}")).collect();
     format!("{{{}}}\n", entries.join(", "))
 }

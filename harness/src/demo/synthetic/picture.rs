@@ -26,12 +26,7 @@ pub(super) enum Pattern {
 }
 
 /// The patterns that stand for something, by index of the class or class pair.
-pub(super) const PATTERNS: [Pattern; 4] = [
-    Pattern::Rows,
-    Pattern::Columns,
-    Pattern::Checks,
-    Pattern::Dots,
-];
+pub(super) const PATTERNS: [Pattern; 4] = [Pattern::Rows, Pattern::Columns, Pattern::Checks, Pattern::Dots];
 
 /// The colours that stand for something, by index of the class.
 pub(super) const COLOURS: [[u8; 3]; 8] = [
@@ -55,10 +50,7 @@ pub(super) struct Scene {
 impl Scene {
     /// A picture that says nothing: any colour, no pattern.
     pub(super) fn mute(dice: &mut Dice) -> Self {
-        Self {
-            colour: dice.pick(&COLOURS),
-            pattern: Pattern::Plain,
-        }
+        Self { colour: dice.pick(&COLOURS), pattern: Pattern::Plain }
     }
 }
 
@@ -85,9 +77,7 @@ pub(super) fn save(path: &Path, scene: Scene, dice: &mut Dice) -> io::Result<()>
 fn pixel(scene: Scene, x: u32, y: u32, dice: &mut Dice) -> Rgb<u8> {
     let divisor = if scene.pattern.bright(x, y) { 1 } else { 4 };
     let noise = dice.below(32) as u8;
-    Rgb(scene
-        .colour
-        .map(|channel| (channel / divisor).saturating_add(noise)))
+    Rgb(scene.colour.map(|channel| (channel / divisor).saturating_add(noise)))
 }
 
 fn in_file(path: &Path, error: &ImageError) -> io::Error {

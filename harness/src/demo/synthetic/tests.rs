@@ -12,11 +12,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
-            found.extend(
-                files(&entry.path())
-                    .into_iter()
-                    .map(|(path, bytes)| (format!("{name}/{path}"), bytes)),
-            );
+            found.extend(files(&entry.path()).into_iter().map(|(path, bytes)| (format!("{name}/{path}"), bytes)));
         } else {
             found.insert(name, fs::read(entry.path()).unwrap());
         }
@@ -32,9 +28,7 @@ fn written(write: fn(&Path, u64) -> io::Result<()>, seed: u64) -> BTreeMap<Strin
 
 fn mnre_rows() -> Vec<mnre::Row> {
     let streams = (0..).zip(&mnre::SPLITS);
-    streams
-        .flat_map(|(stream, &(split, n))| mnre::rows(split, n, &mut Dice::new(7, stream)))
-        .collect()
+    streams.flat_map(|(stream, &(split, n))| mnre::rows(split, n, &mut Dice::new(7, stream))).collect()
 }
 
 fn sentences() -> Vec<twitter2017::Sentence> {
@@ -56,11 +50,7 @@ fn a_seed_fixes_every_byte() {
 fn all_pictures_decode_and_none_is_missing() {
     let mnre = written(write_mnre, 3);
     let twitter = written(write_twitter2017, 3);
-    let pictures: Vec<_> = mnre
-        .iter()
-        .chain(&twitter)
-        .filter(|(path, _)| path.contains('/'))
-        .collect();
+    let pictures: Vec<_> = mnre.iter().chain(&twitter).filter(|(path, _)| path.contains('/')).collect();
     assert_eq!(pictures.len(), 457 + 68 + 171 + 250 + 40 + 80);
     for (path, bytes) in pictures {
         let picture = image::load_from_memory(bytes).unwrap();
@@ -72,18 +62,11 @@ fn all_pictures_decode_and_none_is_missing() {
 fn every_word_is_in_the_vocabulary() {
     let vocabulary: BTreeSet<_> = vocabulary().into_iter().collect();
     let relation_words = mnre_rows().into_iter().flat_map(|row| row.tokens);
-    let entity_words = sentences()
-        .into_iter()
-        .flat_map(|sentence| sentence.words)
-        .map(|(word, _)| word);
+    let entity_words = sentences().into_iter().flat_map(|sentence| sentence.words).map(|(word, _)| word);
     for word in relation_words.chain(entity_words) {
         assert!(vocabulary.contains(word), "{word}");
     }
-    assert!(
-        vocabulary
-            .iter()
-            .all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
-    );
+    assert!(vocabulary.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())));
 }
 
 #[test]
@@ -93,10 +76,7 @@ fn relations_have_their_rows_and_mentions_their_spans() {
         *counts.entry(row.relation).or_insert(0) += 1;
         assert!((8..=14).contains(&row.tokens.len()), "{row:?}");
         for mention in [&row.head, &row.tail] {
-            assert_eq!(
-                row.tokens[mention.start..mention.start + mention.words.len()],
-                mention.words
-            );
+            assert_eq!(row.tokens[mention.start..mention.start + mention.words.len()], mention.words);
         }
     }
     assert_eq!(counts[&None], 137 + 20 + 51);
@@ -107,14 +87,8 @@ fn relations_have_their_rows_and_mentions_their_spans() {
 fn a_line_is_the_published_literal() {
     let row = mnre::Row {
         tokens: vec!["anna", "smith", "joined", "acme"],
-        head: mnre::Mention {
-            words: vec!["anna", "smith"],
-            start: 0,
-        },
-        tail: mnre::Mention {
-            words: vec!["acme"],
-            start: 3,
-        },
+        head: mnre::Mention { words: vec!["anna", "smith"], start: 0 },
+        tail: mnre::Mention { words: vec!["acme"], start: 3 },
         image: "x.png".to_owned(),
         relation: Some(0),
         scene: picture::Scene::mute(&mut Dice::new(0, 0)),
@@ -130,21 +104,14 @@ fn only_the_picture_tells_ambiguous_rows_apart() {
     let ambiguous: Vec<_> = rows
         .iter()
         .filter(|row| {
-            let shared = row
-                .relation
-                .map_or(&[][..], |relation| words::AMBIGUOUS[relation % 4]);
+            let shared = row.relation.map_or(&[][..], |relation| words::AMBIGUOUS[relation % 4]);
             row.tokens.iter().any(|token| shared.contains(token))
         })
         .collect();
     assert_eq!(ambiguous.len(), 8 * (8 + 1 + 3));
     for row in ambiguous {
         let relation = row.relation.unwrap();
-        assert!(
-            row.tokens
-                .iter()
-                .all(|token| !words::TRIGGERS[relation].contains(token)),
-            "{row:?}"
-        );
+        assert!(row.tokens.iter().all(|token| !words::TRIGGERS[relation].contains(token)), "{row:?}");
         assert_eq!(row.scene.colour, picture::COLOURS[relation]);
         assert_eq!(row.scene.pattern, picture::PATTERNS[relation % 4]);
     }
@@ -155,16 +122,10 @@ fn later_types_come_with_people() {
     let mut with_person = 0;
     for sentence in sentences() {
         let tags: BTreeSet<&str> = sentence.words.iter().map(|(_, tag)| tag.as_str()).collect();
-        let later = ["B-LOC", "B-ORG", "B-MISC"]
-            .iter()
-            .filter(|tag| tags.contains(*tag))
-            .count();
+        let later = ["B-LOC", "B-ORG", "B-MISC"].iter().filter(|tag| tags.contains(*tag)).count();
         assert!(later <= 1, "{sentence:?}");
         with_person += usize::from(later == 1 && tags.contains("B-PER"));
         assert!((8..=14).contains(&sentence.words.len()), "{sentence:?}");
     }
-    assert!(
-        (100..160).contains(&with_person),
-        "{with_person} of about 180"
-    );
+    assert!((100..160).contains(&with_person), "{with_person} of about 180");
 }

@@ -23,15 +23,10 @@ pub(super) struct Sentence {
 
 /// The sentences of a split in file order; the types take turns as the main one.
 pub(super) fn sentences(split: &str, count: usize, dice: &mut Dice) -> Vec<Sentence> {
-    let mut mains: Vec<Option<usize>> = (0..count)
-        .map(|n| ((n + 1) % EMPTY_EVERY != 0).then_some(n % TYPES.len()))
-        .collect();
+    let mut mains: Vec<Option<usize>> =
+        (0..count).map(|n| ((n + 1) % EMPTY_EVERY != 0).then_some(n % TYPES.len())).collect();
     dice.shuffle(&mut mains);
-    mains
-        .into_iter()
-        .enumerate()
-        .map(|(n, main)| sentence(format!("{split}_{n:04}"), main, dice))
-        .collect()
+    mains.into_iter().enumerate().map(|(n, main)| sentence(format!("{split}_{n:04}"), main, dice)).collect()
 }
 
 fn sentence(id: String, main: Option<usize>, dice: &mut Dice) -> Sentence {
@@ -45,11 +40,7 @@ fn sentence(id: String, main: Option<usize>, dice: &mut Dice) -> Sentence {
         let filler = vec![(dice.pick(words::FILLERS), "O".to_owned())];
         dice.insert(&mut pieces, filler);
     }
-    Sentence {
-        id,
-        words: pieces.concat(),
-        scene: scene(main, dice),
-    }
+    Sentence { id, words: pieces.concat(), scene: scene(main, dice) }
 }
 
 /// One to three types. A sentence of a later type often holds a PER too: its task teaches that old type as `O`.
@@ -78,10 +69,7 @@ fn entity(kind: usize, dice: &mut Dice) -> Vec<(&'static str, String)> {
         piece.push((dice.pick(words::CUES[kind]), "O".to_owned()));
     }
     for (n, word) in name(lexicons[kind], dice).into_iter().enumerate() {
-        piece.push((
-            word,
-            format!("{}-{}", if n == 0 { 'B' } else { 'I' }, TYPES[kind]),
-        ));
+        piece.push((word, format!("{}-{}", if n == 0 { 'B' } else { 'I' }, TYPES[kind])));
     }
     piece
 }
@@ -89,10 +77,7 @@ fn entity(kind: usize, dice: &mut Dice) -> Vec<(&'static str, String)> {
 /// The picture tells the main type in four of five cases.
 fn scene(main: Option<usize>, dice: &mut Dice) -> Scene {
     match main {
-        Some(main) if dice.chance(80) => Scene {
-            colour: COLOURS[main],
-            pattern: PATTERNS[main],
-        },
+        Some(main) if dice.chance(80) => Scene { colour: COLOURS[main], pattern: PATTERNS[main] },
         _ => Scene::mute(dice),
     }
 }
@@ -100,11 +85,7 @@ fn scene(main: Option<usize>, dice: &mut Dice) -> Scene {
 impl Sentence {
     /// The sentence as it stands in the raw file.
     pub(super) fn record(&self) -> String {
-        let lines: String = self
-            .words
-            .iter()
-            .map(|(word, tag)| format!("{word}\t{tag}\n"))
-            .collect();
+        let lines: String = self.words.iter().map(|(word, tag)| format!("{word}\t{tag}\n")).collect();
         format!("IMGID:{}\n{lines}\n", self.id)
     }
 }

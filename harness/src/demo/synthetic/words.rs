@@ -2,40 +2,35 @@
 
 /// People's names.
 pub(super) const PEOPLE: &[&str] = &[
-    "anna", "boris", "carla", "david", "elena", "felix", "greta", "hugo", "irene", "jonas",
-    "karin", "leon", "marta", "nils", "jordan",
+    "anna", "boris", "carla", "david", "elena", "felix", "greta", "hugo", "irene", "jonas", "karin", "leon", "marta",
+    "nils", "jordan",
 ];
 /// Family names, the second word of a long person name.
-pub(super) const FAMILIES: &[&str] = &[
-    "smith", "lopez", "meyer", "rossi", "tanaka", "novak", "singh", "dubois",
-];
+pub(super) const FAMILIES: &[&str] = &["smith", "lopez", "meyer", "rossi", "tanaka", "novak", "singh", "dubois"];
 /// Places.
-pub(super) const PLACES: &[&str] = &[
-    "paris", "lima", "oslo", "cairo", "delhi", "quito", "tokyo", "sofia", "havana", "dublin",
-    "riga", "jordan",
-];
+pub(super) const PLACES: &[&str] =
+    &["paris", "lima", "oslo", "cairo", "delhi", "quito", "tokyo", "sofia", "havana", "dublin", "riga", "jordan"];
 /// Second word of a long place name.
 pub(super) const PLACE_TAILS: &[&str] = &["valley", "harbour", "island", "heights"];
 /// Organisations.
 pub(super) const GROUPS: &[&str] = &[
-    "acme", "globex", "initech", "umbra", "vertex", "nimbus", "rovers", "lakers", "apple", "orion",
-    "zenith", "delta",
+    "acme", "globex", "initech", "umbra", "vertex", "nimbus", "rovers", "lakers", "apple", "orion", "zenith", "delta",
 ];
 /// Second word of a long organisation name.
 pub(super) const GROUP_TAILS: &[&str] = &["corp", "union", "united", "labs"];
 /// Works and events.
 pub(super) const WORKS: &[&str] = &[
-    "eclipse", "odyssey", "carnival", "marathon", "gala", "saga", "anthem", "derby", "expo",
-    "tempest", "delta", "orion",
+    "eclipse", "odyssey", "carnival", "marathon", "gala", "saga", "anthem", "derby", "expo", "tempest", "delta",
+    "orion",
 ];
 /// Second word of a long work or event name.
 pub(super) const WORK_TAILS: &[&str] = &["festival", "cup", "awards", "live"];
 
 /// Words that mean nothing for either task.
 pub(super) const FILLERS: &[&str] = &[
-    "the", "a", "today", "just", "and", "so", "very", "with", "again", "now", "this", "that",
-    "here", "really", "still", "photo", "new", "news", "day", "time", "our", "their", "all",
-    "some", "more", "great", "good", "love", "look", "says",
+    "the", "a", "today", "just", "and", "so", "very", "with", "again", "now", "this", "that", "here", "really",
+    "still", "photo", "new", "news", "day", "time", "our", "their", "all", "some", "more", "great", "good", "love",
+    "look", "says",
 ];
 
 /// Per relation: words that occur in its sentences only.
@@ -68,21 +63,7 @@ pub(super) const CUES: [&[&str]; 4] = [
 
 /// Every list, one after another (words in two lists occur twice).
 pub(super) fn all() -> Vec<&'static str> {
-    let lexicons = [
-        PEOPLE,
-        FAMILIES,
-        PLACES,
-        PLACE_TAILS,
-        GROUPS,
-        GROUP_TAILS,
-        WORKS,
-        WORK_TAILS,
-        FILLERS,
-    ];
-    let lists = lexicons
-        .into_iter()
-        .chain(TRIGGERS)
-        .chain(AMBIGUOUS)
-        .chain(CUES);
+    let lexicons = [PEOPLE, FAMILIES, PLACES, PLACE_TAILS, GROUPS, GROUP_TAILS, WORKS, WORK_TAILS, FILLERS];
+    let lists = lexicons.into_iter().chain(TRIGGERS).chain(AMBIGUOUS).chain(CUES);
     lists.flatten().copied().collect()
 }

@@ -1,0 +1,47 @@
+//! Entity head: the states of each word's first piece → dropout → linear emissions → linear-chain CRF.
+
+use candle_core::{Result, Tensor};
+use candle_nn::{Linear, Module, VarBuilder};
+
+use super::{at, linear};
+use crate::crf::Crf;
+use crate::mode::Mode;
+
+/// Variables `emission`, `crf`.
+pub struct EntityHead {
+    emission: Linear,
+    crf: Crf,
+    dropout: f64,
+}
+
+impl EntityHead {
+    /// A head over `tags` tags.
+    ///
+    /// # Errors
+    /// Stored tensors of other shapes.
+    pub fn new(hidden: usize, tags: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        let emission = linear(hidden, tags, true, &vb.pp("emission"))?;
+        Ok(Self { emission, crf: Crf::new(tags, vb.pp("crf"))?, dropout })
+    }
+
+    /// `[B, W, H]` from `hidden` `[B, T, H]` and the positions `[B, W]` u32 of the words' first pieces.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn features(&self, hidden: &Tensor, anchors: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        mode.dropout(&at(hidden, anchors)?, self.dropout)
+    }
+
+    /// Emissions `[B, W, L]` of features `[B, W, H]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn emissions(&self, features: &Tensor) -> Result<Tensor> {
+        self.emission.forward(features)
+    }
+
+    /// The transition scores.
+    pub fn crf(&self) -> &Crf {
+        &self.crf
+    }
+}

@@ -1,0 +1,49 @@
+//! Relation head on entity markers, as RP-CRE (Cui et al. 2021) and EMAR-BERT have it: the states of the two opening
+//! markers → dropout → `Linear(2H, H)` → GELU → layer norm → bias-free classifier.
+
+use candle_core::{Result, Tensor};
+use candle_nn::{Linear, Module, VarBuilder};
+
+use super::{at, linear};
+use crate::mode::Mode;
+use crate::norm::LayerNorm;
+
+/// Variables `dense`, `norm`, `classifier`.
+pub struct RelationHead {
+    dense: Linear,
+    norm: LayerNorm,
+    classifier: Linear,
+    dropout: f64,
+}
+
+impl RelationHead {
+    /// A head over `labels` labels.
+    ///
+    /// # Errors
+    /// Stored tensors of other shapes.
+    pub fn new(hidden: usize, labels: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            dense: linear(2 * hidden, hidden, true, &vb.pp("dense"))?,
+            norm: LayerNorm::new(hidden, 1e-5, vb.pp("norm"))?,
+            classifier: linear(hidden, labels, false, &vb.pp("classifier"))?,
+            dropout,
+        })
+    }
+
+    /// `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn features(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
+        self.norm.forward(&self.dense.forward(&mode.dropout(&pair, self.dropout)?)?.gelu_erf()?)
+    }
+
+    /// Logits `[B, L]` of features `[B, H]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
+        self.classifier.forward(features)
+    }
+}

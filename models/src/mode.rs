@@ -1,0 +1,71 @@
+//! Training or evaluation, and the seeded dropout that tells them apart.
+
+use candle_core::{Result, Tensor};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The generator of dropout masks (candle's own CPU generator cannot be seeded).
+pub struct DropoutRng(ChaCha8Rng);
+
+impl DropoutRng {
+    /// The same seed gives the same masks.
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// `n` values: 0 with probability `p`, else `1 / (1 - p)`.
+    fn mask(&mut self, n: usize, p: f64) -> Vec<f32> {
+        let keep = (1.0 / (1.0 - p)) as f32;
+        let threshold = (p * 65_536.0) as u16;
+        let mut bytes = vec![0u8; 2 * n];
+        self.0.fill_bytes(&mut bytes);
+        let draws = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+        draws.map(|draw| if draw < threshold { 0.0 } else { keep }).collect()
+    }
+}
+
+/// How a network runs.
+pub enum Mode<'a> {
+    /// No dropout.
+    Eval,
+    /// Dropout from this generator.
+    Train(&'a mut DropoutRng),
+}
+
+impl Mode<'_> {
+    /// Inverted dropout (Srivastava et al. 2014): in training each value is zeroed with probability `p` (in steps of
+    /// 1/65536) and the rest scaled by `1 / (1 - p)`.
+    ///
+    /// # Errors
+    /// When the mask cannot be made on the tensor's device.
+    pub fn dropout(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
+        match self {
+            Self::Train(rng) if p > 0.0 => {
+                let mask = Tensor::from_vec(rng.mask(x.elem_count(), p), x.shape(), x.device())?;
+                x * mask.to_dtype(x.dtype())?
+            }
+            _ => Ok(x.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn dropout_is_seeded_scaled_and_off_in_evaluation() {
+        let x = Tensor::ones((200, 500), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let draw = |seed| Mode::Train(&mut DropoutRng::new(seed)).dropout(&x, 0.1).unwrap();
+        let values = draw(1).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let zeros = values.iter().filter(|value| **value == 0.0).count() as f64 / 1e5;
+        assert!((zeros - 0.1).abs() < 0.005, "{zeros}");
+        assert!(values.iter().all(|value| *value == 0.0 || (value - 1.0 / 0.9).abs() < 1e-6));
+        assert_eq!(values, draw(1).flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        assert_ne!(values, draw(2).flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        let same = Mode::Eval.dropout(&x, 0.1).unwrap();
+        assert_eq!(same.sum_all().unwrap().to_scalar::<f32>().unwrap(), 1e5);
+    }
+}

@@ -1,0 +1,248 @@
+//! Named variables: pre-trained values where a safetensors file has them, seeded random ones elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::{Error, Result};
+
+/// The one embedding that may grow beyond its stored rows, for added tokens.
+const GROWS: &str = "word_embeddings.weight";
+
+#[derive(Default)]
+struct Inner {
+    vars: BTreeMap<String, Var>,
+    stored: BTreeMap<String, Tensor>,
+    used: BTreeSet<String>,
+}
+
+/// Variables of a network by name. A [`VarBuilder`] over it creates each variable on first use; iteration is in name
+/// order, so no sum depends on a hash.
+#[derive(Clone)]
+pub struct ParamStore {
+    seed: u64,
+    device: Device,
+    source: Option<PathBuf>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl ParamStore {
+    /// An empty store; random values depend on `seed` and the variable's name alone.
+    pub fn new(seed: u64, device: Device) -> Self {
+        Self { seed, device, source: None, inner: Arc::default() }
+    }
+
+    /// Takes values from a safetensors file where names agree, with or without a leading `bert.`; TensorFlow-era
+    /// `gamma`/`beta` count as `weight`/`bias`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn with_pretrained(mut self, path: &Path) -> Result<Self> {
+        let bad = |error: candle_core::Error| Error::encoder(path, format!("not a safetensors file: {error}"));
+        let tensors: BTreeMap<_, _> =
+            candle_core::safetensors::load(path, &Device::Cpu).map_err(bad)?.into_iter().collect();
+        let renamed = |name: &str| {
+            let name = name.strip_prefix("bert.").unwrap_or(name);
+            name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        };
+        self.lock().stored = tensors.into_iter().map(|(name, tensor)| (renamed(&name), tensor)).collect();
+        self.source = Some(path.to_path_buf());
+        Ok(self)
+    }
+
+    /// Builds networks whose variables live here, in f32.
+    pub fn builder(&self) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self.clone()), DType::F32, self.device.clone())
+    }
+
+    /// All variables in name order.
+    pub fn vars(&self) -> Vec<(String, Var)> {
+        self.lock().vars.iter().map(|(name, var)| (name.clone(), var.clone())).collect()
+    }
+
+    /// Copies of all values.
+    ///
+    /// # Errors
+    /// When a device copy fails.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.lock().vars.iter().map(|(name, var)| Ok((name.clone(), var.as_tensor().copy()?))).collect()
+    }
+
+    /// Sets every variable.
+    ///
+    /// # Errors
+    /// A variable without a value, a value without a variable, another shape; nothing is set then.
+    pub fn load(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
+        let inner = self.lock();
+        if let Some(name) = values.keys().find(|name| !inner.vars.contains_key(*name)) {
+            return Err(Error::State(format!("`{name}` is no variable of this network")));
+        }
+        for (name, var) in &inner.vars {
+            let value = values.get(name).ok_or_else(|| Error::State(format!("no value for `{name}`")))?;
+            if value.shape() != var.shape() {
+                return Err(Error::State(format!(
+                    "`{name}` has shape {:?}, expected {:?}",
+                    value.shape(),
+                    var.shape()
+                )));
+            }
+        }
+        for (name, var) in &inner.vars {
+            var.set(&values[name].to_device(&self.device)?)?;
+        }
+        Ok(())
+    }
+
+    /// Fails when a file was given but an encoder variable below `prefix` took its value from elsewhere.
+    ///
+    /// # Errors
+    /// Names the first such variable.
+    pub fn require_pretrained(&self, prefix: &str) -> Result<()> {
+        let inner = self.lock();
+        let missing = inner.vars.keys().find(|name| name.starts_with(prefix) && !inner.used.contains(*name));
+        match (&self.source, missing) {
+            (Some(path), Some(name)) => {
+                Err(Error::encoder(path, format!("holds no tensor `{name}`; is it a BERT encoder?")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value a new variable starts with.
+    fn initial(&self, shape: &Shape, name: &str, init: Init, stored: Option<&Tensor>) -> candle_core::Result<Tensor> {
+        let Some(stored) = stored else { return Ok(random(self.seed, name, shape, init)?.to_device(&self.device)?) };
+        let stored = stored.to_dtype(DType::F32)?;
+        let (have, want) = (stored.dims(), shape.dims());
+        let grows =
+            name.ends_with(GROWS) && have.len() == 2 && want.len() == 2 && have[1] == want[1] && have[0] < want[0];
+        if have == want {
+            return stored.to_device(&self.device);
+        }
+        if !grows {
+            let path = self.source.as_deref().unwrap_or(Path::new("weights"));
+            candle_core::bail!("{}: `{name}` has shape {have:?}, config.json says {want:?}", path.display());
+        }
+        let added = random(self.seed, name, shape, init)?.narrow(0, have[0], want[0] - have[0])?;
+        Tensor::cat(&[&stored, &added], 0)?.to_device(&self.device)
+    }
+}
+
+impl SimpleBackend for ParamStore {
+    fn get(&self, shape: Shape, name: &str, init: Init, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        let mut inner = self.lock();
+        if let Some(var) = inner.vars.get(name) {
+            return Ok(var.as_tensor().clone());
+        }
+        let value = self.initial(&shape, name, init, inner.stored.get(name))?;
+        if inner.stored.contains_key(name) {
+            inner.used.insert(name.to_owned());
+        }
+        let var = Var::from_tensor(&value)?;
+        inner.vars.insert(name.to_owned(), var.clone());
+        Ok(var.as_tensor().clone())
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        let found = self.lock().vars.get(name).map(|var| var.as_tensor().clone());
+        found.ok_or_else(|| candle_core::Error::Msg(format!("no variable `{name}`")))
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        let inner = self.lock();
+        inner.vars.contains_key(name) || inner.stored.contains_key(name)
+    }
+}
+
+/// FNV-1a, to give each name a stream of its own.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Values on the CPU; `Kaiming` is PyTorch's default for `nn.Linear`: uniform in ±1/√fan_in.
+fn random(seed: u64, name: &str, shape: &Shape, init: Init) -> candle_core::Result<Tensor> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ hash(name));
+    let mut uniform = |lo: f64, up: f64| lo + (up - lo) * rng.random::<f64>();
+    let n = shape.elem_count();
+    let bound = 1.0 / (shape.dims().last().copied().unwrap_or(1) as f64).sqrt();
+    let values: Vec<f32> = match init {
+        Init::Const(value) => vec![value as f32; n],
+        Init::Uniform { lo, up } => (0..n).map(|_| uniform(lo, up) as f32).collect(),
+        Init::Randn { mean, stdev } => {
+            // Box–Muller; the first draw is kept away from 0.
+            let mut normal = || {
+                let radius = (-2.0 * (1.0 - uniform(0.0, 1.0)).ln()).sqrt();
+                radius * (std::f64::consts::TAU * uniform(0.0, 1.0)).cos()
+            };
+            (0..n).map(|_| (mean + stdev * normal()) as f32).collect()
+        }
+        Init::Kaiming { .. } => (0..n).map(|_| uniform(-bound, bound) as f32).collect(),
+    };
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NORMAL: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn values_depend_on_seed_and_name_not_on_order() {
+        let (a, b) = (ParamStore::new(1, Device::Cpu), ParamStore::new(1, Device::Cpu));
+        let get =
+            |store: &ParamStore, name: &str| values(&store.builder().get_with_hints((40, 50), name, NORMAL).unwrap());
+        let (x, y) = (get(&a, "x"), get(&a, "y"));
+        assert_eq!((get(&b, "y"), get(&b, "x")), (y.clone(), x.clone()));
+        assert_ne!(x, y);
+        assert_ne!(get(&ParamStore::new(2, Device::Cpu), "x"), x);
+        let mean: f32 = x.iter().sum::<f32>() / 2000.0;
+        let stdev = (x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 2000.0).sqrt();
+        assert!(mean.abs() < 0.002 && (stdev - 0.02).abs() < 0.001, "{mean} {stdev}");
+    }
+
+    #[test]
+    fn stored_values_win_and_wrong_shapes_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let words = Tensor::arange(0f32, 6.0, &Device::Cpu).unwrap().reshape((3, 2)).unwrap();
+        let tensors = [("bert.word_embeddings.weight", words.clone()), ("bert.encoder.w", words)];
+        candle_core::safetensors::save(&tensors.into_iter().collect(), &path).unwrap();
+        let store = ParamStore::new(1, Device::Cpu).with_pretrained(&path).unwrap();
+        let grown = store.builder().get_with_hints((5, 2), "word_embeddings.weight", NORMAL).unwrap();
+        assert_eq!(values(&grown)[..6], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert!(values(&grown)[6..].iter().all(|value| *value != 0.0 && value.abs() < 0.2));
+        let error = store.builder().get_with_hints((5, 2), "encoder.w", NORMAL).unwrap_err().to_string();
+        assert!(error.contains("model.safetensors: `encoder.w` has shape [3, 2], config.json says [5, 2]"), "{error}");
+        store.builder().get_with_hints((1, 1), "encoder.other", NORMAL).unwrap();
+        let error = store.require_pretrained("encoder.").unwrap_err().to_string();
+        assert!(error.contains("holds no tensor `encoder.other`"), "{error}");
+    }
+
+    #[test]
+    fn loading_is_all_or_nothing() {
+        let store = ParamStore::new(1, Device::Cpu);
+        store.builder().get_with_hints((2,), "a", NORMAL).unwrap();
+        let before = store.tensors().unwrap();
+        let with =
+            |name: &str, n: usize| [(name.to_owned(), Tensor::zeros((n,), DType::F32, &Device::Cpu).unwrap())].into();
+        assert!(store.load(&with("b", 2)).unwrap_err().to_string().contains("`b` is no variable"));
+        assert!(store.load(&with("a", 3)).unwrap_err().to_string().contains("shape"));
+        assert_eq!(values(&store.tensors().unwrap()["a"]), values(&before["a"]));
+        store.load(&with("a", 2)).unwrap();
+        assert_eq!(values(&store.tensors().unwrap()["a"]), [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,208 @@
+//! Words to word pieces, with the positions that heads read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tokenizers::models::wordlevel::WordLevel;
+use tokenizers::normalizers::Lowercase;
+use tokenizers::{AddedToken, Tokenizer};
+
+use crate::error::{Error, Result};
+
+/// Opening and closing marker of head and tail, as RP-CRE and EMAR-BERT name them.
+const MARKERS: [&str; 4] = ["[E11]", "[E12]", "[E21]", "[E22]"];
+
+/// `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`.
+const SPECIALS: [&str; 4] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
+
+/// A sentence with marked entities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationEncoding {
+    /// `[CLS] … [E11] head [E12] … [E21] tail [E22] … [SEP]`.
+    pub ids: Vec<u32>,
+    /// Position of `[E11]`.
+    pub head_pos: u32,
+    /// Position of `[E21]`.
+    pub tail_pos: u32,
+}
+
+/// A sentence with the place of each word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentenceEncoding {
+    /// `[CLS] … [SEP]`.
+    pub ids: Vec<u32>,
+    /// Position of the first piece of each word that is not cut off.
+    pub first_piece: Vec<u32>,
+}
+
+/// Splits words one by one, so that pieces never cross a word's border.
+pub struct WordTokenizer {
+    inner: Tokenizer,
+    base_size: usize,
+    specials: [u32; 4],
+    markers: [u32; 4],
+}
+
+impl WordTokenizer {
+    /// Reads a `tokenizer.json`; its padding and truncation are ignored.
+    ///
+    /// # Errors
+    /// An unreadable file, or one without `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let bytes = fs_err::read(path)?;
+        let mut inner =
+            Tokenizer::from_bytes(bytes).map_err(|error| Error::encoder(path, format!("not a tokenizer: {error}")))?;
+        inner.with_padding(None);
+        let _ = inner.with_truncation(None);
+        Self::new(inner).map_err(|error| Error::encoder(path, error.to_string()))
+    }
+
+    /// One id per known word, lower-cased; others are `[UNK]`.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn from_words(words: Vec<String>) -> Result<Self> {
+        let words: BTreeSet<String> = words.into_iter().map(|word| word.to_lowercase()).collect();
+        let all = SPECIALS.iter().map(|special| (*special).to_owned()).chain(words);
+        let vocabulary = all.zip(0u32..).collect();
+        let model = WordLevel::builder().vocab(vocabulary).unk_token("[UNK]".to_owned()).build();
+        let mut inner = Tokenizer::new(model.map_err(failed)?);
+        inner.with_normalizer(Some(Lowercase)).map_err(failed)?;
+        Self::new(inner)
+    }
+
+    fn new(mut inner: Tokenizer) -> Result<Self> {
+        let base_size = inner.get_vocab_size(true);
+        inner.add_special_tokens(MARKERS.map(|marker| AddedToken::from(marker, true))).map_err(failed)?;
+        let id = |token: &str| inner.token_to_id(token).ok_or_else(|| Error::Tokenizer(format!("no token `{token}`")));
+        let ids = |tokens: [&str; 4]| -> Result<[u32; 4]> {
+            Ok([id(tokens[0])?, id(tokens[1])?, id(tokens[2])?, id(tokens[3])?])
+        };
+        let (specials, markers) = (ids(SPECIALS)?, ids(MARKERS)?);
+        Ok(Self { inner, base_size, specials, markers })
+    }
+
+    /// Tokens, with the four markers.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Tokens without the markers.
+    pub fn base_size(&self) -> usize {
+        self.base_size
+    }
+
+    /// Id of `[PAD]`.
+    pub fn pad_id(&self) -> u32 {
+        self.specials[0]
+    }
+
+    /// At least one piece: a word that normalises to nothing is `[UNK]`.
+    fn pieces(&self, word: &str) -> Result<Vec<u32>> {
+        let ids = self.inner.encode_fast(word, false).map_err(failed)?.get_ids().to_vec();
+        Ok(if ids.is_empty() { vec![self.specials[1]] } else { ids })
+    }
+
+    /// Marks head and tail (half-open word spans) and keeps at most `max` pieces, the last being `[SEP]`. Where spans
+    /// meet, a marker that closes comes before one that opens.
+    ///
+    /// # Errors
+    /// An opening marker beyond `max` pieces; the message says what to raise.
+    pub fn relation(
+        &self,
+        words: &[String],
+        head: (usize, usize),
+        tail: (usize, usize),
+        max: usize,
+    ) -> Result<RelationEncoding> {
+        let [_, _, cls, sep] = self.specials;
+        let (mut ids, mut opened) = (vec![cls], [0usize; 2]);
+        for place in 0..=words.len() {
+            for (mention, span) in [head, tail].into_iter().enumerate() {
+                if span.1 == place {
+                    ids.push(self.markers[2 * mention + 1]);
+                }
+            }
+            for (mention, span) in [head, tail].into_iter().enumerate() {
+                if span.0 == place {
+                    opened[mention] = ids.len();
+                    ids.push(self.markers[2 * mention]);
+                }
+            }
+            if let Some(word) = words.get(place) {
+                ids.extend(self.pieces(word)?);
+            }
+        }
+        ids.truncate(max.saturating_sub(1));
+        if opened.iter().any(|place| *place >= ids.len()) {
+            let needed = opened[0].max(opened[1]) + 2;
+            return Err(Error::Tokenizer(format!(
+                "a mention starts beyond max_length {max}; it needs at least {needed}"
+            )));
+        }
+        ids.push(sep);
+        Ok(RelationEncoding { ids, head_pos: opened[0] as u32, tail_pos: opened[1] as u32 })
+    }
+
+    /// Keeps at most `max` pieces, the last being `[SEP]`.
+    ///
+    /// # Errors
+    /// When the tokenizer fails.
+    pub fn sentence(&self, words: &[String], max: usize) -> Result<SentenceEncoding> {
+        let [_, _, cls, sep] = self.specials;
+        let room = max.saturating_sub(1);
+        let (mut ids, mut first_piece) = (vec![cls], Vec::new());
+        for word in words {
+            if ids.len() >= room {
+                break;
+            }
+            first_piece.push(ids.len() as u32);
+            ids.extend(self.pieces(word)?);
+        }
+        ids.truncate(room);
+        ids.push(sep);
+        Ok(SentenceEncoding { ids, first_piece })
+    }
+}
+
+fn failed(error: tokenizers::Error) -> Error {
+    Error::Tokenizer(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn markers_surround_the_mentions_also_where_they_meet_or_nest() {
+        let tokenizer = WordTokenizer::from_words(words("a b c")).unwrap();
+        let show = |head, tail| {
+            let encoding = tokenizer.relation(&words("A b x"), head, tail, 20).unwrap();
+            let text: Vec<String> = encoding.ids.iter().map(|id| tokenizer.inner.id_to_token(*id).unwrap()).collect();
+            assert_eq!(
+                (text[encoding.head_pos as usize].as_str(), text[encoding.tail_pos as usize].as_str()),
+                ("[E11]", "[E21]")
+            );
+            text.join(" ")
+        };
+        assert_eq!(show((0, 1), (1, 2)), "[CLS] [E11] a [E12] [E21] b [E22] [UNK] [SEP]");
+        assert_eq!(show((2, 3), (0, 1)), "[CLS] [E21] a [E22] b [E11] [UNK] [E12] [SEP]");
+        assert_eq!(show((0, 2), (1, 2)), "[CLS] [E11] a [E21] b [E12] [E22] [UNK] [SEP]");
+    }
+
+    #[test]
+    fn long_sentences_are_cut() {
+        let tokenizer = WordTokenizer::from_words(words("a b c")).unwrap();
+        let cut = tokenizer.sentence(&words("a b c a b c"), 5).unwrap();
+        assert_eq!((cut.ids.len(), cut.first_piece), (5, vec![1, 2, 3]));
+        let text = words("a b c a b c");
+        assert_eq!(tokenizer.relation(&text, (0, 1), (1, 2), 8).unwrap().ids.len(), 8);
+        let error = tokenizer.relation(&text, (0, 1), (5, 6), 8).unwrap_err().to_string();
+        assert!(error.contains("max_length 8; it needs at least 10"), "{error}");
+        assert!(tokenizer.relation(&text, (0, 1), (5, 6), 10).is_ok());
+    }
+}
