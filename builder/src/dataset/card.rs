@@ -23,15 +23,15 @@ pub fn card(manifest: &Manifest) -> String {
             line("  default: true".to_owned());
         }
         line("  data_files:".to_owned());
-        for (split, path, _) in splits {
+        for (split, path, ..) in splits {
             line(format!("  - split: {split}\n    path: {path}"));
         }
     }
     line("dataset_info:".to_owned());
     for (config, splits) in &configs {
         line(format!("- config_name: {config}\n  splits:"));
-        for (split, _, rows) in splits {
-            line(format!("  - name: {split}\n    num_examples: {rows}"));
+        for (split, _, rows, bytes) in splits {
+            line(format!("  - name: {split}\n    num_bytes: {bytes}\n    num_examples: {rows}"));
         }
     }
     line("---".to_owned());
@@ -39,22 +39,21 @@ pub fn card(manifest: &Manifest) -> String {
     out
 }
 
-/// Splits of a config: name, file, rows.
-type Splits = Vec<(String, String, usize)>;
+/// Splits of a config: name, file, rows, bytes.
+type Splits = Vec<(String, String, usize, u64)>;
 
 /// One config per task, and one for the pictures.
 fn configs(manifest: &Manifest) -> Vec<(String, Splits)> {
-    let rows =
-        |path: &str| manifest.files.iter().find(|file| file.path == path).and_then(|file| file.rows).unwrap_or(0);
-    let split = |task, split: Split| {
-        let path = task_file(task, split);
-        (split.to_string(), path.clone(), rows(&path))
+    let split = |name: String, path: String| {
+        let file = manifest.files.iter().find(|file| file.path == path);
+        let (rows, bytes) = file.map_or((0, 0), |file| (file.rows.unwrap_or(0), file.bytes));
+        (name, path, rows, bytes)
     };
-    let mut configs: Vec<(String, Splits)> = (0..manifest.tasks.len())
-        .map(|task| (format!("task_{task:02}"), Split::ALL.map(|s| split(task, s)).to_vec()))
-        .collect();
+    let splits = |task| Split::ALL.map(|s| split(s.to_string(), task_file(task, s))).to_vec();
+    let mut configs: Vec<(String, Splits)> =
+        (0..manifest.tasks.len()).map(|task| (format!("task_{task:02}"), splits(task))).collect();
     if manifest.images && !manifest.embed_images {
-        configs.push(("images".to_owned(), vec![("train".to_owned(), IMAGES_FILE.to_owned(), rows(IMAGES_FILE))]));
+        configs.push(("images".to_owned(), vec![split("train".to_owned(), IMAGES_FILE.to_owned())]));
     }
     configs
 }

@@ -16,9 +16,15 @@ pub fn croissant(manifest: &Manifest) -> Result<Value> {
     let columns = |file: &ManifestFile| {
         if file.path == IMAGES_FILE { image_columns() } else { row_columns(manifest.task, manifest.embed_images) }
     };
-    let url = match manifest.corpus {
-        CorpusKind::Mnre => "https://github.com/thecharm/MNRE",
-        CorpusKind::Twitter2017 => "https://github.com/jefferyYu/UMT",
+    let (url, citation) = match manifest.corpus {
+        CorpusKind::Mnre => (
+            "https://github.com/thecharm/MNRE",
+            "Zheng et al. (2021). Multimodal Relation Extraction with Efficient Graph Alignment. ACM Multimedia.",
+        ),
+        CorpusKind::Twitter2017 => (
+            "https://github.com/jefferyYu/UMT",
+            "Lu et al. (2018). Visual Attention Model for Name Tagging in Multimodal Social Media. ACL.",
+        ),
     };
     Ok(json!({
         "@context": serde_json::from_str::<Value>(CONTEXT)?,
@@ -27,6 +33,7 @@ pub fn croissant(manifest: &Manifest) -> Result<Value> {
         "description": manifest.description,
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "url": url,
+        "citeAs": citation,
         "version": "1.0.0",
         "distribution": parquet.iter().map(|file| distribution(file)).collect::<Vec<_>>(),
         "recordSet": parquet.iter().map(|file| record_set(file, &columns(file))).collect::<Vec<_>>(),
