@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_hex};
 use crate::dataset::{
-    IMAGES_FILE, ImageWriter, MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, Row, RowLabels, SCHEMA_VERSION,
-    card, combined, croissant, images_fingerprint, rows_fingerprint, task_file, write_rows,
+    IMAGES_FILE, ImageWriter, MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, PictureOf, Row, RowLabels,
+    SCHEMA_VERSION, card, combined, croissant, images_fingerprint, rows_fingerprint, task_file, write_rows,
 };
 use crate::defects::{self, Defects};
 use crate::error::{Error, Result};
@@ -267,7 +267,7 @@ impl Writer<'_> {
         let path = task_file(task, split);
         let stand_in = placeholder()?;
         let picture = |row: &Row| self.picture(split, &row.image_id, &stand_in);
-        let picture = self.options.embed_images.then_some(&picture as &dyn Fn(&Row) -> Result<Vec<u8>>);
+        let picture = self.options.embed_images.then_some(&picture as &PictureOf<'_>);
         write_rows(&self.folder.join(&path), self.corpus.kind.task(), &self.plan.labels, &rows, picture)?;
         entry(self.folder, &path, Some((rows.len(), rows_fingerprint(&rows, &self.plan.labels))))
     }

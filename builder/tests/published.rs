@@ -1,5 +1,5 @@
 //! The real corpora give the published splits. Reads `MKGC_DATA/{mnre,twitter2017}`; skipped, and says so, without it.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

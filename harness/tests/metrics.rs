@@ -17,6 +17,10 @@ fn close(what: &str, ours: f64, theirs: &Value) {
     assert!((ours - theirs).abs() < 1e-12, "{what}: {ours} is not {theirs}");
 }
 
+fn borrowed(tags: &[Vec<String>]) -> Vec<Vec<&str>> {
+    tags.iter().map(|tags| tags.iter().map(String::as_str).collect()).collect()
+}
+
 fn prf(what: &str, ours: Counts, theirs: &Value) {
     close(what, ours.precision(), &theirs[0]);
     close(what, ours.recall(), &theirs[1]);
@@ -49,9 +53,6 @@ fn span_scores_equal_seqeval() {
         let name = case["name"].as_str().unwrap();
         let tags = |key: &str| -> Vec<Vec<String>> { serde_json::from_value(case[key].clone()).unwrap() };
         let (gold, predicted) = (tags("gold"), tags("predicted"));
-        let borrowed = |tags: &'_ [Vec<String>]| -> Vec<Vec<&str>> {
-            tags.iter().map(|tags| tags.iter().map(String::as_str).collect()).collect()
-        };
         let by_type = case["by_type"].as_object().unwrap();
         let types: Vec<&str> = by_type.keys().map(String::as_str).collect();
         let scores = span::score(&borrowed(&gold), &borrowed(&predicted), &types);

@@ -202,8 +202,8 @@ impl Update {
             Moments::Device([m, v]) => {
                 let (b1, b2) = (self.config.beta1, self.config.beta2);
                 let grad = (grad * self.scale)?;
-                *m = ((m.as_ref() * b1)? + (&grad * (1.0 - b1))?)?;
-                *v = ((v.as_ref() * b2)? + (grad.sqr()? * (1.0 - b2))?)?;
+                *m = ((&*m * b1)? + (&grad * (1.0 - b1))?)?;
+                *v = ((&*v * b2)? + (grad.sqr()? * (1.0 - b2))?)?;
                 let denominator = ((v.sqrt()? / self.correction)? + self.config.eps)?;
                 let moved = (m.div(&denominator)? * self.rate)?;
                 Ok(var.set(&((var.as_tensor() * self.keep)? - moved)?)?)

@@ -120,7 +120,7 @@ impl ParamStore {
 
     /// The value a new variable starts with.
     fn initial(&self, shape: &Shape, name: &str, init: Init, stored: Option<&Tensor>) -> candle_core::Result<Tensor> {
-        let Some(stored) = stored else { return Ok(random(self.seed, name, shape, init)?.to_device(&self.device)?) };
+        let Some(stored) = stored else { return random(self.seed, name, shape, init)?.to_device(&self.device) };
         let stored = stored.to_dtype(DType::F32)?;
         let (have, want) = (stored.dims(), shape.dims());
         let grows =

@@ -1,6 +1,6 @@
 //! Values and gradients equal those of transformers, pytorch-crf and PyTorch, to a relative error of 1e-4 in f32.
 //! `tools/golden/models.py` made the numbers.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@ pub use manifest::{MANIFEST, Manifest, ManifestFile, ManifestTask, SCHEMA_VERSIO
 pub use read::Benchmark;
 pub(crate) use read::{read_image_keys, read_rows};
 pub use rows::{Mention, Row, RowLabels};
-pub(crate) use write::{ImageWriter, Picture, write_rows};
+pub(crate) use write::{ImageWriter, Picture, PictureOf, write_rows};
 
 /// File of the rows of a task and split, relative to the benchmark folder; the stem is a valid HF split name.
 pub fn task_file(task: usize, split: crate::corpus::Split) -> String {

@@ -18,6 +18,9 @@ use crate::corpus::TaskKind;
 use crate::error::Result;
 pub use crate::images::Picture;
 
+/// The bytes of a row's picture.
+pub type PictureOf<'a> = dyn Fn(&Row) -> Result<Vec<u8>> + 'a;
+
 /// Rows per record batch of a task file; with embedded pictures this bounds memory.
 const BATCH_ROWS: usize = 512;
 
@@ -38,7 +41,7 @@ pub fn write_rows(
     task: TaskKind,
     labels: &[String],
     rows: &[Row],
-    picture: Option<&dyn Fn(&Row) -> Result<Vec<u8>>>,
+    picture: Option<&PictureOf<'_>>,
 ) -> Result<()> {
     let schema = Arc::new(schema(&row_columns(task, picture.is_some()), labels));
     let mut writer = writer(path, schema.clone())?;

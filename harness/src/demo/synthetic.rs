@@ -64,14 +64,6 @@ pub fn write_twitter2017(dir: &Path, seed: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Every word that can occur in either corpus, sorted, without repeats; all of them are lower-case ASCII letters.
-pub fn vocabulary() -> Vec<&'static str> {
-    let mut all = words::all();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
 #[cfg(test)]
 #[path = "synthetic/tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use mkgc_models::heads::entity::EntityHead;
 use mkgc_models::mode::Mode;
 
-use super::Prediction;
+use super::{ClassFeatures, Prediction};
 use crate::data::{Batch, UNKNOWN};
 use crate::error::Result;
 
@@ -76,7 +76,7 @@ pub(super) fn class_features(
     hidden: &Tensor,
     batch: &Batch,
     class_of: &dyn Fn(u32) -> Option<usize>,
-) -> Result<Vec<Vec<(usize, Vec<f32>)>>> {
+) -> Result<Vec<ClassFeatures>> {
     let features = head.features(hidden, &batch.anchors, &mut Mode::Eval)?.to_dtype(DType::F32)?.to_vec3::<f32>()?;
     let means = batch.examples.iter().zip(features).map(|(example, words)| {
         let mut classes: Vec<usize> = example.gold.iter().filter_map(|tag| class_of(*tag)).collect();

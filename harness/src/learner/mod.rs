@@ -29,6 +29,9 @@ pub struct Prediction {
     pub scores: Vec<f32>,
 }
 
+/// The classes a row holds, with a feature vector for each.
+pub type ClassFeatures = Vec<(usize, Vec<f32>)>;
+
 enum Head {
     Relation(RelationHead),
     Entity(EntityHead),
@@ -116,11 +119,7 @@ impl Learner {
 
     /// One feature vector per row and class present in it, without dropout: RE the relation feature, NER the mean of
     /// a type's span features. `class_of` maps label ids to classes (`None` for `O`).
-    pub fn class_features(
-        &self,
-        batch: &Batch,
-        class_of: &dyn Fn(u32) -> Option<usize>,
-    ) -> Result<Vec<Vec<(usize, Vec<f32>)>>> {
+    pub fn class_features(&self, batch: &Batch, class_of: &dyn Fn(u32) -> Option<usize>) -> Result<Vec<ClassFeatures>> {
         let hidden = self.hidden(batch, &mut Mode::Eval)?;
         match &self.head {
             Head::Relation(head) => relation::class_features(head, &hidden, batch, class_of),

@@ -5,7 +5,7 @@ use mkgc_models::heads::relation::RelationHead;
 use mkgc_models::loss::masked_cross_entropy;
 use mkgc_models::mode::Mode;
 
-use super::Prediction;
+use super::{ClassFeatures, Prediction};
 use crate::data::Batch;
 use crate::error::Result;
 
@@ -53,7 +53,7 @@ pub(super) fn class_features(
     hidden: &Tensor,
     batch: &Batch,
     class_of: &dyn Fn(u32) -> Option<usize>,
-) -> Result<Vec<Vec<(usize, Vec<f32>)>>> {
+) -> Result<Vec<ClassFeatures>> {
     let rows = features(head, hidden, batch, &mut Mode::Eval)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
     let class = |example: &crate::data::Example| class_of(example.gold[0]);
     let paired = batch.examples.iter().zip(rows);

@@ -60,7 +60,7 @@ fn all_pictures_decode_and_none_is_missing() {
 
 #[test]
 fn every_word_is_in_the_vocabulary() {
-    let vocabulary: BTreeSet<_> = vocabulary().into_iter().collect();
+    let vocabulary: BTreeSet<_> = words::all().into_iter().collect();
     let relation_words = mnre_rows().into_iter().flat_map(|row| row.tokens);
     let entity_words = sentences().into_iter().flat_map(|sentence| sentence.words).map(|(word, _)| word);
     for word in relation_words.chain(entity_words) {

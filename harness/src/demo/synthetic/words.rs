@@ -62,6 +62,7 @@ pub(super) const CUES: [&[&str]; 4] = [
 ];
 
 /// Every list, one after another (words in two lists occur twice).
+#[cfg(test)]
 pub(super) fn all() -> Vec<&'static str> {
     let lexicons = [PEOPLE, FAMILIES, PLACES, PLACE_TAILS, GROUPS, GROUP_TAILS, WORKS, WORK_TAILS, FILLERS];
     let lists = lexicons.into_iter().chain(TRIGGERS).chain(AMBIGUOUS).chain(CUES);
