@@ -84,10 +84,10 @@ pub struct Erratum {
     pub split: Split,
     /// The tasks (0-based) whose file lacks it.
     pub tasks: Vec<usize>,
-    /// Its image.
+    /// Its 0-based number in the full corpus file.
+    pub row: usize,
+    /// Its image, as a check that the corpus is the one meant.
     pub image: String,
-    /// Its relation.
-    pub class: String,
 }
 
 /// A protocol file, parsed; [`Protocol::tasks`] checks it against a corpus.

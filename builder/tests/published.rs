@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mkgc_builder::build::{BuildOptions, OnBadImage, build};
 use mkgc_builder::corpus::{self, CorpusKind, OnError, Split};
-use mkgc_builder::dataset::Benchmark;
+use mkgc_builder::dataset::{Benchmark, Row, RowLabels};
 use mkgc_builder::{defects, export, verify};
 use sha2::{Digest, Sha256};
 
@@ -99,12 +99,18 @@ fn mnre_5_pairs_the_tasks_of_mnre_10_and_can_lose_the_row_lost_upstream() {
     let whole = built("mnre-5", &raw, dir.path(), false);
     assert_eq!(rows(&whole, Split::Train), [3411, 2627, 2167, 2072, 1956]);
     assert_eq!(rows(&whole, Split::Test), [463, 834, 1112, 1365, 1614]);
-    let published = built("mnre-5", &raw, dir.path(), true);
     let with = whole.rows(4, Split::Test).unwrap();
+    let published = built("mnre-5", &raw, dir.path(), true);
     let without = published.rows(4, Split::Test).unwrap();
     let lost: Vec<_> = with.iter().filter(|row| !without.contains(row)).collect();
     assert_eq!(lost.len(), 1);
-    assert_eq!(lost[0].image_id, "twitter_stream_2018_10_10_13_0_2_49.jpg");
+    assert_eq!(
+        (lost[0].id.as_str(), lost[0].image_id.as_str()),
+        ("test-001609", "twitter_stream_2018_10_10_13_0_2_49.jpg")
+    );
+    let owned =
+        |row: &&Row| row.owner_task == Some(0) && matches!(row.labels, RowLabels::Relation { relation: 1.., .. });
+    assert_eq!(with.iter().filter(owned).next_back(), Some(lost[0]), "the last row of task 0 that is not None");
     assert_eq!(rows(&published, Split::Test), [463, 833, 1111, 1364, 1613]);
     assert_eq!(rows(&published, Split::Train), [3411, 2627, 2167, 2072, 1956]);
 }

@@ -68,10 +68,7 @@ impl Rows {
 
 fn leave_out_errata(plan: &mut Plan, corpus: &Corpus, protocol: &Protocol) -> Result<()> {
     for (i, erratum) in protocol.errata.iter().enumerate() {
-        let lost = |instance: &Instance| {
-            let Annotation::Relation { relation, .. } = &instance.annotation else { return false };
-            instance.image == erratum.image && *relation == erratum.class
-        };
+        let lost = |instance: &Instance| instance.row == erratum.row && instance.image == erratum.image;
         let instances = corpus.split(erratum.split);
         for &k in &erratum.tasks {
             let key = format!("errata[{i}]");

@@ -1,0 +1,291 @@
+//! What a build leaves on disk: reproducible, whole or not at all, checked by `verify`; damaged input is refused.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mkgc_builder::Result;
+use mkgc_builder::build::{BuildOptions, OnBadImage, Stats, build};
+use mkgc_builder::corpus::{OnError, Split};
+use mkgc_builder::dataset::{Benchmark, IMAGES_FILE};
+use mkgc_builder::{export, verify};
+use tempfile::TempDir;
+
+const PROTOCOL: &str = r#"
+name = "small"
+corpus = "mnre"
+
+[[tasks]]
+classes = ["/per/per/peer"]
+
+[[tasks]]
+classes = ["/per/org/member_of"]
+"#;
+
+/// A raw MNRE folder of 9 rows per split (3 of each relation, 3 `None`), each with a PNG, and options to build it.
+struct Raw {
+    dir: TempDir,
+    options: BuildOptions,
+}
+
+fn line(split: &str, row: usize) -> String {
+    let relation = ["/per/per/peer", "None", "/per/org/member_of"][row % 3];
+    format!(
+        "{{'token': ['Ann', 'met', 'Bob'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, \
+         't': {{'name': 'Bob', 'pos': [2, 3]}}, 'img_id': '{split}_{row}.png', 'relation': '{relation}'}}\n"
+    )
+}
+
+impl Raw {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let raw = dir.path().join("raw");
+        for split in ["train", "val", "test"] {
+            let images = raw.join("img_org").join(split);
+            fs::create_dir_all(&images).unwrap();
+            fs::write(raw.join(format!("mnre_{split}.txt")), (0..9).map(|row| line(split, row)).collect::<String>())
+                .unwrap();
+            for row in 0..9 {
+                let colour = image::Rgb([row as u8 * 20, 0, 0]);
+                image::RgbImage::from_pixel(4 + row, 6, colour)
+                    .save(images.join(format!("{split}_{row}.png")))
+                    .unwrap();
+            }
+        }
+        let protocol = dir.path().join("small.toml");
+        fs::write(&protocol, PROTOCOL).unwrap();
+        let options = BuildOptions {
+            protocol: protocol.to_string_lossy().into_owned(),
+            raw,
+            images: None,
+            out: dir.path().join("out"),
+            on_error: OnError::Fail,
+            on_bad_image: OnBadImage::Placeholder,
+            embed_images: false,
+            as_published: false,
+            force: false,
+        };
+        Self { dir, options }
+    }
+
+    fn image(&self, name: &str) -> PathBuf {
+        self.options.raw.join("img_org/train").join(name)
+    }
+
+    fn text(&self) -> PathBuf {
+        self.options.raw.join("mnre_train.txt")
+    }
+
+    fn build(&self) -> Result<Benchmark> {
+        build(&self.options)?;
+        Benchmark::open(&self.options.out)
+    }
+
+    fn error(&self) -> String {
+        let error = self.build().unwrap_err().to_string();
+        assert!(!self.options.out.exists(), "a failed build left a folder");
+        let left: Vec<_> = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| !name.to_string_lossy().starts_with(".mkgc")), "{left:?}");
+        error
+    }
+
+    fn stats(&self) -> Stats {
+        serde_json::from_slice(&fs::read(self.options.out.join("stats.json")).unwrap()).unwrap()
+    }
+}
+
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.clone(), fs::read(path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn relative(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files(dir).into_iter().map(|(path, bytes)| (path.strip_prefix(dir).unwrap().to_owned(), bytes)).collect()
+}
+
+fn problems(dir: &Path) -> Vec<(String, String)> {
+    verify::verify(dir).unwrap().into_iter().filter_map(|check| Some((check.path, check.problem?))).collect()
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_and_verifies() {
+    let mut raw = Raw::new();
+    let benchmark = raw.build().unwrap();
+    let first = relative(&raw.options.out);
+    assert_eq!(first.len(), 6 + 1 + 4, "task files, images, card, Croissant, statistics, manifest");
+    assert_eq!(problems(&raw.options.out), []);
+    raw.options.out = raw.dir.path().join("again");
+    raw.build().unwrap();
+    assert!(first == relative(&raw.options.out));
+    let rows = benchmark.rows(1, Split::Test).unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>()[..3],
+        ["test-000000", "test-000002", "test-000003"]
+    );
+    assert_eq!(rows.len(), 9);
+}
+
+#[test]
+fn every_kind_of_damage_is_named_by_verify() {
+    let raw = Raw::new();
+    raw.build().unwrap();
+    let out = &raw.options.out;
+    let task = out.join("tasks/task_00_train.parquet");
+    let (good, card) = (fs::read(&task).unwrap(), fs::read(out.join("README.md")).unwrap());
+    let mut bad = good.clone();
+    bad[40] ^= 1;
+    fs::write(&task, &bad).unwrap();
+    fs::write(out.join("README.md"), "x").unwrap();
+    fs::write(out.join("tasks/extra.parquet"), "x").unwrap();
+    fs::remove_file(out.join(IMAGES_FILE)).unwrap();
+    let found = problems(out);
+    let named: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(named, ["tasks/task_00_train.parquet", IMAGES_FILE, "README.md", "tasks/extra.parquet"]);
+    assert!(found[0].1.contains("SHA-256") && found[3].1.contains("not in the manifest"), "{found:?}");
+    // A manifest that was changed to fit other rows is caught by the fingerprints.
+    fs::write(&task, good).unwrap();
+    fs::write(out.join("README.md"), card).unwrap();
+    let manifest = fs::read_to_string(out.join("manifest.json")).unwrap();
+    let forged = manifest.replace("\"rows\": 5", "\"rows\": 4");
+    assert_ne!(forged, manifest);
+    fs::write(out.join("manifest.json"), forged).unwrap();
+    assert!(problems(out)[0].1.contains("rows, the manifest says"), "{:?}", problems(out));
+    fs::write(out.join("manifest.json"), "{}").unwrap();
+    assert!(verify::verify(out).unwrap_err().to_string().contains("schema version none"));
+    fs::remove_file(out.join("manifest.json")).unwrap();
+    assert!(verify::verify(out).unwrap_err().to_string().contains("not a benchmark folder"));
+}
+
+#[test]
+fn an_existing_folder_is_replaced_only_with_force_and_kept_if_the_build_fails() {
+    let mut raw = Raw::new();
+    raw.build().unwrap();
+    let first = relative(&raw.options.out);
+    assert!(build(&raw.options).unwrap_err().to_string().contains("--force"));
+    raw.options.force = true;
+    let text = fs::read_to_string(raw.text()).unwrap();
+    fs::write(raw.text(), text.replacen("Ann", "Zoë", 1)).unwrap();
+    raw.build().unwrap();
+    let second = relative(&raw.options.out);
+    assert!(first != second);
+    fs::write(raw.text(), "damaged").unwrap();
+    assert!(build(&raw.options).is_err());
+    assert!(second == relative(&raw.options.out));
+}
+
+#[test]
+fn damaged_records_stop_the_build_or_are_listed() {
+    let mut raw = Raw::new();
+    let text = fs::read_to_string(raw.text()).unwrap();
+    fs::write(raw.text(), text.replacen("'pos': [2, 3]", "'pos': [2, 9]", 1)).unwrap();
+    assert!(raw.error().contains("mnre_train.txt:1: span [2, 9] of `t` is out of range"));
+    raw.options.on_error = OnError::Skip;
+    let benchmark = raw.build().unwrap();
+    let skipped = raw.stats().skipped;
+    assert_eq!((skipped.len(), skipped[0].file.as_str(), skipped[0].line), (1, "mnre_train.txt", 1));
+    let ids: Vec<String> = benchmark.rows(0, Split::Train).unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(ids[..2], ["train-000003", "train-000006"], "row numbers stay those of the full file");
+    fs::write(raw.text(), "").unwrap();
+    raw.options.force = true;
+    assert!(build(&raw.options).unwrap_err().to_string().contains("mnre_train.txt:1: holds no record"));
+    fs::remove_file(raw.text()).unwrap();
+    assert!(
+        build(&raw.options)
+            .unwrap_err()
+            .to_string()
+            .contains("no train file; expected one of: mnre_train.txt, ours_train.txt")
+    );
+}
+
+#[test]
+fn bad_images_are_kept_with_a_stand_in_or_dropped_or_stop_the_build() {
+    let mut raw = Raw::new();
+    fs::remove_file(raw.image("train_0.png")).unwrap();
+    let broken = fs::read(raw.image("train_3.png")).unwrap();
+    fs::write(raw.image("train_3.png"), &broken[..broken.len() / 2]).unwrap();
+    // A decompression bomb: the header promises 60,000 x 60,000 pixels.
+    let mut bomb = fs::read(raw.image("train_6.png")).unwrap();
+    bomb[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    fs::write(raw.image("train_6.png"), bomb).unwrap();
+    let unsafe_name = fs::read_to_string(raw.text()).unwrap().replace("train_8.png", "../../x");
+    fs::write(raw.text(), unsafe_name).unwrap();
+    fs::write(raw.dir.path().join("x"), broken).unwrap();
+
+    let benchmark = raw.build().unwrap();
+    let images = raw.stats().images.unwrap();
+    assert_eq!((images.named, images.usable), (27, 23));
+    let reasons: Vec<(&str, &str)> = images.bad.iter().map(|(id, reason)| (id.as_str(), reason.as_str())).collect();
+    assert!(reasons[0].0 == "../../x" && reasons[0].1.contains("unsafe name"), "{reasons:?}");
+    assert_eq!(reasons[1], ("train_0.png", "missing"));
+    assert!(reasons[2].1.contains("does not decode") && reasons[3].1.contains("does not decode"), "{reasons:?}");
+    assert_eq!(benchmark.rows(0, Split::Train).unwrap().len(), 5);
+
+    raw.options.force = true;
+    raw.options.on_bad_image = OnBadImage::Drop;
+    let benchmark = raw.build().unwrap();
+    assert_eq!(benchmark.rows(0, Split::Train).unwrap().len(), 2, "three peer rows and one member_of row are gone");
+    assert_eq!(raw.stats().rows_dropped_for_images, [4, 0, 0]);
+
+    raw.options.out = raw.dir.path().join("other");
+    raw.options.on_bad_image = OnBadImage::Error;
+    let error = raw.error();
+    assert!(error.contains("train_0.png: missing; --on-bad-image"), "{error}");
+}
+
+#[test]
+fn embedded_images_are_in_the_rows_and_change_no_fingerprint() {
+    let mut raw = Raw::new();
+    let separate = raw.build().unwrap();
+    raw.options.out = raw.dir.path().join("embedded");
+    raw.options.embed_images = true;
+    let embedded = raw.build().unwrap();
+    assert!(!raw.options.out.join("images").exists());
+    assert_eq!(embedded.manifest().fingerprint, separate.manifest().fingerprint);
+    assert_eq!(embedded.rows(0, Split::Train).unwrap(), separate.rows(0, Split::Train).unwrap());
+    assert_eq!(problems(&raw.options.out), []);
+    let picture = fs::read(raw.image("train_0.png")).unwrap();
+    let file = fs::File::open(raw.options.out.join("tasks/task_00_train.parquet")).unwrap();
+    let batch =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 100).unwrap().next().unwrap().unwrap();
+    let images = arrow::array::AsArray::as_struct(batch.column_by_name("image").unwrap());
+    assert_eq!(arrow::array::AsArray::as_binary::<i32>(images.column(0)).value(0), picture);
+}
+
+#[test]
+fn without_an_image_folder_the_benchmark_is_text_only() {
+    let mut raw = Raw::new();
+    fs::remove_dir_all(raw.options.raw.join("img_org")).unwrap();
+    let benchmark = raw.build().unwrap();
+    assert!(!benchmark.manifest().images && raw.stats().images.is_none());
+    raw.options.out = raw.dir.path().join("other");
+    raw.options.embed_images = true;
+    assert!(raw.error().contains("no image folder here; give --images"));
+    raw.options.images = Some(raw.dir.path().join("nowhere"));
+    assert!(raw.error().contains("no image folder; expected img_org/"));
+}
+
+#[test]
+fn an_export_never_overwrites_other_files() {
+    let raw = Raw::new();
+    raw.build().unwrap();
+    let out = raw.dir.path().join("text");
+    let written = export::continuemkgc(&raw.options.out, &out).unwrap();
+    assert_eq!(written.len(), 6);
+    let text = fs::read_to_string(out.join("small/ours_train_0.txt")).unwrap();
+    assert_eq!(text.lines().next().unwrap(), line("train", 0).trim_end());
+    assert!(text.ends_with("}\r\n"));
+    export::continuemkgc(&raw.options.out, &out).unwrap();
+    fs::write(out.join("small/ours_train_0.txt"), "mine").unwrap();
+    assert!(
+        export::continuemkgc(&raw.options.out, &out).unwrap_err().to_string().contains("exists with other content")
+    );
+}
