@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mkgc_builder::build::{BuildOptions, OnBadImage, build};
+use mkgc_builder::build::{BuildOptions, build};
 use mkgc_builder::corpus::{CorpusKind, OnError, read};
 use mkgc_builder::plan::plan;
 use mkgc_builder::protocol::Protocol;
@@ -32,17 +32,8 @@ fn benches(criterion: &mut Criterion) {
     let corpus = read(CorpusKind::Mnre, &raw, OnError::Fail).unwrap();
     let parsed = Protocol::parse(PROTOCOL).unwrap();
     criterion.bench_function("plan 15,485 rows", |b| b.iter(|| plan(&corpus, &parsed, false).unwrap()));
-    let options = BuildOptions {
-        protocol: protocol.to_string_lossy().into_owned(),
-        raw,
-        images: None,
-        out: dir.path().join("out"),
-        on_error: OnError::Fail,
-        on_bad_image: OnBadImage::Placeholder,
-        embed_images: false,
-        as_published: false,
-        force: true,
-    };
+    let mut options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));
+    options.force = true;
     let mut group = criterion.benchmark_group("build");
     group.sample_size(10);
     group.bench_function("text only", |b| b.iter(|| build(&options).unwrap()));

@@ -51,6 +51,23 @@ pub struct BuildOptions {
     pub force: bool,
 }
 
+impl BuildOptions {
+    /// Stops at damage, keeps rows without picture, replaces nothing.
+    pub fn new(protocol: impl Into<String>, raw: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
+        Self {
+            protocol: protocol.into(),
+            raw: raw.into(),
+            images: None,
+            out: out.into(),
+            on_error: OnError::Fail,
+            on_bad_image: OnBadImage::Placeholder,
+            embed_images: false,
+            as_published: false,
+            force: false,
+        }
+    }
+}
+
 /// Pictures linked to a benchmark.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageStats {

@@ -54,17 +54,7 @@ impl Raw {
         }
         let protocol = dir.path().join("small.toml");
         fs::write(&protocol, PROTOCOL).unwrap();
-        let options = BuildOptions {
-            protocol: protocol.to_string_lossy().into_owned(),
-            raw,
-            images: None,
-            out: dir.path().join("out"),
-            on_error: OnError::Fail,
-            on_bad_image: OnBadImage::Placeholder,
-            embed_images: false,
-            as_published: false,
-            force: false,
-        };
+        let options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));
         Self { dir, options }
     }
 

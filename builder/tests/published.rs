@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mkgc_builder::build::{BuildOptions, OnBadImage, build};
-use mkgc_builder::corpus::{self, CorpusKind, OnError, Split};
+use mkgc_builder::build::{BuildOptions, build};
+use mkgc_builder::corpus::{self, CorpusKind, OnError, Split, sha256_hex};
 use mkgc_builder::dataset::{Benchmark, Row, RowLabels};
 use mkgc_builder::{defects, export, verify};
-use sha2::{Digest, Sha256};
 
 fn data(corpus: &str) -> Option<PathBuf> {
     let Some(root) = std::env::var_os("MKGC_DATA") else {
@@ -21,19 +20,8 @@ fn data(corpus: &str) -> Option<PathBuf> {
 }
 
 fn built(protocol: &str, raw: &Path, out: &Path, as_published: bool) -> Benchmark {
-    let (protocol, raw, out) = (protocol.to_owned(), raw.to_owned(), out.join(protocol));
-    let (on_error, on_bad_image) = (OnError::Fail, OnBadImage::Placeholder);
-    let options = BuildOptions {
-        protocol,
-        raw,
-        images: None,
-        out,
-        on_error,
-        on_bad_image,
-        embed_images: false,
-        as_published,
-        force: true,
-    };
+    let mut options = BuildOptions::new(protocol, raw, out.join(protocol));
+    (options.as_published, options.force) = (as_published, true);
     build(&options).unwrap();
     Benchmark::open(&options.out).unwrap()
 }
@@ -43,7 +31,7 @@ fn rows(benchmark: &Benchmark, split: Split) -> Vec<usize> {
 }
 
 fn sha256(path: &Path) -> String {
-    Sha256::digest(std::fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(&std::fs::read(path).unwrap())
 }
 
 /// Hashes of the published files by relative path (`sha256sum` format).
@@ -110,7 +98,7 @@ fn mnre_5_pairs_the_tasks_of_mnre_10_and_can_lose_the_row_lost_upstream() {
     );
     let owned =
         |row: &&Row| row.owner_task == Some(0) && matches!(row.labels, RowLabels::Relation { relation: 1.., .. });
-    assert_eq!(with.iter().filter(owned).next_back(), Some(lost[0]), "the last row of task 0 that is not None");
+    assert_eq!(with.iter().rfind(owned), Some(lost[0]), "the last row of task 0 that is not None");
     assert_eq!(rows(&published, Split::Test), [463, 833, 1111, 1364, 1613]);
     assert_eq!(rows(&published, Split::Train), [3411, 2627, 2167, 2072, 1956]);
 }

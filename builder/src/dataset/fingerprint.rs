@@ -5,6 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{Row, RowLabels, read_image_keys};
+use crate::corpus::hex;
 use crate::error::Result;
 
 /// Collects fields so that no two different sequences of fields feed the same bytes to the hash: each is preceded by
@@ -28,7 +29,7 @@ impl Fields {
     }
 
     fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0.finalize())
     }
 }
 

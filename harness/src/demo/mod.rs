@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use mkgc_builder::build::{BuildOptions, OnBadImage, build};
-use mkgc_builder::corpus::{OnError, TaskKind};
+use mkgc_builder::corpus::TaskKind;
 
 use crate::config;
 use crate::error::Result;
@@ -61,16 +61,8 @@ fn built(out: &Path, name: &str, protocol: &str, generate: Generator) -> Result<
     generate(&raw, CORPUS_SEED)?;
     let path = raw.join("protocol.toml");
     fs_err::write(&path, protocol)?;
-    build(&BuildOptions {
-        protocol: path.to_string_lossy().into_owned(),
-        raw,
-        images: None,
-        out: folder.clone(),
-        on_error: OnError::Fail,
-        on_bad_image: OnBadImage::Error,
-        embed_images: false,
-        as_published: false,
-        force: false,
-    })?;
+    let mut options = BuildOptions::new(path.to_string_lossy(), raw, folder.clone());
+    options.on_bad_image = OnBadImage::Error;
+    build(&options)?;
     Ok(folder)
 }

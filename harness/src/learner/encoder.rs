@@ -6,7 +6,6 @@ use candle_core::Device;
 use mkgc_models::bert::BertConfig;
 use mkgc_models::params::ParamStore;
 use mkgc_models::tokenize::WordTokenizer;
-use sha2::{Digest, Sha256};
 
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
@@ -35,8 +34,7 @@ impl EncoderSource {
             return Err(Error::Usage(format!("--encoder {name} {reason}")));
         }
         let (config, tokenizer, weights) = mkgc_models::encoder::load(folder)?;
-        let digest = Sha256::digest(fs_err::read(&weights)?);
-        let identity = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let identity = mkgc_builder::corpus::sha256_hex(&fs_err::read(&weights)?);
         Ok((Self { config, weights: Some(weights), identity }, tokenizer))
     }
 
