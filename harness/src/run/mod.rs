@@ -110,6 +110,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
+    #[cfg(unix)]
+    {
+        // Temporary files are private; results are for everyone the folder is for.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

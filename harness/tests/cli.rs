@@ -1,0 +1,137 @@
+//! The command as a user meets it: exit codes, what goes to stdout and stderr, errors that name the remedy.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A folder with a raw corpus of two relations and a protocol for it.
+struct Workplace(TempDir);
+
+fn rows(n: usize) -> String {
+    let row = |i: usize| {
+        let relation = ["/per/per/peer", "None", "/per/org/member_of"][i % 3];
+        format!(
+            "{{'token': ['Ann', 'met', 'Bob'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, \
+             't': {{'name': 'Bob', 'pos': [2, 3]}}, 'img_id': 'x.jpg', 'relation': '{relation}'}}\n"
+        )
+    };
+    (0..n).map(row).collect()
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Self(dir);
+        for split in ["train", "val", "test"] {
+            fs_err::write(place.path(&format!("mnre_{split}.txt")), rows(12)).unwrap();
+        }
+        let tasks = "name = \"small\"\ncorpus = \"mnre\"\n[[tasks]]\nclasses = [\"/per/per/peer\"]\n[[tasks]]\nclasses = [\"/per/org/member_of\"]\n";
+        fs_err::write(place.path("small.toml"), tasks).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `mkgc` here; exit code, stdout, stderr.
+    fn mkgc(&self, line: &str) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));
+        let output = command.current_dir(self.0.path()).args(line.split_whitespace()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    fn ok(&self, line: &str) -> String {
+        let (code, out, err) = self.mkgc(line);
+        assert_eq!(code, 0, "{line}: {err}");
+        out
+    }
+
+    /// The error of a line that must fail with exit code 2 and print nothing to stdout.
+    fn error(&self, line: &str) -> String {
+        let (code, out, err) = self.mkgc(line);
+        assert_eq!((code, out.as_str()), (2, ""), "{line}: {err}");
+        err
+    }
+
+    fn build(&self) -> PathBuf {
+        self.ok("build small.toml --raw . --out data");
+        self.path("data")
+    }
+}
+
+const TRAIN: &str = "train data --epochs 1 --set max_length=16";
+
+#[test]
+fn from_raw_files_to_a_table() {
+    let place = Workplace::new();
+    place.build();
+    assert!(place.ok("verify data").lines().all(|line| line.starts_with("ok")));
+    for method in ["vanilla", "emr", "joint"] {
+        place.ok(&format!("{TRAIN} --method {method} --out runs/{method}"));
+    }
+    let table = place.ok("report runs/vanilla runs/emr runs/joint --out report");
+    assert_eq!(table, fs_err::read_to_string(place.path("report/report.md")).unwrap());
+    for method in ["vanilla", "emr", "joint"] {
+        assert!(table.contains(&format!("\n| {method} |")), "{table}");
+    }
+    let csv = fs_err::read_to_string(place.path("report/small-micro_f1.csv")).unwrap();
+    assert!(csv.starts_with("method,seeds,T1,T2,average,forgetting_chaudhry18,bwt_lopezpaz17\nvanilla,1,"), "{csv}");
+    let second = place.ok(&format!("{TRAIN} --method vanilla --out runs/vanilla"));
+    assert!(second.contains("\"benchmark\": \"small\""), "a finished run is shown again, not trained again");
+}
+
+#[test]
+fn a_damaged_folder_fails_verification_with_exit_code_1() {
+    let place = Workplace::new();
+    let data = place.build();
+    fs_err::write(data.join("tasks/task_01_test.parquet"), "x").unwrap();
+    let (code, out, err) = place.mkgc("verify data");
+    assert_eq!(code, 1);
+    assert!(out.lines().any(|line| line.contains("SHA-256") && line.ends_with("tasks/task_01_test.parquet")), "{out}");
+    assert!(err.contains("1 failed"), "{err}");
+}
+
+#[test]
+fn wrong_input_is_answered_with_a_remedy() {
+    let place = Workplace::new();
+    assert!(place.error("build mnre-1O --raw . --out data").contains("did you mean `mnre-10`?"));
+    assert!(place.error("build mnre-10 --raw nowhere --out data").contains("nowhere: no train file"));
+    assert!(place.error("verify .").contains("not a benchmark folder; make one with `mkgc build`"));
+    place.build();
+    assert!(place.error("build small.toml --raw . --out data").contains("--force"));
+    assert!(place.error(&format!("{TRAIN} --method erm --out run")).contains("emr"));
+    assert!(place.error(&format!("{TRAIN} --method emr --set epoch=1 --out run")).contains("epochs"));
+    assert!(place.error(&format!("{TRAIN} --method emr --encoder nowhere --out run")).contains("model.safetensors"));
+    assert!(place.error("report data --out report").contains("run.json"));
+    assert!(!place.path("run").join("result.json").exists());
+}
+
+#[test]
+fn the_origin_of_every_setting_is_shown() {
+    let place = Workplace::new();
+    place.build();
+    fs_err::write(place.path("recipe.toml"), "batch_size = 3\nepochs = 2\n").unwrap();
+    let shown = place.ok("train data --method emr --recipe recipe.toml --epochs 5 --print-config");
+    let line = |key: &str| shown.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(line("epochs").starts_with("epochs = 5") && line("epochs").contains("flag"), "{shown}");
+    assert!(line("batch_size").contains("recipe.toml"), "{shown}");
+    assert!(line("clip_norm").contains("default"), "{shown}");
+}
+
+#[test]
+fn reports_refuse_unfinished_runs_and_mixed_data() {
+    let place = Workplace::new();
+    place.build();
+    place.ok(&format!("{TRAIN} --method vanilla --out one"));
+    fs_err::write(place.path("mnre_train.txt"), rows(15)).unwrap();
+    place.ok("build small.toml --raw . --out data --force");
+    place.ok(&format!("{TRAIN} --method vanilla --out two"));
+    let error = place.error("report one two --out report");
+    assert!(error.contains("used different data") && !Path::new("report").exists(), "{error}");
+    fs_err::remove_file(place.path("two/result.json")).unwrap();
+    assert!(place.error("report two --out report").contains("is not finished"));
+}
