@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_hex};
+use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_file};
 use crate::dataset::{
     IMAGES_FILE, ImageWriter, MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, PictureOf, Row, RowLabels,
     SCHEMA_VERSION, card, combined, croissant, images_fingerprint, rows_fingerprint, task_file, write_rows,
@@ -332,9 +332,9 @@ fn split_of(task: &TaskPlan, split: Split) -> &[PlannedRow] {
 
 /// The manifest entry of a file that is there.
 fn entry(folder: &Path, path: &str, content: Option<(usize, String)>) -> Result<ManifestFile> {
-    let bytes = fs_err::read(folder.join(path))?;
+    let (sha256, bytes) = sha256_file(&folder.join(path))?;
     let (rows, fingerprint) = content.unzip();
-    Ok(ManifestFile { path: path.to_owned(), rows, bytes: bytes.len() as u64, sha256: sha256_hex(&bytes), fingerprint })
+    Ok(ManifestFile { path: path.to_owned(), rows, bytes, sha256, fingerprint })
 }
 
 /// Writes the files that describe the others, the manifest last.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::corpus::sha256_hex;
+use crate::corpus::sha256_file;
 use crate::dataset::{
     Benchmark, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, combined, images_fingerprint, read_rows, rows_fingerprint,
 };
@@ -43,8 +43,7 @@ pub fn verify(dir: &Path) -> Result<Vec<FileCheck>> {
 
 fn problem(dir: &Path, manifest: &Manifest, file: &ManifestFile) -> std::result::Result<(), String> {
     let path = dir.join(&file.path);
-    let bytes = fs_err::read(&path).map_err(|error| error.to_string())?;
-    let sha256 = sha256_hex(&bytes);
+    let (sha256, _) = sha256_file(&path).map_err(|error| error.to_string())?;
     if sha256 != file.sha256 {
         return Err(format!("SHA-256 is {sha256}, the manifest says {}", file.sha256));
     }

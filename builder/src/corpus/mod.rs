@@ -65,6 +65,16 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 and size of a file, read piece by piece.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256_file(path: &Path) -> Result<(String, u64)> {
+    let mut digest = Sha256::new();
+    let bytes = std::io::copy(&mut fs_err::File::open(path)?, &mut digest)?;
+    Ok((hex(&digest.finalize()), bytes))
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

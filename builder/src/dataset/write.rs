@@ -27,7 +27,7 @@ const BATCH_ROWS: usize = 512;
 fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<fs_err::File>> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_created_by(format!("mkgc {} (parquet-rs 60.1.0)", env!("CARGO_PKG_VERSION")))
+        .set_created_by(format!("mkgc version {}", env!("CARGO_PKG_VERSION")))
         .build();
     Ok(ArrowWriter::try_new(fs_err::File::create(path)?, schema, Some(properties))?)
 }

@@ -34,7 +34,7 @@ impl EncoderSource {
             return Err(Error::Usage(format!("--encoder {name} {reason}")));
         }
         let (config, tokenizer, weights) = mkgc_models::encoder::load(folder)?;
-        let identity = mkgc_builder::corpus::sha256_hex(&fs_err::read(&weights)?);
+        let (identity, _) = mkgc_builder::corpus::sha256_file(&weights)?;
         Ok((Self { config, weights: Some(weights), identity }, tokenizer))
     }
 
