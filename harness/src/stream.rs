@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use mkgc_builder::corpus::{Split, TaskKind};
+use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::RowLabels;
 
 use crate::config::Resolved;
@@ -64,8 +64,7 @@ pub fn train(request: &Request) -> Result<RunResult> {
     }
     for stage in first..benchmark.tasks() {
         session.log.stage(stage);
-        let train = benchmark.examples(stage, Split::Train, &blueprint.tokenizer)?;
-        let task = Task { seen: benchmark.seen(stage), train };
+        let task = Task { seen: benchmark.seen(stage), train: benchmark.training(stage, &blueprint.tokenizer)? };
         method.learn(&task, &mut session)?;
         predictions::write(&folder.predictions(stage), &predict(method.as_ref(), &session, &task.seen)?)?;
         checkpoint::save(&folder.checkpoint(), stage, &method.state()?)?;
@@ -76,14 +75,15 @@ pub fn train(request: &Request) -> Result<RunResult> {
     Ok(result)
 }
 
-/// Predictions for the test file of a stage, in file order.
+/// Predictions for the test rows of a stage, in file order; gold labels are the corpus's own for the classes seen.
 fn predict(method: &dyn Method, session: &Session, seen: &Seen) -> Result<Vec<Predicted>> {
-    let rows = session.benchmark.rows(seen.stage, Split::Test)?;
+    let rows = session.benchmark.test_rows(seen.stage)?;
+    let known = |label: &usize| if seen.allowed[*label] { *label as u32 } else { 0 };
     let gold = rows.iter().map(|row| match &row.labels {
-        RowLabels::Relation { relation, .. } => vec![*relation as u32],
-        RowLabels::Entities { tags, .. } => tags.iter().map(|tag| *tag as u32).collect(),
+        RowLabels::Relation { original, .. } => vec![known(original)],
+        RowLabels::Entities { original, .. } => original.iter().map(known).collect(),
     });
-    let examples = session.benchmark.examples(seen.stage, Split::Test, &session.blueprint.tokenizer)?;
+    let examples = session.benchmark.tokenised(&rows, &session.blueprint.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|row| examples[*row].ids.len());
     let mut predicted: Vec<Option<Prediction>> = vec![None; examples.len()];

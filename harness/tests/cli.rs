@@ -84,6 +84,26 @@ fn from_raw_files_to_a_table() {
     assert!(second.contains("\"benchmark\": \"small\""), "a finished run is shown again, not trained again");
 }
 
+/// The matrix needs old tasks at every stage, whatever a test file holds.
+#[test]
+fn per_task_tests_score_like_cumulative_ones() {
+    let place = Workplace::new();
+    place.build();
+    place.ok(&format!("{TRAIN} --method emr --out cumulative"));
+    let protocol = fs_err::read_to_string(place.path("small.toml")).unwrap();
+    fs_err::write(place.path("small.toml"), protocol.replacen("[[tasks]]", "tests = \"per-task\"\n[[tasks]]", 1))
+        .unwrap();
+    place.ok("build small.toml --raw . --out data --force");
+    place.ok(&format!("{TRAIN} --method emr --out per-task"));
+    let result = |run: &str| -> serde_json::Value {
+        serde_json::from_str(&fs_err::read_to_string(place.path(run).join("result.json")).unwrap()).unwrap()
+    };
+    let (cumulative, per_task) = (result("cumulative"), result("per-task"));
+    assert_ne!(cumulative["fingerprint"], per_task["fingerprint"]);
+    assert_eq!(cumulative["matrix"], per_task["matrix"]);
+    assert_eq!(cumulative["stages"], per_task["stages"]);
+}
+
 #[test]
 fn a_damaged_folder_fails_verification_with_exit_code_1() {
     let place = Workplace::new();

@@ -54,6 +54,14 @@ impl Example {
         self
     }
 
+    /// The row with every label that is not `allowed` as `None`/`O`: a protocol may show tags of tasks still to come.
+    pub fn within(mut self, allowed: &[bool]) -> Self {
+        for label in self.gold.iter_mut().filter(|label| !allowed[**label as usize]) {
+            *label = 0;
+        }
+        self
+    }
+
     /// The row with every `O` (id 0) marked [`UNKNOWN`].
     pub fn with_unknown_o(mut self) -> Self {
         for tag in self.gold.iter_mut().filter(|tag| **tag == 0) {

@@ -1,9 +1,11 @@
 //! A benchmark opened for training: labels, tasks, and tokenised rows on request.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use mkgc_builder::corpus::{Split, TaskKind};
 use mkgc_builder::dataset::{Benchmark as Folder, Manifest, Row};
+use mkgc_builder::protocol::Tests;
 use mkgc_models::tokenize::WordTokenizer;
 
 use super::Example;
@@ -61,18 +63,40 @@ impl Benchmark {
         Ok(self.folder.rows(task, split)?)
     }
 
+    /// The rows a model that has learned tasks `0..=stage` is tested on: the cumulative file, or the files of those
+    /// tasks one after another, each row once.
+    pub fn test_rows(&self, stage: usize) -> Result<Vec<Row>> {
+        if self.manifest().tests == Tests::Cumulative.name() {
+            return self.rows(stage, Split::Test);
+        }
+        let mut rows = Vec::new();
+        for task in 0..=stage {
+            rows.extend(self.rows(task, Split::Test)?);
+        }
+        let mut known = BTreeSet::new();
+        rows.retain(|row| known.insert(row.id.clone()));
+        Ok(rows)
+    }
+
+    /// Tokenises rows.
+    pub fn tokenised(&self, rows: &[Row], tokenizer: &WordTokenizer) -> Result<Vec<Example>> {
+        rows.iter().map(|row| Example::new(row, tokenizer, self.max_length)).collect()
+    }
+
     /// Every word of the training files, sorted and unique (the vocabulary of a built-in encoder).
     pub fn training_words(&self) -> Result<Vec<String>> {
-        let mut words = std::collections::BTreeSet::new();
+        let mut words = BTreeSet::new();
         for task in 0..self.tasks() {
             words.extend(self.rows(task, Split::Train)?.into_iter().flat_map(|row| row.tokens));
         }
         Ok(words.into_iter().collect())
     }
 
-    /// The tokenised rows of a file.
-    pub fn examples(&self, task: usize, split: Split, tokenizer: &WordTokenizer) -> Result<Vec<Example>> {
-        self.rows(task, split)?.iter().map(|row| Example::new(row, tokenizer, self.max_length)).collect()
+    /// The tokenised training rows of a task, with labels of the tasks up to it.
+    pub fn training(&self, task: usize, tokenizer: &WordTokenizer) -> Result<Vec<Example>> {
+        let seen = self.seen(task);
+        let rows = self.tokenised(&self.rows(task, Split::Train)?, tokenizer)?;
+        Ok(rows.into_iter().map(|row| row.within(&seen.allowed)).collect())
     }
 
     /// The labels seen after learning tasks `0..=stage`.

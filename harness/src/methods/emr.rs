@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use mkgc_builder::corpus::{Split, TaskKind};
+use mkgc_builder::corpus::TaskKind;
 use rand::seq::IndexedRandom;
 
 use super::phases::Trainer;
@@ -79,7 +79,7 @@ impl Method for Emr {
     fn restore(&mut self, state: State, session: &Session) -> Result<()> {
         self.learner.params().load(&state.tensors)?;
         let rows = |task: usize, ids: Vec<String>| -> Result<Vec<Example>> {
-            let train = session.benchmark.examples(task, Split::Train, &session.blueprint.tokenizer)?;
+            let train = session.benchmark.training(task, &session.blueprint.tokenizer)?;
             let mut by_id: BTreeMap<String, Example> = train.into_iter().map(|row| (row.id.clone(), row)).collect();
             let missing = |id: &str| Error::Usage(format!("the checkpoint stores row {id}, which task {task} lacks"));
             ids.into_iter().map(|id| by_id.remove(&id).ok_or_else(|| missing(&id))).collect()

@@ -2,8 +2,6 @@
 //! class seen so far. Not continual; the upper bound. The same number of epochs means more steps than any continual
 //! method takes (`metrics.jsonl` counts them).
 
-use mkgc_builder::corpus::Split;
-
 use super::phases::Trainer;
 use super::{Method, Session, State};
 use crate::config::Config;
@@ -30,7 +28,7 @@ impl Method for Joint {
         self.learner = Learner::new(session.blueprint, config, seed::derive(config.train_seed, "init", stage))?;
         let mut rows = Vec::new();
         for earlier in 0..stage {
-            rows.extend(session.benchmark.examples(earlier, Split::Train, &session.blueprint.tokenizer)?);
+            rows.extend(session.benchmark.training(earlier, &session.blueprint.tokenizer)?);
         }
         rows.extend(task.train.iter().cloned());
         let rows: Vec<Example> = rows.into_iter().map(|row| row.with_original(&task.seen.allowed)).collect();
