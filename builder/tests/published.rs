@@ -13,7 +13,8 @@ use mkgc_builder::{defects, export, verify};
 fn data(corpus: &str) -> Option<PathBuf> {
     let Some(root) = std::env::var_os("MKGC_DATA") else {
         // Not eprintln!, whose output a passing test hides.
-        writeln!(std::io::stderr(), "SKIPPED: MKGC_DATA, the folder with mnre/ and twitter2017/, is not set").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: MKGC_DATA, the folder with mnre/ and twitter2017/, is not set").unwrap();
         return None;
     };
     let dir = PathBuf::from(root).join(corpus);
