@@ -1,8 +1,11 @@
 //! Linear-chain conditional random field (Lafferty et al. 2001), with the parametrisation of pytorch-crf: scores of
 //! starting, of ending, and of each transition.
 //!
-//! score(y) = start[y_1] + Σ_t emission_t[y_t] + Σ_t transition[y_{t-1}, y_t] + end[y_n];
-//! nll(y) = log Σ_y' exp score(y') − score(y). Rows are padded at the end; `mask` is 1 on real words.
+//! ```text
+//! score(y) = start[y_1] + Σ_t emission_t[y_t] + Σ_t transition[y_{t-1}, y_t] + end[y_n]
+//! nll(y)   = log Σ_y' exp score(y') − score(y)
+//! ```
+//! Rows are padded at the end; `mask` is 1 on real words.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
