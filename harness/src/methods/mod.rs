@@ -21,6 +21,11 @@ use crate::run::log::Log;
 /// Names accepted by `mkgc train --method`, in the order of reports.
 pub const NAMES: &[&str] = &["vanilla", "emr", "joint"];
 
+/// A method's place in reports; unknown ones come last.
+pub fn place(name: &str) -> usize {
+    NAMES.iter().position(|known| *known == name).unwrap_or(NAMES.len())
+}
+
 /// What a method needs while it learns.
 pub struct Session<'a> {
     /// Shape of fresh networks.

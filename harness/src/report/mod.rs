@@ -11,6 +11,7 @@ use std::path::Path;
 use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
 use crate::error::{Error, Result};
+use crate::methods;
 use crate::metrics::score::{RunResult, score_run};
 use crate::run::record::RunRecord;
 use crate::run::{RunFolder, write_atomically};
@@ -36,7 +37,7 @@ pub fn load(folders: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
     folders.iter().map(run).collect()
 }
 
-/// Runs by benchmark; one board never mixes two versions of the data.
+/// Runs by benchmark, in the order of methods and seeds; one board never mixes two versions of the data.
 fn by_benchmark(runs: &[Run]) -> Result<BTreeMap<&str, Vec<&Run>>> {
     let mut boards: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
     for run in runs {
@@ -48,6 +49,9 @@ fn by_benchmark(runs: &[Run]) -> Result<BTreeMap<&str, Vec<&Run>>> {
             return Err(Error::Usage(reason));
         }
         board.push(run);
+    }
+    for board in boards.values_mut() {
+        board.sort_by_key(|run| (methods::place(&run.result.method), run.result.train_seed));
     }
     Ok(boards)
 }

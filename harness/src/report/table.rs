@@ -112,8 +112,7 @@ impl Table {
         let mut methods: BTreeMap<(usize, &str), Vec<&RunResult>> = BTreeMap::new();
         for run in runs {
             let name = run.result.method.as_str();
-            let place = crate::methods::NAMES.iter().position(|known| *known == name).unwrap_or(usize::MAX);
-            methods.entry((place, name)).or_default().push(&run.result);
+            methods.entry((crate::methods::place(name), name)).or_default().push(&run.result);
         }
         let rows = methods.into_iter().map(|((_, name), results)| row(metric, name, &results, stages)).collect();
         Self { metric, task: first.record.dataset.task, columns, rows }
