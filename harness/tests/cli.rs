@@ -1,7 +1,7 @@
 //! The command as a user meets it: exit codes, what goes to stdout and stderr, errors that name the remedy.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -123,11 +123,11 @@ fn wrong_input_is_answered_with_a_remedy() {
     assert!(place.error("verify .").contains("not a benchmark folder; make one with `mkgc build`"));
     place.build();
     assert!(place.error("build small.toml --raw . --out data").contains("--force"));
-    assert!(place.error(&format!("{TRAIN} --method erm --out run")).contains("emr"));
-    assert!(place.error(&format!("{TRAIN} --method emr --set epoch=1 --out run")).contains("epochs"));
+    assert!(place.error(&format!("{TRAIN} --method erm --out run")).contains("did you mean `emr`?"));
+    assert!(place.error(&format!("{TRAIN} --method emr --set epoch=1 --out run")).contains("did you mean `epochs`?"));
     assert!(place.error(&format!("{TRAIN} --method emr --encoder nowhere --out run")).contains("model.safetensors"));
     assert!(place.error("report data --out report").contains("run.json"));
-    assert!(!place.path("run").join("result.json").exists());
+    assert!(!place.path("run").join("run.json").exists());
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn reports_refuse_unfinished_runs_and_mixed_data() {
     place.ok("build small.toml --raw . --out data --force");
     place.ok(&format!("{TRAIN} --method vanilla --out two"));
     let error = place.error("report one two --out report");
-    assert!(error.contains("used different data") && !Path::new("report").exists(), "{error}");
+    assert!(error.contains("used different data") && !place.path("report").exists(), "{error}");
     fs_err::remove_file(place.path("two/result.json")).unwrap();
     assert!(place.error("report two --out report").contains("is not finished"));
 }
