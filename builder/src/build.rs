@@ -120,9 +120,7 @@ pub struct Summary {
 /// # Errors
 /// `out` exists (without `force`); anything wrong in corpus, protocol or images, see the parts.
 pub fn build(options: &BuildOptions) -> Result<Summary> {
-    if options.out.exists() && !options.force {
-        return Err(Error::dataset(&options.out, "exists already; choose another --out, or replace it with --force"));
-    }
+    replaceable(&options.out, options.force)?;
     let protocol = Protocol::load(&options.protocol)?;
     let mut corpus = corpus::read(protocol.corpus, &options.raw, options.on_error)?;
     let gallery = Gallery::open(&corpus, &options.raw, options.images.as_deref())?;
@@ -134,7 +132,7 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
     // A protocol that does not fit is reported before any image is read.
     let planned = plan(&corpus, &protocol, options.as_published)?;
 
-    let parent = options.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent(&options.out);
     fs_err::create_dir_all(parent)?;
     let folder = tempfile::Builder::new().prefix(".mkgc-build-").tempdir_in(parent)?;
     fs_err::create_dir(folder.path().join("tasks"))?;
@@ -360,20 +358,41 @@ fn install(folder: tempfile::TempDir, out: &Path) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
     }
-    let old = if out.exists() {
-        let aside = tempfile::Builder::new()
-            .prefix(".mkgc-old-")
-            .tempdir_in(out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        fs_err::rename(out, aside.path().join("old"))?;
-        Some(aside)
-    } else {
-        None
-    };
-    fs_err::rename(folder.keep(), out)?;
-    if let Some(old) = old {
-        old.close()?;
+    if !out.exists() {
+        fs_err::rename(folder.path(), out)?;
+        let _moved = folder.keep();
+        return Ok(());
     }
+    let aside = tempfile::Builder::new().prefix(".mkgc-old-").tempdir_in(parent(out))?;
+    let old = aside.path().join("old");
+    fs_err::rename(out, &old)?;
+    if let Err(error) = fs_err::rename(folder.path(), out) {
+        fs_err::rename(&old, out)?;
+        return Err(error.into());
+    }
+    let _moved = folder.keep();
+    aside.close()?;
     Ok(())
+}
+
+fn parent(out: &Path) -> &Path {
+    out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Nothing is at `out`, or, with `force`, a benchmark folder or an empty one: `--force` never deletes anything else.
+fn replaceable(out: &Path, force: bool) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
+    if !force {
+        return Err(Error::dataset(out, "exists already; choose another --out, or replace it with --force"));
+    }
+    let benchmark = out.is_dir() && (out.join(MANIFEST).is_file() || fs_err::read_dir(out)?.next().is_none());
+    if benchmark {
+        Ok(())
+    } else {
+        Err(Error::dataset(out, "is not a benchmark folder, so --force does not replace it"))
+    }
 }
 
 fn task_stats(task: &TaskPlan, plan: &Plan) -> TaskStats {

@@ -170,6 +170,13 @@ fn an_existing_folder_is_replaced_only_with_force_and_kept_if_the_build_fails() 
     fs::write(raw.text(), "damaged").unwrap();
     assert!(build(&raw.options).is_err());
     assert!(second == relative(&raw.options.out));
+    // A folder of something else is never deleted.
+    let other = raw.dir.path().join("thesis");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("chapter.txt"), "mine").unwrap();
+    raw.options.out = other.clone();
+    assert!(build(&raw.options).unwrap_err().to_string().contains("not a benchmark folder"));
+    assert_eq!(fs::read_to_string(other.join("chapter.txt")).unwrap(), "mine");
 }
 
 #[test]
