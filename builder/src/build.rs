@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_file};
 use crate::dataset::{
-    IMAGES_FILE, ImageWriter, MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, PictureOf, Row, RowLabels,
-    SCHEMA_VERSION, card, combined, croissant, images_fingerprint, rows_fingerprint, task_file, write_rows,
+    CROPS_FILE, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, PictureOf, Row, RowLabels,
+    SCHEMA_VERSION, card, combined, croissant, pictures_fingerprint, rows_fingerprint, task_file, write_rows,
 };
 use crate::defects::{self, Defects};
 use crate::error::{Error, Result};
-use crate::images::{BadImages, Gallery, placeholder};
+use crate::gather;
+pub use crate::gather::{CropCounts, CropStats, ImageStats};
+use crate::images::{BadImages, CropKind, Gallery, placeholder};
 use crate::plan::{Plan, PlannedLabels, PlannedRow, TaskPlan, plan};
 use crate::protocol::Protocol;
 
@@ -66,19 +68,6 @@ impl BuildOptions {
             force: false,
         }
     }
-}
-
-/// Pictures linked to a benchmark.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageStats {
-    /// Distinct images that rows name.
-    pub named: usize,
-    /// Those found and decoded.
-    pub usable: usize,
-    /// The others, with the reason.
-    pub bad: BadImages,
-    /// Rows of the corpus that have at least one crop.
-    pub rows_with_crops: usize,
 }
 
 /// Counts of one task.
@@ -137,8 +126,8 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
     let folder = tempfile::Builder::new().prefix(".mkgc-build-").tempdir_in(parent)?;
     fs_err::create_dir(folder.path().join("tasks"))?;
 
-    let images = match &gallery {
-        Some(gallery) => Some(pictures(gallery, &corpus, options, folder.path())?),
+    let mut images = match &gallery {
+        Some(gallery) => Some(gather::pictures(gallery, &corpus, options, folder.path())?),
         None => None,
     };
     let mut dropped = [0; 3];
@@ -149,6 +138,9 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
         }
         _ => planned,
     };
+    if let (Some(gallery), Some(images)) = (&gallery, &mut images) {
+        images.crops = gather::crops(gallery, &corpus, folder.path())?;
+    }
     let writer = Writer {
         folder: folder.path(),
         corpus: &corpus,
@@ -168,61 +160,6 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
     let manifest = described(folder.path(), manifest, &stats)?;
     install(folder, &options.out)?;
     Ok(Summary { out: options.out.clone(), manifest, stats })
-}
-
-/// Pictures per batch that is decoded in parallel and then written: bounds memory.
-const PICTURES_AT_ONCE: usize = 128;
-
-/// Checks every picture that rows name and, unless they are embedded, writes each once.
-fn pictures(gallery: &Gallery, corpus: &Corpus, options: &BuildOptions, folder: &Path) -> Result<ImageStats> {
-    let mut named: Vec<(Split, &str)> = Vec::new();
-    let mut known = std::collections::BTreeSet::new();
-    let mut stats = ImageStats::default();
-    for split in Split::ALL {
-        for row in corpus.split(split) {
-            if known.insert(row.image.as_str()) {
-                named.push((split, &row.image));
-            }
-            stats.rows_with_crops += usize::from(!gallery.crops(split, row.row, &row.image).is_empty());
-        }
-    }
-    stats.named = named.len();
-    let mut writer = if options.embed_images { None } else { Some(images_file(folder)?) };
-    let stand_in = placeholder()?;
-    for chunk in named.chunks(PICTURES_AT_ONCE) {
-        let loaded: Vec<_> = chunk.par_iter().map(|(split, id)| gallery.load(*split, id)).collect();
-        let mut kept = Vec::with_capacity(chunk.len());
-        for ((_, id), loaded) in chunk.iter().zip(loaded) {
-            match loaded {
-                Ok(picture) => kept.push((*id, picture, false)),
-                Err(reason) if options.on_bad_image == OnBadImage::Error => {
-                    return Err(Error::image(
-                        Path::new(id),
-                        format!("{reason}; --on-bad-image can keep or drop its rows"),
-                    ));
-                }
-                Err(reason) => {
-                    stats.bad.insert((*id).to_owned(), reason);
-                    if options.on_bad_image == OnBadImage::Placeholder {
-                        kept.push((*id, stand_in.clone(), true));
-                    }
-                }
-            }
-        }
-        if let Some(writer) = &mut writer {
-            writer.write(kept)?;
-        }
-    }
-    stats.usable = stats.named - stats.bad.len();
-    if let Some(writer) = writer {
-        writer.close()?;
-    }
-    Ok(stats)
-}
-
-fn images_file(folder: &Path) -> Result<ImageWriter> {
-    fs_err::create_dir(folder.join("images"))?;
-    ImageWriter::create(&folder.join(IMAGES_FILE))
 }
 
 /// Takes the rows of bad images out of the corpus; row numbers stay those of the full files.
@@ -250,9 +187,8 @@ impl Writer<'_> {
             (0..self.plan.tasks.len()).flat_map(|task| Split::ALL.map(|split| (task, split))).collect();
         let mut files = jobs.par_iter().map(|(task, split)| self.task(*task, *split)).collect::<Result<Vec<_>>>()?;
         let fingerprint = combined(files.iter().filter_map(|file| file.fingerprint.as_deref()));
-        if self.folder.join(IMAGES_FILE).is_file() {
-            let (rows, fingerprint) = images_fingerprint(&self.folder.join(IMAGES_FILE))?;
-            files.push(entry(self.folder, IMAGES_FILE, Some((rows, fingerprint)))?);
+        for path in [IMAGES_FILE, CROPS_FILE].into_iter().filter(|path| self.folder.join(path).is_file()) {
+            files.push(entry(self.folder, path, Some(pictures_fingerprint(&self.folder.join(path))?))?);
         }
         let task = |task: &TaskPlan| ManifestTask { name: task.name.clone(), classes: task.classes.clone() };
         Ok(Manifest {
@@ -298,7 +234,9 @@ impl Writer<'_> {
             }
             (Annotation::Entities { .. }, PlannedLabels::Relation { .. }) => unreachable!("planned from this corpus"),
         };
-        let crops = self.gallery.map_or(&[][..], |gallery| gallery.crops(split, instance.row, &instance.image));
+        let crops = self
+            .gallery
+            .map_or(&[][..], |gallery| gallery.crops(CropKind::Grounding, split, instance.row, &instance.image));
         Row {
             id: format!("{split}-{:06}", instance.row),
             tokens: instance.tokens.clone(),
@@ -432,6 +370,13 @@ impl fmt::Display for Summary {
                 images.bad.len(),
                 images.rows_with_crops
             )?,
+        }
+        if let Some(crops) = self.stats.images.as_ref().and_then(|images| images.crops.as_ref()) {
+            for (kind, counts) in [("grounding", &crops.grounding), ("detected", &crops.detected)] {
+                let CropCounts { named, found, missing, broken } = counts;
+                let broken = broken.len();
+                writeln!(f, "{kind} crops: {found} of {named} usable, {missing} missing, {broken} broken")?;
+            }
         }
         let dropped: usize = self.stats.rows_dropped_for_images.iter().sum();
         if dropped > 0 {

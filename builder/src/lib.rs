@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod defects;
 pub mod error;
 pub mod export;
+mod gather;
 pub mod images;
 pub mod plan;
 pub mod protocol;

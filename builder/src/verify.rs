@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::corpus::sha256_file;
 use crate::dataset::{
-    Benchmark, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, combined, images_fingerprint, read_rows, rows_fingerprint,
+    Benchmark, CROPS_FILE, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, combined, pictures_fingerprint, read_rows,
+    rows_fingerprint,
 };
 use crate::error::{Error, Result};
 
@@ -61,8 +62,8 @@ fn problem(dir: &Path, manifest: &Manifest, file: &ManifestFile) -> std::result:
 
 /// Rows and fingerprint of a Parquet file.
 fn content(path: &Path, manifest: &Manifest, file: &ManifestFile) -> Result<Option<(usize, String)>> {
-    if file.path == IMAGES_FILE {
-        return images_fingerprint(path).map(Some);
+    if [IMAGES_FILE, CROPS_FILE].contains(&file.path.as_str()) {
+        return pictures_fingerprint(path).map(Some);
     }
     if file.rows.is_none() {
         return Ok(None);

@@ -18,6 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 import datasets
 import mlcroissant
 
+PICTURES = {"images": "images/images.parquet", "crops": "images/crops.parquet"}
 LABEL_COLUMNS = {"re": ["relation", "original_relation"], "ner": ["tags", "original_tags"]}
 
 
@@ -41,17 +42,17 @@ def check_datasets(folder, manifest, cache):
         loaded = datasets.load_dataset(str(folder), config, cache_dir=cache)
         for split, table in loaded.items():
             splits += 1
-            path = "images/images.parquet" if config == "images" else f"tasks/{config}_{split}.parquet"
+            path = PICTURES.get(config, f"tasks/{config}_{split}.parquet")
             expect(table.num_rows == rows[path], f"{path}: {table.num_rows} rows, manifest says {rows[path]}")
-            if config == "images" or manifest["embed_images"]:
+            if config in PICTURES or manifest["embed_images"]:
                 expect(isinstance(table.features["image"], datasets.Image), f"{path}: image is {table.features['image']}")
                 expect(table[0]["image"].size[0] > 0, f"{path}: the first image does not decode")
-            if config != "images":
+            if config not in PICTURES:
                 for column in LABEL_COLUMNS[manifest["task"]]:
                     names = class_names(table.features[column])
                     expect(names == manifest["labels"], f"{path}: {column} has labels {names}")
                 expect(len(table[0]["tokens"]) > 0, f"{path}: the first row has no words")
-    expected = len(manifest["tasks"]) + (manifest["images"] and not manifest["embed_images"])
+    expected = len(manifest["tasks"]) + sum(path in rows for path in PICTURES.values())
     expect(len(configs) == expected, f"{folder}: configs {configs}, expected {expected}")
     return splits
 

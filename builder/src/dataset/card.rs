@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{IMAGES_FILE, Manifest, task_file};
+use super::{CROPS_FILE, IMAGES_FILE, Manifest, task_file};
 use crate::corpus::{CorpusKind, Split, TaskKind};
 
 /// The card.
@@ -42,7 +42,7 @@ pub fn card(manifest: &Manifest) -> String {
 /// Splits of a config: name, file, rows, bytes.
 type Splits = Vec<(String, String, usize, u64)>;
 
-/// One config per task, and one for the pictures.
+/// One config per task, one for the pictures and one for the crops, where there are any.
 fn configs(manifest: &Manifest) -> Vec<(String, Splits)> {
     let split = |name: String, path: String| {
         let file = manifest.files.iter().find(|file| file.path == path);
@@ -52,8 +52,10 @@ fn configs(manifest: &Manifest) -> Vec<(String, Splits)> {
     let splits = |task| Split::ALL.map(|s| split(s.to_string(), task_file(task, s))).to_vec();
     let mut configs: Vec<(String, Splits)> =
         (0..manifest.tasks.len()).map(|task| (format!("task_{task:02}"), splits(task))).collect();
-    if manifest.images && !manifest.embed_images {
-        configs.push(("images".to_owned(), vec![split("train".to_owned(), IMAGES_FILE.to_owned())]));
+    for (name, path) in [("images", IMAGES_FILE), ("crops", CROPS_FILE)] {
+        if manifest.files.iter().any(|file| file.path == path) {
+            configs.push((name.to_owned(), vec![split("train".to_owned(), path.to_owned())]));
+        }
     }
     configs
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::schema::{Column, Kind, image_columns, row_columns};
-use super::{IMAGES_FILE, Manifest, ManifestFile};
+use super::schema::{Column, Kind, crop_columns, image_columns, row_columns};
+use super::{CROPS_FILE, IMAGES_FILE, Manifest, ManifestFile};
 use crate::corpus::CorpusKind;
 use crate::error::Result;
 
@@ -13,8 +13,10 @@ const CONTEXT: &str = include_str!("croissant_context.json");
 /// The description of every Parquet file of a folder.
 pub fn croissant(manifest: &Manifest) -> Result<Value> {
     let parquet: Vec<&ManifestFile> = manifest.files.iter().filter(|file| file.rows.is_some()).collect();
-    let columns = |file: &ManifestFile| {
-        if file.path == IMAGES_FILE { image_columns() } else { row_columns(manifest.task, manifest.embed_images) }
+    let columns = |file: &ManifestFile| match file.path.as_str() {
+        IMAGES_FILE => image_columns(),
+        CROPS_FILE => crop_columns(),
+        _ => row_columns(manifest.task, manifest.embed_images),
     };
     let (url, citation) = match manifest.corpus {
         CorpusKind::Mnre => (

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Row, RowLabels, read_image_keys};
+use super::{Row, RowLabels, read_picture_keys};
 use crate::corpus::hex;
 use crate::error::Result;
 
@@ -62,15 +62,15 @@ pub fn rows_fingerprint(rows: &[Row], labels: &[String]) -> String {
     fields.hex()
 }
 
-/// Fingerprint of an images file: ids, hashes of the pictures, sizes.
+/// Rows and fingerprint of an images or crops file: texts, hashes of the pictures, sizes.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn images_fingerprint(path: &Path) -> Result<(usize, String)> {
-    let keys = read_image_keys(path)?;
+pub fn pictures_fingerprint(path: &Path) -> Result<(usize, String)> {
+    let keys = read_picture_keys(path)?;
     let mut fields = Fields::default();
-    for (id, sha256, width, height) in &keys {
-        fields.text(id);
+    for (texts, sha256, width, height) in &keys {
+        texts.iter().for_each(|text| fields.text(text));
         fields.text(sha256);
         fields.text(&format!("{width}x{height}"));
     }

@@ -8,7 +8,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::manifest::{MANIFEST, Manifest};
-use super::{Mention, Row, RowLabels, task_file};
+use super::{Mention, PICTURES_AT_ONCE, Row, RowLabels, task_file};
 use crate::corpus::{Split, TaskKind};
 use crate::error::{Error, Result};
 
@@ -35,6 +35,11 @@ impl Benchmark {
         Ok(Self { dir: dir.to_path_buf(), manifest: Manifest::read(&path)? })
     }
 
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -57,66 +62,50 @@ impl Benchmark {
 pub fn read_rows(path: &Path, task: TaskKind, labels: usize) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     // The picture of each row, if any, is not read.
-    for batch in batches(path, "image")? {
+    for batch in batches(path, |column| column != "image")? {
         rows.extend(Columns { path, batch: &batch?, labels }.rows(task)?);
     }
     Ok(rows)
 }
 
-/// `(id, SHA-256 of the bytes, width, height)` of every picture of an images file.
-pub fn read_image_keys(path: &Path) -> Result<Vec<(String, String, i32, i32)>> {
-    let mut keys = Vec::new();
-    for batch in batches(path, "")? {
-        let batch = batch?;
-        let columns = Columns { path, batch: &batch, labels: 0 };
-        let image = columns.structs("image")?;
-        let bytes = image.column_by_name("bytes").and_then(|column| column.as_binary_opt::<i32>());
-        let bytes = bytes.ok_or_else(|| columns.wrong("image"))?;
-        let (width, height) = (columns.ints("width")?, columns.ints("height")?);
-        for (i, id) in columns.texts("id")?.into_iter().enumerate() {
-            keys.push((id, crate::corpus::sha256_hex(bytes.value(i)), width[i].unwrap_or(0), height[i].unwrap_or(0)));
-        }
-    }
-    Ok(keys)
-}
-
-/// Record batches of every column but `without`.
-fn batches(
+/// Record batches of the columns that `kept` wants.
+pub(super) fn batches(
     path: &Path,
-    without: &str,
+    kept: impl Fn(&str) -> bool,
 ) -> Result<impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>> {
     let damaged = |error: parquet::errors::ParquetError| Error::dataset(path, format!("damaged Parquet file: {error}"));
     let builder = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_file()).map_err(damaged)?;
-    let kept =
-        builder.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != without).map(|(i, _)| i);
+    let fields = builder.schema().fields().iter().enumerate();
+    let kept = fields.filter(|(_, field)| kept(field.name())).map(|(i, _)| i);
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
-    builder.with_projection(mask).build().map_err(damaged)
+    builder.with_projection(mask).with_batch_size(PICTURES_AT_ONCE).build().map_err(damaged)
 }
 
-struct Columns<'a> {
-    path: &'a Path,
-    batch: &'a RecordBatch,
-    labels: usize,
+/// A record batch of a file, with typed access.
+pub(super) struct Columns<'a> {
+    pub(super) path: &'a Path,
+    pub(super) batch: &'a RecordBatch,
+    pub(super) labels: usize,
 }
 
 impl Columns<'_> {
-    fn wrong(&self, name: &str) -> Error {
+    pub(super) fn wrong(&self, name: &str) -> Error {
         Error::dataset(self.path, format!("column `{name}` is missing or has another type"))
     }
 
-    fn column(&self, name: &str) -> Result<&ArrayRef> {
+    pub(super) fn column(&self, name: &str) -> Result<&ArrayRef> {
         self.batch.column_by_name(name).ok_or_else(|| self.wrong(name))
     }
 
-    fn texts(&self, name: &str) -> Result<Vec<String>> {
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>> {
         texts(self.column(name)?).ok_or_else(|| self.wrong(name))
     }
 
-    fn structs(&self, name: &str) -> Result<&StructArray> {
+    pub(super) fn structs(&self, name: &str) -> Result<&StructArray> {
         self.column(name)?.as_struct_opt().ok_or_else(|| self.wrong(name))
     }
 
-    fn ints(&self, name: &str) -> Result<Vec<Option<i32>>> {
+    pub(super) fn ints(&self, name: &str) -> Result<Vec<Option<i32>>> {
         Ok(self.column(name)?.as_primitive_opt::<Int32Type>().ok_or_else(|| self.wrong(name))?.iter().collect())
     }
 

@@ -89,6 +89,19 @@ pub fn image_columns() -> Vec<Column> {
     ]
 }
 
+/// Columns of the crops file.
+pub fn crop_columns() -> Vec<Column> {
+    vec![
+        column("id", Kind::Text, "file name of the crop; the same name in another split is another crop"),
+        column("split", Kind::Text, "train, validation or test"),
+        column("kind", Kind::Text, "grounding or detected"),
+        column("image_id", Kind::Text, "file name of the picture it was cut from"),
+        column("image", Kind::Image, "original bytes of the crop file"),
+        column("width", Kind::Int, "pixels"),
+        column("height", Kind::Int, "pixels"),
+    ]
+}
+
 /// Field name and type of list items, as pyarrow writes them.
 fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, true)))

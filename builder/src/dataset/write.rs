@@ -12,8 +12,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use super::schema::{image_columns, image_fields, mention_fields, row_columns, schema};
-use super::{Mention, Row, RowLabels};
+use super::schema::{Column, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema};
+use super::{CropKey, Mention, Row, RowLabels};
 use crate::corpus::TaskKind;
 use crate::error::Result;
 pub use crate::images::Picture;
@@ -138,19 +138,31 @@ fn images<'a>(ids: impl Iterator<Item = &'a str>, bytes: &[Vec<u8>]) -> ArrayRef
     Arc::new(StructArray::new(image_fields(), vec![Arc::new(bytes), Arc::new(ids)], None))
 }
 
-/// Writes the images file chunk by chunk: memory does not grow with the number of pictures.
-pub struct ImageWriter {
+/// Writes the images or the crops file chunk by chunk: memory does not grow with the number of pictures.
+pub struct PictureWriter {
     schema: Arc<Schema>,
     writer: ArrowWriter<fs_err::File>,
 }
 
-impl ImageWriter {
-    /// Starts the file.
+impl PictureWriter {
+    /// Starts an images file.
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn create(path: &Path) -> Result<Self> {
-        let schema = Arc::new(schema(&image_columns(), &[]));
+    pub fn images(path: &Path) -> Result<Self> {
+        Self::create(path, &image_columns())
+    }
+
+    /// Starts a crops file.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn crops(path: &Path) -> Result<Self> {
+        Self::create(path, &crop_columns())
+    }
+
+    fn create(path: &Path, columns: &[Column]) -> Result<Self> {
+        let schema = Arc::new(schema(columns, &[]));
         Ok(Self { writer: writer(path, schema.clone())?, schema })
     }
 
@@ -159,20 +171,32 @@ impl ImageWriter {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&mut self, pictures: Vec<(&str, Picture, bool)>) -> Result<()> {
-        let ints = |f: fn(&Picture) -> u32| {
-            Arc::new(Int32Array::from_iter_values(pictures.iter().map(|(_, picture, _)| f(picture) as i32))) as ArrayRef
-        };
-        let (width, height) = (ints(|p| p.width), ints(|p| p.height));
         let ids: Vec<&str> = pictures.iter().map(|(id, ..)| *id).collect();
         let stand_ins: Vec<bool> = pictures.iter().map(|(.., stand_in)| *stand_in).collect();
-        let bytes: Vec<Vec<u8>> = pictures.into_iter().map(|(_, picture, _)| picture.bytes).collect();
-        let columns = vec![
-            Arc::new(StringArray::from_iter_values(&ids)) as ArrayRef,
-            images(ids.into_iter(), &bytes),
-            width,
-            height,
-            Arc::new(BooleanArray::from(stand_ins)),
+        let mut columns = vec![strings(ids.iter().copied())];
+        columns.extend(files(&ids, pictures.into_iter().map(|(_, picture, _)| picture).collect()));
+        columns.push(Arc::new(BooleanArray::from(stand_ins)));
+        self.append(columns)
+    }
+
+    /// Appends crops and flushes them to the file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_crops(&mut self, crops: Vec<(CropKey, Picture)>) -> Result<()> {
+        let (keys, pictures): (Vec<CropKey>, Vec<Picture>) = crops.into_iter().unzip();
+        let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+        let mut columns = vec![
+            strings(ids.iter().copied()),
+            strings(keys.iter().map(|key| key.split.name())),
+            strings(keys.iter().map(|key| key.kind.name())),
+            strings(keys.iter().map(|key| key.image_id.as_str())),
         ];
+        columns.extend(files(&ids, pictures));
+        self.append(columns)
+    }
+
+    fn append(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
         self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
         self.writer.flush()?;
         Ok(())
@@ -186,4 +210,18 @@ impl ImageWriter {
         self.writer.close()?;
         Ok(())
     }
+}
+
+fn strings<'a>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(texts))
+}
+
+/// Image, width and height.
+fn files(ids: &[&str], pictures: Vec<Picture>) -> [ArrayRef; 3] {
+    let ints = |f: fn(&Picture) -> u32| {
+        Arc::new(Int32Array::from_iter_values(pictures.iter().map(|picture| f(picture) as i32))) as ArrayRef
+    };
+    let (width, height) = (ints(|p| p.width), ints(|p| p.height));
+    let bytes: Vec<Vec<u8>> = pictures.into_iter().map(|picture| picture.bytes).collect();
+    [images(ids.iter().copied(), &bytes), width, height]
 }

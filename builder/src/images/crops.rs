@@ -1,15 +1,96 @@
-//! Crop dictionaries (`.pth`): zip archives that hold one pickled dict. Only plain values are read; a pickle that
-//! asks for a function or a class is refused, so nothing in the file can run.
+//! Crops: parts of a picture found by visual grounding or by an object detector, and the dictionaries (`.pth`) that
+//! say which belong to a row or a picture. A dictionary is a zip archive that holds one pickled dict. Only plain values
+//! are read; a pickle that asks for a function or a class is refused, so nothing in the file can run.
 
 use std::collections::BTreeMap;
+use std::fs::DirEntry;
 use std::io::{Cursor, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_pickle::{DeOptions, HashableValue, Value};
 
+use super::short;
+use crate::corpus::{Corpus, CorpusKind, Split};
 use crate::error::{Error, Result};
 
-/// Crop file names by full-file row number (MNRE) or by image file name (Twitter-2017).
+/// Where a crop comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CropKind {
+    /// Visual grounding: objects the sentence speaks of.
+    Grounding,
+    /// An object detector that sees the picture only.
+    Detected,
+}
+
+impl CropKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Grounding, Self::Detected];
+
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grounding => "grounding",
+            Self::Detected => "detected",
+        }
+    }
+
+    /// The key of a picture in the dictionary: its file name, or what stands before the first dot of it.
+    pub(super) fn key(self, image: &str) -> &str {
+        match self {
+            Self::Grounding => image,
+            Self::Detected => image.split('.').next().unwrap_or(image),
+        }
+    }
+}
+
+/// The folder below the base that holds the crops of a kind, as the corpora are published.
+fn home(corpus: CorpusKind, kind: CropKind) -> &'static str {
+    match (corpus, kind) {
+        (CorpusKind::Mnre, CropKind::Grounding) => "img_vg",
+        (CorpusKind::Mnre, CropKind::Detected) => "img_detect",
+        (CorpusKind::Twitter2017, CropKind::Grounding) => "twitter2017_aux_images",
+        (CorpusKind::Twitter2017, CropKind::Detected) => "twitter17_detect",
+    }
+}
+
+/// Folders that may hold the crop files of a split; none if the corpus came without, or with a dictionary alone.
+pub(super) fn folders(corpus: CorpusKind, kind: CropKind, base: &Path, split: Split) -> Vec<PathBuf> {
+    let folder = base.join(home(corpus, kind)).join(short(split));
+    let is_file_of_crops = |entry: std::io::Result<DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_none_or(|extension| extension != "pth"))
+    };
+    if !std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.any(is_file_of_crops)) {
+        return Vec::new();
+    }
+    let crops = folder.join("crops");
+    // The detector's dictionaries name files by their path below the base.
+    match kind {
+        CropKind::Grounding => vec![crops],
+        CropKind::Detected => vec![base.to_path_buf(), crops, folder],
+    }
+}
+
+/// The dictionary of a kind and split from the first folder that has it; an empty one if none has.
+///
+/// # Errors
+/// A damaged dictionary.
+pub(super) fn find(corpus: &Corpus, kind: CropKind, split: Split, dirs: [&Path; 2]) -> Result<Crops> {
+    let short = short(split);
+    let name = match (corpus.kind, kind) {
+        (CorpusKind::Mnre, CropKind::Grounding) if split == Split::Validation => "mre_dev_dict.pth".to_owned(),
+        (CorpusKind::Mnre, CropKind::Grounding) => format!("mre_{short}_dict.pth"),
+        (CorpusKind::Mnre, CropKind::Detected) => format!("{short}_img2crop.pth"),
+        (CorpusKind::Twitter2017, CropKind::Grounding) => format!("twitter2017_{short}_dict.pth"),
+        (CorpusKind::Twitter2017, CropKind::Detected) => "twitter17_img2crop.pth".to_owned(),
+    };
+    let home = home(corpus.kind, kind);
+    let places = |dir: &Path| [dir.join(&name), dir.join(home).join(&name), dir.join(home).join(short).join(&name)];
+    let records = corpus.split(split).last().map_or(0, |last| last.row + 1);
+    let path = dirs.into_iter().flat_map(places).find(|path| path.is_file());
+    path.map_or_else(|| Ok(Crops::default()), |path| Crops::read(&path, records))
+}
+
+/// Crop file names by full-file row number (MNRE) or by image file name (Twitter-2017, detectors).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Crops {
     by_row: BTreeMap<usize, Vec<String>>,
@@ -24,7 +105,7 @@ impl Crops {
     ///
     /// # Errors
     /// Not a zip archive of a pickled dict from row or name to a list of file names; a row beyond the corpus file; a
-    /// crop name that is not a plain file name.
+    /// crop name that is not a file name or a path below the corpus's folder.
     pub fn read(path: &Path, rows: usize) -> Result<Self> {
         let bad = |reason: String| Error::image(path, format!("not a crop dictionary: {reason}"));
         let value =
@@ -71,10 +152,15 @@ fn pickle(path: &Path) -> Result<Vec<u8>> {
 fn names(value: Value) -> std::result::Result<Vec<String>, String> {
     let Value::List(items) = value else { return Err("expected a list of file names".to_owned()) };
     let name = |item| match item {
-        Value::String(name) if super::is_plain(&name) => Ok(name),
+        Value::String(name) if is_below(&name) => Ok(name),
         other => Err(format!("expected a file name, found {other}")),
     };
     items.into_iter().map(name).collect()
+}
+
+/// A file name, or a path that stays below the folder it is joined to.
+fn is_below(name: &str) -> bool {
+    name.split('/').all(|part| part == "." || super::is_plain(part))
 }
 
 #[cfg(test)]
@@ -83,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    fn archive(dir: &Path, pickle: &[u8]) -> std::path::PathBuf {
+    fn archive(dir: &Path, pickle: &[u8]) -> PathBuf {
         let path = dir.join("crops.pth");
         let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
         let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -118,6 +204,8 @@ mod tests {
             (code, "not a crop dictionary"),
             (dict(HashableValue::I64(4), "a.png"), "row 4, but the corpus file has 4 records"),
             (dict(HashableValue::I64(0), "../a.png"), "expected a file name"),
+            (dict(HashableValue::I64(0), "/etc/a.png"), "expected a file name"),
+            (dict(HashableValue::I64(0), "a/../../b.png"), "expected a file name"),
             (b"\x80\x02}".to_vec(), "not a crop dictionary"),
         ] {
             let error = Crops::read(&archive(dir.path(), &pickle), 4).unwrap_err().to_string();

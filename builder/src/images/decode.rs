@@ -1,0 +1,112 @@
+//! Picture files to RGB pixels, for the check of a build and for training alike.
+//!
+//! As Pillow's `Image.open(file).convert("RGB")`, which the published code hands to CLIP's processor: transparency is
+//! dropped and not blended, palettes and grey are spread to RGB, CMYK is taken as Adobe stores it (inverted), an EXIF
+//! orientation is not applied, an animation shows its first frame. Otherwise than Pillow, which cuts 16-bit grey off
+//! at 255, 16 bits are scaled to 8. Cut-off files are errors, as with Pillow.
+
+use std::io::Cursor;
+
+use image::{ImageFormat, ImageReader, Limits, RgbImage};
+
+/// Limits against decompression bombs: file size, side length in pixels, memory of one decoded picture.
+pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
+const MAX_SIDE: u32 = 16_384;
+const MAX_DECODED_BYTES: u64 = 1 << 30;
+
+/// Decodes a picture file.
+///
+/// # Errors
+/// Says why it does not decode: an unknown or damaged format, a cut-off file, sides or memory beyond the limits.
+pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+    let refused = |error: image::ImageError| format!("does not decode: {error}");
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| refused(error.into()))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    reader.limits(limits);
+    let jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    let decoded = reader.decode().map_err(refused)?;
+    // The JPEG decoder fills what a cut-off file lacks with grey and says nothing.
+    if jpeg && !is_whole_jpeg(bytes) {
+        return Err("does not decode: the JPEG file is cut off, its end marker is missing".to_owned());
+    }
+    Ok(decoded.into_rgb8())
+}
+
+/// Whether the end marker (EOI) follows the segments; those of a thumbnail inside a segment do not count.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[first, marker]) = bytes.get(at..at + 2) {
+        at += match (first, marker) {
+            (0xff, 0xd9) => return true,
+            // Fill bytes, stuffed bytes and restart markers of the picture data, markers without a length.
+            (0xff, 0xff) => 1,
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => 2,
+            (0xff, _) => match bytes.get(at + 2..at + 4) {
+                Some(&[high, low]) => 2 + usize::from(u16::from_be_bytes([high, low])),
+                _ => return false,
+            },
+            _ => 1,
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba, RgbaImage};
+
+    use super::*;
+
+    fn file(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.into().write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn noise() -> RgbImage {
+        let mut state = 1u32;
+        RgbImage::from_fn(61, 47, |_, _| {
+            image::Rgb([0; 3].map(|_: u8| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            }))
+        })
+    }
+
+    #[test]
+    fn a_cut_off_file_is_an_error_in_every_format() {
+        let formats =
+            [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Bmp].into_iter();
+        for format in formats {
+            let whole = file(noise(), format);
+            assert_eq!(decode(&whole).unwrap().dimensions(), (61, 47));
+            for kept in [whole.len() - 60, whole.len() / 2, 40, 3, 0] {
+                let error = decode(&whole[..kept]).expect_err(&format!("{format:?} of {kept} bytes"));
+                assert!(error.starts_with("does not decode: "), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_marker_of_a_thumbnail_is_not_that_of_the_file() {
+        let whole = file(noise(), ImageFormat::Jpeg);
+        let thumbnail = [&[0xff, 0xe1, 0, 8][..], &[0xff, 0xd8, 1, 2, 0xff, 0xd9]].concat();
+        let with = [&whole[..2], &thumbnail, &whole[2..]].concat();
+        assert_eq!(decode(&with).unwrap(), decode(&whole).unwrap());
+        assert!(decode(&with[..with.len() - 1]).unwrap_err().contains("cut off"));
+    }
+
+    #[test]
+    fn alpha_is_dropped_and_16_bits_are_scaled() {
+        let clear = RgbaImage::from_pixel(2, 2, Rgba([10, 20, 30, 0]));
+        assert_eq!(decode(&file(clear, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [10, 20, 30]);
+        let deep = ImageBuffer::from_pixel(2, 2, Luma([0x8080u16]));
+        assert_eq!(decode(&file(deep, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [0x80; 3]);
+        let grey = GrayImage::from_pixel(2, 2, Luma([7]));
+        assert_eq!(decode(&file(grey, ImageFormat::Bmp)).unwrap().get_pixel(1, 1).0, [7; 3]);
+    }
+}
