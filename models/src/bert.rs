@@ -3,15 +3,20 @@
 //! Post-norm encoder: embeddings (word + position + type) → layer norm → dropout, then per layer
 //! `x = norm(x + dropout(attention(x)))`, `x = norm(x + dropout(W₂ gelu(W₁ x)))`.
 
-use candle_core::{D, DType, Result, Tensor};
-use candle_nn::{Init, Linear, Module, VarBuilder};
-use serde::Deserialize;
+use candle_core::{DType, Result, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
 
+use crate::activation::Activation;
+use crate::attention::{Attended, Attention, Keys, SharedKey};
+use crate::init::{linear, normal};
+use crate::linear::Linear;
 use crate::mode::Mode;
 use crate::norm::LayerNorm;
+use crate::stream::StreamOutput;
 
 /// `config.json` of a Hugging Face BERT.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BertConfig {
     /// Rows of the word embedding.
@@ -24,7 +29,7 @@ pub struct BertConfig {
     pub num_attention_heads: usize,
     /// Width of the feed-forward part.
     pub intermediate_size: usize,
-    /// Activation: `gelu` (erf), `gelu_new` or `gelu_pytorch_tanh` (tanh), `relu`.
+    /// Activation: `gelu` (erf), `gelu_new` or `gelu_pytorch_tanh` (tanh), `quick_gelu`, `relu`.
     pub hidden_act: String,
     /// Dropout of embeddings and of both sublayers.
     pub hidden_dropout_prob: f64,
@@ -63,42 +68,7 @@ impl Default for BertConfig {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Activation {
-    GeluErf,
-    GeluTanh,
-    Relu,
-}
-
-impl Activation {
-    fn named(name: &str) -> Result<Self> {
-        match name {
-            "gelu" => Ok(Self::GeluErf),
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
-            "relu" => Ok(Self::Relu),
-            other => candle_core::bail!("config.json: hidden_act `{other}` is not known; use gelu, gelu_new or relu"),
-        }
-    }
-
-    fn forward(self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::GeluErf => x.gelu_erf(),
-            Self::GeluTanh => x.gelu(),
-            Self::Relu => x.relu(),
-        }
-    }
-}
-
-fn normal(config: &BertConfig) -> Init {
-    Init::Randn { mean: 0.0, stdev: config.initializer_range }
-}
-
-fn linear(inputs: usize, outputs: usize, config: &BertConfig, vb: VarBuilder<'_>) -> Result<Linear> {
-    let weight = vb.get_with_hints((outputs, inputs), "weight", normal(config))?;
-    Ok(Linear::new(weight, Some(vb.get_with_hints(outputs, "bias", Init::Const(0.0))?)))
-}
-
-struct Embeddings {
+pub(crate) struct Embeddings {
     word: Tensor,
     position: Tensor,
     kind: Tensor,
@@ -108,7 +78,8 @@ struct Embeddings {
 
 impl Embeddings {
     fn new(config: &BertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        let table = |rows, name: &str| vb.pp(name).get_with_hints((rows, config.hidden_size), "weight", normal(config));
+        let init = normal(config.initializer_range);
+        let table = |rows, name: &str| vb.pp(name).get_with_hints((rows, config.hidden_size), "weight", init);
         Ok(Self {
             word: table(config.vocab_size, "word_embeddings")?,
             position: table(config.max_position_embeddings, "position_embeddings")?,
@@ -118,7 +89,7 @@ impl Embeddings {
         })
     }
 
-    fn forward(&self, ids: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+    pub fn forward(&self, ids: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let (rows, pieces) = ids.dims2()?;
         let longest = self.position.dim(0)?;
         if pieces > longest {
@@ -131,52 +102,11 @@ impl Embeddings {
     }
 }
 
-struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    norm: LayerNorm,
-    heads: usize,
-    map_dropout: f64,
-    dropout: f64,
-}
-
-impl Attention {
-    fn new(config: &BertConfig, vb: &VarBuilder<'_>) -> Result<Self> {
-        let size = config.hidden_size;
-        let own = vb.pp("self");
-        Ok(Self {
-            query: linear(size, size, config, own.pp("query"))?,
-            key: linear(size, size, config, own.pp("key"))?,
-            value: linear(size, size, config, own.pp("value"))?,
-            output: linear(size, size, config, vb.pp("output.dense"))?,
-            norm: LayerNorm::new(size, config.layer_norm_eps, vb.pp("output.LayerNorm"))?,
-            heads: config.num_attention_heads,
-            map_dropout: config.attention_probs_dropout_prob,
-            dropout: config.hidden_dropout_prob,
-        })
-    }
-
-    /// New states `[B, T, H]` and attention maps `[B, heads, T, T]` (before dropout).
-    fn forward(&self, x: &Tensor, bias: &Tensor, mode: &mut Mode<'_>) -> Result<(Tensor, Tensor)> {
-        let (rows, pieces, size) = x.dims3()?;
-        let split = |x: Tensor| x.reshape((rows, pieces, self.heads, size / self.heads))?.transpose(1, 2)?.contiguous();
-        let scale = ((size / self.heads) as f64).sqrt().recip();
-        let query = (split(self.query.forward(x)?)? * scale)?;
-        let key = split(self.key.forward(x)?)?;
-        let scores = query.matmul(&key.transpose(2, 3)?.contiguous()?)?.broadcast_add(bias)?;
-        let maps = candle_nn::ops::softmax(&scores, D::Minus1)?;
-        let value = split(self.value.forward(x)?)?;
-        let mixed = mode.dropout(&maps, self.map_dropout)?.matmul(&value)?;
-        let mixed = mixed.transpose(1, 2)?.contiguous()?.reshape((rows, pieces, size))?;
-        let out = mode.dropout(&self.output.forward(&mixed)?, self.dropout)?;
-        Ok((self.norm.forward(&(x + out)?)?, maps))
-    }
-}
-
-struct Layer {
+/// One encoder layer.
+pub(crate) struct Layer {
     attention: Attention,
+    output: Linear,
+    attention_norm: LayerNorm,
     up: Linear,
     down: Linear,
     norm: LayerNorm,
@@ -185,45 +115,60 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(config: &BertConfig, vb: &VarBuilder<'_>) -> Result<Self> {
+    /// With a shared key, the layer has no key projection.
+    fn new(config: &BertConfig, shared: Option<SharedKey>, vb: &VarBuilder<'_>) -> Result<Self> {
         let (size, width) = (config.hidden_size, config.intermediate_size);
+        let linear = |inputs, outputs, name| linear(inputs, outputs, config.initializer_range, vb.pp(name));
+        let norm = |name| LayerNorm::new(size, config.layer_norm_eps, vb.pp(name));
+        let keys = match shared {
+            Some(shared) => Keys::Shared(shared),
+            None => Keys::Own(linear(size, size, "attention.self.key")?),
+        };
+        let attention = Attention {
+            query: linear(size, size, "attention.self.query")?,
+            keys,
+            value: linear(size, size, "attention.self.value")?,
+            heads: config.num_attention_heads,
+            map_dropout: config.attention_probs_dropout_prob,
+        };
         Ok(Self {
-            attention: Attention::new(config, &vb.pp("attention"))?,
-            up: linear(size, width, config, vb.pp("intermediate.dense"))?,
-            down: linear(width, size, config, vb.pp("output.dense"))?,
-            norm: LayerNorm::new(size, config.layer_norm_eps, vb.pp("output.LayerNorm"))?,
+            attention,
+            output: linear(size, size, "attention.output.dense")?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            up: linear(size, width, "intermediate.dense")?,
+            down: linear(width, size, "output.dense")?,
+            norm: norm("output.LayerNorm")?,
             activation: Activation::named(&config.hidden_act)?,
             dropout: config.hidden_dropout_prob,
         })
     }
 
-    fn forward(&self, x: &Tensor, bias: &Tensor, mode: &mut Mode<'_>) -> Result<(Tensor, Tensor)> {
-        let (x, maps) = self.attention.forward(x, bias, mode)?;
-        let wide = self.activation.forward(&self.up.forward(&x)?)?;
-        let out = mode.dropout(&self.down.forward(&wide)?, self.dropout)?;
-        Ok((self.norm.forward(&(x + out)?)?, maps))
+    /// The first sublayer: states `[B, T, H]`, and how they came about.
+    pub fn attend(&self, x: &Tensor, padding: &Tensor, mode: &mut Mode<'_>) -> Result<(Tensor, Attended)> {
+        let attended = self.attention.forward(x, None, Some(padding), mode)?;
+        let out = mode.dropout(&self.output.forward(&attended.context)?, self.dropout)?;
+        Ok((self.attention_norm.forward(&(x + out)?)?, attended))
+    }
+
+    /// The second sublayer; `extra` `[B, T, intermediate]` is added before the activation.
+    pub fn feed_forward(&self, x: &Tensor, extra: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let wide = self.up.forward(x)?;
+        let wide = extra.map_or(Ok(wide.clone()), |extra| wide + extra)?;
+        let out = mode.dropout(&self.down.forward(&self.activation.forward(&wide)?)?, self.dropout)?;
+        self.norm.forward(&(x + out)?)
     }
 }
 
-/// What an encoder computes.
-pub struct BertOutput {
-    /// Output of the embeddings and of each layer, `[B, T, H]`.
-    pub hidden: Vec<Tensor>,
-    /// Attention maps of each layer, `[B, heads, T, T]`, before dropout.
-    pub attentions: Vec<Tensor>,
-}
-
-impl BertOutput {
-    /// The last layer's states `[B, T, H]`.
-    pub fn last(&self) -> &Tensor {
-        &self.hidden[self.hidden.len() - 1]
-    }
+/// What is added to attention logits, `[B, 1, 1, T]` from `mask` `[B, T]`: 0 on real pieces, a large negative number on
+/// padding, so that its softmax weight underflows to exactly 0.
+pub(crate) fn padding(mask: &Tensor) -> Result<Tensor> {
+    ((mask.to_dtype(DType::F32)? - 1.0)? * 1e9)?.unsqueeze(1)?.unsqueeze(1)
 }
 
 /// The encoder.
 pub struct Bert {
-    embeddings: Embeddings,
-    layers: Vec<Layer>,
+    pub(crate) embeddings: Embeddings,
+    pub(crate) layers: Vec<Layer>,
 }
 
 impl Bert {
@@ -232,6 +177,11 @@ impl Bert {
     /// # Errors
     /// A configuration that no BERT can have, or stored tensors of other shapes.
     pub fn new(config: &BertConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        Self::with_keys(config, &[], vb)
+    }
+
+    /// The last layers use these keys.
+    pub(crate) fn with_keys(config: &BertConfig, shared: &[SharedKey], vb: VarBuilder<'_>) -> Result<Self> {
         if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let (size, heads) = (config.hidden_size, config.num_attention_heads);
             candle_core::bail!("config.json: hidden_size {size} is not a multiple of num_attention_heads {heads}");
@@ -239,7 +189,9 @@ impl Bert {
         if let Some(kind) = config.position_embedding_type.as_deref().filter(|kind| *kind != "absolute") {
             candle_core::bail!("config.json: position_embedding_type `{kind}` is not supported, only `absolute`");
         }
-        let layer = |n: usize| Layer::new(config, &vb.pp(format!("encoder.layer.{n}")));
+        let first = config.num_hidden_layers - shared.len();
+        let key = |n: usize| n.checked_sub(first).map(|n| shared[n].clone());
+        let layer = |n: usize| Layer::new(config, key(n), &vb.pp(format!("encoder.layer.{n}")));
         let layers = (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?;
         Ok(Self { embeddings: Embeddings::new(config, vb.pp("embeddings"))?, layers })
     }
@@ -248,14 +200,12 @@ impl Bert {
     ///
     /// # Errors
     /// An id outside the vocabulary, a sequence longer than the positions.
-    pub fn forward(&self, ids: &Tensor, mask: &Tensor, mode: &mut Mode<'_>) -> Result<BertOutput> {
-        // 0 on real pieces, a large negative number on padding: its softmax weight underflows to exactly 0.
-        let bias = ((mask.to_dtype(DType::F32)? - 1.0)? * 1e9)?.unsqueeze(1)?.unsqueeze(1)?;
-        let mut output = BertOutput { hidden: vec![self.embeddings.forward(ids, mode)?], attentions: Vec::new() };
+    pub fn forward(&self, ids: &Tensor, mask: &Tensor, mode: &mut Mode<'_>) -> Result<StreamOutput> {
+        let padding = padding(mask)?;
+        let mut output = StreamOutput::new(self.embeddings.forward(ids, mode)?);
         for layer in &self.layers {
-            let (states, maps) = layer.forward(output.last(), &bias, mode)?;
-            output.hidden.push(states);
-            output.attentions.push(maps);
+            let (states, attended) = layer.attend(output.last(), &padding, mode)?;
+            output.push(layer.feed_forward(&states, None, mode)?, attended);
         }
         Ok(output)
     }

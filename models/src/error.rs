@@ -23,9 +23,20 @@ pub enum Error {
         /// What is wrong with it, and what was expected.
         reason: String,
     },
+    /// A model that is neither in a folder nor to be had from the Hugging Face hub.
+    #[error("{what}: {reason}")]
+    Hub {
+        /// Model and file.
+        what: String,
+        /// What failed, and the remedy.
+        reason: String,
+    },
     /// A sentence that does not fit, or a tokenizer that fails.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A picture that cannot be made into pixels.
+    #[error("picture: {0}")]
+    Picture(String),
     /// Optimiser or network state that belongs to something else.
     #[error("state: {0}")]
     State(String),

@@ -4,6 +4,8 @@ use candle_core::{Result, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::ops;
+
 /// The generator of dropout masks (candle's own CPU generator cannot be seeded).
 pub struct DropoutRng(ChaCha8Rng);
 
@@ -13,14 +15,11 @@ impl DropoutRng {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// `n` values: 0 with probability `p`, else `1 / (1 - p)`.
-    fn mask(&mut self, n: usize, p: f64) -> Vec<f32> {
-        let keep = (1.0 / (1.0 - p)) as f32;
-        let threshold = (p * 65_536.0) as u16;
+    /// `n` uniform draws of two bytes.
+    fn draws(&mut self, n: usize) -> Vec<u8> {
         let mut bytes = vec![0u8; 2 * n];
         self.0.fill_bytes(&mut bytes);
-        let draws = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-        draws.map(|draw| if draw < threshold { 0.0 } else { keep }).collect()
+        bytes
     }
 }
 
@@ -41,8 +40,8 @@ impl Mode<'_> {
     pub fn dropout(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
         match self {
             Self::Train(rng) if p > 0.0 => {
-                let mask = Tensor::from_vec(rng.mask(x.elem_count(), p), x.shape(), x.device())?;
-                x * mask.to_dtype(x.dtype())?
+                let keep = (1.0 / (1.0 - p)) as f32;
+                ops::dropout(x, rng.draws(x.elem_count()), (p * 65_536.0) as u16, keep)
             }
             _ => Ok(x.clone()),
         }

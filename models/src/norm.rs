@@ -1,8 +1,9 @@
-//! Layer normalisation (Ba et al. 2016) from differentiable operations: `y = (x - mean) / √(var + ε) · weight + bias`
-//! over the last dimension. candle's own fused forward is cut from the graph.
+//! Layer normalisation (Ba et al. 2016): `y = (x - mean) / √(var + ε) · weight + bias` over the last dimension.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Shape, Tensor};
 use candle_nn::{Init, VarBuilder};
+
+use crate::ops::layer_norm;
 
 /// Weight and bias of size `H`.
 #[derive(Debug, Clone)]
@@ -13,13 +14,15 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Variables `weight` (ones) and `bias` (zeros).
+    /// Variables `weight` (ones) and `bias` (zeros) of `shape`; one of several axes is normalised over all of them
+    /// jointly, as rows `H` = their product.
     ///
     /// # Errors
     /// A stored tensor of another shape.
-    pub fn new(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        let weight = vb.get_with_hints(size, "weight", Init::Const(1.0))?;
-        Ok(Self { weight, bias: vb.get_with_hints(size, "bias", Init::Const(0.0))?, eps })
+    pub fn new(shape: impl Into<Shape>, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        let shape = shape.into();
+        let variable = |name: &str, value| vb.get_with_hints(&shape, name, Init::Const(value))?.flatten_all();
+        Ok(Self { weight: variable("weight", 1.0)?, bias: variable("bias", 0.0)?, eps })
     }
 
     /// `[.., H]` to `[.., H]`.
@@ -27,8 +30,6 @@ impl LayerNorm {
     /// # Errors
     /// A last dimension other than `H`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + self.eps)?.sqrt()?;
-        centred.broadcast_div(&deviation)?.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
+        layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 }

@@ -15,10 +15,20 @@ use crate::error::{Error, Result};
 /// The one embedding that may grow beyond its stored rows, for added tokens.
 const GROWS: &str = "word_embeddings.weight";
 
+/// First part of the names of CLIP's vision model.
+const VISION: &str = "vision_model.";
+
+/// A tensor of a file.
+struct Stored {
+    value: Tensor,
+    source: PathBuf,
+}
+
 #[derive(Default)]
 struct Inner {
     vars: BTreeMap<String, Var>,
-    stored: BTreeMap<String, Tensor>,
+    sources: Vec<PathBuf>,
+    stored: BTreeMap<String, Stored>,
     used: BTreeSet<String>,
 }
 
@@ -28,31 +38,36 @@ struct Inner {
 pub struct ParamStore {
     seed: u64,
     device: Device,
-    source: Option<PathBuf>,
     inner: Arc<Mutex<Inner>>,
 }
 
 impl ParamStore {
     /// An empty store; random values depend on `seed` and the variable's name alone.
     pub fn new(seed: u64, device: Device) -> Self {
-        Self { seed, device, source: None, inner: Arc::default() }
+        Self { seed, device, inner: Arc::default() }
     }
 
-    /// Takes values from a safetensors file where names agree, with or without a leading `bert.`; TensorFlow-era
-    /// `gamma`/`beta` count as `weight`/`bias`.
+    /// Takes values from a safetensors file where names agree; a second file adds to the first. Names may begin with
+    /// `bert.`; TensorFlow-era `gamma`/`beta` count as `weight`/`bias`; a vision model that transformers 5 saved on its
+    /// own lacks `vision_model.`, which is put in front.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn with_pretrained(mut self, path: &Path) -> Result<Self> {
+    pub fn with_pretrained(self, path: &Path) -> Result<Self> {
         let bad = |error: candle_core::Error| Error::encoder(path, format!("not a safetensors file: {error}"));
         let tensors: BTreeMap<_, _> =
             candle_core::safetensors::load(path, &Device::Cpu).map_err(bad)?.into_iter().collect();
+        let family = if tensors.contains_key("pre_layrnorm.weight") { VISION } else { "" };
         let renamed = |name: &str| {
             let name = name.strip_prefix("bert.").unwrap_or(name);
-            name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+            let name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
+            format!("{family}{name}")
         };
-        self.lock().stored = tensors.into_iter().map(|(name, tensor)| (renamed(&name), tensor)).collect();
-        self.source = Some(path.to_path_buf());
+        let stored = |value| Stored { value, source: path.to_path_buf() };
+        let mut inner = self.lock();
+        inner.sources.push(path.to_path_buf());
+        inner.stored.extend(tensors.into_iter().map(|(name, value)| (renamed(&name), stored(value))));
+        drop(inner);
         Ok(self)
     }
 
@@ -102,16 +117,17 @@ impl ParamStore {
     /// Fails when a file was given but an encoder variable below `prefix` took its value from elsewhere.
     ///
     /// # Errors
-    /// Names the first such variable.
+    /// Names the first such variable, and the file that holds others below `prefix` (all files if none does).
     pub fn require_pretrained(&self, prefix: &str) -> Result<()> {
         let inner = self.lock();
-        let missing = inner.vars.keys().find(|name| name.starts_with(prefix) && !inner.used.contains(*name));
-        match (&self.source, missing) {
-            (Some(path), Some(name)) => {
-                Err(Error::encoder(path, format!("holds no tensor `{name}`; is it a BERT encoder?")))
-            }
-            _ => Ok(()),
-        }
+        let below = |name: &str| name.starts_with(prefix);
+        let missing = inner.vars.iter().find(|(name, _)| below(name) && !inner.used.contains(*name));
+        let Some((name, var)) = missing.filter(|_| !inner.sources.is_empty()) else { return Ok(()) };
+        let source = inner.stored.iter().find(|(name, _)| below(name)).map(|(_, stored)| vec![stored.source.clone()]);
+        let files: Vec<String> =
+            source.as_ref().unwrap_or(&inner.sources).iter().map(|p| p.display().to_string()).collect();
+        let reason = format!("holds no tensor `{name}` of shape {:?}; does it belong to config.json?", var.dims());
+        Err(Error::encoder(Path::new(&files.join(", ")), reason))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -119,8 +135,9 @@ impl ParamStore {
     }
 
     /// The value a new variable starts with.
-    fn initial(&self, shape: &Shape, name: &str, init: Init, stored: Option<&Tensor>) -> candle_core::Result<Tensor> {
+    fn initial(&self, shape: &Shape, name: &str, init: Init, stored: Option<&Stored>) -> candle_core::Result<Tensor> {
         let Some(stored) = stored else { return random(self.seed, name, shape, init)?.to_device(&self.device) };
+        let Stored { value: stored, source } = stored;
         let stored = stored.to_dtype(DType::F32)?;
         let (have, want) = (stored.dims(), shape.dims());
         let grows =
@@ -129,8 +146,7 @@ impl ParamStore {
             return stored.to_device(&self.device);
         }
         if !grows {
-            let path = self.source.as_deref().unwrap_or(Path::new("weights"));
-            candle_core::bail!("{}: `{name}` has shape {have:?}, config.json says {want:?}", path.display());
+            candle_core::bail!("{}: `{name}` has shape {have:?}, config.json says {want:?}", source.display());
         }
         let added = random(self.seed, name, shape, init)?.narrow(0, have[0], want[0] - have[0])?;
         Tensor::cat(&[&stored, &added], 0)?.to_device(&self.device)
@@ -229,7 +245,40 @@ mod tests {
         assert!(error.contains("model.safetensors: `encoder.w` has shape [3, 2], config.json says [5, 2]"), "{error}");
         store.builder().get_with_hints((1, 1), "encoder.other", NORMAL).unwrap();
         let error = store.require_pretrained("encoder.").unwrap_err().to_string();
-        assert!(error.contains("holds no tensor `encoder.other`"), "{error}");
+        assert!(error.contains("model.safetensors: holds no tensor `encoder.other` of shape [1, 1]"), "{error}");
+    }
+
+    /// `pre_layrnorm` without `vision_model.` is how transformers 5 saves a vision model on its own.
+    #[test]
+    fn two_files_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = || Tensor::ones((2, 3), DType::F32, &Device::Cpu).unwrap();
+        let file = |name: &str, tensors: &[&str]| {
+            let path = dir.path().join(name);
+            let tensors = tensors.iter().map(|tensor| (*tensor, one())).collect();
+            candle_core::safetensors::save(&tensors, &path).unwrap();
+            path
+        };
+        let text = file("text", &["bert.embeddings.a", "bert.encoder.a"]);
+        for vision in [
+            file("vision", &["vision_model.pre_layrnorm.weight", "text_model.embeddings.a"]),
+            file("vision", &["pre_layrnorm.weight"]),
+        ] {
+            let store = ParamStore::new(1, Device::Cpu).with_pretrained(&text).unwrap();
+            let get = |store: &ParamStore, name: &str, rows| store.builder().get_with_hints((rows, 3), name, NORMAL);
+            get(&store, "embeddings.a", 2).unwrap();
+            let missing = |store: &ParamStore, prefix: &str| store.require_pretrained(prefix).unwrap_err().to_string();
+            get(&store, "vision_model.other", 2).unwrap();
+            assert!(missing(&store, "vision_model.").contains("text: holds no tensor `vision_model.other`"));
+            let store = store.with_pretrained(&vision).unwrap();
+            assert_eq!(values(&get(&store, "vision_model.pre_layrnorm.weight", 2).unwrap()), [1.0; 6]);
+            store.require_pretrained("embeddings.").unwrap();
+            assert!(missing(&store, "vision_model.").contains("vision: holds no tensor `vision_model.other`"));
+            let error = get(&store, "encoder.a", 4).unwrap_err().to_string();
+            assert!(error.contains("text: `encoder.a` has shape [2, 3], config.json says [4, 3]"), "{error}");
+            get(&store, "elsewhere.b", 1).unwrap();
+            assert!(missing(&store, "elsewhere.").contains("text, "), "{}", missing(&store, "elsewhere."));
+        }
     }
 
     #[test]

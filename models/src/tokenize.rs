@@ -104,10 +104,11 @@ impl WordTokenizer {
     }
 
     /// Marks head and tail (half-open word spans) and keeps at most `max` pieces, the last being `[SEP]`. Where spans
-    /// meet, a marker that closes comes before one that opens.
+    /// meet, a marker that closes comes before one that opens. Where a cut at the end would lose a mention, other words
+    /// go first: those after both mentions, then those before both, then those between.
     ///
     /// # Errors
-    /// An opening marker beyond `max` pieces; the message says what to raise.
+    /// Mentions that do not fit into `max` pieces by themselves; the message says what to raise.
     pub fn relation(
         &self,
         words: &[String],
@@ -115,9 +116,33 @@ impl WordTokenizer {
         tail: (usize, usize),
         max: usize,
     ) -> Result<RelationEncoding> {
-        let [_, _, cls, sep] = self.specials;
-        let (mut ids, mut opened) = (vec![cls], [0usize; 2]);
-        for place in 0..=words.len() {
+        let mut pieces = words.iter().map(|word| self.pieces(word)).collect::<Result<Vec<_>>>()?;
+        let mut marked = self.marked(&pieces, head, tail);
+        let lost = |marked: &RelationEncoding| marked.head_pos.max(marked.tail_pos) as usize + 1 >= max;
+        if lost(&marked) {
+            for word in droppable(words.len(), head, tail) {
+                pieces[word].clear();
+                marked = self.marked(&pieces, head, tail);
+                if marked.ids.len() < max {
+                    break;
+                }
+            }
+        }
+        if lost(&marked) {
+            let needed = marked.head_pos.max(marked.tail_pos) + 2;
+            return Err(Error::Tokenizer(format!(
+                "a mention starts beyond max_length {max}; it needs at least {needed}"
+            )));
+        }
+        marked.ids.truncate(max.saturating_sub(1));
+        marked.ids.push(self.specials[3]);
+        Ok(marked)
+    }
+
+    /// `[CLS]`, pieces and markers, uncut and without `[SEP]`.
+    fn marked(&self, pieces: &[Vec<u32>], head: (usize, usize), tail: (usize, usize)) -> RelationEncoding {
+        let (mut ids, mut opened) = (vec![self.specials[2]], [0usize; 2]);
+        for place in 0..=pieces.len() {
             for (mention, span) in [head, tail].into_iter().enumerate() {
                 if span.1 == place {
                     ids.push(self.markers[2 * mention + 1]);
@@ -129,19 +154,9 @@ impl WordTokenizer {
                     ids.push(self.markers[2 * mention]);
                 }
             }
-            if let Some(word) = words.get(place) {
-                ids.extend(self.pieces(word)?);
-            }
+            ids.extend(pieces.get(place).into_iter().flatten());
         }
-        ids.truncate(max.saturating_sub(1));
-        if opened.iter().any(|place| *place >= ids.len()) {
-            let needed = opened[0].max(opened[1]) + 2;
-            return Err(Error::Tokenizer(format!(
-                "a mention starts beyond max_length {max}; it needs at least {needed}"
-            )));
-        }
-        ids.push(sep);
-        Ok(RelationEncoding { ids, head_pos: opened[0] as u32, tail_pos: opened[1] as u32 })
+        RelationEncoding { ids, head_pos: opened[0] as u32, tail_pos: opened[1] as u32 }
     }
 
     /// Keeps at most `max` pieces, the last being `[SEP]`.
@@ -163,6 +178,13 @@ impl WordTokenizer {
         ids.push(sep);
         Ok(SentenceEncoding { ids, first_piece })
     }
+}
+
+/// Words outside both mentions in the order in which they may go: from the end, from the start, from the middle.
+fn droppable(words: usize, head: (usize, usize), tail: (usize, usize)) -> Vec<usize> {
+    let (first, last) = (head.0.min(tail.0), head.1.max(tail.1));
+    let inside = |word: &usize| (head.0..head.1).contains(word) || (tail.0..tail.1).contains(word);
+    (last..words).rev().chain(0..first).chain((first..last).filter(|word| !inside(word))).collect()
 }
 
 fn failed(error: tokenizers::Error) -> Error {
@@ -201,8 +223,24 @@ mod tests {
         assert_eq!((cut.ids.len(), cut.first_piece), (5, vec![1, 2, 3]));
         let text = words("a b c a b c");
         assert_eq!(tokenizer.relation(&text, (0, 1), (1, 2), 8).unwrap().ids.len(), 8);
-        let error = tokenizer.relation(&text, (0, 1), (5, 6), 8).unwrap_err().to_string();
-        assert!(error.contains("max_length 8; it needs at least 10"), "{error}");
-        assert!(tokenizer.relation(&text, (0, 1), (5, 6), 10).is_ok());
+        assert!(tokenizer.relation(&text, (0, 1), (5, 6), 12).is_ok());
+    }
+
+    #[test]
+    fn a_cut_that_would_lose_a_mention_takes_other_words() {
+        let tokenizer = WordTokenizer::from_words(words("a b c d e f g h")).unwrap();
+        let text = words("a b c d e f g h");
+        let show = |head, tail, max| {
+            let encoding = tokenizer.relation(&text, head, tail, max).unwrap();
+            let text: Vec<String> = encoding.ids.iter().map(|id| tokenizer.inner.id_to_token(*id).unwrap()).collect();
+            assert_eq!(text[encoding.tail_pos as usize], "[E21]");
+            text.join(" ")
+        };
+        // Nothing is lost by an ordinary cut.
+        assert_eq!(show((0, 1), (2, 3), 8), "[CLS] [E11] a [E12] b [E21] c [SEP]");
+        assert_eq!(show((1, 2), (6, 7), 10), "[CLS] [E11] b [E12] e f [E21] g [E22] [SEP]");
+        assert_eq!(show((1, 2), (6, 7), 8), "[CLS] [E11] b [E12] [E21] g [E22] [SEP]");
+        let error = tokenizer.relation(&text, (0, 4), (4, 8), 7).unwrap_err().to_string();
+        assert!(error.contains("max_length 7; it needs at least 9"), "{error}");
     }
 }

@@ -2,11 +2,12 @@
 //! `tools/golden/models.py` made the numbers.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod common;
 
-use candle_core::backprop::GradStore;
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor, Var};
+use common::{close, error, golden, gradients_agree, store};
 use mkgc_models::bert::{Bert, BertConfig};
 use mkgc_models::crf::Crf;
 use mkgc_models::heads::relation::RelationHead;
@@ -14,53 +15,6 @@ use mkgc_models::loss::masked_cross_entropy;
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
-
-const TOLERANCE: f64 = 1e-4;
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.safetensors"))
-}
-
-fn golden(name: &str) -> BTreeMap<String, Tensor> {
-    candle_core::safetensors::load(path(name), &Device::Cpu).unwrap().into_iter().collect()
-}
-
-fn store(name: &str) -> ParamStore {
-    ParamStore::new(0, Device::Cpu).with_pretrained(&path(name)).unwrap()
-}
-
-/// ‖ours − golden‖ / ‖golden‖.
-fn error(ours: &Tensor, golden: &Tensor) -> f64 {
-    assert_eq!(ours.shape(), golden.shape());
-    let norm = |x: &Tensor| {
-        x.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
-    };
-    norm(&(ours - golden).unwrap()) / norm(golden).max(1e-6)
-}
-
-fn close(what: &str, ours: &Tensor, golden: &Tensor) -> f64 {
-    let error = error(ours, golden);
-    assert!(error <= TOLERANCE, "{what}: relative error {error:e}");
-    error
-}
-
-/// Every variable has a gradient, equal to the golden one; the largest error.
-fn gradients_agree(store: &ParamStore, grads: &GradStore, golden: &BTreeMap<String, Tensor>, scale: f64) -> f64 {
-    let mut worst = 0.0f64;
-    for (name, var) in store.vars() {
-        let grad = grads.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
-        let expected = &golden[&format!("grad.{name}")];
-        // A gradient that is zero in exact arithmetic (that of key biases) is compared on the scale of the others.
-        let size = expected.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
-        if f64::from(size) < 1e-4 * scale {
-            let ours = grad.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
-            assert!(f64::from(ours) < 1e-4 * scale, "{name}: {ours}");
-        } else {
-            worst = worst.max(close(&name, grad, expected));
-        }
-    }
-    worst
-}
 
 fn bert_case(name: &str, layers: usize, act: &str) {
     let golden = golden(name);

@@ -1,10 +1,11 @@
 //! Entity head: the states of each word's first piece → dropout → linear emissions → linear-chain CRF.
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Linear, Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::{at, linear};
 use crate::crf::Crf;
+use crate::linear::Linear;
 use crate::mode::Mode;
 
 /// Variables `emission`, `crf`.

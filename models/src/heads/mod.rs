@@ -1,10 +1,14 @@
 //! Task heads on an encoder's last hidden states.
 
 pub mod entity;
+pub mod joint;
+pub mod marker;
 pub mod relation;
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Init, Linear, VarBuilder};
+use candle_nn::{Init, VarBuilder};
+
+use crate::linear::Linear;
 
 /// States `[B, A, H]` of `hidden` `[B, T, H]` at positions `[B, A]` u32.
 fn at(hidden: &Tensor, positions: &Tensor) -> Result<Tensor> {
@@ -16,7 +20,7 @@ fn at(hidden: &Tensor, positions: &Tensor) -> Result<Tensor> {
 }
 
 /// PyTorch's `nn.Linear` with its default initialisation, uniform in ±1/√inputs.
-fn linear(inputs: usize, outputs: usize, bias: bool, vb: &VarBuilder<'_>) -> Result<Linear> {
+pub(crate) fn linear(inputs: usize, outputs: usize, bias: bool, vb: &VarBuilder<'_>) -> Result<Linear> {
     let bound = 1.0 / (inputs as f64).sqrt();
     let init = Init::Uniform { lo: -bound, up: bound };
     let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;

@@ -2,11 +2,13 @@
 //! markers → dropout → `Linear(2H, H)` → GELU → layer norm → bias-free classifier.
 
 use candle_core::{Result, Tensor};
-use candle_nn::{Linear, Module, VarBuilder};
+use candle_nn::VarBuilder;
 
 use super::{at, linear};
+use crate::linear::Linear;
 use crate::mode::Mode;
 use crate::norm::LayerNorm;
+use crate::ops;
 
 /// Variables `dense`, `norm`, `classifier`.
 pub struct RelationHead {
@@ -36,7 +38,7 @@ impl RelationHead {
     /// Shapes that do not fit.
     pub fn features(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
-        self.norm.forward(&self.dense.forward(&mode.dropout(&pair, self.dropout)?)?.gelu_erf()?)
+        self.norm.forward(&ops::gelu_erf(&self.dense.forward(&mode.dropout(&pair, self.dropout)?)?)?)
     }
 
     /// Logits `[B, L]` of features `[B, H]`.

@@ -1,0 +1,109 @@
+//! Multi-head attention (Vaswani et al. 2017) of text and vision: `softmax(Q Kᵀ/√d + padding) V`, with two extensions.
+//!
+//! - LMC (arXiv 2305.08698): the keys are a learned tensor that both streams share, the logits `Q Kᵀ/√d + B` with a
+//!   learned position bias `B`.
+//! - MKGformer (SIGIR 2022): keys and values of another stream (a prefix) stand before the layer's own.
+
+use candle_core::{Result, Tensor};
+
+use crate::linear::Linear;
+use crate::mode::Mode;
+use crate::ops;
+
+/// A learned key and the stream's position bias.
+#[derive(Clone)]
+pub(crate) struct SharedKey {
+    /// A key for each position, `[heads, N, d]`, or one for all, `[heads, d]`.
+    pub key: Tensor,
+    /// `[heads, L, L]`.
+    pub bias: Tensor,
+    /// Factor of the bias.
+    pub bias_scale: f64,
+}
+
+impl SharedKey {
+    /// Keys `[1, heads, T or 1, d]` and bias `[1, heads, T, T]` for `T` positions.
+    fn first(&self, length: usize) -> Result<(Tensor, Tensor)> {
+        let longest = self.bias.dim(1)?;
+        if length > longest {
+            candle_core::bail!("{length} positions, but the position bias has {longest}; raise max_text");
+        }
+        let keys = match self.key.rank() {
+            2 => self.key.unsqueeze(1)?,
+            _ => self.key.narrow(1, 0, length)?,
+        };
+        let bias = (self.bias.narrow(1, 0, length)?.narrow(2, 0, length)? * self.bias_scale)?;
+        Ok((keys.unsqueeze(0)?, bias.unsqueeze(0)?))
+    }
+}
+
+/// Where a layer's keys come from.
+pub(crate) enum Keys {
+    /// A projection of its input.
+    Own(Linear),
+    Shared(SharedKey),
+}
+
+/// Keys and values that go before a layer's own, `[B, heads, P, d]` each.
+pub(crate) struct Prefix {
+    pub keys: Tensor,
+    pub values: Tensor,
+}
+
+/// What attention computes; `S` is `P + T` with a prefix, else `T`.
+pub(crate) struct Attended {
+    /// Mixed values, heads merged, before any output projection, `[B, T, H]`.
+    pub context: Tensor,
+    /// Before padding and softmax, `[B, heads, T, S]`.
+    pub logits: Tensor,
+    /// After softmax, before dropout, `[B, heads, T, S]`.
+    pub maps: Tensor,
+    /// The layer's own, `[B, heads, T, d]`; learned keys as [`SharedKey::first`] gives them.
+    pub keys: Tensor,
+    /// The layer's own, `[B, heads, T, d]`.
+    pub values: Tensor,
+}
+
+/// Everything between a layer's input and its output projection.
+pub(crate) struct Attention {
+    pub query: Linear,
+    pub keys: Keys,
+    pub value: Linear,
+    pub heads: usize,
+    pub map_dropout: f64,
+}
+
+impl Attention {
+    /// `x` `[B, T, H]`; `padding` is added to the logits, 0 on real keys and very negative on others.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        prefix: Option<&Prefix>,
+        padding: Option<&Tensor>,
+        mode: &mut Mode<'_>,
+    ) -> Result<Attended> {
+        let split = |layer: &Linear, scale: f64| ops::split_heads(&layer.forward(x)?, self.heads, scale);
+        let head = x.dim(2)? / self.heads;
+        let query = split(&self.query, (head as f64).sqrt().recip())?;
+        let (keys, bias) = match &self.keys {
+            Keys::Own(key) => (split(key, 1.0)?, None),
+            Keys::Shared(shared) => {
+                let (keys, bias) = shared.first(x.dim(1)?)?;
+                (keys, Some(bias))
+            }
+        };
+        let values = split(&self.value, 1.0)?;
+        let (all_keys, all_values) = match prefix {
+            Some(prefix) => (Tensor::cat(&[&prefix.keys, &keys], 2)?, Tensor::cat(&[&prefix.values, &values], 2)?),
+            None => (keys.clone(), values.clone()),
+        };
+        let logits = match self.keys {
+            Keys::Own(_) => ops::matmul_transposed(&query, &all_keys)?,
+            Keys::Shared(_) => query.broadcast_matmul(&all_keys.transpose(2, 3)?.contiguous()?)?,
+        };
+        let logits = bias.map_or(Ok(logits.clone()), |bias| logits.broadcast_add(&bias))?;
+        let maps = padding.map_or_else(|| ops::softmax(&logits), |padding| ops::masked_softmax(&logits, padding))?;
+        let context = ops::merge_heads(&mode.dropout(&maps, self.map_dropout)?.matmul(&all_values)?)?;
+        Ok(Attended { context, logits, maps, keys, values })
+    }
+}

@@ -1,0 +1,75 @@
+//! Pixels to tokens: patches through one linear map (a convolution whose stride is its kernel), after a class token,
+//! plus learned positions.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::{ClipVisionConfig, DETECTED_SIDE, GROUNDING_SIDE, Visual};
+use crate::init::normal;
+use crate::network::Pixels;
+
+pub(super) struct Embeddings {
+    class: Tensor,
+    patch: Tensor,
+    position: Tensor,
+    visual: Visual,
+    image_side: usize,
+}
+
+impl Embeddings {
+    /// `vb` is the network's root: positions of crops are no part of CLIP.
+    pub fn new(config: &ClipVisionConfig, visual: Visual, vb: &VarBuilder<'_>) -> Result<Self> {
+        let (size, side) = (config.hidden_size, config.patch_size);
+        let own = vb.pp("vision_model.embeddings");
+        let factor = config.initializer_factor;
+        let init = normal(config.initializer_range * factor);
+        let (place, positions) = match visual {
+            Visual::Image => (own.pp("position_embedding"), init),
+            Visual::Crops => (vb.pp("vision.crop_positions"), normal(0.02)),
+        };
+        let class = normal(factor * (size as f64).sqrt().recip());
+        Ok(Self {
+            class: own.get_with_hints(size, "class_embedding", class)?,
+            patch: own.get_with_hints((size, config.num_channels, side, side), "patch_embedding.weight", init)?,
+            position: place.get_with_hints((config.tokens(visual)?, size), "weight", positions)?,
+            visual,
+            image_side: config.image_size,
+        })
+    }
+
+    /// `[B, V, H]`.
+    pub fn forward(&self, pixels: &Pixels) -> Result<Tensor> {
+        let patches = match (self.visual, pixels) {
+            (Visual::Image, Pixels::Image(image)) => self.patches(image, self.image_side)?,
+            (Visual::Crops, Pixels::Crops { grounding, detected }) => {
+                Tensor::cat(&[self.crops(grounding, GROUNDING_SIDE)?, self.crops(detected, DETECTED_SIDE)?], 1)?
+            }
+            (Visual::Image, _) => candle_core::bail!("the network sees whole images, but got crops"),
+            (Visual::Crops, _) => candle_core::bail!("the network sees crops, but got whole images"),
+        };
+        let (rows, _, size) = patches.dims3()?;
+        let class = self.class.broadcast_as((rows, 1, size))?.contiguous()?;
+        Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position)
+    }
+
+    /// `[B, crops, C, side, side]` to `[B, crops · patches, H]`.
+    fn crops(&self, crops: &Tensor, side: usize) -> Result<Tensor> {
+        let patches = self.patches(&crops.flatten_to(1)?, side)?;
+        patches.reshape((crops.dim(0)?, (), patches.dim(2)?))
+    }
+
+    /// `[N, C, side, side]` to `[N, patches, H]`.
+    fn patches(&self, images: &Tensor, side: usize) -> Result<Tensor> {
+        let (count, channels, height, width) = images.dims4()?;
+        let (size, colours, patch, _) = self.patch.dims4()?;
+        if (channels, height, width) != (colours, side, side) {
+            candle_core::bail!(
+                "an image is {height}×{width} with {channels} channels, the network needs {side}×{side} with {colours}"
+            );
+        }
+        let (n, inputs) = (side / patch, colours * patch * patch);
+        let grid = images.reshape(vec![count, channels, n, patch, n, patch])?.permute(vec![0, 2, 4, 1, 3, 5])?;
+        let rows = grid.contiguous()?.reshape((count * n * n, inputs))?;
+        rows.matmul(&self.patch.reshape((size, inputs))?.t()?)?.reshape((count, n * n, size))
+    }
+}

@@ -1,0 +1,79 @@
+//! Attention distillation of LMC (Chen et al. 2023, arXiv 2305.08698): the student's attention logits stay near those
+//! of the network before the task. As in PODNet (Douillard et al. 2020), maps are compared after pooling.
+//!
+//! ```text
+//! width_i  = mean_j A_ij   over real keys j;     height_j = mean_i A_ij   over real queries i
+//! loss     = mean_rows mean_{layers, heads, kinds, real positions} (ReLU(student) − ReLU(teacher))²
+//! released = mean_layers ‖R‖_F / 100,   rows of R = r/‖r‖₂,   r = ReLU(teacher − student) of a row and head, by width
+//! ```
+//! Maps are logits `[B, heads, L, L]`, one tensor per layer; `mask` `[B, L]` u32 is 1 on real positions. Sums are in
+//! f32. The teacher takes part by its pooled maps, which do not change during a task and can be kept.
+
+use candle_core::{D, DType, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// What of a map is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// Means over keys: one kind of vector.
+    Width,
+    /// Means over queries: one kind.
+    Height,
+    /// Width, then height: two kinds.
+    Both,
+    /// Every entry: the `L` queries' rows are the kinds.
+    None,
+}
+
+/// Pooled maps `[B, layers, kinds, heads, L]`, 0 at padded positions.
+///
+/// # Errors
+/// No maps, shapes that do not fit.
+pub fn pool(maps: &[Tensor], mask: &Tensor, pooling: Pooling) -> Result<Tensor> {
+    let keys = mask.to_dtype(DType::F32)?.unsqueeze(1)?.unsqueeze(1)?;
+    let queries = keys.transpose(2, 3)?;
+    let count = keys.sum_keepdim(D::Minus1)?.squeeze(D::Minus1)?;
+    let layer = |map: &Tensor| {
+        let map = map.to_dtype(DType::F32)?.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
+        let mean = |axis: D| map.sum(axis)?.broadcast_div(&count)?.unsqueeze(1);
+        match pooling {
+            Pooling::Width => mean(D::Minus1),
+            Pooling::Height => mean(D::Minus2),
+            Pooling::Both => Tensor::cat(&[mean(D::Minus1)?, mean(D::Minus2)?], 1),
+            Pooling::None => map.transpose(1, 2),
+        }
+    };
+    Tensor::stack(&maps.iter().map(layer).collect::<Result<Vec<_>>>()?, 1)
+}
+
+/// The loss as described, a scalar; `teacher` are the teacher's maps by [`pool`] with the same `pooling`.
+///
+/// # Errors
+/// No maps, shapes that do not fit.
+pub fn attention_distillation(maps: &[Tensor], mask: &Tensor, teacher: &Tensor, pooling: Pooling) -> Result<Tensor> {
+    let student = pool(maps, mask, pooling)?;
+    let squares = (student.relu()? - teacher.detach().relu()?)?.sqr()?;
+    let (rows, layers, kinds, heads, _) = squares.dims5()?;
+    let positions = mask.to_dtype(DType::F32)?.sum(1)?;
+    // Without pooling a row has as many real kinds as real positions.
+    let entries = match pooling {
+        Pooling::None => (positions.sqr()? * (layers * heads) as f64)?,
+        _ => (positions * (layers * kinds * heads) as f64)?,
+    };
+    squares.reshape((rows, ()))?.sum(1)?.div(&entries)?.mean_all()
+}
+
+/// The loss as the released code computes it, a scalar constant; `teacher` by [`pool`] with [`Pooling::Width`].
+///
+/// Its value is √(number of rows with a positive entry)/100 per layer, so its gradient is zero. The value is cut from
+/// the graph: rounding would leave gradients near 1e-9, which AdamW scales up to whole steps where there is no other.
+///
+/// # Errors
+/// No maps, shapes that do not fit.
+pub fn attention_distillation_released(maps: &[Tensor], mask: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    let rest = (teacher - pool(maps, mask, Pooling::Width)?)?.detach().relu()?;
+    let norms = rest.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
+    let squares = rest.broadcast_div(&norms)?.sqr()?;
+    (squares.sum((2, 3, 4))?.sum(0)?.sqrt()? / 100.0)?.mean_all()
+}

@@ -1,0 +1,140 @@
+//! Heads that read both streams, as LMC's (arXiv 2305.08698): one linear layer W = [Wᵗ, Wᵛ] over [text ; vision].
+//!
+//! RE reads the class states of both. NER reads, for each word, the state of its first piece at position i and the class
+//! state of the vision stream + `positions[i]`, and scores tag sequences with a linear-chain CRF.
+
+use candle_core::{D, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::{at, linear};
+use crate::crf::Crf;
+use crate::init::normal;
+use crate::linear::Linear;
+use crate::mode::Mode;
+
+/// Hidden sizes of the streams.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamSizes {
+    /// `H`.
+    pub text: usize,
+    /// `Hv`; equal to `H` wherever streams share keys.
+    pub vision: usize,
+}
+
+struct JointLinear {
+    linear: Linear,
+    sizes: StreamSizes,
+}
+
+impl JointLinear {
+    fn new(sizes: StreamSizes, labels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+        Ok(Self { linear: linear(sizes.text + sizes.vision, labels, true, vb)?, sizes })
+    }
+
+    /// `W^u h^u + b/2` of the text and of the vision half of `features` `[.., H + Hv]`.
+    fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
+        let half = |start, size| {
+            let weight = self.linear.weight().narrow(1, start, size)?.contiguous()?;
+            let bias = self.linear.bias().map(|bias| bias / 2.0).transpose()?;
+            Linear::new(weight, bias).forward(&features.narrow(D::Minus1, start, size)?.contiguous()?)
+        };
+        Ok((half(0, self.sizes.text)?, half(self.sizes.text, self.sizes.vision)?))
+    }
+}
+
+/// Variables `classifier`.
+pub struct JointRelationHead {
+    classifier: JointLinear,
+    dropout: f64,
+}
+
+impl JointRelationHead {
+    /// A head over `labels` labels.
+    ///
+    /// # Errors
+    /// Stored tensors of other shapes.
+    pub fn new(sizes: StreamSizes, labels: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self { classifier: JointLinear::new(sizes, labels, &vb.pp("classifier"))?, dropout })
+    }
+
+    /// `[B, H + Hv]` from the class states of `text` `[B, T, H]` and `vision` `[B, V, Hv]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn features(&self, text: &Tensor, vision: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let class = |states: &Tensor| states.narrow(1, 0, 1)?.squeeze(1)?.contiguous();
+        mode.dropout(&Tensor::cat(&[class(text)?, class(vision)?], 1)?, self.dropout)
+    }
+
+    /// Logits `[B, L]` of features `[B, H + Hv]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
+        self.classifier.linear.forward(features)
+    }
+
+    /// What each stream alone says: `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, L]` each; their sum is the logits.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.classifier.stream_scores(features)
+    }
+}
+
+/// Variables `positions`, `emission`, `crf`.
+pub struct JointEntityHead {
+    positions: Tensor,
+    emission: JointLinear,
+    crf: Crf,
+    dropout: f64,
+}
+
+impl JointEntityHead {
+    /// A head over `tags` tags for texts of at most `max_text` pieces.
+    ///
+    /// # Errors
+    /// Stored tensors of other shapes.
+    pub fn new(sizes: StreamSizes, max_text: usize, tags: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            positions: vb.get_with_hints((max_text, sizes.vision), "positions.weight", normal(0.02))?,
+            emission: JointLinear::new(sizes, tags, &vb.pp("emission"))?,
+            crf: Crf::new(tags, vb.pp("crf"))?,
+            dropout,
+        })
+    }
+
+    /// `[B, W, H + Hv]` from `text` `[B, T, H]`, `vision` `[B, V, Hv]` and the positions `[B, W]` u32 of the words' first
+    /// pieces.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, a position beyond `max_text`.
+    pub fn features(&self, text: &Tensor, vision: &Tensor, anchors: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let (rows, words) = anchors.dims2()?;
+        let positions = self.positions.index_select(&anchors.flatten_all()?, 0)?.reshape((rows, words, ()))?;
+        let seen = positions.broadcast_add(&vision.narrow(1, 0, 1)?)?;
+        mode.dropout(&Tensor::cat(&[at(text, anchors)?, seen], 2)?, self.dropout)
+    }
+
+    /// Emissions `[B, W, L]` of features `[B, W, H + Hv]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn emissions(&self, features: &Tensor) -> Result<Tensor> {
+        self.emission.linear.forward(features)
+    }
+
+    /// What each stream alone says: `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, W, L]` each; their sum is the emissions.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.emission.stream_scores(features)
+    }
+
+    /// The transition scores.
+    pub fn crf(&self) -> &Crf {
+        &self.crf
+    }
+}

@@ -1,0 +1,131 @@
+//! MKGformer (Chen et al., SIGIR 2022): text (BERT) and vision (CLIP) interact in their last `interaction_layers` layers.
+//!
+//! In interacting layer l, the vision stream runs first:
+//! - prefix-guided interaction: keys and values of text layer l-1 go before those of the vision layer, per head:
+//!   `softmax(Qᵛ [Kᵗ; Kᵛ]ᵀ/√d) [Vᵗ; Vᵛ]`;
+//! - correlation-aware fusion: with T the context of the text's attention (heads merged, before its output projection)
+//!   and V the states of vision layer l, `F = softmax(T Vᵀ) V` (not scaled), and the feed-forward part of the text
+//!   layer becomes `W₂ act(W₁ x + b₁ + W₃ F + b₃) + b₂`.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::attention::Prefix;
+use crate::bert::{Bert, BertConfig, padding};
+use crate::clip::{ClipVision, ClipVisionConfig, Visual};
+use crate::init::linear;
+use crate::linear::Linear;
+use crate::mode::Mode;
+use crate::network::{Encoded, Inputs};
+use crate::ops;
+
+/// Shape of a [`Mkgformer`].
+#[derive(Debug, Clone)]
+pub struct MkgformerConfig {
+    /// Text stream.
+    pub text: BertConfig,
+    /// Vision stream: as many layers and heads as the text, of the same size.
+    pub vision: ClipVisionConfig,
+    /// What it sees.
+    pub visual: Visual,
+    /// Layers at the end of the streams that interact.
+    pub interaction_layers: usize,
+    /// Whether vision ignores the padding of the text; the published code does not.
+    pub mask_text_padding: bool,
+}
+
+impl MkgformerConfig {
+    fn check(&self) -> Result<()> {
+        let (text, vision) = (&self.text, &self.vision);
+        let sizes = [
+            ("num_hidden_layers", text.num_hidden_layers, vision.num_hidden_layers),
+            ("num_attention_heads", text.num_attention_heads, vision.num_attention_heads),
+            ("hidden_size", text.hidden_size, vision.hidden_size),
+        ];
+        if let Some((name, text, vision)) = sizes.into_iter().find(|(_, text, vision)| text != vision) {
+            candle_core::bail!("MKGformer needs streams of the same {name}; text has {text}, vision {vision}");
+        }
+        // The first interacting vision layer reads the text layer below it.
+        let (count, layers) = (self.interaction_layers, text.num_hidden_layers);
+        if count >= layers {
+            candle_core::bail!(
+                "interaction_layers is {count}, but must be below num_hidden_layers, {layers}: lower it"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// W₃ of an interacting layer.
+struct Fusion(Linear);
+
+impl Fusion {
+    /// `W₃ F + b₃` `[B, T, intermediate]` from `context` `[B, T, H]` and `vision` `[B, V, H]`.
+    fn forward(&self, context: &Tensor, vision: &Tensor) -> Result<Tensor> {
+        let similarity = ops::softmax(&context.matmul(&vision.transpose(1, 2)?.contiguous()?)?)?;
+        self.0.forward(&similarity.matmul(vision)?)
+    }
+}
+
+/// The two streams.
+pub struct Mkgformer {
+    text: Bert,
+    vision: ClipVision,
+    fusion: Vec<Fusion>,
+    mask_text_padding: bool,
+}
+
+impl Mkgformer {
+    /// Variables of [`Bert`] and [`ClipVision`], and `text.fusion.N.{weight,bias}` (W₃ of layer N). `post_layernorm` has
+    /// a gradient only where the loss reads the vision stream's states; MKGformer's own heads read the text alone.
+    ///
+    /// # Errors
+    /// Streams that do not fit together, or stored tensors of other shapes.
+    pub fn new(config: &MkgformerConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        config.check()?;
+        let text = &config.text;
+        let fusion = |layer: usize| {
+            let own = vb.pp(format!("text.fusion.{layer}"));
+            Ok(Fusion(linear(text.hidden_size, text.intermediate_size, text.initializer_range, own)?))
+        };
+        let layers = text.num_hidden_layers;
+        Ok(Self {
+            text: Bert::new(text, vb.clone())?,
+            vision: ClipVision::new(&config.vision, config.visual, vb.clone())?,
+            fusion: (layers - config.interaction_layers..layers).map(fusion).collect::<Result<_>>()?,
+            mask_text_padding: config.mask_text_padding,
+        })
+    }
+
+    /// Encodes a batch; there are no maps.
+    ///
+    /// # Errors
+    /// As [`crate::network::Network::forward`].
+    pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
+        let padding = padding(inputs.mask)?;
+        let mut text = self.text.embeddings.forward(inputs.ids, mode)?;
+        let mut vision = self.vision.embed(inputs.pixels()?)?;
+        let prefix_padding = self.prefix_padding(&padding, &vision)?;
+        let first = self.text.layers.len() - self.fusion.len();
+        let mut below = None;
+        for (n, (text_layer, vision_layer)) in self.text.layers.iter().zip(&self.vision.layers).enumerate() {
+            let fusion = n.checked_sub(first).map(|n| &self.fusion[n]);
+            let prefix = below.as_ref().filter(|_| fusion.is_some());
+            let prefix_padding = prefix.and(prefix_padding.as_ref());
+            (vision, _) = vision_layer.forward(&vision, prefix, prefix_padding, mode)?;
+            let (states, attended) = text_layer.attend(&text, &padding, mode)?;
+            let extra = fusion.map(|fusion| fusion.forward(&attended.context, &vision)).transpose()?;
+            text = text_layer.feed_forward(&states, extra.as_ref(), mode)?;
+            below = Some(Prefix { keys: attended.keys, values: attended.values });
+        }
+        let vision = Some(self.vision.post_norm(&vision)?);
+        Ok(Encoded { text, vision, text_maps: Vec::new(), vision_maps: Vec::new() })
+    }
+
+    /// Padding of `[text; vision]` as vision layers see it, `[B, 1, 1, T + V]`.
+    fn prefix_padding(&self, padding: &Tensor, vision: &Tensor) -> Result<Option<Tensor>> {
+        let (rows, tokens, _) = vision.dims3()?;
+        let none = Tensor::zeros((rows, 1, 1, tokens), padding.dtype(), padding.device())?;
+        self.mask_text_padding.then(|| Tensor::cat(&[padding, &none], 3)).transpose()
+    }
+}

@@ -1,0 +1,78 @@
+//! The networks that methods train, behind one call.
+
+use candle_core::{Result, Tensor};
+
+use crate::bert::Bert;
+use crate::dual::Dual;
+use crate::mkgformer::Mkgformer;
+use crate::mode::Mode;
+
+/// Normalised pixels, f32.
+#[derive(Debug, Clone)]
+pub enum Pixels {
+    /// Whole images, `[B, 3, S, S]`.
+    Image(Tensor),
+    /// Crops; absent ones are zero images.
+    Crops {
+        /// Of phrase grounding, `[B, 3, 3, 128, 128]`: rows, crops, channels, height, width.
+        grounding: Tensor,
+        /// Of object detection, `[B, 3, 3, 64, 64]`.
+        detected: Tensor,
+    },
+}
+
+/// A batch.
+pub struct Inputs<'a> {
+    /// Word pieces `[B, T]`, u32.
+    pub ids: &'a Tensor,
+    /// 1 on real pieces, 0 on padding, `[B, T]`, u32.
+    pub mask: &'a Tensor,
+    /// What a network with a vision stream sees.
+    pub pixels: Option<&'a Pixels>,
+}
+
+impl Inputs<'_> {
+    pub(crate) fn pixels(&self) -> Result<&Pixels> {
+        self.pixels.ok_or_else(|| candle_core::Error::Msg("this network needs pixels, but got none".to_owned()))
+    }
+}
+
+/// States for the heads, attention logits for distillation.
+pub struct Encoded {
+    /// Last states of the text, `[B, T, H]`.
+    pub text: Tensor,
+    /// Last states of the vision stream, class token first, after `post_layernorm`, `[B, V, Hv]`.
+    pub vision: Option<Tensor>,
+    /// Attention logits of the last `shared_layers` layers of [`Dual`]: before softmax, with the position bias, without
+    /// padding, `[B, heads, T, T]`.
+    pub text_maps: Vec<Tensor>,
+    /// The same of the vision stream, `[B, heads, V, V]`.
+    pub vision_maps: Vec<Tensor>,
+}
+
+/// A network without its head.
+pub enum Network {
+    /// Text alone.
+    Text(Bert),
+    /// Two streams that may share keys.
+    Dual(Dual),
+    /// Two streams that interact.
+    Mkgformer(Mkgformer),
+}
+
+impl Network {
+    /// Encodes a batch.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary, a sequence longer than the positions, missing pixels or pixels of another layout.
+    pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
+        match self {
+            Self::Text(bert) => {
+                let text = bert.forward(inputs.ids, inputs.mask, mode)?.last().clone();
+                Ok(Encoded { text, vision: None, text_maps: Vec::new(), vision_maps: Vec::new() })
+            }
+            Self::Dual(dual) => dual.forward(inputs, mode),
+            Self::Mkgformer(mkgformer) => mkgformer.forward(inputs, mode),
+        }
+    }
+}

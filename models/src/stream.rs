@@ -1,0 +1,37 @@
+//! What one encoder computes.
+
+use candle_core::Tensor;
+
+use crate::attention::Attended;
+
+/// States and attention of each layer; `T` positions.
+pub struct StreamOutput {
+    /// Input of the first layer and output of each, `[B, T, H]`.
+    pub hidden: Vec<Tensor>,
+    /// Attention maps of each layer, before dropout, `[B, heads, T, T]`.
+    pub attentions: Vec<Tensor>,
+    /// Attention logits of each layer: before softmax, with the position bias if there is one, without padding.
+    pub logits: Vec<Tensor>,
+}
+
+impl StreamOutput {
+    pub(crate) fn new(embedded: Tensor) -> Self {
+        Self { hidden: vec![embedded], attentions: Vec::new(), logits: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, states: Tensor, attended: Attended) {
+        self.hidden.push(states);
+        self.attentions.push(attended.maps);
+        self.logits.push(attended.logits);
+    }
+
+    /// The last layer's states `[B, T, H]`.
+    pub fn last(&self) -> &Tensor {
+        &self.hidden[self.hidden.len() - 1]
+    }
+
+    /// Logits of the last `count` layers.
+    pub(crate) fn into_last_logits(mut self, count: usize) -> Vec<Tensor> {
+        self.logits.split_off(self.logits.len() - count)
+    }
+}

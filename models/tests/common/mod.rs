@@ -1,0 +1,62 @@
+//! What golden tests share: the stored numbers, and how far ours may be from them.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use mkgc_models::params::ParamStore;
+
+/// Largest relative error.
+pub const TOLERANCE: f64 = 1e-4;
+
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.safetensors"))
+}
+
+pub fn golden(name: &str) -> BTreeMap<String, Tensor> {
+    candle_core::safetensors::load(path(name), &Device::Cpu).unwrap().into_iter().collect()
+}
+
+pub fn store(name: &str) -> ParamStore {
+    ParamStore::new(0, Device::Cpu).with_pretrained(&path(name)).unwrap()
+}
+
+/// ‖x‖.
+pub fn norm(x: &Tensor) -> f64 {
+    x.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
+}
+
+/// ‖ours − golden‖ / ‖golden‖.
+pub fn error(ours: &Tensor, golden: &Tensor) -> f64 {
+    assert_eq!(ours.shape(), golden.shape());
+    norm(&(ours - golden).unwrap()) / norm(golden).max(1e-6)
+}
+
+pub fn close(what: &str, ours: &Tensor, golden: &Tensor) -> f64 {
+    let error = error(ours, golden);
+    assert!(error <= TOLERANCE, "{what}: relative error {error:e}");
+    error
+}
+
+/// Every variable has a gradient, equal to the golden one; the largest error.
+pub fn gradients_agree(store: &ParamStore, grads: &GradStore, golden: &BTreeMap<String, Tensor>, scale: f64) -> f64 {
+    let mut worst = 0.0f64;
+    for (name, var) in store.vars() {
+        let grad = grads.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
+        let expected = &golden[&format!("grad.{name}")];
+        // A gradient that is zero in exact arithmetic (that of key biases) is compared on the scale of the others.
+        if norm(expected) < 1e-4 * scale {
+            assert!(norm(grad) < 1e-4 * scale, "{name}: {}", norm(grad));
+        } else {
+            worst = worst.max(close(&name, grad, expected));
+        }
+    }
+    worst
+}
+
+/// Tensors whose names begin with `prefix`, by the rest of their names.
+pub fn below(golden: &BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, Tensor> {
+    golden.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone()))).collect()
+}

@@ -1,0 +1,222 @@
+//! The pieces that methods are made of equal their formulas in PyTorch, values and gradients, to a relative error of
+//! 1e-4 in f32. `tools/golden/parts.py` made the numbers.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor, Var};
+use common::{close, golden, gradients_agree, store};
+use mkgc_models::distill::{Pooling, attention_distillation, attention_distillation_released, pool};
+use mkgc_models::loss::prototype_cross_entropy;
+use mkgc_models::memory_network::MemoryNetwork;
+use mkgc_models::modulation::{coefficients, modulate};
+use mkgc_models::params::ParamStore;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+const POOLINGS: [(&str, Pooling); 4] =
+    [("width", Pooling::Width), ("height", Pooling::Height), ("both", Pooling::Both), ("none", Pooling::None)];
+
+fn scalar(tensor: &Tensor) -> f32 {
+    tensor.to_scalar().unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn the_memory_network_equals_the_last_rows_of_the_full_computation() {
+    let (golden, store) = (golden("memory_network"), store("memory_network"));
+    let network = MemoryNetwork::new(12, 5, store.builder()).unwrap();
+    store.require_pretrained("").unwrap();
+    let (x, prototypes) = (Var::from_tensor(&golden["x"]).unwrap(), Var::from_tensor(&golden["prototypes"]).unwrap());
+    let refined = network.forward(x.as_tensor(), prototypes.as_tensor()).unwrap();
+    let value = close("refined", &refined, &golden["refined"]);
+    let grads = (refined * &golden["weight"]).unwrap().sum_all().unwrap().backward().unwrap();
+    let worst = [("x", &x), ("prototypes", &prototypes)]
+        .map(|(name, var)| close(name, grads.get(var.as_tensor()).unwrap(), &golden[&format!("grad.{name}")]));
+    let gradient = gradients_agree(&store, &grads, &golden, 10.0).max(worst[0]).max(worst[1]);
+    println!("memory network: values {value:.1e}, gradients {gradient:.1e}");
+}
+
+#[test]
+fn without_prototypes_a_feature_attends_to_itself() {
+    let (golden, store) = (golden("memory_network"), store("memory_network"));
+    let network = MemoryNetwork::new(12, 5, store.builder()).unwrap();
+    let x = Var::from_tensor(&golden["x"]).unwrap();
+    let alone = network.forward(x.as_tensor(), &golden["prototypes"].narrow(0, 0, 0).unwrap()).unwrap();
+    let value = close("alone", &alone, &golden["alone"]);
+    let grads = (alone * &golden["weight"]).unwrap().sum_all().unwrap().backward().unwrap();
+    let gradient = close("x", grads.get(x.as_tensor()).unwrap(), &golden["grad.alone.x"]);
+    println!("memory network without prototypes: values {value:.1e}, gradients {gradient:.1e}");
+}
+
+#[test]
+fn a_fresh_memory_network_starts_as_torch_starts_linear_layers() {
+    let store = ParamStore::new(3, Device::Cpu);
+    MemoryNetwork::new(16, 8, store.builder()).unwrap();
+    let fresh = store.tensors().unwrap();
+    let names: Vec<&str> = fresh.keys().map(String::as_str).filter(|name| name.ends_with("weight")).collect();
+    let maps = ["dense", "inner_norm", "key", "key_norm", "output", "output_norm", "query", "query_norm", "value"];
+    let expected = ["attention_norm"].iter().chain(&maps).chain(&["value_norm"]).map(|name| format!("{name}.weight"));
+    assert_eq!(names, expected.collect::<Vec<_>>());
+    assert_eq!(fresh["query_norm.weight"].dims(), [4, 8]);
+    for (name, inputs) in [("query", 16.0f32), ("output", 64.0)] {
+        let largest = values(&fresh[&format!("{name}.weight")]).into_iter().fold(0.0f32, |most, w| most.max(w.abs()));
+        let bound = inputs.sqrt().recip();
+        assert!(largest <= bound && largest > 0.9 * bound, "{name}: {largest}");
+    }
+}
+
+#[test]
+fn reconsolidation_equals_pytorch() {
+    let golden = golden("prototype_loss");
+    let x = Var::from_tensor(&golden["x"]).unwrap();
+    let loss = prototype_cross_entropy(x.as_tensor(), &golden["prototypes"], &golden["targets"]).unwrap();
+    let value = close("loss", &loss, &golden["loss"]);
+    let grads = loss.backward().unwrap();
+    let gradient = close("x", grads.get(x.as_tensor()).unwrap(), &golden["grad.x"]);
+    println!("reconsolidation: value {value:.1e}, gradient {gradient:.1e}");
+}
+
+/// Maps of two layers.
+fn maps(golden: &BTreeMap<String, Tensor>, name: &str) -> Vec<Tensor> {
+    (0..2).map(|layer| golden[&format!("{name}.{layer}")].clone()).collect()
+}
+
+/// Value, and gradient by the student's maps of each layer.
+fn described(student: &[Tensor], mask: &Tensor, teacher: &Tensor, pooling: Pooling) -> (Tensor, Vec<Tensor>) {
+    let vars: Vec<Var> = student.iter().map(|map| Var::from_tensor(map).unwrap()).collect();
+    let maps: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let loss = attention_distillation(&maps, mask, teacher, pooling).unwrap();
+    let grads = loss.backward().unwrap();
+    (loss, vars.iter().map(|var| grads.get(var.as_tensor()).unwrap().clone()).collect())
+}
+
+#[test]
+fn attention_distillation_equals_pytorch() {
+    let golden = golden("distillation");
+    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
+    for (name, pooling) in POOLINGS {
+        let (loss, grads) = described(&student, mask, &pool(&teacher, mask, pooling).unwrap(), pooling);
+        let value = close(name, &loss, &golden[&format!("loss.{name}")]);
+        let gradient = (0..2).map(|layer| close(name, &grads[layer], &golden[&format!("grad.{name}.{layer}")]));
+        println!("distillation by {name}: value {value:.1e}, gradient {:.1e}", gradient.fold(0.0, f64::max));
+    }
+}
+
+#[test]
+fn attention_distillation_pulls_unless_the_student_is_the_teacher() {
+    let golden = golden("distillation");
+    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
+    let size = |grads: &[Tensor]| grads.iter().flat_map(values).map(f32::abs).sum::<f32>();
+    for (name, pooling) in POOLINGS {
+        let (loss, grads) = described(&student, mask, &pool(&student, mask, pooling).unwrap(), pooling);
+        assert_eq!((scalar(&loss), size(&grads)), (0.0, 0.0), "{name}");
+        let (loss, grads) = described(&student, mask, &pool(&teacher, mask, pooling).unwrap(), pooling);
+        assert!(scalar(&loss) > 0.0 && size(&grads) > 1e-3, "{name}");
+    }
+}
+
+#[test]
+fn the_released_distillation_counts_rows_and_has_no_gradient() {
+    let golden = golden("distillation");
+    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
+    let pooled = pool(&teacher, mask, Pooling::Width).unwrap();
+    let released = |student: &[Tensor]| attention_distillation_released(student, mask, &pooled).unwrap();
+    let value = close("released", &released(&student), &golden["loss.released"]);
+    println!("released distillation: value {value:.1e}");
+    // sqrt(rows)/100, averaged over layers.
+    let rest = (&pooled - pool(&student, mask, Pooling::Width).unwrap()).unwrap();
+    let rows = |layer: usize| {
+        let rest = rest.get_on_dim(1, layer).unwrap().squeeze(1).unwrap().to_vec3::<f32>().unwrap();
+        rest.iter().flatten().filter(|row| row.iter().any(|value| *value > 0.0)).count() as f32
+    };
+    assert!(rows(0) > rows(1) && rows(1) > 0.0);
+    assert!((scalar(&released(&student)) - (rows(0).sqrt() + rows(1).sqrt()) / 200.0).abs() < 1e-7);
+    // PyTorch's gradient is rounding; ours is none at all, as differences of the value say too.
+    for layer in 0..2 {
+        assert!(values(&golden[&format!("grad.released.{layer}")]).iter().all(|grad| grad.abs() < 1e-12));
+    }
+    let vars: Vec<Var> = student.iter().map(|map| Var::from_tensor(map).unwrap()).collect();
+    let maps: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let grads = released(&maps).backward().unwrap();
+    assert!(vars.iter().all(|var| grads.get(var.as_tensor()).is_none()));
+    let moved: Vec<Tensor> = student.iter().map(|map| (map + 1e-3).unwrap()).collect();
+    assert!((scalar(&released(&moved)) - scalar(&released(&student))).abs() < 1e-8);
+    let same = attention_distillation_released(&student, mask, &pool(&student, mask, Pooling::Width).unwrap());
+    assert_eq!(scalar(&same.unwrap()), 0.0);
+}
+
+#[test]
+fn distillation_does_not_see_padding() {
+    let golden = golden("distillation");
+    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
+    // Two more positions, padded with other values.
+    let longer = |maps: &[Tensor]| -> Vec<Tensor> {
+        let more = |map: &Tensor| map.pad_with_same(2, 0, 2).unwrap().pad_with_same(3, 0, 2).unwrap();
+        maps.iter().map(more).collect()
+    };
+    let long_mask = mask.pad_with_zeros(1, 0, 2).unwrap();
+    let near = |a: &Tensor, b: &Tensor| assert!((scalar(a) / scalar(b) - 1.0).abs() < 1e-6, "{a} {b}");
+    for (_, pooling) in POOLINGS {
+        let short = pool(&teacher, mask, pooling).unwrap();
+        let long = pool(&longer(&teacher), &long_mask, pooling).unwrap();
+        let (positions, real) = (long.dim(4).unwrap(), short.dim(4).unwrap());
+        assert_eq!(values(&long.narrow(4, real, positions - real).unwrap()).iter().sum::<f32>(), 0.0);
+        let losses = [(&student, mask, &short), (&longer(&student), &long_mask, &long)]
+            .map(|(maps, mask, teacher)| attention_distillation(maps, mask, teacher, pooling).unwrap());
+        near(&losses[0], &losses[1]);
+    }
+    let released = |teacher: &[Tensor], student: &[Tensor], mask: &Tensor| {
+        attention_distillation_released(student, mask, &pool(teacher, mask, Pooling::Width).unwrap()).unwrap()
+    };
+    near(&released(&teacher, &student, mask), &released(&longer(&teacher), &longer(&student), &long_mask));
+}
+
+#[test]
+fn pooled_maps_have_their_place() {
+    let map = Tensor::new(&[[[[1f32, 2.0], [3.0, 4.0]]]], &Device::Cpu).unwrap();
+    let mask = Tensor::new(&[[1u32, 1]], &Device::Cpu).unwrap();
+    let pooled = pool(&[map.clone(), (map * 10.0).unwrap()], &mask, Pooling::Both).unwrap();
+    assert_eq!(pooled.dims(), [1, 2, 2, 1, 2]);
+    assert_eq!(values(&pooled), [1.5, 3.5, 2.0, 3.0, 15.0, 35.0, 20.0, 30.0]);
+}
+
+#[test]
+fn gradient_coefficients_equal_pytorch() {
+    let golden = golden("modulation");
+    let [text, vision, gold, items] = ["text", "vision", "gold", "items"].map(|name| &golden[name]);
+    let allowed: Vec<bool> = golden["allowed"].to_vec1::<u32>().unwrap().into_iter().map(|on| on != 0).collect();
+    for (name, labels) in [("all", None), ("allowed", Some(allowed.as_slice()))] {
+        let found = coefficients(text, vision, gold, items, labels, 0.3).unwrap();
+        let ours = Tensor::new(&[found.text as f32, found.vision as f32], &Device::Cpu).unwrap();
+        let error = close(name, &ours, &golden[&format!("coefficients.{name}")]);
+        println!("coefficients over {name} labels: {error:.1e}");
+        let swapped = coefficients(vision, text, gold, items, labels, 0.3).unwrap();
+        assert_eq!((swapped.text, swapped.vision), (found.vision, found.text));
+    }
+    let nothing = coefficients(text, vision, gold, &items.zeros_like().unwrap(), None, 0.3).unwrap();
+    assert_eq!((nothing.text, nothing.vision), (1.0, 1.0));
+}
+
+#[test]
+fn modulation_scales_and_adds_noise_of_the_gradients_own_deviation() {
+    let grad = Tensor::from_vec((0..200_000).map(|n| (n % 7) as f32).collect(), (400, 500), &Device::Cpu).unwrap();
+    assert_eq!(values(&modulate(&grad, 0.25, None).unwrap()), values(&(&grad * 0.25).unwrap()));
+    let draw = |seed| modulate(&grad, 0.25, Some(&mut ChaCha8Rng::seed_from_u64(seed))).unwrap();
+    assert_eq!(values(&draw(1)), values(&draw(1)));
+    let noise = (draw(1) - (&grad * 0.25).unwrap()).unwrap();
+    let other = (draw(2) - (&grad * 0.25).unwrap()).unwrap();
+    let mean = |x: &Tensor| scalar(&x.mean_all().unwrap());
+    // 0..6 in turn: variance 4; the noise of two seeds, and of neighbours far apart, is not correlated.
+    assert!(mean(&noise).abs() < 0.03 && (mean(&noise.sqr().unwrap()) - 4.0).abs() < 0.05);
+    assert!(mean(&(&noise * other).unwrap()).abs() < 0.05);
+    let halves = (noise.narrow(0, 0, 200).unwrap() * noise.narrow(0, 200, 200).unwrap()).unwrap();
+    assert!(mean(&halves).abs() < 0.05);
+    let one = Tensor::new(&[3f32], &Device::Cpu).unwrap();
+    assert_eq!(values(&modulate(&one, 1.0, Some(&mut ChaCha8Rng::seed_from_u64(1))).unwrap()), [3.0]);
+}
