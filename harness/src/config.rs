@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mkgc_builder::corpus::TaskKind;
+use mkgc_models::clip::Visual;
+use mkgc_models::distill::Pooling;
+use mkgc_models::dual::Key;
 
 use crate::error::{Error, Result};
 
@@ -40,6 +43,16 @@ pub enum ReplayO {
     Keep,
 }
 
+/// Which rows of a task are stored (replay methods).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Selection {
+    /// Per class, the rows nearest to the centroids of k-means over the features (default).
+    Kmeans,
+    /// Per class, rows drawn at random.
+    Random,
+}
+
 /// All settings of a run. Rates are per optimiser step; lengths are word pieces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,9 +65,17 @@ pub struct Config {
     pub lr_encoder: f64,
     /// AdamW rate of the head (and the CRF).
     pub lr_head: f64,
+    /// AdamW rate of LMC's shared keys.
+    pub lr_key: f64,
+    /// AdamW rate of LMC's position biases.
+    pub lr_bias: f64,
+    /// AdamW rate of RP-CRE's memory network.
+    pub lr_memory_network: f64,
     /// AdamW decoupled weight decay; 0 is Adam.
     pub weight_decay: f64,
-    /// Global-norm clipping of the gradients.
+    /// A fresh optimiser (moments at zero) for each task, instead of one for the whole stream (LMC).
+    pub optimiser_per_task: bool,
+    /// Global-norm clipping of the gradients; 0 is none.
     pub clip_norm: f64,
     /// Dropout before the head.
     pub head_dropout: f64,
@@ -64,31 +85,123 @@ pub struct Config {
     pub softmax: Softmax,
     /// Stored rows per class (replay methods).
     pub memory_per_class: usize,
+    /// How stored rows are chosen.
+    pub selection: Selection,
+    /// Passes over the memory: LMC's replay phase, RP-CRE's training of the memory network.
+    pub memory_epochs: usize,
+    /// Rounds of activation and reconsolidation (EMAR).
+    pub rounds: usize,
     /// EMR's mixing.
     pub replay: Replay,
     /// EMR's reading of `O` in stored sentences.
     pub replay_o: ReplayO,
+    /// Size of a query and key of RP-CRE's memory network.
+    pub key_size: usize,
+    /// Weight λ of EWC's penalty (λ/2)·ΣF(θ-θ*)².
+    pub ewc_lambda: f64,
+    /// Decay γ of EWC's Fisher information from task to task.
+    pub ewc_gamma: f64,
+    /// Most rows per task that EWC's Fisher information is estimated from.
+    pub fisher_rows: usize,
+    /// What the vision stream sees (multimodal methods).
+    pub visual: Visual,
+    /// Upper layers whose attention LMC shares and distils.
+    pub shared_layers: usize,
+    /// Keys of those layers.
+    pub key: Key,
+    /// Pooling of attention maps in LMC's distillation.
+    pub pooling: Pooling,
+    /// Weight λ of LMC's distillation.
+    pub lambda: f64,
+    /// Strength α of LMC's gradient modulation; 0 is none.
+    pub alpha: f64,
+    /// Gaussian noise on modulated gradients (LMC).
+    pub noise: bool,
+    /// Upper layers in which MKGformer's streams read each other.
+    pub interaction_layers: usize,
+    /// Hide text padding from MKGformer's vision stream (the released code does not).
+    pub mask_text_padding: bool,
     /// Seed of initialisation, shuffling, dropout and memory selection.
     pub train_seed: u64,
 }
 
 impl Config {
-    /// The defaults of the BERT line of methods (RP-CRE's first phase): 10 epochs, batch 16, Adam 1e-5/1e-3, clip 10.
-    pub fn default_for(task: TaskKind) -> Self {
-        Self {
+    /// A method's own settings: those of its paper where it has some.
+    ///
+    /// The BERT line of methods (RP-CRE's first phase): 10 epochs, batch 16, Adam 1e-5/1e-3, clip 10. EMAR-BERT as
+    /// reimplemented by ACA (Wang et al. 2022). LMC: batch 2, AdamW, no clipping, 6 rows per class drawn at random.
+    pub fn default_for(task: TaskKind, method: &str) -> Self {
+        let re = task == TaskKind::Re;
+        let base = Self {
             epochs: 10,
             batch_size: 16,
             lr_encoder: 1e-5,
             lr_head: 1e-3,
+            lr_key: 1e-6,
+            lr_bias: 1e-5,
+            lr_memory_network: 1e-4,
             weight_decay: 0.0,
+            optimiser_per_task: true,
             clip_norm: 10.0,
-            head_dropout: if task == TaskKind::Re { 0.5 } else { 0.1 },
+            head_dropout: if re { 0.5 } else { 0.1 },
             max_length: 128,
             softmax: Softmax::Seen,
             memory_per_class: 10,
+            selection: Selection::Kmeans,
+            memory_epochs: 10,
+            rounds: 2,
             replay: Replay::Alternate,
             replay_o: ReplayO::Mask,
+            key_size: 256,
+            ewc_lambda: 1e3,
+            ewc_gamma: 1.0,
+            fisher_rows: 2000,
+            visual: Visual::Image,
+            shared_layers: 0,
+            key: Key::Own,
+            pooling: Pooling::Both,
+            lambda: 0.0,
+            alpha: 0.0,
+            noise: false,
+            interaction_layers: 4,
+            mask_text_padding: true,
             train_seed: 42,
+        };
+        match method {
+            "emar-bert" => Self { epochs: 2, batch_size: 32, ..base },
+            "concat" | "concat-replay" => Self { head_dropout: 0.0, ..base },
+            "mkgformer" | "mkgformer-replay" => {
+                let lr_head = if re { 1e-5 } else { 5e-2 };
+                let lr_encoder = if re { 1e-5 } else { 3e-5 };
+                Self { lr_encoder, lr_head, weight_decay: 1e-2, head_dropout: if re { 0.0 } else { 0.1 }, ..base }
+            }
+            "lmc" => Self::lmc(base, re),
+            "lmc-released" => Self { key: Key::Released, replay_o: ReplayO::Keep, ..Self::lmc(base, re) },
+            _ => base,
+        }
+    }
+
+    fn lmc(base: Self, re: bool) -> Self {
+        let rates = if re { (1e-5, 1e-5, 1e-6, 1e-5) } else { (3e-5, 5e-2, 3e-6, 3e-5) };
+        Self {
+            batch_size: 2,
+            lr_encoder: rates.0,
+            lr_head: rates.1,
+            lr_key: rates.2,
+            lr_bias: rates.3,
+            weight_decay: 1e-2,
+            optimiser_per_task: false,
+            clip_norm: 0.0,
+            head_dropout: 0.0,
+            max_length: if re { 80 } else { 128 },
+            memory_per_class: 6,
+            selection: Selection::Random,
+            shared_layers: 3,
+            key: Key::Matrix,
+            lambda: if re { 1.0 } else { 0.1 },
+            alpha: if re { 0.1 } else { 0.3 },
+            noise: true,
+            ..base
         }
     }
 
@@ -103,9 +216,26 @@ impl Config {
         if !(0.0..1.0).contains(&self.head_dropout) {
             return Err(config_error("head_dropout", "must lie in [0, 1)"));
         }
-        let rates = [("lr_encoder", self.lr_encoder), ("lr_head", self.lr_head), ("clip_norm", self.clip_norm)];
+        let rates = [
+            ("lr_encoder", self.lr_encoder),
+            ("lr_head", self.lr_head),
+            ("lr_key", self.lr_key),
+            ("lr_bias", self.lr_bias),
+            ("lr_memory_network", self.lr_memory_network),
+        ];
         if let Some((key, value)) = rates.into_iter().find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
             return Err(config_error(key, &format!("must be a positive number, got {value}")));
+        }
+        let weights = [
+            ("weight_decay", self.weight_decay),
+            ("clip_norm", self.clip_norm),
+            ("ewc_lambda", self.ewc_lambda),
+            ("ewc_gamma", self.ewc_gamma),
+            ("lambda", self.lambda),
+            ("alpha", self.alpha),
+        ];
+        if let Some((key, value)) = weights.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
+            return Err(config_error(key, &format!("must be 0 or a positive number, got {value}")));
         }
         Ok(())
     }
@@ -140,7 +270,7 @@ fn as_table(config: &Config) -> Result<toml::Table> {
 /// Layers a recipe file and flags over the defaults. A recipe holds keys for all methods at its top level and, under
 /// `[vanilla]`, `[emr]`, …, keys for that method alone.
 pub fn resolve(task: TaskKind, method: &str, recipe: Option<&Path>, flags: toml::Table) -> Result<Resolved> {
-    let mut table = as_table(&Config::default_for(task))?;
+    let mut table = as_table(&Config::default_for(task, method))?;
     let mut origins: BTreeMap<_, _> = table.keys().map(|key| (key.clone(), "default".to_owned())).collect();
     let mut layer = |values: toml::Table, origin: &str| -> Result<()> {
         for (key, value) in values {
@@ -169,11 +299,9 @@ pub fn resolve(task: TaskKind, method: &str, recipe: Option<&Path>, flags: toml:
 }
 
 fn take_method_tables(values: &mut toml::Table) -> BTreeMap<String, toml::Table> {
-    let methods = crate::methods::NAMES;
-    methods
-        .iter()
-        .filter_map(|name| match values.remove(*name) {
-            Some(toml::Value::Table(own)) => Some(((*name).to_owned(), own)),
+    crate::methods::names()
+        .filter_map(|name| match values.remove(name) {
+            Some(toml::Value::Table(own)) => Some((name.to_owned(), own)),
             _ => None,
         })
         .collect()
@@ -181,7 +309,8 @@ fn take_method_tables(values: &mut toml::Table) -> BTreeMap<String, toml::Table>
 
 /// "unknown …; did you mean …?" for a name and the accepted ones.
 pub fn unknown<'a>(name: &str, accepted: impl Iterator<Item = &'a str> + Clone) -> String {
-    let nearest = accepted.clone().max_by(|a, b| strsim::jaro(name, a).total_cmp(&strsim::jaro(name, b)));
+    let similarity = strsim::normalized_damerau_levenshtein;
+    let nearest = accepted.clone().max_by(|a, b| similarity(name, a).total_cmp(&similarity(name, b)));
     let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
     format!("`{name}` is unknown{hint} Accepted: {}", accepted.collect::<Vec<_>>().join(", "))
 }

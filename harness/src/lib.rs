@@ -14,3 +14,4 @@ pub mod report;
 pub mod run;
 pub mod seed;
 pub mod stream;
+pub mod sweep;

@@ -1,20 +1,25 @@
 //! The task loop: learn a task, predict its test file, store both, go on; pick up where an interrupted run stopped.
 
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
 
 use candle_core::Device;
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::RowLabels;
 
 use crate::config::Resolved;
-use crate::data::{Benchmark, Example, Seen, Task};
+use crate::data::{Benchmark, Example, Pictures, Seen, Task};
 use crate::error::Result;
-use crate::learner::{Blueprint, EncoderSource, Prediction};
-use crate::methods::{self, Method, Session};
+use crate::learner::{Blueprint, EncoderSource, Learner, Prediction};
+use crate::methods::memory::Memory;
+use crate::methods::{self, Method, Session, registry};
 use crate::metrics::score::{RunResult, score_run};
+use crate::run::checkpoint::Saved;
+use crate::run::ledger::Ledger;
 use crate::run::log::Log;
 use crate::run::predictions::{self, Predicted};
-use crate::run::record::RunRecord;
+use crate::run::record::{Cost, RunRecord, VisionRecord};
 use crate::run::{RunFolder, checkpoint, read_json, write_json};
 
 /// What to run.
@@ -23,8 +28,12 @@ pub struct Request {
     pub benchmark: PathBuf,
     /// Method name.
     pub method: String,
-    /// `tiny` or an encoder folder.
+    /// What tells this run's settings from others of the method, e.g. in an ablation.
+    pub variant: Option<String>,
+    /// Text encoder: `tiny`, a folder or a repository.
     pub encoder: String,
+    /// Vision encoder of multimodal methods: `tiny`, a folder or a repository.
+    pub vision: String,
     /// Settings.
     pub resolved: Resolved,
     /// Where to compute.
@@ -40,43 +49,93 @@ const PREDICT_BATCH: usize = 64;
 
 /// Runs the stream, or what is left of it, and returns the result (also in `result.json`).
 pub fn train(request: &Request) -> Result<RunResult> {
-    let config = &request.resolved.config;
-    let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
-    let (encoder, tokenizer) = EncoderSource::open(&request.encoder, &benchmark)?;
-    let identity = (request.encoder.as_str(), encoder.identity.as_str());
-    let record =
-        RunRecord::new(benchmark.manifest(), &request.method, identity, &request.device_name, &request.resolved);
+    let benchmark = Benchmark::open(&request.benchmark, request.resolved.config.max_length)?;
+    let (blueprint, record) = prepare(request, &benchmark)?;
     let folder = RunFolder::new(&request.out);
+    if !folder.started() {
+        // Settings that no network can have must not leave a folder behind.
+        Learner::new(&blueprint, &request.resolved.config, 0)?;
+    }
     folder.open(&record)?;
     if folder.result().exists() {
         return read_json(&folder.result());
     }
-    let labels = benchmark.manifest().labels.len();
-    let blueprint = Blueprint { kind: benchmark.kind(), labels, encoder, tokenizer, device: request.device.clone() };
-    let mut method = methods::create(&request.method, &blueprint, config)?;
-    let saved = checkpoint::load(&folder.checkpoint(), &request.device)?;
-    let first = saved.as_ref().map_or(0, |(stage, _)| stage + 1);
-    let title = format!("{} {}", benchmark.manifest().name, request.method);
-    let mut log = Log::open(&folder.metrics(), &title, benchmark.tasks(), first, config.lr_encoder)?;
-    let mut session = Session { blueprint: &blueprint, config, benchmark: &benchmark, log: &mut log };
-    if let Some((_, state)) = saved {
-        method.restore(state, &session)?;
-    }
-    for stage in first..benchmark.tasks() {
-        session.log.stage(stage);
-        let task = Task { seen: benchmark.seen(stage), train: benchmark.training(stage, &blueprint.tokenizer)? };
-        method.learn(&task, &mut session)?;
-        predictions::write(&folder.predictions(stage), &predict(method.as_ref(), &session, &task.seen)?)?;
-        checkpoint::save(&folder.checkpoint(), stage, &method.state()?)?;
-    }
+    let cost = learn_all(request, &benchmark, blueprint, &folder)?;
     let result = score_run(&folder)?;
+    folder.charge(&record, cost)?;
     write_json(&folder.result(), &result)?;
     fs_err::remove_dir_all(folder.checkpoint())?;
     Ok(result)
 }
 
+/// Opens encoders and pictures.
+fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Blueprint>, RunRecord)> {
+    let (config, info) = (&request.resolved.config, registry::find(&request.method)?);
+    let (mut encoder, tokenizer, text) = EncoderSource::open(&request.encoder, benchmark)?;
+    let mut record =
+        RunRecord::new(benchmark.manifest(), &request.method, text, &request.device_name, &request.resolved);
+    record.variant.clone_from(&request.variant);
+    let mut pictures = None;
+    if info.multimodal() {
+        let vision = encoder.open_vision(&request.vision)?;
+        let size = encoder.image_size().unwrap_or_default();
+        let opened = Pictures::open(benchmark, config.visual, size)?;
+        record.vision = Some(VisionRecord::new(vision, config.visual, &opened));
+        pictures = Some(opened);
+    }
+    let blueprint = Blueprint {
+        kind: benchmark.kind(),
+        labels: benchmark.manifest().labels.len(),
+        architecture: info.architecture,
+        encoder,
+        tokenizer,
+        pictures,
+        device: request.device.clone(),
+    };
+    Ok((Rc::new(blueprint), record))
+}
+
+/// The task loop; what it cost.
+fn learn_all(request: &Request, benchmark: &Benchmark, blueprint: Rc<Blueprint>, folder: &RunFolder) -> Result<Cost> {
+    let config = &request.resolved.config;
+    let saved = checkpoint::load(&folder.checkpoint(), &request.device)?;
+    let first = saved.as_ref().map_or(0, |saved| saved.stage + 1);
+    let mut cost = saved.as_ref().map_or_else(Cost::default, |saved| saved.cost.clone());
+    let title = format!("{} {}", benchmark.manifest().name, request.method);
+    let mut log = Log::open(&folder.metrics(), &title, benchmark.tasks(), first, config.lr_encoder)?;
+    let mut ledger = Ledger::default();
+    let mut session = Session { blueprint, config, benchmark, log: &mut log, ledger: &mut ledger };
+    let mut method = methods::create(&request.method, &mut session)?;
+    if let Some(mut saved) = saved {
+        method.restore(&mut saved.state)?;
+        if let Some(memory) = method.memory_mut() {
+            *memory = Memory::restore(saved.memory, &session)?;
+        }
+    }
+    let before = cost.clone();
+    let started = Instant::now();
+    for stage in first..benchmark.tasks() {
+        session.log.stage(stage);
+        let tokenizer = &session.blueprint.tokenizer;
+        let task = Task { seen: benchmark.seen(stage), train: benchmark.training(stage, tokenizer)? };
+        session.ledger.task(&task.seen);
+        method.learn(&task, &mut session)?;
+        predictions::write(&folder.predictions(stage), &predict(method.as_ref(), &session, &task.seen)?)?;
+        cost = Cost {
+            optimiser_steps: before.optimiser_steps + session.ledger.steps,
+            wall_seconds: before.wall_seconds + started.elapsed().as_secs_f64(),
+            stored_rows: method.memory().map_or(0, |memory| memory.rows().len()),
+            stored_by_class: method.memory().map(|memory| memory.by_class(benchmark.manifest())).unwrap_or_default(),
+        };
+        let memory = method.memory().map(Memory::ids).unwrap_or_default();
+        let saved = Saved { stage, state: method.state()?, memory, cost: cost.clone() };
+        checkpoint::save(&folder.checkpoint(), &saved)?;
+    }
+    Ok(cost)
+}
+
 /// Predictions for the test rows of a stage, in file order; gold labels are the corpus's own for the classes seen.
-fn predict(method: &dyn Method, session: &Session, seen: &Seen) -> Result<Vec<Predicted>> {
+fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen) -> Result<Vec<Predicted>> {
     let rows = session.benchmark.test_rows(seen.stage)?;
     let known = |label: &usize| if seen.allowed[*label] { *label as u32 } else { 0 };
     let gold = rows.iter().map(|row| match &row.labels {
@@ -89,7 +148,7 @@ fn predict(method: &dyn Method, session: &Session, seen: &Seen) -> Result<Vec<Pr
     let mut predicted: Vec<Option<Prediction>> = vec![None; examples.len()];
     for chunk in order.chunks(PREDICT_BATCH) {
         let batch: Vec<&Example> = chunk.iter().map(|row| &examples[*row]).collect();
-        for (row, prediction) in chunk.iter().zip(method.predict(&method.batch(&batch)?, seen)?) {
+        for (row, prediction) in chunk.iter().zip(method.predict(&method.learner().batch(&batch)?, seen)?) {
             predicted[*row] = Some(prediction);
         }
     }

@@ -39,7 +39,8 @@ impl Workplace {
     /// Runs `mkgc` here; exit code, stdout, stderr.
     fn mkgc(&self, line: &str) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));
-        let output = command.current_dir(self.0.path()).args(line.split_whitespace()).output().unwrap();
+        command.env("HF_HUB_OFFLINE", "1").current_dir(self.0.path());
+        let output = command.args(line.split_whitespace()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
@@ -84,6 +85,41 @@ fn from_raw_files_to_a_table() {
     assert!(second.contains("\"benchmark\": \"small\""), "a finished run is shown again, not trained again");
 }
 
+#[test]
+fn methods_are_listed_with_source_and_memory() {
+    let place = Workplace::new();
+    let listed = place.ok("ls methods");
+    let columns: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(columns[0], ["name", "modality", "rehearses", "memory", "source", "about"]);
+    assert!(columns.iter().all(|row| row.len() == 6), "{listed}");
+    let row = |name: &str| columns.iter().find(|row| row[0] == name).unwrap().clone();
+    assert_eq!(row("lmc")[1..3], ["text + image", "yes"]);
+    assert_eq!(row("ewc")[1..3], ["text", "no"]);
+}
+
+#[test]
+fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
+    let place = Workplace::new();
+    place.build();
+    let plan = "methods = [\"lmc\"]\nseeds = [1]\n[[variants]]\nname = \"full\"\n[[variants]]\nname = \"no-distillation\"\nset = { lambda = 0.0 }\n";
+    fs_err::write(place.path("plan.toml"), plan).unwrap();
+    let line = "sweep plan.toml --benchmark data --set epochs=1 --set memory_epochs=1 --set max_length=16 --set shared_layers=1 --set batch_size=4 --out out";
+    let table = place.ok(line);
+    for variant in ["full", "no-distillation"] {
+        assert!(table.contains(&format!("\n| lmc [{variant}] (stand-in images) |")), "{table}");
+        let record = place.path(&format!("out/runs/small/lmc-{variant}-seed1/run.json"));
+        let record: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(record).unwrap()).unwrap();
+        assert!(record["cost"]["optimiser_steps"].as_u64().unwrap() > 3, "{record}");
+        assert_eq!(record["cost"]["stored_by_class"]["/per/per/peer"], 4);
+        assert_eq!((&record["vision"]["real_images"], &record["vision"]["stand_in_images"]), (&0.into(), &1.into()));
+        assert_eq!(record["memory_budget"], "6 rows per class");
+    }
+    assert_eq!(place.ok(line), table, "a finished sweep is shown again");
+    assert!(
+        place.error("sweep plan.toml --benchmark data --set lambada=1 --out other").contains("did you mean `lambda`")
+    );
+}
+
 /// The matrix needs old tasks at every stage, whatever a test file holds.
 #[test]
 fn per_task_tests_score_like_cumulative_ones() {
@@ -126,6 +162,10 @@ fn wrong_input_is_answered_with_a_remedy() {
     assert!(place.error(&format!("{TRAIN} --method erm --out run")).contains("did you mean `emr`?"));
     assert!(place.error(&format!("{TRAIN} --method emr --set epoch=1 --out run")).contains("did you mean `epochs`?"));
     assert!(place.error(&format!("{TRAIN} --method emr --encoder nowhere --out run")).contains("model.safetensors"));
+    for (method, key) in [("lmc", "shared_layers is 3"), ("mkgformer", "interaction_layers is 4")] {
+        let error = place.error(&format!("{TRAIN} --method {method} --out run"));
+        assert!(error.contains(key) && error.contains("lower it"), "{error}");
+    }
     assert!(place.error("report data --out report").contains("run.json"));
     assert!(!place.path("run").join("run.json").exists());
 }

@@ -36,6 +36,14 @@ enum Command {
     Export(benchmark::ExportArgs),
     /// Train a method on a benchmark, task after task; goes on where an interrupted run stopped.
     Train(training::TrainArgs),
+    /// Run a plan of methods, seeds and variants, one run after another, and report.
+    Sweep(training::SweepArgs),
+    /// List what there is.
+    Ls {
+        /// What to list.
+        #[arg(value_enum)]
+        what: Listing,
+    },
     /// Compare finished runs: Markdown to stdout, Markdown and CSV into a folder.
     Report {
         /// Folders that `mkgc train --out` wrote.
@@ -47,6 +55,12 @@ enum Command {
     },
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Listing {
+    /// Methods: modality, memory, source; tab-separated.
+    Methods,
+}
+
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
@@ -55,6 +69,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Verify { dir } => return benchmark::verify(&dir),
         Command::Export(args) => benchmark::export(&args)?,
         Command::Train(args) => training::train(args)?,
+        Command::Sweep(args) => training::sweep(&args)?,
+        Command::Ls { what: Listing::Methods } => training::ls_methods(),
         Command::Report { runs, out } => {
             print!("{}", mkgc_harness::report::write(&mkgc_harness::report::load(&runs)?, &out)?);
         }

@@ -1,36 +1,51 @@
-//! `mkgc train`.
+//! `mkgc train`, `mkgc sweep`, `mkgc ls methods`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::Args;
 use mkgc_harness::config::{self, Resolved};
 use mkgc_harness::data::Benchmark;
+use mkgc_harness::learner::TINY;
+use mkgc_harness::methods::{self, METHODS};
 use mkgc_harness::stream::{self, Request};
+use mkgc_harness::sweep::{self, Plan};
 
-#[derive(Args)]
-pub struct TrainArgs {
-    /// Folder that `mkgc build` wrote.
-    benchmark: PathBuf,
-    /// vanilla, emr or joint.
-    #[arg(long)]
-    method: String,
-    /// `tiny`, or a Hugging Face folder of a BERT encoder (config.json, tokenizer.json, model.safetensors).
-    #[arg(long, default_value = "tiny")]
+/// With what and where to compute.
+#[derive(Args, Clone)]
+pub struct Means {
+    /// Text encoder: `tiny`, a folder with config.json, tokenizer.json and model.safetensors of a BERT, or a repository
+    /// of the Hugging Face hub (`owner/name[@revision]`).
+    #[arg(long, default_value = TINY)]
     encoder: String,
+    /// Vision encoder of multimodal methods: `tiny`, a folder with config.json and model.safetensors of a CLIP model,
+    /// or a repository.
+    #[arg(long, default_value = TINY)]
+    vision: String,
     /// TOML file with settings; flags win over it.
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// Run folder to create, or to go on with.
-    #[arg(long, required_unless_present = "print_config")]
-    out: Option<PathBuf>,
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
     /// One setting, e.g. `--set epochs=3`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct TrainArgs {
+    /// Folder that `mkgc build` wrote.
+    benchmark: PathBuf,
+    /// One of `mkgc ls methods`.
+    #[arg(long)]
+    method: String,
+    #[command(flatten)]
+    means: Means,
+    /// Run folder to create, or to go on with.
+    #[arg(long, required_unless_present = "print_config")]
+    out: Option<PathBuf>,
     /// Seed of initialisation, shuffling, dropout and memory selection.
     #[arg(long)]
     train_seed: Option<i64>,
@@ -45,41 +60,85 @@ pub struct TrainArgs {
     print_config: bool,
 }
 
+#[derive(Args)]
+pub struct SweepArgs {
+    /// TOML file that says which methods, seeds and variants to run (see harness/plans/).
+    plan: PathBuf,
+    /// Benchmark folders; each run is made on each of them.
+    #[arg(long, required = true, num_args = 1..)]
+    benchmark: Vec<PathBuf>,
+    #[command(flatten)]
+    means: Means,
+    /// Folder for runs/ and report/; finished runs in it are kept, an interrupted one goes on.
+    #[arg(long)]
+    out: PathBuf,
+}
+
 pub fn train(args: TrainArgs) -> Result<()> {
-    let resolved = resolved(&args)?;
+    let integers = [("train_seed", args.train_seed), ("epochs", args.epochs), ("batch_size", args.batch_size)];
+    let integers = integers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), toml::Value::Integer(value?))));
+    let resolved = resolved(&args.means, &args.benchmark, &args.method, integers.collect())?;
     if args.print_config {
         print!("{}", resolved.to_toml()?);
         return Ok(());
     }
     let out = args.out.context("--out is missing")?;
-    let device = device(&args.device)?;
-    let request = Request {
-        benchmark: args.benchmark,
-        method: args.method,
-        encoder: args.encoder,
-        resolved,
-        device,
-        device_name: args.device,
-        out,
-    };
-    let result = stream::train(&request)?;
+    let result = stream::train(&request(&args.means, args.benchmark, (args.method, None), resolved, out)?)?;
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())
 }
 
-fn resolved(args: &TrainArgs) -> Result<Resolved> {
-    if !mkgc_harness::methods::NAMES.contains(&args.method.as_str()) {
-        let names = mkgc_harness::methods::NAMES.iter().copied();
-        bail!("method {}", config::unknown(&args.method, names));
+/// Runs a plan and prints the report over its runs.
+pub fn sweep(args: &SweepArgs) -> Result<()> {
+    let plan = Plan::read(&args.plan)?;
+    let mut folders = Vec::new();
+    for benchmark in &args.benchmark {
+        let name = Benchmark::open(benchmark, 128)?.manifest().name.clone();
+        for planned in plan.runs() {
+            let out = args.out.join("runs").join(&name).join(planned.folder());
+            eprintln!("{}", out.display());
+            let resolved = resolved(&args.means, benchmark, &planned.method, planned.settings.clone())?;
+            let what = (planned.method.clone(), planned.variant.clone());
+            stream::train(&request(&args.means, benchmark.clone(), what, resolved, out.clone())?)?;
+            folders.push(out);
+        }
     }
+    print!("{}", sweep::report(&folders, &args.out.join("report"))?);
+    Ok(())
+}
+
+/// One line per method, tab-separated, a heading first.
+pub fn ls_methods() {
+    println!("name\tmodality\trehearses\tmemory\tsource\tabout");
+    for method in METHODS {
+        let rehearses = if method.rehearses { "yes" } else { "no" };
+        let (modality, memory, source) = (method.modality(), method.memory, method.source);
+        println!("{}\t{modality}\t{rehearses}\t{memory}\t{source}\t{}", method.name, method.about);
+    }
+}
+
+fn request(
+    means: &Means,
+    benchmark: PathBuf,
+    (method, variant): (String, Option<String>),
+    resolved: Resolved,
+    out: PathBuf,
+) -> Result<Request> {
+    let (encoder, vision) = (means.encoder.clone(), means.vision.clone());
+    let (device, device_name) = (device(&means.device)?, means.device.clone());
+    Ok(Request { benchmark, method, variant, encoder, vision, resolved, device, device_name, out })
+}
+
+/// The settings of a run: `--set` wins over the recipe, `given` (named flags, a plan's variant) over both.
+fn resolved(means: &Means, benchmark: &Path, method: &str, given: toml::Table) -> Result<Resolved> {
+    methods::registry::find(method)?;
     let mut flags = toml::Table::new();
-    for setting in &args.set {
+    for setting in &means.set {
         flags.extend(parse_setting(setting)?);
     }
-    let named = [("train_seed", args.train_seed), ("epochs", args.epochs), ("batch_size", args.batch_size)];
-    flags.extend(named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), toml::Value::Integer(value?)))));
-    let kind = Benchmark::open(&args.benchmark, 128)?.kind();
-    Ok(config::resolve(kind, &args.method, args.recipe.as_deref(), flags)?)
+    flags.extend(given);
+    let kind = Benchmark::open(benchmark, 128)?.kind();
+    Ok(config::resolve(kind, method, means.recipe.as_deref(), flags)?)
 }
 
 /// `key=value`, the value as TOML or, failing that, as a bare string.

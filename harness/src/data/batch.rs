@@ -1,6 +1,7 @@
 //! Batches: rows of similar length together, each batch padded to its own longest row.
 
 use candle_core::{Device, Tensor};
+use mkgc_models::network::Pixels;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
@@ -19,6 +20,8 @@ pub struct Batch<'a> {
     pub anchors: Tensor,
     /// 1 where `anchors` is real, `[B, A]`, u32.
     pub anchor_mask: Tensor,
+    /// The rows' pictures, for networks that read them.
+    pub pixels: Option<Pixels>,
 }
 
 impl<'a> Batch<'a> {
@@ -26,7 +29,7 @@ impl<'a> Batch<'a> {
     pub fn new(examples: Vec<&'a Example>, pad: u32, device: &Device) -> Result<Self> {
         let (ids, mask) = padded(examples.iter().map(|example| example.ids.as_slice()), pad, device)?;
         let (anchors, anchor_mask) = padded(examples.iter().map(|example| example.anchors.as_slice()), 0, device)?;
-        Ok(Self { examples, ids, mask, anchors, anchor_mask })
+        Ok(Self { examples, ids, mask, anchors, anchor_mask, pixels: None })
     }
 }
 
@@ -63,7 +66,8 @@ mod tests {
 
     fn example(id: usize, length: usize) -> Example {
         let ids = vec![7; length];
-        Example { id: id.to_string(), ids, anchors: vec![0], gold: vec![0], original: vec![0], words: 1, owner: None }
+        let (id, image, crops) = (id.to_string(), String::new(), vec![]);
+        Example { id, ids, anchors: vec![0], gold: vec![0], original: vec![0], words: 1, owner: None, image, crops }
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub struct Example {
     pub words: usize,
     /// Task that owns the row.
     pub owner: Option<usize>,
+    /// Image file name.
+    pub image: String,
+    /// Crop file names.
+    pub crops: Vec<String>,
 }
 
 impl Example {
@@ -45,7 +49,8 @@ impl Example {
             }
         };
         let (id, words, owner) = (row.id.clone(), row.tokens.len(), row.owner_task);
-        Ok(Self { id, ids, anchors, gold, original, words, owner })
+        let (image, crops) = (row.image_id.clone(), row.crops.clone());
+        Ok(Self { id, ids, anchors, gold, original, words, owner, image, crops })
     }
 
     /// The row with the corpus's own labels where `allowed` knows them, `O`/`None` (id 0) elsewhere.

@@ -2,8 +2,10 @@
 
 pub mod batch;
 pub mod example;
+mod pictures;
 mod stage;
 
 pub use batch::{Batch, batches};
 pub use example::{Example, UNKNOWN};
+pub use pictures::Pictures;
 pub use stage::{Benchmark, Seen, Task};

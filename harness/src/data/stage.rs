@@ -33,7 +33,7 @@ pub struct Task {
 
 /// A built benchmark with its tokenizer.
 pub struct Benchmark {
-    folder: Folder,
+    pub(super) folder: Folder,
     max_length: usize,
 }
 

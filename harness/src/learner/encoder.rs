@@ -1,67 +1,136 @@
-//! Where the encoder comes from: a Hugging Face folder, or a tiny built-in shape with seeded weights.
+//! Where the encoders come from: Hugging Face folders, or small built-in shapes with seeded weights.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::Device;
-use mkgc_models::bert::BertConfig;
+use candle_nn::VarBuilder;
+use mkgc_models::bert::{Bert, BertConfig};
+use mkgc_models::clip::ClipVisionConfig;
+use mkgc_models::dual::{Dual, DualConfig};
+use mkgc_models::encoder::{TextFiles, VisionFiles};
+use mkgc_models::heads::joint::StreamSizes;
+use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
+use mkgc_models::network::Network;
 use mkgc_models::params::ParamStore;
 use mkgc_models::tokenize::WordTokenizer;
 
+use super::Architecture;
+use crate::config::Config;
 use crate::data::Benchmark;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::run::record::EncoderRecord;
 
-/// Name that selects the built-in encoder instead of a folder.
+/// Name that selects a built-in encoder instead of a folder or a repository.
 pub const TINY: &str = "tiny";
 
-/// An encoder's shape and weights.
+/// Shapes and weights of the text encoder and, for multimodal methods, the vision encoder.
 pub struct EncoderSource {
-    config: BertConfig,
-    weights: Option<PathBuf>,
-    /// What `run.json` records: `tiny`, or the SHA-256 of the weights.
-    pub identity: String,
+    text: BertConfig,
+    vision: Option<ClipVisionConfig>,
+    text_weights: Option<PathBuf>,
+    vision_weights: Option<PathBuf>,
 }
 
 impl EncoderSource {
-    /// Opens `tiny` or a folder with `config.json`, `tokenizer.json` and `model.safetensors`.
-    pub fn open(name: &str, benchmark: &Benchmark) -> Result<(Self, WordTokenizer)> {
-        if name == TINY {
-            let tokenizer = WordTokenizer::from_words(benchmark.training_words()?)?;
-            return Ok((Self { config: tiny(), weights: None, identity: TINY.to_owned() }, tokenizer));
-        }
-        let folder = Path::new(name);
-        if !folder.is_dir() {
-            let reason = "is neither `tiny` nor a folder with config.json, tokenizer.json and model.safetensors";
-            return Err(Error::Usage(format!("--encoder {name} {reason}")));
-        }
-        let (config, tokenizer, weights) = mkgc_models::encoder::load(folder)?;
-        let (identity, _) = mkgc_builder::corpus::sha256_file(&weights)?;
-        Ok((Self { config, weights: Some(weights), identity }, tokenizer))
+    /// Encoders of these shapes with seeded weights.
+    pub fn seeded(text: BertConfig, vision: Option<ClipVisionConfig>) -> Self {
+        Self { text, vision, text_weights: None, vision_weights: None }
     }
 
-    /// The shape, with room for the tokenizer's added markers.
-    pub fn config(&self, vocab_size: usize) -> BertConfig {
-        BertConfig { vocab_size: vocab_size.max(self.config.vocab_size), ..self.config.clone() }
+    /// Opens `tiny`, a folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a repository of the
+    /// Hugging Face hub; the record says which weights these are.
+    pub fn open(name: &str, benchmark: &Benchmark) -> Result<(Self, WordTokenizer, EncoderRecord)> {
+        if name == TINY {
+            let tokenizer = WordTokenizer::from_words(benchmark.training_words()?)?;
+            return Ok((Self::seeded(tiny_text(), None), tokenizer, EncoderRecord::built_in(name)));
+        }
+        let files = TextFiles::open(name)?;
+        let record = EncoderRecord::new(name, &files.weights, files.revision)?;
+        let (text, text_weights) = (files.config, Some(files.weights));
+        Ok((Self { text, vision: None, text_weights, vision_weights: None }, files.tokenizer, record))
+    }
+
+    /// Adds a vision encoder: `tiny` (as wide and deep as the text encoder), a folder or a repository with a CLIP
+    /// model.
+    pub fn open_vision(&mut self, name: &str) -> Result<EncoderRecord> {
+        if name == TINY {
+            self.vision = Some(tiny_vision(&self.text));
+            return Ok(EncoderRecord::built_in(name));
+        }
+        let files = VisionFiles::open(name)?;
+        let record = EncoderRecord::new(name, &files.weights, files.revision)?;
+        self.vision = Some(files.config);
+        self.vision_weights = Some(files.weights);
+        Ok(record)
+    }
+
+    /// Side of the vision encoder's input in pixels.
+    pub fn image_size(&self) -> Option<usize> {
+        self.vision.as_ref().map(|vision| vision.image_size)
+    }
+
+    /// Hidden sizes of text and vision (0 without one).
+    pub(super) fn widths(&self) -> StreamSizes {
+        let vision = self.vision.as_ref().map_or(0, |vision| vision.hidden_size);
+        StreamSizes { text: self.text.hidden_size, vision }
+    }
+
+    /// The shapes, with room for a vocabulary.
+    pub fn configs(&self, vocabulary: usize) -> (BertConfig, Option<ClipVisionConfig>) {
+        let vocab_size = vocabulary.max(self.text.vocab_size);
+        (BertConfig { vocab_size, ..self.text.clone() }, self.vision.clone())
     }
 
     /// Variables that take the pre-trained values when asked for.
     pub fn store(&self, seed: u64, device: &Device) -> Result<ParamStore> {
-        let store = ParamStore::new(seed, device.clone());
-        Ok(match &self.weights {
-            Some(path) => store.with_pretrained(path)?,
-            None => store,
+        let mut store = ParamStore::new(seed, device.clone());
+        for path in [&self.text_weights, &self.vision_weights].into_iter().flatten() {
+            store = store.with_pretrained(path)?;
+        }
+        Ok(store)
+    }
+
+    /// The network over these encoders.
+    pub(super) fn network(
+        &self,
+        architecture: Architecture,
+        vocabulary: usize,
+        config: &Config,
+        vb: VarBuilder<'static>,
+    ) -> Result<Network> {
+        let (text, vision) = self.configs(vocabulary);
+        let visual = config.visual;
+        // Without a vision encoder only the text network can be made; the caller opens one for the others.
+        let vision = vision.unwrap_or_else(|| tiny_vision(&self.text));
+        Ok(match architecture {
+            Architecture::Text => Network::Text(Bert::new(&text, vb)?),
+            Architecture::Dual => {
+                let (shared_layers, key, max_text) = (config.shared_layers, config.key, config.max_length);
+                Network::Dual(Dual::new(&DualConfig { text, vision, visual, shared_layers, key, max_text }, vb)?)
+            }
+            Architecture::Mkgformer => {
+                let (interaction_layers, mask_text_padding) = (config.interaction_layers, config.mask_text_padding);
+                let config = MkgformerConfig { text, vision, visual, interaction_layers, mask_text_padding };
+                Network::Mkgformer(Mkgformer::new(&config, vb)?)
+            }
         })
     }
 
-    /// Fails when a weights file was given but named none of the encoder's variables.
+    /// Fails when weights were given but lack one of the encoders' variables.
     pub fn check_pretrained(&self, store: &ParamStore) -> Result<()> {
-        if self.weights.is_some() {
-            store.require_pretrained("encoder.layer")?;
+        let text = &self.text_weights;
+        for (prefix, weights) in
+            [("embeddings.", text), ("encoder.layer.", text), ("vision_model.", &self.vision_weights)]
+        {
+            if weights.is_some() {
+                store.require_pretrained(prefix)?;
+            }
         }
         Ok(())
     }
 }
 
-fn tiny() -> BertConfig {
+fn tiny_text() -> BertConfig {
     BertConfig {
         vocab_size: 0,
         hidden_size: 64,
@@ -70,5 +139,18 @@ fn tiny() -> BertConfig {
         intermediate_size: 128,
         max_position_embeddings: 128,
         ..BertConfig::default()
+    }
+}
+
+/// Width, depth and heads of the text encoder, so that the streams can share keys; 32-pixel pictures in four patches.
+fn tiny_vision(text: &BertConfig) -> ClipVisionConfig {
+    ClipVisionConfig {
+        hidden_size: text.hidden_size,
+        intermediate_size: text.intermediate_size,
+        num_hidden_layers: text.num_hidden_layers,
+        num_attention_heads: text.num_attention_heads,
+        image_size: 32,
+        patch_size: 16,
+        ..ClipVisionConfig::default()
     }
 }

@@ -1,42 +1,33 @@
-//! The entity head's side of a [`super::Learner`]: CRF likelihood and Viterbi over the allowed tags.
+//! Word scores to loss and prediction: CRF likelihood and Viterbi over the allowed tags.
 //!
 //! Words with [`UNKNOWN`] tags are summed over: the loss is `log Z(all paths) - log Z(paths that agree with the known
 //! tags)` (Tsuboi et al. 2008, "Training conditional random fields using incomplete annotations"), which is the usual
 //! negative log-likelihood when every tag is known.
 
 use candle_core::{DType, Tensor};
-use mkgc_models::heads::entity::EntityHead;
-use mkgc_models::mode::Mode;
+use mkgc_models::crf::Crf;
 
-use super::{ClassFeatures, Prediction};
+use super::Prediction;
 use crate::data::{Batch, UNKNOWN};
 use crate::error::Result;
 
 /// Added to the emission of a tag that may not be used: finite, so that no gradient becomes NaN.
 const FORBIDDEN: f32 = -1e4;
 
-fn emissions(head: &EntityHead, hidden: &Tensor, batch: &Batch, allowed: &[bool], mode: &mut Mode) -> Result<Tensor> {
-    let features = head.features(hidden, &batch.anchors, mode)?;
-    let emissions = head.emissions(&features)?.to_dtype(DType::F32)?;
+fn masked(emissions: &Tensor, allowed: &[bool]) -> Result<Tensor> {
     let bias: Vec<f32> = allowed.iter().map(|allowed| if *allowed { 0.0 } else { FORBIDDEN }).collect();
-    Ok(emissions.broadcast_add(&Tensor::new(bias, hidden.device())?)?)
+    Ok(emissions.to_dtype(DType::F32)?.broadcast_add(&Tensor::new(bias, emissions.device())?)?)
 }
 
-pub(super) fn loss(
-    head: &EntityHead,
-    hidden: &Tensor,
-    batch: &Batch,
-    allowed: &[bool],
-    mode: &mut Mode,
-) -> Result<Tensor> {
-    let emissions = emissions(head, hidden, batch, allowed, mode)?;
+pub(super) fn loss(crf: &Crf, emissions: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Tensor> {
+    let emissions = masked(emissions, allowed)?;
     let unknown = batch.examples.iter().any(|example| example.gold.contains(&UNKNOWN));
     let nll = if unknown {
         let agreeing = (&emissions + known_tags(&emissions, batch)?)?;
-        let all = head.crf().log_partition(&emissions, &batch.anchor_mask)?;
-        (all - head.crf().log_partition(&agreeing, &batch.anchor_mask)?)?
+        let all = crf.log_partition(&emissions, &batch.anchor_mask)?;
+        (all - crf.log_partition(&agreeing, &batch.anchor_mask)?)?
     } else {
-        head.crf().nll(&emissions, &gold(&emissions, batch)?, &batch.anchor_mask)?
+        crf.nll(&emissions, &gold(&emissions, batch)?, &batch.anchor_mask)?
     };
     Ok(nll.mean_all()?)
 }
@@ -63,38 +54,9 @@ fn known_tags(emissions: &Tensor, batch: &Batch) -> Result<Tensor> {
     Ok(Tensor::from_vec(bias, (rows, words, labels), emissions.device())?)
 }
 
-pub(super) fn predict(head: &EntityHead, hidden: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
-    let emissions = emissions(head, hidden, batch, allowed, &mut Mode::Eval)?;
-    let paths = head.crf().decode(&emissions, &batch.anchor_mask)?;
+pub(super) fn predict(crf: &Crf, emissions: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
+    let paths = crf.decode(&masked(emissions, allowed)?, &batch.anchor_mask)?;
     let prediction =
         |path: Vec<usize>| Prediction { labels: path.iter().map(|tag| *tag as u32).collect(), scores: vec![] };
     Ok(paths.into_iter().map(prediction).collect())
-}
-
-pub(super) fn class_features(
-    head: &EntityHead,
-    hidden: &Tensor,
-    batch: &Batch,
-    class_of: &dyn Fn(u32) -> Option<usize>,
-) -> Result<Vec<ClassFeatures>> {
-    let features = head.features(hidden, &batch.anchors, &mut Mode::Eval)?.to_dtype(DType::F32)?.to_vec3::<f32>()?;
-    let means = batch.examples.iter().zip(features).map(|(example, words)| {
-        let mut classes: Vec<usize> = example.gold.iter().filter_map(|tag| class_of(*tag)).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        let of = |class| words.iter().zip(&example.gold).filter(move |(_, tag)| class_of(**tag) == Some(class));
-        classes.into_iter().map(|class| (class, mean(of(class).map(|(word, _)| word)))).collect()
-    });
-    Ok(means.collect())
-}
-
-fn mean<'a>(vectors: impl Iterator<Item = &'a Vec<f32>>) -> Vec<f32> {
-    let (mut total, mut count) = (Vec::new(), 0.0f32);
-    for vector in vectors {
-        total.resize(vector.len(), 0.0);
-        total.iter_mut().zip(vector).for_each(|(total, value)| *total += value);
-        count += 1.0;
-    }
-    total.iter_mut().for_each(|value| *value /= count);
-    total
 }

@@ -1,24 +1,30 @@
-//! The network a method trains: encoder, head and optimiser behind one interface for RE and NER.
+//! The network a method trains: encoders, head and variables behind one interface for RE and NER, with or without
+//! pictures.
 
 mod encoder;
 mod entity;
+mod head;
+mod items;
 mod relation;
 
 pub use encoder::{EncoderSource, TINY};
+pub use items::Items;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::bert::Bert;
-use mkgc_models::heads::entity::EntityHead;
-use mkgc_models::heads::relation::RelationHead;
 use mkgc_models::mode::Mode;
+use mkgc_models::network::{Inputs, Network};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 use mkgc_models::tokenize::WordTokenizer;
 
 use crate::config::Config;
-use crate::data::{Batch, Example};
-use crate::error::Result;
+use crate::data::{Batch, Example, Pictures};
+use crate::error::{Error, Result};
+use head::{Head, HeadShape};
 
 /// What the network says about one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,12 +35,15 @@ pub struct Prediction {
     pub scores: Vec<f32>,
 }
 
-/// The classes a row holds, with a feature vector for each.
-pub type ClassFeatures = Vec<(usize, Vec<f32>)>;
-
-enum Head {
-    Relation(RelationHead),
-    Entity(EntityHead),
+/// Which network a method has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// BERT alone.
+    Text,
+    /// BERT and CLIP side by side, joined in the head; LMC's shared keys where the settings ask for them.
+    Dual,
+    /// MKGformer: the streams read each other in their upper layers.
+    Mkgformer,
 }
 
 /// Everything needed to make fresh networks of one shape.
@@ -43,37 +52,49 @@ pub struct Blueprint {
     pub kind: TaskKind,
     /// Number of labels or tags.
     pub labels: usize,
-    /// Encoder files or built-in shape.
+    /// The network's plan.
+    pub architecture: Architecture,
+    /// Encoder files or built-in shapes.
     pub encoder: EncoderSource,
-    /// Its tokenizer.
+    /// The text encoder's tokenizer.
     pub tokenizer: WordTokenizer,
+    /// The pictures of the benchmark, for architectures that read them.
+    pub pictures: Option<Pictures>,
     /// Where tensors live.
     pub device: Device,
 }
 
-/// An encoder with a head.
+/// Encoders with a head.
 pub struct Learner {
+    blueprint: Rc<Blueprint>,
     store: ParamStore,
-    bert: Bert,
+    network: Network,
     head: Head,
-    device: Device,
-    pad: u32,
+}
+
+/// What a forward pass gives.
+pub struct Forward {
+    /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
+    pub features: Tensor,
+    /// Attention logits of the text layers that share keys, `[B, heads, T, T]` each.
+    pub text_maps: Vec<Tensor>,
+    /// The same of the vision layers, `[B, heads, V, V]`.
+    pub vision_maps: Vec<Tensor>,
 }
 
 impl Learner {
     /// A network with pre-trained or seeded weights; the head is always seeded.
-    pub fn new(blueprint: &Blueprint, config: &Config, seed: u64) -> Result<Self> {
-        let store = blueprint.encoder.store(seed, &blueprint.device)?;
-        let bert_config = blueprint.encoder.config(blueprint.tokenizer.vocab_size());
+    pub fn new(blueprint: &Rc<Blueprint>, config: &Config, seed: u64) -> Result<Self> {
+        let encoder = &blueprint.encoder;
+        let store = encoder.store(seed, &blueprint.device)?;
         let builder = store.builder();
-        let bert = Bert::new(&bert_config, builder.clone())?;
-        let (hidden, labels) = (bert_config.hidden_size, blueprint.labels);
-        let head = match blueprint.kind {
-            TaskKind::Re => Head::Relation(RelationHead::new(hidden, labels, config.head_dropout, builder.pp("head"))?),
-            TaskKind::Ner => Head::Entity(EntityHead::new(hidden, labels, config.head_dropout, builder.pp("head"))?),
-        };
-        blueprint.encoder.check_pretrained(&store)?;
-        Ok(Self { store, bert, head, device: blueprint.device.clone(), pad: blueprint.tokenizer.pad_id() })
+        let vocabulary = blueprint.tokenizer.vocab_size();
+        let network = encoder.network(blueprint.architecture, vocabulary, config, builder.clone())?;
+        let (labels, max_length, dropout) = (blueprint.labels, config.max_length, config.head_dropout);
+        let shape = HeadShape { streams: encoder.widths(), labels, max_length, dropout };
+        let head = Head::new(blueprint.kind, blueprint.architecture, &shape, builder.pp("head"))?;
+        encoder.check_pretrained(&store)?;
+        Ok(Self { blueprint: Rc::clone(blueprint), store, network, head })
     }
 
     /// The named variables.
@@ -81,49 +102,104 @@ impl Learner {
         &self.store
     }
 
-    /// A fresh optimiser over the encoder and the head with their own rates.
+    /// RE or NER.
+    pub fn kind(&self) -> TaskKind {
+        self.blueprint.kind
+    }
+
+    /// Where tensors live.
+    pub fn device(&self) -> &Device {
+        &self.blueprint.device
+    }
+
+    /// A fresh optimiser over all variables, each group with its own rate.
     pub fn optimiser(&self, config: &Config) -> Result<AdamW> {
-        let (head, encoder) = self.store.vars().into_iter().partition(|(name, _)| name.starts_with("head."));
-        let group =
-            |name: &str, vars, lr| ParamGroup { name: name.to_owned(), vars, lr, weight_decay: config.weight_decay };
-        let groups = vec![group("encoder", encoder, config.lr_encoder), group("head", head, config.lr_head)];
+        self.optimiser_with(config, Vec::new())
+    }
+
+    /// The same with further groups for variables outside the network.
+    pub fn optimiser_with(&self, config: &Config, further: Vec<ParamGroup>) -> Result<AdamW> {
+        let mut groups: BTreeMap<&str, ParamGroup> = BTreeMap::new();
+        for (name, var) in self.store.vars() {
+            let (group, lr) = group_of(&name, config);
+            let new = || ParamGroup { name: group.to_owned(), vars: vec![], lr, weight_decay: config.weight_decay };
+            groups.entry(group).or_insert_with(new).vars.push((name, var));
+        }
+        let groups = groups.into_values().chain(further).collect();
         Ok(AdamW::new(groups, AdamWConfig::default())?)
     }
 
-    /// Pads rows for this network.
-    pub fn batch<'a>(&self, examples: &[&'a Example]) -> Result<Batch<'a>> {
-        Batch::new(examples.to_vec(), self.pad, &self.device)
+    /// Pads rows for this network, with their pictures if it reads them.
+    pub fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
+        let mut batch = Batch::new(examples.to_vec(), self.blueprint.tokenizer.pad_id(), self.device())?;
+        if let Some(pictures) = &self.blueprint.pictures {
+            batch.pixels = Some(pictures.pixels(examples, self.device())?);
+        }
+        Ok(batch)
     }
 
-    fn hidden(&self, batch: &Batch, mode: &mut Mode) -> Result<Tensor> {
-        Ok(self.bert.forward(&batch.ids, &batch.mask, mode)?.last().clone())
+    /// Encoders and the head's features.
+    pub fn forward(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Forward> {
+        let inputs = Inputs { ids: &batch.ids, mask: &batch.mask, pixels: batch.pixels.as_ref() };
+        let encoded = self.network.forward(&inputs, mode)?;
+        let features = self.head.features(&encoded, batch, mode)?;
+        Ok(Forward { features, text_maps: encoded.text_maps, vision_maps: encoded.vision_maps })
+    }
+
+    /// RE logits `[B, L]`, NER emissions `[B, W, L]` of features.
+    pub fn scores(&self, features: &Tensor) -> Result<Tensor> {
+        self.head.scores(features)
+    }
+
+    /// The scores of the text and the vision half of a joint head.
+    pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
+        let scores = self.head.stream_scores(features)?;
+        scores.ok_or_else(|| Error::Usage("this network has no joint head, so no scores of single streams".to_owned()))
+    }
+
+    /// Mean loss of scores over labels with `allowed`, a scalar.
+    pub fn task_loss(&self, scores: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Tensor> {
+        match self.head.crf() {
+            Some(crf) => entity::loss(crf, scores, batch, allowed),
+            None => relation::loss(scores, batch, allowed),
+        }
+    }
+
+    /// Best label (RE) or tag path (NER) per row among `allowed`, by scores.
+    pub fn decide(&self, scores: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
+        match self.head.crf() {
+            Some(crf) => entity::predict(crf, scores, batch, allowed),
+            None => relation::predict(scores, allowed),
+        }
     }
 
     /// Mean loss of a batch over labels with `allowed`, a scalar.
-    pub fn loss(&self, batch: &Batch, allowed: &[bool], mode: &mut Mode) -> Result<Tensor> {
-        let hidden = self.hidden(batch, mode)?;
-        match &self.head {
-            Head::Relation(head) => relation::loss(head, &hidden, batch, allowed, mode),
-            Head::Entity(head) => entity::loss(head, &hidden, batch, allowed, mode),
-        }
+    pub fn loss(&self, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
+        let forward = self.forward(batch, mode)?;
+        self.task_loss(&self.scores(&forward.features)?, batch, allowed)
     }
 
     /// Best label (RE) or tag path (NER) per row among `allowed`.
     pub fn predict(&self, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
-        let hidden = self.hidden(batch, &mut Mode::Eval)?;
-        match &self.head {
-            Head::Relation(head) => relation::predict(head, &hidden, batch, allowed),
-            Head::Entity(head) => entity::predict(head, &hidden, batch, allowed),
-        }
+        let forward = self.forward(batch, &mut Mode::Eval)?;
+        self.decide(&self.scores(&forward.features)?, batch, allowed)
     }
 
-    /// One feature vector per row and class present in it, without dropout: RE the relation feature, NER the mean of
-    /// a type's span features. `class_of` maps label ids to classes (`None` for `O`).
-    pub fn class_features(&self, batch: &Batch, class_of: &dyn Fn(u32) -> Option<usize>) -> Result<Vec<ClassFeatures>> {
-        let hidden = self.hidden(batch, &mut Mode::Eval)?;
-        match &self.head {
-            Head::Relation(head) => relation::class_features(head, &hidden, batch, class_of),
-            Head::Entity(head) => entity::class_features(head, &hidden, batch, class_of),
-        }
+    /// The items of rows whose label `keep` accepts, without dropout; None if there are none.
+    pub fn items(&self, batch: &Batch, keep: impl Fn(u32) -> bool) -> Result<Option<Items>> {
+        Items::of(self.kind(), &self.forward(batch, &mut Mode::Eval)?.features, batch, keep)
+    }
+}
+
+/// Parameter group of a variable and its learning rate.
+fn group_of(name: &str, config: &Config) -> (&'static str, f64) {
+    if name.starts_with("head.") {
+        ("head", config.lr_head)
+    } else if name.starts_with("shared.") {
+        ("key", config.lr_key)
+    } else if name.contains(".position_bias.") {
+        ("bias", config.lr_bias)
+    } else {
+        ("encoder", config.lr_encoder)
     }
 }

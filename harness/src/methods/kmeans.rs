@@ -1,8 +1,13 @@
-//! k-means (Lloyd's algorithm from k-means++ seeds) for memory selection, and the rows nearest to its centroids.
+//! k-means (Lloyd 1982 from k-means++ seeds, Arthur and Vassilvitskii 2007; the best of ten starts, as scikit-learn had
+//! it for RP-CRE) for memory selection, and the rows nearest to its centroids.
 
+use linfa::DatasetBase;
+use linfa::traits::Fit;
+use linfa_clustering::KMeans;
+use ndarray::{Array2, ArrayView1};
 use rand::Rng;
-
-const ITERATIONS: usize = 50;
+use rand_xoshiro::Xoshiro256Plus;
+use rand_xoshiro::rand_core::SeedableRng;
 
 /// Indices of the rows nearest to the centroids of `min(k, rows)` clusters, each row once: a centroid whose nearest row
 /// is taken gets the next nearest.
@@ -10,60 +15,20 @@ pub fn representatives(rows: &[Vec<f32>], k: usize, rng: &mut impl Rng) -> Vec<u
     if rows.len() <= k {
         return (0..rows.len()).collect();
     }
+    let points = Array2::from_shape_fn((rows.len(), rows[0].len()), |(row, column)| rows[row][column]);
+    let params = KMeans::params_with_rng(k, Xoshiro256Plus::seed_from_u64(rng.random()));
+    // It fails on rows that are not finite: they have no clusters, and any rows will do.
+    let Ok(clusters) = params.fit(&DatasetBase::from(points.view())) else { return (0..k).collect() };
     let mut chosen: Vec<usize> = Vec::with_capacity(k);
-    for centroid in centroids(rows, k, rng) {
+    for centroid in clusters.centroids().outer_iter() {
         let free = (0..rows.len()).filter(|row| !chosen.contains(row));
-        chosen.extend(free.min_by(|a, b| distance(&rows[*a], &centroid).total_cmp(&distance(&rows[*b], &centroid))));
+        let distance = |row: &usize| distance(points.row(*row), centroid);
+        chosen.extend(free.min_by(|a, b| distance(a).total_cmp(&distance(b))));
     }
     chosen
 }
 
-fn centroids(rows: &[Vec<f32>], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
-    let mut centroids = plus_plus(rows, k, rng);
-    let mut assigned = vec![usize::MAX; rows.len()];
-    for _ in 0..ITERATIONS {
-        let nearest: Vec<usize> = rows.iter().map(|row| nearest(row, &centroids)).collect();
-        if nearest == assigned {
-            break;
-        }
-        assigned = nearest;
-        for (cluster, centroid) in centroids.iter_mut().enumerate() {
-            let members = || rows.iter().zip(&assigned).filter(|(_, own)| **own == cluster).map(|(row, _)| row);
-            let count = members().count();
-            if count > 0 {
-                centroid.fill(0.0);
-                members()
-                    .for_each(|row| centroid.iter_mut().zip(row).for_each(|(sum, value)| *sum += value / count as f32));
-            }
-        }
-    }
-    centroids
-}
-
-/// Arthur and Vassilvitskii 2007: each seed is drawn with probability proportional to its squared distance from the
-/// seeds before it.
-fn plus_plus(rows: &[Vec<f32>], k: usize, rng: &mut impl Rng) -> Vec<Vec<f32>> {
-    let mut seeds = vec![rows[rng.random_range(0..rows.len())].clone()];
-    while seeds.len() < k {
-        let weights: Vec<f64> = rows.iter().map(|row| f64::from(distance(row, &seeds[nearest(row, &seeds)]))).collect();
-        let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
-        let drawn = weights.iter().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        seeds.push(rows[drawn.unwrap_or(rows.len() - 1)].clone());
-    }
-    seeds
-}
-
-fn nearest(row: &[f32], centroids: &[Vec<f32>]) -> usize {
-    let closer = |best: usize, next: usize| {
-        if distance(row, &centroids[next]) < distance(row, &centroids[best]) { next } else { best }
-    };
-    (1..centroids.len()).fold(0, closer)
-}
-
-fn distance(a: &[f32], b: &[f32]) -> f32 {
+fn distance(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
@@ -90,5 +55,16 @@ mod tests {
         chosen.dedup();
         assert_eq!(chosen.len(), 3);
         assert_eq!(representatives(&rows[..2], 3, &mut seed::generator(1, "memory", 0)), [0, 1]);
+    }
+
+    #[test]
+    fn a_seed_decides_and_rows_that_are_not_numbers_do_no_harm() {
+        let mut rows: Vec<Vec<f32>> = (0..60).map(|i| vec![(i * 37 % 61) as f32, (i * 17 % 59) as f32]).collect();
+        let draw = |rows: &[Vec<f32>], seed| representatives(rows, 12, &mut seed::generator(seed, "memory", 0));
+        assert_eq!(draw(&rows, 1), draw(&rows, 1));
+        assert!((2..12).any(|seed| draw(&rows, seed) != draw(&rows, 1)));
+        rows[7][0] = f32::NAN;
+        let chosen: std::collections::BTreeSet<usize> = draw(&rows, 1).into_iter().collect();
+        assert_eq!(chosen.len(), 12);
     }
 }

@@ -1,50 +1,162 @@
-//! Memory selection: per class, the rows nearest to the centroids of k-means over the current encoder's features.
+//! Stored rows: which ones are kept of a task, how they are shown again, and their place in checkpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::dataset::Manifest;
+use rand::seq::index;
+
 use super::{Session, kmeans};
+use crate::config::{ReplayO, Selection};
 use crate::data::{Example, Task};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::seed;
+
+/// Rows stored of each task learned, in the order of tasks.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Vec<Vec<Example>>);
+
+impl Memory {
+    /// Adds what is kept of a task.
+    pub fn push(&mut self, rows: Vec<Example>) {
+        self.0.push(rows);
+    }
+
+    /// Replaces what is kept of the newest task.
+    pub fn replace_last(&mut self, rows: Vec<Example>) {
+        self.0.pop();
+        self.0.push(rows);
+    }
+
+    /// What is kept of the newest task.
+    pub fn newest(&self) -> &[Example] {
+        self.0.last().map_or(&[], Vec::as_slice)
+    }
+
+    /// Number of tasks stored.
+    pub fn tasks(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Stored rows of each of the first `tasks` tasks as they are replayed: with `replay_o = "mask"`, an `O` in a
+    /// stored sentence says nothing, because the sentence was annotated before newer types existed.
+    pub fn replayed(&self, tasks: usize, session: &Session<'_>) -> Vec<Vec<Example>> {
+        let mask_o = session.blueprint.kind == TaskKind::Ner && session.config.replay_o == ReplayO::Mask;
+        let shown = |row: &Example| if mask_o { row.clone().with_unknown_o() } else { row.clone() };
+        self.0[..tasks].iter().map(|rows| rows.iter().map(shown).collect()).collect()
+    }
+
+    /// All stored rows as written, oldest task first.
+    pub fn rows(&self) -> Vec<&Example> {
+        self.0.iter().flatten().collect()
+    }
+
+    /// Number of stored rows that hold each class.
+    pub fn by_class(&self, manifest: &Manifest) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for row in self.0.iter().flatten() {
+            let name = |label: &u32| -> Option<&str> {
+                let name = manifest.labels.get(*label as usize)?.as_str();
+                if manifest.task == TaskKind::Re { Some(name) } else { name.get(2..) }
+            };
+            let own: BTreeSet<&str> = row.gold.iter().filter_map(name).collect();
+            own.into_iter().for_each(|class| *counts.entry(class.to_owned()).or_default() += 1);
+        }
+        counts
+    }
+
+    /// Ids per task, for checkpoints.
+    pub fn ids(&self) -> Vec<Vec<String>> {
+        self.0.iter().map(|rows| rows.iter().map(|row| row.id.clone()).collect()).collect()
+    }
+
+    /// The rows of stored ids.
+    pub fn restore(ids: Vec<Vec<String>>, session: &Session<'_>) -> Result<Self> {
+        let rows = |(task, ids): (usize, Vec<String>)| -> Result<Vec<Example>> {
+            let train = session.benchmark.training(task, &session.blueprint.tokenizer)?;
+            let mut by_id: BTreeMap<String, Example> = train.into_iter().map(|row| (row.id.clone(), row)).collect();
+            let missing = |id: &str| Error::Usage(format!("the checkpoint stores row {id}, which task {task} lacks"));
+            ids.into_iter().map(|id| by_id.remove(&id).ok_or_else(|| missing(&id))).collect()
+        };
+        Ok(Self(ids.into_iter().enumerate().map(rows).collect::<Result<_>>()?))
+    }
+}
 
 /// Rows to keep of a task: `memory_per_class` per class (fewer where a class has fewer rows), without duplicates, in
 /// class order. RE classes are relations, `None` included; NER classes are entity types, so a sentence may stand for
 /// two types and is kept once.
-pub fn select(learner: &Learner, task: &Task, session: &Session) -> Result<Vec<Example>> {
+pub fn select(learner: &Learner, task: &Task, session: &Session<'_>) -> Result<Vec<Example>> {
     let config = session.config;
-    let mut features: BTreeMap<usize, Vec<(usize, Vec<f32>)>> = BTreeMap::new();
-    let classes = classes(session);
-    let rows: Vec<&Example> = task.train.iter().collect();
-    for (start, chunk) in rows.chunks(64).enumerate().map(|(i, chunk)| (i * 64, chunk)) {
-        let batch = learner.batch(chunk)?;
-        let found = learner.class_features(&batch, &|label| classes.get(label as usize).copied().flatten())?;
-        for (offset, row) in found.into_iter().enumerate() {
-            for (class, feature) in row {
-                features.entry(class).or_default().push((start + offset, feature));
-            }
-        }
-    }
     let mut rng = seed::generator(config.train_seed, "memory", task.seen.stage);
     let mut kept = BTreeSet::new();
     let mut memory = Vec::new();
-    for (_, members) in features {
-        let (rows, vectors): (Vec<usize>, Vec<Vec<f32>>) = members.into_iter().unzip();
-        for nearest in kmeans::representatives(&vectors, config.memory_per_class, &mut rng) {
-            if kept.insert(rows[nearest]) {
-                memory.push(task.train[rows[nearest]].clone());
+    let classes = classes(session.benchmark.manifest());
+    let mut keep = |row: usize| {
+        if kept.insert(row) {
+            memory.push(task.train[row].clone());
+        }
+    };
+    match config.selection {
+        Selection::Kmeans => {
+            for members in features_by_class(learner, task, &classes)?.into_values() {
+                let (rows, vectors): (Vec<usize>, Vec<Vec<f32>>) = members.into_iter().unzip();
+                let chosen = kmeans::representatives(&vectors, config.memory_per_class, &mut rng);
+                chosen.into_iter().for_each(|nearest| keep(rows[nearest]));
+            }
+        }
+        Selection::Random => {
+            for rows in rows_by_class(task, &classes).into_values() {
+                let n = config.memory_per_class.min(rows.len());
+                index::sample(&mut rng, rows.len(), n).into_iter().for_each(|drawn| keep(rows[drawn]));
             }
         }
     }
     Ok(memory)
 }
 
+/// Per class, the rows that hold it.
+fn rows_by_class(task: &Task, classes: &[Option<usize>]) -> BTreeMap<usize, Vec<usize>> {
+    let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (row, example) in task.train.iter().enumerate() {
+        let own: BTreeSet<usize> = example.gold.iter().filter_map(|label| classes[*label as usize]).collect();
+        own.into_iter().for_each(|class| rows.entry(class).or_default().push(row));
+    }
+    rows
+}
+
+/// Rows and a feature vector for each.
+type Members = Vec<(usize, Vec<f32>)>;
+
+/// Per class, the rows that hold it with the mean of its items' features (RE: the row's feature).
+fn features_by_class(learner: &Learner, task: &Task, classes: &[Option<usize>]) -> Result<BTreeMap<usize, Members>> {
+    let mut members: BTreeMap<usize, Members> = BTreeMap::new();
+    for (start, chunk) in task.train.chunks(64).enumerate().map(|(i, chunk)| (i * 64, chunk)) {
+        let rows: Vec<&Example> = chunk.iter().collect();
+        let Some(items) = learner.items(&learner.batch(&rows)?, |label| classes[label as usize].is_some())? else {
+            continue;
+        };
+        let vectors = items.features.to_vec2::<f32>()?;
+        let mut sums: BTreeMap<(usize, usize), (Vec<f32>, f32)> = BTreeMap::new();
+        for ((row, label), vector) in items.rows.iter().zip(&items.labels).zip(vectors) {
+            let Some(class) = classes[*label as usize] else { continue };
+            let (sum, count) = sums.entry((*row, class)).or_insert_with(|| (vec![0.0; vector.len()], 0.0));
+            sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
+            *count += 1.0;
+        }
+        for ((row, class), (sum, count)) in sums {
+            let mean = sum.into_iter().map(|value| value / count).collect();
+            members.entry(class).or_default().push((start + row, mean));
+        }
+    }
+    Ok(members)
+}
+
 /// Class of each label id: RE the relation itself; NER the index of the entity type, `None` for `O`.
-fn classes(session: &Session) -> Vec<Option<usize>> {
-    let manifest = session.benchmark.manifest();
+pub fn classes(manifest: &Manifest) -> Vec<Option<usize>> {
     let types: Vec<&str> = manifest.tasks.iter().flat_map(|task| &task.classes).map(String::as_str).collect();
     let class = |(id, label): (usize, &String)| match label.get(2..) {
-        _ if session.blueprint.kind == mkgc_builder::corpus::TaskKind::Re => Some(id),
+        _ if manifest.task == TaskKind::Re => Some(id),
         Some(name) => types.iter().position(|class| *class == name),
         None => None,
     };

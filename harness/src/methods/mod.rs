@@ -1,72 +1,114 @@
-//! The continual-learning methods. Adding one: a file with a type that implements [`Method`], and a line in
-//! [`NAMES`] and [`create`].
+//! The continual-learning methods. Adding one: a file with a type that implements [`Method`], an entry in
+//! [`registry::METHODS`] and a line in [`create`].
 
+mod emar;
 mod emr;
+mod ewc;
 mod joint;
 mod kmeans;
-mod memory;
+pub mod lmc;
+pub mod memory;
 mod phases;
+mod prototypes;
+pub mod registry;
+mod rp_cre;
+mod state;
 mod vanilla;
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use candle_core::Tensor;
+use mkgc_models::optim::AdamW;
 
 use crate::config::{Config, unknown};
 use crate::data::{Batch, Benchmark, Seen, Task};
 use crate::error::{Error, Result};
-use crate::learner::{Blueprint, Prediction};
+use crate::learner::{Blueprint, Learner, Prediction};
+use crate::run::ledger::Ledger;
 use crate::run::log::Log;
-
-/// Names accepted by `mkgc train --method`, in the order of reports.
-pub const NAMES: &[&str] = &["vanilla", "emr", "joint"];
-
-/// A method's place in reports; unknown ones come last.
-pub fn place(name: &str) -> usize {
-    NAMES.iter().position(|known| *known == name).unwrap_or(NAMES.len())
-}
+use crate::seed;
+use memory::Memory;
+pub use registry::{METHODS, MethodInfo, names, place};
+pub use state::State;
 
 /// What a method needs while it learns.
 pub struct Session<'a> {
     /// Shape of fresh networks.
-    pub blueprint: &'a Blueprint,
+    pub blueprint: Rc<Blueprint>,
     /// Settings of the run.
     pub config: &'a Config,
     /// The benchmark, for methods that may look back at whole tasks.
     pub benchmark: &'a Benchmark,
     /// Progress and `metrics.jsonl`.
     pub log: &'a mut Log,
+    /// What the method is charged for.
+    pub ledger: &'a mut Ledger,
 }
 
-/// A method's memory between tasks, for checkpoints.
-#[derive(Debug, Clone, Default)]
-pub struct State {
-    /// Named tensors.
-    pub tensors: BTreeMap<String, Tensor>,
-    /// Ids of stored rows, per task.
-    pub memory: Vec<Vec<String>>,
+impl Session<'_> {
+    /// A fresh network; `number` tells apart the networks of one run.
+    pub fn learner(&mut self, number: usize) -> Result<Learner> {
+        let seed = seed::derive(self.config.train_seed, "init", number);
+        let learner = Learner::new(&self.blueprint, self.config, seed)?;
+        self.ledger.network(learner.params())?;
+        Ok(learner)
+    }
+
+    /// A fresh optimiser over a network's variables.
+    pub fn optimiser(&mut self, learner: &Learner) -> Result<AdamW> {
+        self.ledger.optimiser();
+        learner.optimiser(self.config)
+    }
 }
 
 /// A continual-learning method: learns tasks one after another and predicts over the labels seen so far.
 pub trait Method {
     /// Everything the method does with a task's data.
-    fn learn(&mut self, task: &Task, session: &mut Session) -> Result<()>;
+    fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()>;
+
+    /// The network.
+    fn learner(&self) -> &Learner;
+
+    /// Stored rows, if the method keeps any.
+    fn memory(&self) -> Option<&Memory> {
+        None
+    }
+
+    /// The same, to put rows back after an interruption.
+    fn memory_mut(&mut self) -> Option<&mut Memory> {
+        None
+    }
+
     /// Predictions for a batch, among `seen.allowed`.
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>>;
-    /// Pads rows for [`Method::predict`].
-    fn batch<'a>(&self, rows: &[&'a crate::data::Example]) -> Result<Batch<'a>>;
-    /// What a later process needs to go on after this task.
-    fn state(&self) -> Result<State>;
+    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+        self.learner().predict(batch, &seen.allowed)
+    }
+
+    /// What, besides stored rows, a later process needs to go on after this task.
+    fn state(&self) -> Result<State> {
+        State::new(self.learner())
+    }
+
     /// Takes a state back.
-    fn restore(&mut self, state: State, session: &Session) -> Result<()>;
+    fn restore(&mut self, state: &mut State) -> Result<()> {
+        state.restore(self.learner())
+    }
 }
 
 /// A method by name.
-pub fn create(name: &str, blueprint: &Blueprint, config: &Config) -> Result<Box<dyn Method>> {
+pub fn create(name: &str, session: &mut Session<'_>) -> Result<Box<dyn Method>> {
     Ok(match name {
-        "vanilla" => Box::new(vanilla::Vanilla::new(blueprint, config)?),
-        "emr" => Box::new(emr::Emr::new(blueprint, config)?),
-        "joint" => Box::new(joint::Joint::new(blueprint, config)?),
-        other => return Err(Error::Usage(format!("method {}", unknown(other, NAMES.iter().copied())))),
+        "vanilla" | "concat" | "mkgformer" => Box::new(vanilla::Vanilla::new(session)?),
+        "ewc" => Box::new(ewc::Ewc::new(session)?),
+        "emr" | "concat-replay" | "mkgformer-replay" => Box::new(emr::Emr::new(session)?),
+        "emar-bert" => Box::new(emar::Emar::new(session)?),
+        "rp-cre" => Box::new(rp_cre::RpCre::new(session)?),
+        "lmc" | "lmc-released" => Box::new(lmc::Lmc::new(session)?),
+        "joint" => Box::new(joint::Joint::new(session)?),
+        other => return Err(unknown_method(other)),
     })
+}
+
+/// The error for a name that is no method.
+pub fn unknown_method(name: &str) -> Error {
+    Error::Usage(format!("method {}", unknown(name, names())))
 }

@@ -1,75 +1,136 @@
 //! Training phases the methods share: optimiser steps on batches, epochs over rows.
 
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::optim::AdamW;
 use rand_chacha::ChaCha8Rng;
 
 use super::Session;
 use crate::config::Softmax;
-use crate::data::{Example, Seen, batches};
+use crate::data::{Batch, Example, Seen, batches};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::seed;
 
-/// A phase: one optimiser (fresh moments) and its own shuffle and dropout generators.
+/// What a step minimises, and what happens to the gradients before the optimiser sees them.
+pub trait Objective {
+    /// A scalar.
+    fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor>;
+
+    /// Changes the gradients in place.
+    fn adjust(&mut self, _learner: &Learner, _grads: &mut GradStore) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The mean loss of the task, gradients as they are.
+pub struct TaskLoss;
+
+impl Objective for TaskLoss {
+    fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
+        learner.loss(batch, allowed, mode)
+    }
+}
+
+/// A phase: its optimiser, its own shuffle and dropout generators, the labels that compete in its loss.
 pub struct Trainer<'a> {
     learner: &'a Learner,
-    optimiser: AdamW,
+    optimiser: &'a mut AdamW,
     dropout: DropoutRng,
     shuffle: ChaCha8Rng,
     allowed: Vec<bool>,
-    clip: f64,
+    clip: Option<f64>,
 }
 
 impl<'a> Trainer<'a> {
-    /// A phase of the task in `seen`.
-    pub fn new(learner: &'a Learner, seen: &Seen, session: &Session) -> Result<Self> {
+    /// A phase of the task in `seen`; `name` tells apart the phases of one task.
+    pub fn new(learner: &'a Learner, optimiser: &'a mut AdamW, seen: &Seen, session: &Session<'_>, name: &str) -> Self {
         let config = session.config;
         let allowed = match config.softmax {
             Softmax::Seen => seen.allowed.clone(),
             Softmax::Current => seen.current.clone(),
             Softmax::All => vec![true; seen.allowed.len()],
         };
-        Ok(Self {
+        let purpose = |of: &str| if name == CURRENT { of.to_owned() } else { format!("{of}/{name}") };
+        Self {
             learner,
-            optimiser: learner.optimiser(config)?,
-            dropout: DropoutRng::new(seed::derive(config.train_seed, "dropout", seen.stage)),
-            shuffle: seed::generator(config.train_seed, "shuffle", seen.stage),
+            optimiser,
+            dropout: DropoutRng::new(seed::derive(config.train_seed, &purpose("dropout"), seen.stage)),
+            shuffle: seed::generator(config.train_seed, &purpose("shuffle"), seen.stage),
             allowed,
-            clip: config.clip_norm,
-        })
+            clip: (config.clip_norm > 0.0).then_some(config.clip_norm),
+        }
     }
 
-    /// One optimiser step on the mean loss of `rows`; returns the loss.
-    pub fn step(&mut self, rows: &[&Example]) -> Result<f64> {
+    /// One optimiser step on `rows`; returns the loss.
+    pub fn step(
+        &mut self,
+        session: &mut Session<'_>,
+        phase: &str,
+        objective: &mut impl Objective,
+        rows: &[&Example],
+    ) -> Result<f64> {
         let batch = self.learner.batch(rows)?;
-        let loss = self.learner.loss(&batch, &self.allowed, &mut Mode::Train(&mut self.dropout))?;
+        let mut mode = Mode::Train(&mut self.dropout);
+        let loss = objective.loss(self.learner, &batch, &self.allowed, &mut mode)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         if !value.is_finite() {
             let reason = "lower lr_encoder or lr_head, or check the encoder's weights";
             return Err(Error::Usage(format!("the training loss became {value}: {reason}")));
         }
-        self.optimiser.step(&loss.backward()?, Some(self.clip))?;
+        let mut grads = loss.backward()?;
+        objective.adjust(self.learner, &mut grads)?;
+        self.optimiser.step(&grads, self.clip)?;
+        session.ledger.step(phase, rows, value);
         Ok(value)
     }
 
-    /// `config.epochs` passes over `rows` in shuffled batches; `step` does what the method does with each batch and
-    /// returns the loss on it.
+    /// `epochs` passes over `rows` in shuffled batches; `step` does what the method does with each batch and returns
+    /// the loss on it.
     pub fn epochs(
         &mut self,
-        rows: &[Example],
-        session: &mut Session,
-        mut step: impl FnMut(&mut Self, &[&Example]) -> Result<f64>,
+        session: &mut Session<'_>,
+        epochs: usize,
+        rows: &[&Example],
+        mut step: impl FnMut(&mut Self, &mut Session<'_>, &[&Example]) -> Result<f64>,
     ) -> Result<()> {
-        let config = session.config;
-        let rows: Vec<&Example> = rows.iter().collect();
-        session.log.phase(config.epochs * rows.len());
-        for epoch in 0..config.epochs {
-            for batch in batches(&rows, config.batch_size, &mut self.shuffle) {
-                let loss = step(self, &batch)?;
+        session.log.phase(epochs * rows.len());
+        for epoch in 0..epochs {
+            for batch in batches(rows, session.config.batch_size, &mut self.shuffle) {
+                let loss = step(self, session, &batch)?;
                 session.log.step(epoch, batch.len(), loss)?;
             }
         }
         session.log.end_phase()
     }
+}
+
+/// Name of the phase on a task's own rows.
+pub const CURRENT: &str = "current";
+
+/// A phase with a fresh optimiser that minimises `objective` over `rows`.
+pub fn fit(
+    learner: &Learner,
+    seen: &Seen,
+    session: &mut Session<'_>,
+    phase: &str,
+    (epochs, rows): (usize, &[&Example]),
+    objective: &mut impl Objective,
+) -> Result<()> {
+    let mut optimiser = session.optimiser(learner)?;
+    let mut trainer = Trainer::new(learner, &mut optimiser, seen, session, phase);
+    trainer.epochs(session, epochs, rows, |trainer, session, batch| {
+        trainer.step(session, step_name(phase), objective, batch)
+    })
+}
+
+/// A phase's name without what tells its repetitions apart.
+fn step_name(phase: &str) -> &str {
+    phase.split_once('/').map_or(phase, |(name, _)| name)
+}
+
+/// References to rows.
+pub fn all(rows: &[Example]) -> Vec<&Example> {
+    rows.iter().collect()
 }

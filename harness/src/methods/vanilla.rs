@@ -1,12 +1,11 @@
-//! Vanilla: sequential fine-tuning on each task's own rows; the floor every method is compared with.
+//! Vanilla: sequential fine-tuning on each task's own rows; the floor every method is compared with. On the dual-stream
+//! network it is `concat` (late fusion of BERT and a vision transformer), on MKGformer's network `mkgformer`.
 
-use super::phases::Trainer;
-use super::{Method, Session, State};
-use crate::config::Config;
-use crate::data::{Batch, Example, Seen, Task};
+use super::phases::{CURRENT, TaskLoss, all, fit};
+use super::{Method, Session};
+use crate::data::Task;
 use crate::error::Result;
-use crate::learner::{Blueprint, Learner, Prediction};
-use crate::seed;
+use crate::learner::Learner;
 
 /// One network, trained on.
 pub struct Vanilla {
@@ -15,29 +14,18 @@ pub struct Vanilla {
 
 impl Vanilla {
     /// A fresh network.
-    pub fn new(blueprint: &Blueprint, config: &Config) -> Result<Self> {
-        Ok(Self { learner: Learner::new(blueprint, config, seed::derive(config.train_seed, "init", 0))? })
+    pub fn new(session: &mut Session<'_>) -> Result<Self> {
+        Ok(Self { learner: session.learner(0)? })
     }
 }
 
 impl Method for Vanilla {
-    fn learn(&mut self, task: &Task, session: &mut Session) -> Result<()> {
-        Trainer::new(&self.learner, &task.seen, session)?.epochs(&task.train, session, Trainer::step)
+    fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
+        let rows = (session.config.epochs, &*all(&task.train));
+        fit(&self.learner, &task.seen, session, CURRENT, rows, &mut TaskLoss)
     }
 
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
-        self.learner.predict(batch, &seen.allowed)
-    }
-
-    fn batch<'a>(&self, rows: &[&'a Example]) -> Result<Batch<'a>> {
-        self.learner.batch(rows)
-    }
-
-    fn state(&self) -> Result<State> {
-        Ok(State { tensors: self.learner.params().tensors()?, memory: vec![] })
-    }
-
-    fn restore(&mut self, state: State, _: &Session) -> Result<()> {
-        Ok(self.learner.params().load(&state.tensors)?)
+    fn learner(&self) -> &Learner {
+        &self.learner
     }
 }

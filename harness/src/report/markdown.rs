@@ -1,6 +1,7 @@
 //! The report's Markdown. Scores are shown in percent.
 
 use super::{Cell, Run, Table};
+use crate::run::record::Cost;
 
 /// A benchmark's heading: which data, which tasks.
 pub fn heading(name: &str, runs: &[&Run]) -> String {
@@ -38,7 +39,7 @@ pub fn classes(runs: &[&Run]) -> String {
     let mut text = String::from("\n### F1 by class after the last task\n\n| class | support |");
     text += &runs
         .iter()
-        .map(|run| format!(" {} (seed {}) |", run.result.method, run.result.train_seed))
+        .map(|run| format!(" {} (seed {}) |", run.record.label(), run.result.train_seed))
         .collect::<String>();
     text += &format!("\n|---|---:|{}\n", "---:|".repeat(runs.len()));
     for class in classes {
@@ -51,19 +52,50 @@ pub fn classes(runs: &[&Run]) -> String {
     text
 }
 
-/// What each run was made with.
+/// What each run was made with and what it cost.
 pub fn settings(runs: &[&Run]) -> String {
-    let mut text = String::from(
-        "\n### Runs\n\n| method | seed | encoder | epochs | batch | rates encoder/head | device | mkgc |\n|---|---|---|---|---|---|---|---|\n",
-    );
+    let columns = [
+        "method",
+        "seed",
+        "encoder",
+        "vision",
+        "epochs",
+        "batch",
+        "rates encoder/head",
+        "may store",
+        "rows stored",
+        "optimiser steps",
+        "minutes",
+        "device",
+        "mkgc",
+    ];
+    let mut text = format!("\n### Runs\n\n| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
     for run in runs {
         let (record, config) = (&run.record, &run.record.config);
-        let rates = format!("{:e} / {:e}", config.lr_encoder, config.lr_head);
-        let machine = format!("{}, {} threads", record.device, record.threads);
-        text += &format!(
-            "| {} | {} | {} | {} | {} | {rates} | {machine} | {} |\n",
-            record.method, config.train_seed, record.encoder, config.epochs, config.batch_size, record.code_version
+        let vision = record.vision.as_ref().map_or_else(
+            || "-".to_owned(),
+            |vision| {
+                let (real, stand_in) = (vision.real_images, vision.stand_in_images);
+                format!("{}, {real} images, {stand_in} stand-ins", vision.encoder.name)
+            },
         );
+        let cost = |of: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), of);
+        let cells = [
+            record.label(),
+            config.train_seed.to_string(),
+            record.encoder.name.clone(),
+            vision,
+            config.epochs.to_string(),
+            config.batch_size.to_string(),
+            format!("{:e} / {:e}", config.lr_encoder, config.lr_head),
+            record.memory_budget.clone(),
+            cost(|cost| cost.stored_rows.to_string()),
+            cost(|cost| cost.optimiser_steps.to_string()),
+            cost(|cost| format!("{:.1}", cost.wall_seconds / 60.0)),
+            format!("{}, {} threads", record.device, record.threads),
+            record.code_version.clone(),
+        ];
+        text += &format!("| {} |\n", cells.join(" | "));
     }
     text
 }

@@ -51,7 +51,8 @@ fn by_benchmark(runs: &[Run]) -> Result<BTreeMap<&str, Vec<&Run>>> {
         board.push(run);
     }
     for board in boards.values_mut() {
-        board.sort_by_key(|run| (methods::place(&run.result.method), run.result.train_seed));
+        // Variants of a method stay in the order given.
+        board.sort_by_key(|run| methods::place(&run.record.method));
     }
     Ok(boards)
 }

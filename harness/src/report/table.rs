@@ -1,7 +1,5 @@
 //! A method × stage table of one metric, mean and standard deviation over seeds.
 
-use std::collections::BTreeMap;
-
 use mkgc_builder::corpus::TaskKind;
 
 use super::Run;
@@ -76,7 +74,7 @@ impl Cell {
 /// A method's row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableRow {
-    /// Method name.
+    /// [`crate::run::record::RunRecord::label`] of its runs.
     pub method: String,
     /// Number of seeds behind each cell.
     pub seeds: usize,
@@ -93,7 +91,7 @@ pub struct Table {
     pub task: TaskKind,
     /// `T1`…`TK`, `average` over stages and, for the main metric, forgetting and backward transfer.
     pub columns: Vec<String>,
-    /// Methods, in the order of [`crate::methods::NAMES`].
+    /// Methods, in the order of [`crate::methods::METHODS`].
     pub rows: Vec<TableRow>,
 }
 
@@ -109,12 +107,16 @@ impl Table {
         if metric == Metric::MicroF1 {
             columns.extend(CONTINUAL.map(str::to_owned));
         }
-        let mut methods: BTreeMap<(usize, &str), Vec<&RunResult>> = BTreeMap::new();
+        // In the order of the runs, which is that of methods.
+        let mut methods: Vec<(String, Vec<&RunResult>)> = Vec::new();
         for run in runs {
-            let name = run.result.method.as_str();
-            methods.entry((crate::methods::place(name), name)).or_default().push(&run.result);
+            let label = run.record.label();
+            match methods.iter_mut().find(|(known, _)| *known == label) {
+                Some((_, results)) => results.push(&run.result),
+                None => methods.push((label, vec![&run.result])),
+            }
         }
-        let rows = methods.into_iter().map(|((_, name), results)| row(metric, name, &results, stages)).collect();
+        let rows = methods.iter().map(|(name, results)| row(metric, name, results, stages)).collect();
         Self { metric, task: first.record.dataset.task, columns, rows }
     }
 }

@@ -2,6 +2,7 @@
 //! `checkpoint/` (to go on after an interruption), and `result.json`, written last: the done marker.
 
 pub mod checkpoint;
+pub mod ledger;
 pub mod log;
 pub mod predictions;
 pub mod record;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use record::RunRecord;
+use record::{Cost, RunRecord};
 
 /// The paths of a run.
 #[derive(Debug, Clone)]
@@ -58,19 +59,22 @@ impl RunFolder {
         if !path.exists() {
             return Err(self.error("has no run.json; give a folder that `mkgc train --out` wrote"));
         }
-        let record: RunRecord = read_json(&path)?;
-        if record.schema_version != record::SCHEMA_VERSION {
-            let versions = (record.schema_version, record::SCHEMA_VERSION);
-            return Err(
-                self.error(&format!("run.json has schema version {}, this mkgc reads {}", versions.0, versions.1))
-            );
-        }
-        Ok(record)
+        RunRecord::from_json(read_json(&path)?).map_err(|reason| self.error(&format!("run.json: {reason}")))
+    }
+
+    /// Has a run begun here?
+    pub fn started(&self) -> bool {
+        self.dir.join("run.json").exists()
+    }
+
+    /// Adds what a finished run cost.
+    pub fn charge(&self, record: &RunRecord, cost: Cost) -> Result<()> {
+        write_json(&self.dir.join("run.json"), &RunRecord { cost: Some(cost), ..record.clone() })
     }
 
     /// Starts the run, or goes on with one of the same settings.
     pub fn open(&self, record: &RunRecord) -> Result<()> {
-        if self.dir.join("run.json").exists() {
+        if self.started() {
             let earlier = self.record()?;
             if let Some(what) = earlier.difference(record) {
                 let reason = format!("was started with another {what}; choose another --out, or delete the folder");

@@ -1,15 +1,21 @@
 //! `run.json`: everything a reader needs to interpret the predictions and to repeat the run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Manifest;
+use mkgc_models::clip::Visual;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::{Config, Resolved};
+use crate::data::Pictures;
+use crate::error::Result;
+use crate::methods::registry;
 
 /// Version of `run.json`, `predictions.parquet` and `result.json`.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// One task of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +64,66 @@ impl DatasetRecord {
     }
 }
 
+/// An encoder's weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncoderRecord {
+    /// `tiny`, the last part of the folder, or the repository.
+    pub name: String,
+    /// `tiny`, or the SHA-256 of the weights.
+    pub identity: String,
+    /// Commit of the repository the weights came from.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revision: Option<String>,
+}
+
+impl EncoderRecord {
+    /// A built-in shape with seeded weights.
+    pub fn built_in(name: &str) -> Self {
+        Self { name: name.to_owned(), identity: name.to_owned(), revision: None }
+    }
+
+    /// Weights from a file.
+    pub fn new(name: &str, weights: &Path, revision: Option<String>) -> Result<Self> {
+        let (identity, _) = mkgc_builder::corpus::sha256_file(weights)?;
+        let name = if revision.is_some() { name.to_owned() } else { last_part(name) };
+        Ok(Self { name, identity, revision })
+    }
+}
+
+/// What the vision stream of a run saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisionRecord {
+    /// The vision encoder.
+    pub encoder: EncoderRecord,
+    /// `image` or `crops`.
+    pub layout: Visual,
+    /// Pictures of the corpus.
+    pub real_images: usize,
+    /// Generated pictures in place of missing ones.
+    pub stand_in_images: usize,
+}
+
+impl VisionRecord {
+    /// Of an encoder over pictures.
+    pub fn new(encoder: EncoderRecord, layout: Visual, pictures: &Pictures) -> Self {
+        let (real_images, stand_in_images) = (pictures.real(), pictures.stand_ins());
+        Self { encoder, layout, real_images, stand_in_images }
+    }
+}
+
+/// What a finished run cost and stored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Optimiser steps.
+    pub optimiser_steps: usize,
+    /// Wall time of learning and predicting; of an interrupted run, of the tasks that count.
+    pub wall_seconds: f64,
+    /// Rows stored at the end.
+    pub stored_rows: usize,
+    /// Of these, how many hold each class.
+    pub stored_by_class: BTreeMap<String, usize>,
+}
+
 /// The contents of `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -67,12 +133,19 @@ pub struct RunRecord {
     pub code_version: String,
     /// Method name.
     pub method: String,
+    /// What tells this run's settings from others of the method.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub variant: Option<String>,
+    /// What the method may keep between tasks.
+    #[serde(default)]
+    pub memory_budget: String,
     /// The benchmark.
     pub dataset: DatasetRecord,
-    /// Name or folder given as `--encoder`.
-    pub encoder: String,
-    /// `tiny`, or the SHA-256 of the encoder's weights.
-    pub encoder_identity: String,
+    /// The text encoder.
+    pub encoder: EncoderRecord,
+    /// What a multimodal method saw.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vision: Option<VisionRecord>,
     /// `cpu` or `cuda:n`.
     pub device: String,
     /// Number type of weights and activations.
@@ -83,23 +156,29 @@ pub struct RunRecord {
     pub config: Config,
     /// Where each setting came from.
     pub origins: BTreeMap<String, String>,
+    /// What the run cost, once it is finished.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cost: Option<Cost>,
 }
 
 impl RunRecord {
     /// A record of a run about to start on the CPU or a GPU.
-    pub fn new(manifest: &Manifest, method: &str, encoder: (&str, &str), device: &str, resolved: &Resolved) -> Self {
+    pub fn new(manifest: &Manifest, method: &str, encoder: EncoderRecord, device: &str, resolved: &Resolved) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             method: method.to_owned(),
+            variant: None,
+            memory_budget: budget(method, resolved.config.memory_per_class),
             dataset: DatasetRecord::new(manifest),
-            encoder: encoder_name(encoder.0),
-            encoder_identity: encoder.1.to_owned(),
+            encoder,
+            vision: None,
             device: device.to_owned(),
             dtype: "f32".to_owned(),
             threads: candle_core::utils::get_num_threads(),
             config: resolved.config.clone(),
             origins: resolved.origins.clone(),
+            cost: None,
         }
     }
 
@@ -107,18 +186,100 @@ impl RunRecord {
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         let checks = [
             ("mkgc version", self.code_version == other.code_version),
-            ("method", self.method == other.method),
+            ("method", self.method == other.method && self.variant == other.variant),
             ("benchmark", self.dataset == other.dataset),
-            ("encoder", self.encoder_identity == other.encoder_identity),
+            ("encoder", self.encoder.identity == other.encoder.identity),
+            ("vision encoder or set of images", self.vision == other.vision),
             ("device", self.device == other.device && self.threads == other.threads),
             ("configuration", self.config == other.config),
         ];
         checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
     }
+
+    /// The method, with the variant's name where there is one and a mark where generated pictures took the place of
+    /// the corpus's own.
+    pub fn label(&self) -> String {
+        let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
+        let stand_in = self.vision.as_ref().is_some_and(|vision| vision.stand_in_images > 0);
+        format!("{}{variant}{}", self.method, if stand_in { " (stand-in images)" } else { "" })
+    }
+
+    /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
+    /// on its methods, so their defaults stand.
+    pub fn from_json(mut value: Value) -> std::result::Result<Self, String> {
+        let version = value.get("schema_version").and_then(Value::as_u64).ok_or("no schema_version")?;
+        if version == 1 {
+            upgrade_from_1(&mut value)?;
+        } else if version != u64::from(SCHEMA_VERSION) {
+            return Err(format!("schema version {version}, this mkgc reads 1 to {SCHEMA_VERSION}"));
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+}
+
+fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let damaged = || "a key of schema version 1 is missing".to_owned();
+    let method = text(value, "method").ok_or_else(damaged)?;
+    let task = value.pointer("/dataset/task").cloned().ok_or_else(damaged)?;
+    let task = serde_json::from_value(task).map_err(|error| error.to_string())?;
+    let (name, identity) = text(value, "encoder").zip(text(value, "encoder_identity")).ok_or_else(damaged)?;
+    let mut config = serde_json::to_value(Config::default_for(task, &method)).map_err(|error| error.to_string())?;
+    let stored = value.get("config").and_then(Value::as_object).ok_or_else(damaged)?;
+    for (key, setting) in stored {
+        config[key] = setting.clone();
+    }
+    let per_class = config["memory_per_class"].as_u64().unwrap_or_default() as usize;
+    value["memory_budget"] = budget(&method, per_class).into();
+    value["config"] = config;
+    value["encoder"] = serde_json::json!({"name": name, "identity": identity});
+    value["schema_version"] = SCHEMA_VERSION.into();
+    Ok(())
+}
+
+/// What a method may keep, in words.
+fn budget(method: &str, per_class: usize) -> String {
+    let memory = registry::find(method).map_or("unknown", |info| info.memory);
+    memory.replace("memory_per_class", &per_class.to_string())
 }
 
 /// The last part of a folder: where the weights lay on one machine says nothing on another.
-fn encoder_name(encoder: &str) -> String {
-    let name = std::path::Path::new(encoder).file_name();
+fn last_part(encoder: &str) -> String {
+    let name = Path::new(encoder).file_name();
     name.map_or_else(|| encoder.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn version_1() -> Value {
+        serde_json::from_str(include_str!("../../tests/fixtures/run-version-1.json")).unwrap()
+    }
+
+    #[test]
+    fn records_of_version_1_are_read_and_those_of_later_versions_refused() {
+        let record = RunRecord::from_json(version_1()).unwrap();
+        assert_eq!((record.schema_version, record.label().as_str()), (SCHEMA_VERSION, "emr"));
+        assert_eq!((record.encoder.name.as_str(), record.encoder.identity.len()), ("minilm", 64));
+        assert_eq!((record.config.epochs, record.config.optimiser_per_task), (1, true));
+        assert_eq!(record.memory_budget, "10 rows per class");
+        assert!(record.cost.is_none() && record.vision.is_none());
+        let mut later = version_1();
+        later["schema_version"] = 3.into();
+        assert!(RunRecord::from_json(later).unwrap_err().contains("schema version 3"));
+        let mut damaged = version_1();
+        damaged["method"] = Value::Null;
+        assert!(RunRecord::from_json(damaged).is_err());
+    }
+
+    #[test]
+    fn a_label_says_variant_and_stand_ins() {
+        let mut record = RunRecord::from_json(version_1()).unwrap();
+        record.variant = Some("still".to_owned());
+        let encoder = EncoderRecord::built_in("tiny");
+        record.vision = Some(VisionRecord { encoder, layout: Visual::Image, real_images: 5, stand_in_images: 1 });
+        assert_eq!(record.label(), "emr [still] (stand-in images)");
+    }
 }

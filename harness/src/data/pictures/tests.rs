@@ -1,0 +1,181 @@
+#![allow(clippy::unwrap_used)]
+use std::io::Write;
+use std::path::PathBuf;
+
+use fs_err as fs;
+use mkgc_builder::build::{BuildOptions, build};
+use tempfile::TempDir;
+
+use super::*;
+
+const PROTOCOL: &str = "name = \"small\"\ncorpus = \"mnre\"\n\n[[tasks]]\nclasses = [\"/per/per/peer\"]\n";
+
+/// A corpus of four rows per split with plain pictures of one shade, and options to build it.
+struct Case {
+    _dir: TempDir,
+    options: BuildOptions,
+}
+
+impl Case {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let raw = dir.path().join("raw");
+        for split in ["train", "val", "test"] {
+            let line = |row: usize| {
+                format!(
+                    "{{'token': ['Ann', 'met', 'Bob'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, 't': {{'name': 'Bob', \
+                     'pos': [2, 3]}}, 'img_id': '{split}_{row}.png', 'relation': '/per/per/peer'}}\n"
+                )
+            };
+            for row in 0..4 {
+                picture(&raw.join(format!("img_org/{split}/{split}_{row}.png")), 50 * row as u8);
+            }
+            fs::write(raw.join(format!("mnre_{split}.txt")), (0..4).map(line).collect::<String>()).unwrap();
+        }
+        let protocol = dir.path().join("small.toml");
+        fs::write(&protocol, PROTOCOL).unwrap();
+        let options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));
+        Self { _dir: dir, options }
+    }
+
+    fn raw(&self, path: &str) -> PathBuf {
+        self.options.raw.join(path)
+    }
+
+    fn open(&self, visual: Visual) -> Result<Pictures> {
+        build(&self.options)?;
+        Pictures::open(&Benchmark::open(&self.options.out, 32)?, visual, 8)
+    }
+}
+
+fn picture(path: &Path, shade: u8) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::RgbImage::from_pixel(11, 7, image::Rgb([shade; 3])).save(path).unwrap();
+}
+
+/// The smallest pickle of `{key: [names]}`, zipped as `torch.save` does.
+fn dictionary(path: &Path, entries: &[(&str, &[&str])]) {
+    let text = |text: &str| [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+    let mut pickle = b"\x80\x02}(".to_vec();
+    for (key, names) in entries {
+        let key = key.parse::<u8>().map_or_else(|_| text(key), |row| vec![b'K', row]);
+        pickle.extend([&key[..], b"](", &names.iter().flat_map(|name| text(name)).collect::<Vec<_>>(), b"e"].concat());
+    }
+    pickle.extend(b"u.");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    // A zip archive of one stored file: local header, content, central directory, end.
+    let name = b"a/data.pkl";
+    let mut crc = !0u32;
+    for byte in &pickle {
+        crc = (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1)));
+    }
+    let size = (pickle.len() as u32).to_le_bytes();
+    let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &(!crc).to_le_bytes(), &size, &size, &[10, 0, 0, 0]].concat();
+    let local = [b"PK\x03\x04", &common[..], name, &pickle].concat();
+    let central = [b"PK\x01\x02\x14\0", &common[..], &[0; 14], name].concat();
+    let sizes = [(central.len() as u32).to_le_bytes(), (local.len() as u32).to_le_bytes()].concat();
+    let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &sizes[..], &[0, 0]].concat();
+    fs::File::create(path).unwrap().write_all(&[local, central, end].concat()).unwrap();
+}
+
+fn example(id: &str) -> Example {
+    let (id, image, crops) = (id.to_owned(), String::new(), vec![]);
+    Example { id, ids: vec![], anchors: vec![], gold: vec![], original: vec![], words: 0, owner: None, image, crops }
+}
+
+/// Normalised red of a shade.
+fn red(shade: u8) -> f32 {
+    normalise(&[shade, 0, 0])[0]
+}
+
+fn image(pictures: &Pictures, ids: &[&str]) -> Tensor {
+    let rows: Vec<Example> = ids.iter().map(|id| example(id)).collect();
+    match pictures.pixels(&rows.iter().collect::<Vec<_>>(), &Device::Cpu).unwrap() {
+        Pixels::Image(pixels) => pixels,
+        Pixels::Crops { .. } => panic!("wanted an image"),
+    }
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn rows_see_their_pictures_whether_embedded_or_apart() {
+    let mut case = Case::new();
+    fs::remove_file(case.raw("img_org/train/train_2.png")).unwrap();
+    let apart = case.open(Visual::Image).unwrap();
+    assert_eq!((apart.real(), apart.stand_ins()), (11, 1));
+    let ids = ["test-000003", "train-000001", "train-000002"];
+    let pixels = image(&apart, &ids);
+    assert_eq!(pixels.dims(), [3, 3, 8, 8]);
+    for (row, shade) in [(0, 150), (1, 50)] {
+        assert!(values(&pixels.get(row).unwrap().get(0).unwrap()).iter().all(|value| *value == red(shade)));
+    }
+    // Not the grey picture that fills the file, but one that depends on its name.
+    let expected = normalise(&stand_in("train_2.png", 8));
+    assert_eq!(values(&pixels.get(2).unwrap()), expected);
+    case.options.embed_images = true;
+    case.options.force = true;
+    let embedded = case.open(Visual::Image).unwrap();
+    assert_eq!((embedded.real(), embedded.stand_ins()), (11, 1));
+    assert_eq!(values(&image(&embedded, &ids)), values(&pixels));
+}
+
+#[test]
+fn a_benchmark_without_pictures_shows_stand_ins_that_differ() {
+    let case = Case::new();
+    fs::remove_dir_all(case.raw("img_org")).unwrap();
+    let pictures = case.open(Visual::Image).unwrap();
+    assert_eq!((pictures.real(), pictures.stand_ins()), (0, 12));
+    let pixels = image(&pictures, &["train-000000", "train-000001", "train-000000"]);
+    let row = |n: usize| values(&pixels.get(n).unwrap());
+    assert!(row(0) == row(2) && row(0) != row(1));
+    let distinct: BTreeSet<u32> = row(0)[..64].iter().map(|value| value.to_bits()).collect();
+    assert!((8..=16).contains(&distinct.len()), "{} colours", distinct.len());
+    let unknown = example("train-000009");
+    let Err(error) = pictures.pixels(&[&unknown], &Device::Cpu) else { panic!("an unknown row") };
+    assert!(error.to_string().contains("row train-000009 is not in this benchmark"));
+}
+
+#[test]
+fn crops_fill_their_slots_and_the_others_are_zero() {
+    let case = Case::new();
+    dictionary(&case.raw("mre_train_dict.pth"), &[("0", &["a.png", "b.png", "gone.png", "d.png"]), ("1", &["e.png"])]);
+    dictionary(&case.raw("train_img2crop.pth"), &[("train_0", &["w.png", "x.png", "y.png", "z.png"])]);
+    for (n, name) in ["a", "b", "d", "e"].into_iter().enumerate() {
+        picture(&case.raw(&format!("img_vg/train/crops/{name}.png")), 10 + n as u8);
+    }
+    for (n, name) in ["w", "x", "y", "z"].into_iter().enumerate() {
+        picture(&case.raw(&format!("img_detect/train/{name}.png")), 20 + n as u8);
+    }
+    let pictures = case.open(Visual::Crops).unwrap();
+    assert_eq!((pictures.real(), pictures.stand_ins()), (3 + 3, 1));
+    let rows = [example("train-000000"), example("train-000001"), example("test-000000")];
+    let pixels = pictures.pixels(&rows.iter().collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    let Pixels::Crops { grounding, detected } = pixels else { panic!("wanted crops") };
+    assert_eq!((grounding.dims(), detected.dims()), (&[3, 3, 3, 128, 128][..], &[3, 3, 3, 64, 64][..]));
+    let first = |tensor: &Tensor, row: usize, slot: usize| values(&tensor.get(row).unwrap().get(slot).unwrap())[0];
+    let gone = normalise(&stand_in("train/gone.png", 128));
+    assert_eq!([0, 1, 2].map(|slot| first(&grounding, 0, slot)), [red(10), red(11), gone[0]]);
+    assert_eq!([0, 1, 2].map(|slot| first(&grounding, 1, slot)), [red(13), 0.0, 0.0]);
+    assert_eq!([0, 1, 2].map(|slot| first(&detected, 0, slot)), [20, 21, 22].map(red));
+    let rest = [grounding.get(2).unwrap(), detected.get(1).unwrap(), detected.get(2).unwrap()];
+    assert!(rest.iter().flat_map(values).all(|value| value == 0.0));
+}
+
+#[test]
+fn crops_where_there_are_none_and_broken_pictures_are_errors_with_a_remedy() {
+    let case = Case::new();
+    let error = case.open(Visual::Crops).err().unwrap().to_string();
+    assert!(error.contains("no row has a crop") && error.contains("visual"), "{error}");
+    // A file that was good when it was built and is not now.
+    let benchmark = Benchmark::open(&case.options.out, 32).unwrap();
+    let path = case.options.out.join(IMAGES_FILE);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"IHDR").expect("a stored PNG");
+    bytes[at + 4] ^= 0xff;
+    fs::write(&path, bytes).unwrap();
+    let error = Pictures::open(&benchmark, Visual::Image, 8).err().unwrap().to_string();
+    assert!(error.contains("train_0.png") && error.contains("mkgc verify"), "{error}");
+}

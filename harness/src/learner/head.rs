@@ -1,0 +1,98 @@
+//! The head of a [`super::Learner`]: which one a task and an architecture have, behind one interface. Relation heads
+//! score rows, entity heads score words.
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+use mkgc_builder::corpus::TaskKind;
+use mkgc_models::crf::Crf;
+use mkgc_models::heads::entity::EntityHead;
+use mkgc_models::heads::joint::{JointEntityHead, JointRelationHead, StreamSizes};
+use mkgc_models::heads::marker::MarkerHead;
+use mkgc_models::heads::relation::RelationHead;
+use mkgc_models::mode::Mode;
+use mkgc_models::network::Encoded;
+
+use super::Architecture;
+use crate::data::Batch;
+use crate::error::{Error, Result};
+
+pub(super) enum Head {
+    Relation(RelationHead),
+    Markers(MarkerHead),
+    JointRelation(JointRelationHead),
+    Entity(EntityHead),
+    JointEntity(JointEntityHead),
+}
+
+/// Sizes a head is made from.
+pub(super) struct HeadShape {
+    pub streams: StreamSizes,
+    pub labels: usize,
+    pub max_length: usize,
+    pub dropout: f64,
+}
+
+impl Head {
+    pub(super) fn new(
+        kind: TaskKind,
+        architecture: Architecture,
+        shape: &HeadShape,
+        vb: VarBuilder<'_>,
+    ) -> Result<Self> {
+        let HeadShape { streams, labels, max_length, dropout } = *shape;
+        let text = streams.text;
+        Ok(match (kind, architecture) {
+            (TaskKind::Re, Architecture::Text) => Self::Relation(RelationHead::new(text, labels, dropout, vb)?),
+            (TaskKind::Re, Architecture::Mkgformer) => Self::Markers(MarkerHead::new(text, labels, dropout, vb)?),
+            (TaskKind::Re, Architecture::Dual) => {
+                Self::JointRelation(JointRelationHead::new(streams, labels, dropout, vb)?)
+            }
+            (TaskKind::Ner, Architecture::Dual) => {
+                Self::JointEntity(JointEntityHead::new(streams, max_length, labels, dropout, vb)?)
+            }
+            (TaskKind::Ner, _) => Self::Entity(EntityHead::new(text, labels, dropout, vb)?),
+        })
+    }
+
+    /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
+    pub(super) fn features(&self, encoded: &Encoded, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let vision = || encoded.vision.as_ref().ok_or_else(|| Error::Usage("a joint head needs pictures".to_owned()));
+        let mention = |column| batch.anchors.narrow(1, column, 1)?.squeeze(1)?.contiguous();
+        Ok(match self {
+            Self::Relation(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
+            Self::Markers(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
+            Self::JointRelation(head) => head.features(&encoded.text, vision()?, mode)?,
+            Self::Entity(head) => head.features(&encoded.text, &batch.anchors, mode)?,
+            Self::JointEntity(head) => head.features(&encoded.text, vision()?, &batch.anchors, mode)?,
+        })
+    }
+
+    /// RE logits `[B, L]`, NER emissions `[B, W, L]`.
+    pub(super) fn scores(&self, features: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Relation(head) => head.logits(features)?,
+            Self::Markers(head) => head.logits(features)?,
+            Self::JointRelation(head) => head.logits(features)?,
+            Self::Entity(head) => head.emissions(features)?,
+            Self::JointEntity(head) => head.emissions(features)?,
+        })
+    }
+
+    /// The scores of each stream alone, `W^u h^u + b/2`: text, vision. None for heads that read one stream.
+    pub(super) fn stream_scores(&self, features: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
+        Ok(match self {
+            Self::JointRelation(head) => Some(head.stream_scores(features)?),
+            Self::JointEntity(head) => Some(head.stream_scores(features)?),
+            _ => None,
+        })
+    }
+
+    /// The transitions of an entity head.
+    pub(super) fn crf(&self) -> Option<&Crf> {
+        match self {
+            Self::Entity(head) => Some(head.crf()),
+            Self::JointEntity(head) => Some(head.crf()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What prototypes, memory selection and token-wise losses count: RE rows, NER words with a known tag.
+
+use candle_core::{DType, Tensor};
+use mkgc_builder::corpus::TaskKind;
+
+use crate::data::{Batch, UNKNOWN};
+use crate::error::Result;
+
+/// Items of a batch: one feature vector and one label id each.
+pub struct Items {
+    /// `[N, F]`.
+    pub features: Tensor,
+    /// `N` label ids.
+    pub labels: Vec<u32>,
+    /// Row of the batch each item stands in.
+    pub rows: Vec<usize>,
+}
+
+impl Items {
+    /// Of features RE `[B, F]`, NER `[B, W, F]`; only items whose label `keep` accepts. None if there is no item.
+    pub fn of(kind: TaskKind, features: &Tensor, batch: &Batch, keep: impl Fn(u32) -> bool) -> Result<Option<Self>> {
+        let words = if kind == TaskKind::Re { 1 } else { features.dim(1)? };
+        let (mut places, mut labels, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, example) in batch.examples.iter().enumerate() {
+            for (word, label) in example.gold.iter().enumerate() {
+                if *label != UNKNOWN && keep(*label) {
+                    places.push((row * words + word) as u32);
+                    labels.push(*label);
+                    rows.push(row);
+                }
+            }
+        }
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let size = features.dims()[features.rank() - 1];
+        let index = Tensor::new(places, features.device())?;
+        let features = features.reshape(((), size))?.index_select(&index, 0)?.to_dtype(DType::F32)?;
+        Ok(Some(Self { features, labels, rows }))
+    }
+}

@@ -1,0 +1,150 @@
+//! EMAR, episodic memory activation and reconsolidation (Han et al. 2020), on BERT. There is no official EMAR-BERT;
+//! this follows the reimplementation of ACA (Wang et al. 2022) where the two differ.
+//!
+//! 1. *Adapt*: `epochs` on the task's rows.
+//! 2. *Select* memory by k-means.
+//! 3. `rounds` times: prototypes `p_c` = mean feature of class c's memory, frozen; *activation*: one epoch of the task
+//!    loss on memory and task rows; *reconsolidation*: one epoch on memory of `−log exp(x·p_y) / Σ_c exp(x·p_c)`.
+//!
+//! Every phase has a fresh optimiser.
+//!
+//! RE predicts by the nearest evaluation prototype `argmax x·p̂_c`: the normalised mean of c's normalised memory
+//! features and the normalised classifier row of c. A class without memory keeps its classifier row alone.
+//! Not taken over from the original code: prototypes of classes not seen yet (they leak future names).
+//!
+//! NER has no published form. Here a word is an item, a tag is a class; reconsolidation counts words of entities only,
+//! because `O` has no useful prototype, and the CRF decodes, so EMAR acts as a regulariser.
+
+use candle_core::{D, Tensor};
+use mkgc_builder::corpus::TaskKind;
+use mkgc_models::loss::prototype_cross_entropy;
+use mkgc_models::mode::Mode;
+
+use super::memory::{self, Memory};
+use super::phases::{CURRENT, Objective, TaskLoss, Trainer, all, fit};
+use super::prototypes::{Prototypes, features, normalised};
+use super::{Method, Session};
+use crate::data::{Batch, Seen, Task};
+use crate::error::{Error, Result};
+use crate::learner::{Items, Learner, Prediction};
+
+/// One network, stored rows and, for RE, the prototypes that predict.
+pub struct Emar {
+    learner: Learner,
+    memory: Memory,
+    evaluation: Option<Tensor>,
+}
+
+impl Emar {
+    /// A fresh network, empty memory.
+    pub fn new(session: &mut Session<'_>) -> Result<Self> {
+        Ok(Self { learner: session.learner(0)?, memory: Memory::default(), evaluation: None })
+    }
+
+    fn activate(&self, task: &Task, session: &mut Session<'_>, round: usize) -> Result<()> {
+        let mut rows = self.memory.replayed(task.seen.stage, session).concat();
+        rows.extend_from_slice(self.memory.newest());
+        rows.extend(task.train.iter().cloned());
+        let phase = format!("activation/{round}");
+        fit(&self.learner, &task.seen, session, &phase, (1, &all(&rows)), &mut TaskLoss)
+    }
+
+    fn reconsolidate(
+        &self,
+        prototypes: Prototypes,
+        task: &Task,
+        session: &mut Session<'_>,
+        round: usize,
+    ) -> Result<()> {
+        let mut optimiser = session.optimiser(&self.learner)?;
+        let phase = format!("reconsolidation/{round}");
+        let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, &phase);
+        let mut objective = Reconsolidation { prototypes };
+        trainer.epochs(session, 1, &self.memory.rows(), |trainer, session, batch| {
+            if batch.iter().any(|row| row.gold.iter().any(|label| objective.counts(self.learner.kind(), *label))) {
+                trainer.step(session, "reconsolidation", &mut objective, batch)
+            } else {
+                Ok(0.0)
+            }
+        })
+    }
+
+    /// Evaluation prototypes `[L, F]` by label id.
+    fn evaluation_prototypes(&self, session: &mut Session<'_>) -> Result<Tensor> {
+        let rows = self.memory.rows();
+        let by_class = features(&self.learner, &rows)?;
+        session.ledger.prototypes("predict", &rows, &by_class.keys().copied().collect::<Vec<_>>());
+        let classifier = self.learner.params().tensors()?.remove("head.classifier.weight");
+        let classifier = classifier.ok_or_else(|| Error::Usage("EMAR needs a linear classifier".to_owned()))?;
+        let classifier = normalised(&classifier)?;
+        let mut prototypes = Vec::new();
+        for label in 0..classifier.dim(0)? {
+            let own = classifier.narrow(0, label, 1)?;
+            let members = match by_class.get(&(label as u32)) {
+                Some(features) => Tensor::cat(&[&normalised(features)?, &own], 0)?,
+                None => own,
+            };
+            prototypes.push(normalised(&members.mean_keepdim(0)?)?);
+        }
+        Ok(Tensor::cat(&prototypes, 0)?)
+    }
+}
+
+struct Reconsolidation {
+    prototypes: Prototypes,
+}
+
+impl Reconsolidation {
+    fn counts(&self, kind: TaskKind, label: u32) -> bool {
+        (kind == TaskKind::Re || label != 0) && self.prototypes.place(label).is_some()
+    }
+}
+
+impl Objective for Reconsolidation {
+    fn loss(&mut self, learner: &Learner, batch: &Batch, _: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
+        let features = learner.forward(batch, mode)?.features;
+        let items = Items::of(learner.kind(), &features, batch, |label| self.counts(learner.kind(), label))?;
+        let items = items.ok_or_else(|| Error::Usage("a batch without items to reconsolidate".to_owned()))?;
+        let targets: Vec<u32> = items.labels.iter().filter_map(|label| self.prototypes.place(*label)).collect();
+        let targets = Tensor::new(targets, items.features.device())?;
+        Ok(prototype_cross_entropy(&items.features, &self.prototypes.vectors, &targets)?)
+    }
+}
+
+impl Method for Emar {
+    fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
+        let current = (session.config.epochs, &*all(&task.train));
+        fit(&self.learner, &task.seen, session, CURRENT, current, &mut TaskLoss)?;
+        self.memory.push(memory::select(&self.learner, task, session)?);
+        for round in 0..session.config.rounds {
+            let prototypes = Prototypes::means(&self.learner, &self.memory.rows(), "rounds", session)?;
+            self.activate(task, session, round)?;
+            if let Some(prototypes) = prototypes {
+                self.reconsolidate(prototypes, task, session, round)?;
+            }
+        }
+        if self.learner.kind() == TaskKind::Re {
+            self.evaluation = Some(self.evaluation_prototypes(session)?);
+        }
+        Ok(())
+    }
+
+    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+        let Some(prototypes) = &self.evaluation else { return self.learner.predict(batch, &seen.allowed) };
+        let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
+        let scores = features.matmul(&prototypes.transpose(D::Minus1, D::Minus2)?)?;
+        self.learner.decide(&scores, batch, &seen.allowed)
+    }
+
+    fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        Some(&self.memory)
+    }
+
+    fn memory_mut(&mut self) -> Option<&mut Memory> {
+        Some(&mut self.memory)
+    }
+}

@@ -1,0 +1,159 @@
+//! A plan: which methods, seeds and variants of settings to run, as TOML.
+//!
+//! ```toml
+//! methods = ["lmc"]
+//! seeds = [42]                  # train_seed of each run; default 42
+//!
+//! [[variants]]                  # default: one run per method and seed with the settings as they are
+//! name = "full"
+//!
+//! [[variants]]
+//! name = "no-distillation"
+//! set = { lambda = 0.0 }
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::methods::registry;
+use crate::report;
+
+/// The file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    methods: Vec<String>,
+    #[serde(default = "one_seed")]
+    seeds: Vec<u32>,
+    #[serde(default)]
+    variants: Vec<Variant>,
+}
+
+/// Settings that replace a method's own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variant {
+    name: String,
+    #[serde(default)]
+    set: toml::Table,
+}
+
+/// One run of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Method name.
+    pub method: String,
+    /// The variant's name, if the plan has variants.
+    pub variant: Option<String>,
+    /// Settings of the variant, and the seed.
+    pub settings: toml::Table,
+    seed: u32,
+}
+
+fn one_seed() -> Vec<u32> {
+    vec![42]
+}
+
+impl Plan {
+    /// Reads a plan; names of methods are checked at once, settings when a run starts.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bad = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
+        let plan: Self = toml::from_str(&fs_err::read_to_string(path)?).map_err(|error| bad(error.to_string()))?;
+        if plan.methods.is_empty() || plan.seeds.is_empty() {
+            return Err(bad("`methods` and `seeds` must name at least one each".to_owned()));
+        }
+        for method in &plan.methods {
+            registry::find(method).map_err(|error| bad(error.to_string()))?;
+        }
+        let plain =
+            |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) && !name.is_empty();
+        if let Some(variant) = plan.variants.iter().find(|variant| !plain(&variant.name)) {
+            return Err(bad(format!("variant `{}`: use letters, digits, `-`, `_`, `.` for a name", variant.name)));
+        }
+        Ok(plan)
+    }
+
+    /// Every run, methods outermost, seeds innermost.
+    pub fn runs(&self) -> Vec<Planned> {
+        let plain = [None];
+        let named: Vec<Option<&Variant>> = self.variants.iter().map(Some).collect();
+        let variants = if named.is_empty() { &plain[..] } else { &named[..] };
+        let mut runs = Vec::new();
+        for method in &self.methods {
+            for variant in variants {
+                for seed in &self.seeds {
+                    let mut settings = variant.map(|variant| variant.set.clone()).unwrap_or_default();
+                    settings.insert("train_seed".to_owned(), i64::from(*seed).into());
+                    let variant = variant.map(|variant| variant.name.clone());
+                    runs.push(Planned { method: method.clone(), variant, settings, seed: *seed });
+                }
+            }
+        }
+        runs
+    }
+}
+
+impl Planned {
+    /// Name of the run's folder, e.g. `lmc-no-distillation-seed42`.
+    pub fn folder(&self) -> String {
+        let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!("-{variant}"));
+        format!("{}{variant}-seed{}", self.method, self.seed)
+    }
+}
+
+/// The report over finished runs.
+pub fn report(folders: &[PathBuf], out: &Path) -> Result<String> {
+    report::write(&report::load(folders)?, out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn plan(text: &str) -> Result<Plan> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.toml");
+        fs_err::write(&path, text).unwrap();
+        Plan::read(&path)
+    }
+
+    #[test]
+    fn a_plan_unfolds_to_methods_times_variants_times_seeds() {
+        let text = "methods = [\"lmc\", \"emr\"]\nseeds = [1, 2]\n[[variants]]\nname = \"full\"\n[[variants]]\nname = \"still\"\nset = { noise = false }\n";
+        let runs = plan(text).unwrap().runs();
+        let folders: Vec<String> = runs.iter().map(Planned::folder).collect();
+        assert_eq!(folders[..3], ["lmc-full-seed1", "lmc-full-seed2", "lmc-still-seed1"]);
+        assert_eq!(folders.len(), 8);
+        assert_eq!(runs[2].settings["noise"], toml::Value::Boolean(false));
+        assert_eq!(runs[2].settings["train_seed"], toml::Value::Integer(1));
+        let plain = plan("methods = [\"emr\"]").unwrap().runs();
+        assert_eq!((plain.len(), plain[0].folder().as_str()), (1, "emr-seed42"));
+    }
+
+    #[test]
+    fn wrong_plans_name_the_file_and_the_mistake() {
+        for (text, message) in [
+            ("methods = [\"lcm\"]", "did you mean `lmc`"),
+            ("methods = []", "at least one"),
+            ("method = [\"lmc\"]", "unknown field `method`"),
+            ("methods = [\"lmc\"]\n[[variants]]\nname = \"a/b\"", "variant `a/b`"),
+        ] {
+            let error = plan(text).unwrap_err().to_string();
+            assert!(error.contains(message) && error.contains("plan.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn shipped_plans_are_valid() {
+        for entry in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/plans")).unwrap() {
+            let path = entry.unwrap().path();
+            for run in Plan::read(&path).unwrap().runs() {
+                let task = mkgc_builder::corpus::TaskKind::Re;
+                crate::config::resolve(task, &run.method, None, run.settings).unwrap();
+            }
+        }
+    }
+}

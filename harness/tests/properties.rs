@@ -1,0 +1,223 @@
+//! What must hold of the methods whatever the numbers: switches that switch, plain counterparts met to the bit, edge
+//! cases that are defined.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use candle_core::{DType, Tensor};
+use common::{Learned, Place};
+use mkgc_builder::corpus::TaskKind;
+use mkgc_harness::data::{Example, Task};
+use mkgc_harness::learner::Learner;
+use mkgc_harness::methods::lmc::Teacher;
+use mkgc_harness::methods::{METHODS, names};
+use mkgc_models::distill::{Pooling, attention_distillation, pool};
+use mkgc_models::mode::Mode;
+
+const KINDS: [TaskKind; 2] = [TaskKind::Re, TaskKind::Ner];
+
+/// Largest difference of the test scores of two runs on relations.
+fn difference(a: &Learned, b: &Learned) -> f32 {
+    let scores = |learned: &Learned| -> Vec<f32> {
+        learned.predictions().into_iter().flat_map(|row| row.scores).filter(|score| score.is_finite()).collect()
+    };
+    let (a, b) = (scores(a), scores(b));
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn lambda_changes_lmc_but_not_what_its_code_computes() {
+    let place = Place::new(TaskKind::Re);
+    let with = |method: &str, lambda: &str| place.learned(method, &format!("lambda = {lambda}\nnoise = false"));
+    let of_lmc = difference(&with("lmc", "0.0"), &with("lmc", "20.0"));
+    assert!(of_lmc > 1e-3, "{of_lmc}");
+    let (off, on) = (with("lmc-released", "0.0"), with("lmc-released", "20.0"));
+    assert!(off.values() == on.values(), "the released distillation must have no gradient");
+    assert_ne!(off.ledger.losses(), on.ledger.losses(), "its value is counted in the loss all the same");
+}
+
+#[test]
+fn the_shared_key_changes_lmc_but_not_what_its_code_computes() {
+    let place = Place::new(TaskKind::Re);
+    for (method, matters) in [("lmc", true), ("lmc-released", false)] {
+        let (before, after) = (place.learned(method, ""), place.learned(method, ""));
+        let mut values = after.method.learner().params().tensors().unwrap();
+        let name = values.keys().find(|name| name.starts_with("shared.key.")).unwrap().clone();
+        let key = &values[&name];
+        values.insert(name, (key * -3.0).unwrap());
+        after.method.learner().params().load(&values).unwrap();
+        let difference = difference(&before, &after);
+        assert_eq!(difference > 1e-3, matters, "{method}: {difference}");
+    }
+}
+
+#[test]
+fn noise_modulation_and_pooling_are_switches() {
+    let place = Place::new(TaskKind::Re);
+    let plain = place.learned("lmc", "").values();
+    for setting in [
+        "noise = true",
+        "alpha = 2.0",
+        "pooling = \"width\"",
+        "pooling = \"height\"",
+        "pooling = \"none\"",
+        "key = \"own\"",
+    ] {
+        assert!(place.learned("lmc", setting).values() != plain, "{setting} changes nothing");
+    }
+    assert!(place.learned("lmc", "").values() == plain, "the same run twice differs");
+}
+
+#[test]
+fn methods_without_their_device_equal_their_plain_counterpart_to_the_bit() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        let equal = |method: &str, off: &str, plain: &str, settings: &str| {
+            let (ours, theirs) = (place.learned(method, off), place.learned(plain, settings));
+            assert!(ours.values() == theirs.values(), "{method} with {off} is not {plain} ({kind:?})");
+            assert_eq!(ours.predictions(), theirs.predictions());
+        };
+        equal("ewc", "ewc_lambda = 0.0", "vanilla", "");
+        equal("emr", "memory_per_class = 0", "vanilla", "");
+        equal("concat-replay", "memory_per_class = 0", "concat", "");
+        equal("mkgformer-replay", "memory_per_class = 0", "mkgformer", "");
+        let off = "lambda = 0.0\nalpha = 0.0\nshared_layers = 0\nmemory_per_class = 0\noptimiser_per_task = true\nweight_decay = 0.0";
+        equal("lmc", off, "concat", "");
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_as_if_nothing_had_been() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        for method in names() {
+            let (whole, resumed) = (place.learned(method, ""), place.interrupted(method));
+            assert!(whole.values() == resumed.values(), "{method} ({kind:?}) ends elsewhere after an interruption");
+            assert_eq!(whole.predictions(), resumed.predictions(), "{method} ({kind:?})");
+        }
+    }
+}
+
+#[test]
+fn a_kept_teacher_says_what_a_fresh_one_would() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        for pooling in [Pooling::Width, Pooling::Height, Pooling::Both, Pooling::None] {
+            let mut config = place.config("lmc", "");
+            config.pooling = pooling;
+            let (blueprint, benchmark) = (place.blueprint("lmc", &config), place.benchmark(&config));
+            let teacher = Learner::new(&blueprint, &config, 1).unwrap();
+            let student = Learner::new(&blueprint, &config, 2).unwrap();
+            let rows = benchmark.training(1, &blueprint.tokenizer).unwrap();
+            let kept = Teacher::new(&teacher, &rows, &config).unwrap().unwrap();
+            // Another composition of the batch than the teacher was shown.
+            let batch: Vec<&Example> = rows.iter().rev().step_by(2).collect();
+            let batch = student.batch(&batch).unwrap();
+            let forward = student.forward(&batch, &mut Mode::Eval).unwrap();
+            let ours = kept.distillation(&forward, &batch).unwrap().to_scalar::<f32>().unwrap();
+            let fresh = teacher.forward(&batch, &mut Mode::Eval).unwrap();
+            let seen = Tensor::ones((batch.examples.len(), 5), DType::U32, student.device()).unwrap();
+            let loss = |student: &[Tensor], teacher: &[Tensor], mask: &Tensor| {
+                let teacher = pool(teacher, mask, pooling).unwrap();
+                attention_distillation(student, mask, &teacher, pooling).unwrap().to_scalar::<f32>().unwrap()
+            };
+            let expected = loss(&forward.text_maps, &fresh.text_maps, &batch.mask)
+                + loss(&forward.vision_maps, &fresh.vision_maps, &seen);
+            assert!((ours / expected - 1.0).abs() < 1e-5, "{pooling:?}: {ours} kept, {expected} fresh");
+            let of_itself = kept.distillation(&fresh, &batch).unwrap().to_scalar::<f32>().unwrap();
+            assert!(of_itself < 1e-9 && ours > 1e-4, "{pooling:?}: {of_itself} from itself");
+        }
+    }
+}
+
+/// Every method goes through both tasks as `change` leaves them, and predicts labels it may use, one per item.
+fn all_methods_survive(settings: &str, change: impl Fn(Task) -> Task + Copy) {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        for method in names() {
+            let learned = place.learned_with(method, settings, change);
+            let learned = learned.unwrap_or_else(|error| panic!("{method} ({kind:?}, {settings}): {error}"));
+            let allowed = learned.benchmark.seen(1).allowed;
+            for prediction in learned.predictions() {
+                assert!(prediction.labels.iter().all(|label| allowed[*label as usize]), "{method}");
+                assert!(!prediction.labels.is_empty() || kind == TaskKind::Ner, "{method}");
+            }
+        }
+    }
+}
+
+const SHORT: &str = "epochs = 1\nmemory_epochs = 1\nrounds = 1";
+
+#[test]
+fn a_batch_of_one_is_a_batch() {
+    all_methods_survive(&format!("{SHORT}\nbatch_size = 1"), |task| task);
+}
+
+#[test]
+fn a_task_may_have_one_class() {
+    all_methods_survive(SHORT, |mut task| {
+        let own = task.seen.stage as u32 + 1;
+        task.train.retain(|row| row.words > 3 || row.gold.contains(&own));
+        task.train.retain(|row| row.gold != [0]);
+        task
+    });
+}
+
+#[test]
+fn a_class_may_have_no_rows_to_store() {
+    all_methods_survive(SHORT, |mut task| {
+        if task.seen.stage == 1 {
+            task.train.retain(|row| row.gold.iter().all(|label| !task.seen.current[*label as usize] || *label == 0));
+        }
+        task
+    });
+}
+
+#[test]
+fn sentences_longer_than_the_limit_are_cut() {
+    all_methods_survive(&format!("{SHORT}\nmax_length = 10"), |task| {
+        assert!(task.train.iter().all(|row| row.ids.len() <= 10));
+        task
+    });
+}
+
+#[test]
+fn labels_not_seen_yet_are_never_predicted() {
+    let place = Place::new(TaskKind::Re);
+    for method in names() {
+        let learned = place.learned(method, SHORT);
+        let rows = learned.benchmark.test_rows(1).unwrap();
+        let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
+        let batch = learned.method.learner().batch(&examples.iter().collect::<Vec<_>>()).unwrap();
+        let seen = learned.benchmark.seen(0);
+        for prediction in learned.method.predict(&batch, &seen).unwrap() {
+            assert!(seen.allowed[prediction.labels[0] as usize], "{method}");
+            assert!(
+                prediction.scores.iter().zip(&seen.allowed).all(|(score, on)| score.is_finite() == *on),
+                "{method}"
+            );
+        }
+    }
+}
+
+#[test]
+fn memory_is_charged_and_bounded() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        for info in METHODS.iter().filter(|info| info.name != "joint") {
+            let learned = place.learned(info.name, SHORT);
+            let Some(memory) = learned.method.memory() else {
+                assert!(!info.rehearses, "{} rehearses but shows no memory", info.name);
+                continue;
+            };
+            assert!(info.rehearses, "{}", info.name);
+            let budget = learned.config.memory_per_class;
+            // `None` belongs to both tasks and is stored for each; a sentence may hold two types.
+            for (class, stored) in memory.by_class(learned.benchmark.manifest()) {
+                let times = if class == "None" || kind == TaskKind::Ner { 2 } else { 1 };
+                assert!(stored > 0 && stored <= times * budget, "{}: {stored} rows of {class}", info.name);
+            }
+        }
+    }
+}
