@@ -206,7 +206,12 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        let positive = [("epochs", self.epochs), ("batch_size", self.batch_size)];
+        let positive = [
+            ("epochs", self.epochs),
+            ("batch_size", self.batch_size),
+            ("key_size", self.key_size),
+            ("fisher_rows", self.fisher_rows),
+        ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(config_error(key, "must be at least 1"));
         }
@@ -236,6 +241,10 @@ impl Config {
         ];
         if let Some((key, value)) = weights.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
             return Err(config_error(key, &format!("must be 0 or a positive number, got {value}")));
+        }
+        if self.lambda > 0.0 && self.shared_layers == 0 {
+            let reason = "distils the attention of the shared layers; raise shared_layers, or set lambda = 0";
+            return Err(config_error("lambda", reason));
         }
         Ok(())
     }
@@ -341,5 +350,11 @@ mod tests {
         assert!(message.contains("`epoch`") && message.contains("did you mean `epochs`"), "{message}");
         let message = resolve(TaskKind::Re, "emr", None, flags("epochs", 0)).unwrap_err().to_string();
         assert!(message.contains("`epochs`"), "{message}");
+        for (key, value, named) in [("key_size", 0, "`key_size`"), ("fisher_rows", 0, "`fisher_rows`")] {
+            let message = resolve(TaskKind::Re, "rp-cre", None, flags(key, value)).unwrap_err().to_string();
+            assert!(message.contains(named), "{message}");
+        }
+        let message = resolve(TaskKind::Re, "lmc", None, flags("shared_layers", 0)).unwrap_err().to_string();
+        assert!(message.contains("`lambda`") && message.contains("raise shared_layers"), "{message}");
     }
 }

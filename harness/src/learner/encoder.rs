@@ -17,7 +17,7 @@ use mkgc_models::tokenize::WordTokenizer;
 use super::Architecture;
 use crate::config::Config;
 use crate::data::Benchmark;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::run::record::EncoderRecord;
 
 /// Name that selects a built-in encoder instead of a folder or a repository.
@@ -100,17 +100,17 @@ impl EncoderSource {
     ) -> Result<Network> {
         let (text, vision) = self.configs(vocabulary);
         let visual = config.visual;
-        // Without a vision encoder only the text network can be made; the caller opens one for the others.
-        let vision = vision.unwrap_or_else(|| tiny_vision(&self.text));
+        let vision = || vision.ok_or_else(|| Error::Usage("this network needs a vision encoder".to_owned()));
         Ok(match architecture {
             Architecture::Text => Network::Text(Bert::new(&text, vb)?),
             Architecture::Dual => {
                 let (shared_layers, key, max_text) = (config.shared_layers, config.key, config.max_length);
+                let vision = vision()?;
                 Network::Dual(Dual::new(&DualConfig { text, vision, visual, shared_layers, key, max_text }, vb)?)
             }
             Architecture::Mkgformer => {
                 let (interaction_layers, mask_text_padding) = (config.interaction_layers, config.mask_text_padding);
-                let config = MkgformerConfig { text, vision, visual, interaction_layers, mask_text_padding };
+                let config = MkgformerConfig { text, vision: vision()?, visual, interaction_layers, mask_text_padding };
                 Network::Mkgformer(Mkgformer::new(&config, vb)?)
             }
         })
