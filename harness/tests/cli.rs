@@ -118,6 +118,10 @@ fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
     assert!(
         place.error("sweep plan.toml --benchmark data --set lambada=1 --out other").contains("did you mean `lambda`")
     );
+    let plan = format!("{plan}[[variants]]\nname = \"late\"\nset = {{ lambada = 1.0 }}\n");
+    fs_err::write(place.path("plan.toml"), plan).unwrap();
+    let error = place.error(&line.replace("--out out", "--out late"));
+    assert!(error.contains("`lambada`") && !place.path("late").exists(), "no run starts before every setting is known");
 }
 
 /// The matrix needs old tasks at every stage, whatever a test file holds.

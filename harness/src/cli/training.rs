@@ -91,18 +91,22 @@ pub fn train(args: TrainArgs) -> Result<()> {
 /// Runs a plan and prints the report over its runs.
 pub fn sweep(args: &SweepArgs) -> Result<()> {
     let plan = Plan::read(&args.plan)?;
-    let mut folders = Vec::new();
+    // Every run's settings are resolved before the first one starts: the last run's typing error must not wait for it.
+    let mut requests = Vec::new();
     for benchmark in &args.benchmark {
         let name = Benchmark::open(benchmark, 128)?.manifest().name.clone();
         for planned in plan.runs() {
             let out = args.out.join("runs").join(&name).join(planned.folder());
-            eprintln!("{}", out.display());
             let resolved = resolved(&args.means, benchmark, &planned.method, planned.settings.clone())?;
             let what = (planned.method.clone(), planned.variant.clone());
-            stream::train(&request(&args.means, benchmark.clone(), what, resolved, out.clone())?)?;
-            folders.push(out);
+            requests.push(request(&args.means, benchmark.clone(), what, resolved, out)?);
         }
     }
+    for request in &requests {
+        eprintln!("{}", request.out.display());
+        stream::train(request)?;
+    }
+    let folders: Vec<PathBuf> = requests.into_iter().map(|request| request.out).collect();
     print!("{}", sweep::report(&folders, &args.out.join("report"))?);
     Ok(())
 }
