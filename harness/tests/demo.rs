@@ -43,6 +43,10 @@ fn vanilla_forgets_replay_helps_and_joint_is_the_upper_bound() {
         assert!(forgetting(&emr) < forgetting(&vanilla) - 0.2, "{benchmark}: replay hardly helps");
         let [low, middle, high] = [&vanilla, &emr, &joint].map(last_micro_f1);
         assert!(low + 0.1 < middle && middle < high, "{benchmark}: {low} {middle} {high}");
+        for method in ["rp-cre", "lmc"].map(|method| result(benchmark, method)) {
+            assert!(forgetting(&method) < forgetting(&vanilla) - 0.2, "{benchmark}: {} forgets", method.method);
+            assert!(last_micro_f1(&method) > low + 0.1, "{benchmark}: {} ends no better than vanilla", method.method);
+        }
     }
 }
 

@@ -75,3 +75,21 @@ impl Example {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_entity_beyond_the_limit_is_cut_off_with_its_tags() {
+        let tokens: Vec<String> = "a b c d e f".split(' ').map(str::to_owned).collect();
+        let tokenizer = WordTokenizer::from_words(tokens.clone()).unwrap();
+        let labels = RowLabels::Entities { tags: vec![0, 0, 0, 1, 2, 2], original: vec![3, 0, 0, 1, 2, 2] };
+        let (id, image_id) = ("test-000000".to_owned(), "x.jpg".to_owned());
+        let row = Row { id, tokens, owner_task: None, image_id, crops: vec![], labels };
+        let example = Example::new(&row, &tokenizer, 6).unwrap();
+        assert_eq!((example.ids.len(), example.anchors.as_slice()), (6, [1, 2, 3, 4].as_slice()));
+        assert_eq!((example.gold, example.original, example.words), (vec![0, 0, 0, 1], vec![3, 0, 0, 1], 6));
+    }
+}
