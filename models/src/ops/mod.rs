@@ -1,8 +1,9 @@
 //! Fused operations with their own backward pass, for f32 on the CPU; elsewhere each is the composition of candle's
 //! differentiable operations that it stands for.
 //!
-//! One pass over memory and one node of the graph replace up to ten. Numbers do not depend on the number of threads
-//! or on the processor: work is cut into pieces of fixed size, sums run in a fixed order, nothing is contracted.
+//! One pass over memory and one node of the graph replace up to ten. Apart from matrix
+//! products, which are candle's, numbers do not depend on the number of threads or on the processor: work is cut into
+//! pieces of fixed size, sums run in a fixed order, nothing is contracted.
 
 mod activation;
 mod dropout;
