@@ -3,6 +3,7 @@
 //! Data flows one way: [`data`] (Parquet rows to batches) → [`stream`] (the task loop) → [`methods`] → [`learner`]
 //! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`].
 
+pub mod bench;
 pub mod config;
 pub mod data;
 pub mod demo;

@@ -13,8 +13,15 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Bytes of stack per thread: candle walks a graph by recursion.
+const STACK: usize = 64 << 20;
+
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    let cli = cli::Cli::parse();
+    // The work runs on a thread of the pool: while it waits for others it takes part, and nobody is woken for little.
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
+    let run = || pool.map_err(Into::into).and_then(|()| cli::run(cli));
+    match rayon::join(run, || ()).0 {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -69,7 +69,7 @@ pub fn train(request: &Request) -> Result<RunResult> {
 }
 
 /// Opens encoders and pictures.
-fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Blueprint>, RunRecord)> {
+pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Blueprint>, RunRecord)> {
     let (config, info) = (&request.resolved.config, registry::find(&request.method)?);
     let (mut encoder, tokenizer, text) = EncoderSource::open(&request.encoder, benchmark)?;
     let mut record =

@@ -15,8 +15,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use common::{Learned, Place, shapes};
+use common::{Learned, Place};
 use mkgc_builder::corpus::TaskKind;
+use mkgc_harness::bench;
 use mkgc_harness::methods::registry;
 use serde_json::json;
 
@@ -43,10 +44,7 @@ fn norm(tensor: &Tensor) -> f64 {
     f64::from(tensor.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()).sqrt()
 }
 
-fn write_case(folder: &Path, method: &str, kind: TaskKind, learned: &Learned) {
-    let (_, vision) = shapes();
-    let info = registry::find(method).unwrap();
-    let (text, _) = learned.blueprint.encoder.configs(learned.blueprint.tokenizer.vocab_size());
+fn write_case(folder: &Path, method: &str, learned: &Learned) {
     let mut images = serde_json::Map::new();
     fs_err::create_dir_all(folder).unwrap();
     if let Some(pictures) = &learned.blueprint.pictures {
@@ -62,16 +60,8 @@ fn write_case(folder: &Path, method: &str, kind: TaskKind, learned: &Learned) {
         };
         candle_core::safetensors::save(&[("pixels", pixels)].into(), folder.join("pixels.safetensors")).unwrap();
     }
-    let description = json!({
-        "method": method,
-        "kind": if kind == TaskKind::Re { "re" } else { "ner" },
-        "config": learned.config,
-        "text": text,
-        "vision": info.multimodal().then_some(vision),
-        "labels": learned.benchmark.manifest().labels,
-        "pad": learned.blueprint.tokenizer.pad_id(),
-        "images": images,
-    });
+    let mut description = bench::description(method, &learned.benchmark, &learned.blueprint, &learned.config);
+    description["images"] = json!(images);
     learned.ledger.write(folder, description).unwrap();
 }
 
@@ -136,7 +126,7 @@ fn trajectories(kind: TaskKind) {
         let learned = place.learned(method, settings(method));
         assert!(learned.ledger.steps >= 30, "{case}: only {} steps", learned.ledger.steps);
         match &out {
-            Some(out) => write_case(&Path::new(out).join(&case), method, kind, &learned),
+            Some(out) => write_case(&Path::new(out).join(&case), method, &learned),
             None => compare(&case, method, &learned),
         }
     }

@@ -6,6 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use mkgc_models::bert::{Bert, BertConfig};
 use mkgc_models::crf::Crf;
 use mkgc_models::mode::{DropoutRng, Mode};
+use mkgc_models::ops::backward;
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 
@@ -31,13 +32,13 @@ fn layer(criterion: &mut Criterion) {
     criterion.bench_function("layer forward and backward 16x32x384", |b| {
         b.iter(|| {
             let output = bert.forward(&ids, &ids, &mut Mode::Train(&mut rng)).unwrap();
-            output.last().sum_all().unwrap().backward().unwrap()
+            backward(&output.last().sum_all().unwrap()).unwrap()
         });
     });
     let group = ParamGroup { name: "all".to_owned(), vars: store.vars(), lr: 1e-4, weight_decay: 0.0 };
     let mut optimiser = AdamW::new(vec![group], AdamWConfig::default()).unwrap();
     let output = bert.forward(&ids, &ids, &mut Mode::Eval).unwrap();
-    let grads = output.last().sum_all().unwrap().backward().unwrap();
+    let grads = backward(&output.last().sum_all().unwrap()).unwrap();
     criterion.bench_function("AdamW one layer", |b| b.iter(|| optimiser.step(&grads, Some(1.0)).unwrap()));
 }
 
@@ -48,7 +49,7 @@ fn crf(criterion: &mut Criterion) {
     let tags = Tensor::zeros((16, 40), DType::U32, &Device::Cpu).unwrap();
     let mask = tags.ones_like().unwrap();
     criterion.bench_function("CRF loss and backward 16x40x9", |b| {
-        b.iter(|| crf.nll(emissions.as_tensor(), &tags, &mask).unwrap().sum_all().unwrap().backward().unwrap());
+        b.iter(|| backward(&crf.nll(emissions.as_tensor(), &tags, &mask).unwrap().sum_all().unwrap()).unwrap());
     });
     criterion.bench_function("CRF Viterbi 16x40x9", |b| b.iter(|| crf.decode(emissions.as_tensor(), &mask).unwrap()));
 }

@@ -9,6 +9,7 @@ use mkgc_models::bert::{Bert, BertConfig};
 use mkgc_models::heads::relation::RelationHead;
 use mkgc_models::loss::masked_cross_entropy;
 use mkgc_models::mode::{DropoutRng, Mode};
+use mkgc_models::ops::backward;
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 
@@ -53,7 +54,7 @@ fn main() {
         let features = head.features(output.last(), &place(1), &place(9), &mut mode).unwrap();
         let loss = masked_cross_entropy(&head.logits(&features).unwrap(), &targets, None).unwrap();
         let forward = start.elapsed();
-        let grads = loss.backward().unwrap();
+        let grads = backward(&loss).unwrap();
         let backward = start.elapsed();
         optimiser.step(&grads, Some(1.0)).unwrap();
         drop((output, grads));

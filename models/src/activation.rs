@@ -2,25 +2,20 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::ops;
+use crate::ops::{self, Gelu};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Activation {
-    /// x Φ(x), Hendrycks & Gimpel 2016.
-    GeluErf,
-    /// The same with Φ approximated by tanh.
-    GeluTanh,
-    /// x σ(1.702 x), CLIP's approximation.
-    QuickGelu,
+    Gelu(Gelu),
     Relu,
 }
 
 impl Activation {
     pub fn named(name: &str) -> Result<Self> {
         match name {
-            "gelu" => Ok(Self::GeluErf),
-            "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
-            "quick_gelu" => Ok(Self::QuickGelu),
+            "gelu" => Ok(Self::Gelu(Gelu::Erf)),
+            "gelu_new" | "gelu_pytorch_tanh" => Ok(Self::Gelu(Gelu::Tanh)),
+            "quick_gelu" => Ok(Self::Gelu(Gelu::Quick)),
             "relu" => Ok(Self::Relu),
             other => candle_core::bail!(
                 "config.json: hidden_act `{other}` is not known; use gelu, gelu_new, quick_gelu or relu"
@@ -30,9 +25,9 @@ impl Activation {
 
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Self::GeluErf => ops::gelu_erf(x),
-            Self::GeluTanh => ops::gelu_tanh(x),
-            Self::QuickGelu => ops::quick_gelu(x),
+            Self::Gelu(Gelu::Erf) => ops::gelu_erf(x),
+            Self::Gelu(Gelu::Tanh) => ops::gelu_tanh(x),
+            Self::Gelu(Gelu::Quick) => ops::quick_gelu(x),
             Self::Relu => x.relu(),
         }
     }

@@ -7,8 +7,7 @@
 use candle_core::{Result, Tensor};
 
 use crate::linear::Linear;
-use crate::mode::Mode;
-use crate::ops;
+use crate::ops::{self, AttentionParts, Mask, Residual};
 
 /// A learned key and the stream's position bias.
 #[derive(Clone)]
@@ -74,13 +73,27 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// `x` `[B, T, H]`; `padding` is added to the logits, 0 on real keys and very negative on others.
+    /// The whole sublayer on `x` `[B, T, H]` as one operation; None where it has to be composed.
+    pub fn sublayer(
+        &self,
+        x: &Tensor,
+        padding: Option<&Tensor>,
+        [map_mask, mask]: [Option<Mask>; 2],
+        residual: &Residual,
+    ) -> Result<Option<Tensor>> {
+        let Keys::Own(key) = &self.keys else { return Ok(None) };
+        let (query, key, value) = (self.query.clone(), key.clone(), self.value.clone());
+        let (heads, rows, padding) = (self.heads, x.dim(0)?, padding.cloned());
+        ops::sublayer(x, AttentionParts { query, key, value, heads, rows, padding, mask: map_mask }, residual, mask)
+    }
+
+    /// `x` `[B, T, H]`; `padding` is added to the logits, 0 on real keys and very negative on others; `mask` drops maps.
     pub fn forward(
         &self,
         x: &Tensor,
         prefix: Option<&Prefix>,
         padding: Option<&Tensor>,
-        mode: &mut Mode<'_>,
+        mask: Option<Mask>,
     ) -> Result<Attended> {
         let split = |layer: &Linear, scale: f64| ops::split_heads(&layer.forward(x)?, self.heads, scale);
         let head = x.dim(2)? / self.heads;
@@ -103,7 +116,8 @@ impl Attention {
         };
         let logits = bias.map_or(Ok(logits.clone()), |bias| logits.broadcast_add(&bias))?;
         let maps = padding.map_or_else(|| ops::softmax(&logits), |padding| ops::masked_softmax(&logits, padding))?;
-        let context = ops::merge_heads(&mode.dropout(&maps, self.map_dropout)?.matmul(&all_values)?)?;
+        let mixed = mask.map_or_else(|| Ok(maps.clone()), |mask| ops::dropout(&maps, mask))?.matmul(&all_values)?;
+        let context = ops::merge_heads(&mixed)?;
         Ok(Attended { context, logits, maps, keys, values })
     }
 }

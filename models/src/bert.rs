@@ -8,11 +8,12 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::attention::{Attended, Attention, Keys, SharedKey};
+use crate::attention::{Attention, Keys, SharedKey};
 use crate::init::{linear, normal};
-use crate::linear::Linear;
+use crate::layer::Layer;
 use crate::mode::Mode;
 use crate::norm::LayerNorm;
+use crate::ops::{self, Order, Residual};
 use crate::stream::StreamOutput;
 
 /// `config.json` of a Hugging Face BERT.
@@ -90,73 +91,46 @@ impl Embeddings {
     }
 
     pub fn forward(&self, ids: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let (rows, pieces) = ids.dims2()?;
+        let (_, pieces) = ids.dims2()?;
         let longest = self.position.dim(0)?;
         if pieces > longest {
             candle_core::bail!("{pieces} word pieces, but the encoder has {longest} positions; lower max_length");
         }
-        let words = self.word.index_select(&ids.flatten_all()?, 0)?.reshape((rows, pieces, ()))?;
+        let words = ops::embedding(&self.word, ids)?;
         // Every token is of the first segment.
         let place = self.position.narrow(0, 0, pieces)?.broadcast_add(&self.kind.narrow(0, 0, 1)?)?;
         mode.dropout(&self.norm.forward(&words.broadcast_add(&place)?)?, self.dropout)
     }
 }
 
-/// One encoder layer.
-pub(crate) struct Layer {
-    attention: Attention,
-    output: Linear,
-    attention_norm: LayerNorm,
-    up: Linear,
-    down: Linear,
-    norm: LayerNorm,
-    activation: Activation,
-    dropout: f64,
-}
-
-impl Layer {
-    /// With a shared key, the layer has no key projection.
-    fn new(config: &BertConfig, shared: Option<SharedKey>, vb: &VarBuilder<'_>) -> Result<Self> {
-        let (size, width) = (config.hidden_size, config.intermediate_size);
-        let linear = |inputs, outputs, name| linear(inputs, outputs, config.initializer_range, vb.pp(name));
-        let norm = |name| LayerNorm::new(size, config.layer_norm_eps, vb.pp(name));
-        let keys = match shared {
-            Some(shared) => Keys::Shared(shared),
-            None => Keys::Own(linear(size, size, "attention.self.key")?),
-        };
-        let attention = Attention {
-            query: linear(size, size, "attention.self.query")?,
-            keys,
-            value: linear(size, size, "attention.self.value")?,
-            heads: config.num_attention_heads,
-            map_dropout: config.attention_probs_dropout_prob,
-        };
-        Ok(Self {
-            attention,
-            output: linear(size, size, "attention.output.dense")?,
-            attention_norm: norm("attention.output.LayerNorm")?,
-            up: linear(size, width, "intermediate.dense")?,
-            down: linear(width, size, "output.dense")?,
-            norm: norm("output.LayerNorm")?,
-            activation: Activation::named(&config.hidden_act)?,
-            dropout: config.hidden_dropout_prob,
-        })
-    }
-
-    /// The first sublayer: states `[B, T, H]`, and how they came about.
-    pub fn attend(&self, x: &Tensor, padding: &Tensor, mode: &mut Mode<'_>) -> Result<(Tensor, Attended)> {
-        let attended = self.attention.forward(x, None, Some(padding), mode)?;
-        let out = mode.dropout(&self.output.forward(&attended.context)?, self.dropout)?;
-        Ok((self.attention_norm.forward(&(x + out)?)?, attended))
-    }
-
-    /// The second sublayer; `extra` `[B, T, intermediate]` is added before the activation.
-    pub fn feed_forward(&self, x: &Tensor, extra: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let wide = self.up.forward(x)?;
-        let wide = extra.map_or(Ok(wide.clone()), |extra| wide + extra)?;
-        let out = mode.dropout(&self.down.forward(&self.activation.forward(&wide)?)?, self.dropout)?;
-        self.norm.forward(&(x + out)?)
-    }
+/// A layer whose maps are read if there is a shared key or `maps`; with a shared key, it has no key projection.
+fn layer(config: &BertConfig, shared: Option<SharedKey>, maps: bool, vb: &VarBuilder<'_>) -> Result<Layer> {
+    let (size, width) = (config.hidden_size, config.intermediate_size);
+    let linear = |inputs, outputs, name| linear(inputs, outputs, config.initializer_range, vb.pp(name));
+    let end = |inputs, output, norm| {
+        let norm = LayerNorm::new(size, config.layer_norm_eps, vb.pp(norm))?;
+        Ok::<_, candle_core::Error>(Residual { output: linear(inputs, size, output)?, norm, order: Order::After })
+    };
+    let keys = match shared {
+        Some(shared) => Keys::Shared(shared),
+        None => Keys::Own(linear(size, size, "attention.self.key")?),
+    };
+    let attention = Attention {
+        query: linear(size, size, "attention.self.query")?,
+        keys,
+        value: linear(size, size, "attention.self.value")?,
+        heads: config.num_attention_heads,
+        map_dropout: config.attention_probs_dropout_prob,
+    };
+    Ok(Layer {
+        attention,
+        attention_end: end(size, "attention.output.dense", "attention.output.LayerNorm")?,
+        up: linear(size, width, "intermediate.dense")?,
+        activation: Activation::named(&config.hidden_act)?,
+        end: end(width, "output.dense", "output.LayerNorm")?,
+        dropout: config.hidden_dropout_prob,
+        maps,
+    })
 }
 
 /// What is added to attention logits, `[B, 1, 1, T]` from `mask` `[B, T]`: 0 on real pieces, a large negative number on
@@ -177,11 +151,16 @@ impl Bert {
     /// # Errors
     /// A configuration that no BERT can have, or stored tensors of other shapes.
     pub fn new(config: &BertConfig, vb: VarBuilder<'_>) -> Result<Self> {
-        Self::with_keys(config, &[], vb)
+        Self::with_keys(config, &[], 0, vb)
     }
 
-    /// The last layers use these keys.
-    pub(crate) fn with_keys(config: &BertConfig, shared: &[SharedKey], vb: VarBuilder<'_>) -> Result<Self> {
+    /// The last layers use these keys, if any; the logits of the last `mapped` layers are read.
+    pub(crate) fn with_keys(
+        config: &BertConfig,
+        shared: &[SharedKey],
+        mapped: usize,
+        vb: VarBuilder<'_>,
+    ) -> Result<Self> {
         if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let (size, heads) = (config.hidden_size, config.num_attention_heads);
             candle_core::bail!("config.json: hidden_size {size} is not a multiple of num_attention_heads {heads}");
@@ -189,10 +168,10 @@ impl Bert {
         if let Some(kind) = config.position_embedding_type.as_deref().filter(|kind| *kind != "absolute") {
             candle_core::bail!("config.json: position_embedding_type `{kind}` is not supported, only `absolute`");
         }
-        let first = config.num_hidden_layers - shared.len();
-        let key = |n: usize| n.checked_sub(first).map(|n| shared[n].clone());
-        let layer = |n: usize| Layer::new(config, key(n), &vb.pp(format!("encoder.layer.{n}")));
-        let layers = (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?;
+        let layers = config.num_hidden_layers;
+        let key = |n: usize| n.checked_sub(layers - shared.len()).map(|n| shared[n].clone());
+        let layer = |n: usize| layer(config, key(n), n + mapped >= layers, &vb.pp(format!("encoder.layer.{n}")));
+        let layers = (0..layers).map(layer).collect::<Result<_>>()?;
         Ok(Self { embeddings: Embeddings::new(config, vb.pp("embeddings"))?, layers })
     }
 
@@ -204,8 +183,8 @@ impl Bert {
         let padding = padding(mask)?;
         let mut output = StreamOutput::new(self.embeddings.forward(ids, mode)?);
         for layer in &self.layers {
-            let (states, attended) = layer.attend(output.last(), &padding, mode)?;
-            output.push(layer.feed_forward(&states, None, mode)?, attended);
+            let (states, attended) = layer.forward(output.last(), None, Some(&padding), mode)?;
+            output.push(states, attended);
         }
         Ok(output)
     }

@@ -11,12 +11,13 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::attention::{Attended, Attention, Keys, Prefix, SharedKey};
+use crate::attention::{Attention, Keys, SharedKey};
 use crate::init::linear;
-use crate::linear::Linear;
+use crate::layer::Layer;
 use crate::mode::Mode;
 use crate::network::Pixels;
 use crate::norm::LayerNorm;
+use crate::ops::{Order, Residual};
 use crate::stream::StreamOutput;
 use embeddings::Embeddings;
 
@@ -107,60 +108,37 @@ pub enum Visual {
     Crops,
 }
 
-/// One encoder layer.
-pub(crate) struct Layer {
-    attention_norm: LayerNorm,
-    attention: Attention,
-    output: Linear,
-    norm: LayerNorm,
-    up: Linear,
-    down: Linear,
-    activation: Activation,
-}
-
-impl Layer {
-    /// Fresh weights start as in `CLIPPreTrainedModel._init_weights`. With a shared key, there is no key projection.
-    fn new(config: &ClipVisionConfig, shared: Option<SharedKey>, vb: &VarBuilder<'_>) -> Result<Self> {
-        let (size, width) = (config.hidden_size, config.intermediate_size);
-        let outwards = config.initializer_factor * (size as f64).sqrt().recip();
-        let inwards = outwards * ((2 * config.num_hidden_layers) as f64).sqrt().recip();
-        let attention = vb.pp("self_attn");
-        let inner = |name| linear(size, size, inwards, attention.pp(name));
-        let norm = |name| LayerNorm::new(size, config.layer_norm_eps, vb.pp(name));
-        let keys = match shared {
-            Some(shared) => Keys::Shared(shared),
-            None => Keys::Own(inner("k_proj")?),
-        };
-        Ok(Self {
-            attention_norm: norm("layer_norm1")?,
-            attention: Attention {
-                query: inner("q_proj")?,
-                keys,
-                value: inner("v_proj")?,
-                heads: config.num_attention_heads,
-                map_dropout: config.attention_dropout,
-            },
-            output: linear(size, size, outwards, attention.pp("out_proj"))?,
-            norm: norm("layer_norm2")?,
-            up: linear(size, width, outwards / 2f64.sqrt(), vb.pp("mlp.fc1"))?,
-            down: linear(width, size, inwards, vb.pp("mlp.fc2"))?,
-            activation: Activation::named(&config.hidden_act)?,
-        })
-    }
-
-    /// States `[B, V, H]`, and how they came about; `prefix` and its `padding` as in [`Attention::forward`].
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        prefix: Option<&Prefix>,
-        padding: Option<&Tensor>,
-        mode: &mut Mode<'_>,
-    ) -> Result<(Tensor, Attended)> {
-        let attended = self.attention.forward(&self.attention_norm.forward(x)?, prefix, padding, mode)?;
-        let x = (x + self.output.forward(&attended.context)?)?;
-        let wide = self.activation.forward(&self.up.forward(&self.norm.forward(&x)?)?)?;
-        Ok(((&x + self.down.forward(&wide)?)?, attended))
-    }
+/// A layer whose maps are read if `maps`. Fresh weights start as in `CLIPPreTrainedModel._init_weights`; with a shared
+/// key, there is no key projection.
+fn layer(config: &ClipVisionConfig, shared: Option<SharedKey>, maps: bool, vb: &VarBuilder<'_>) -> Result<Layer> {
+    let (size, width) = (config.hidden_size, config.intermediate_size);
+    let outwards = config.initializer_factor * (size as f64).sqrt().recip();
+    let inwards = outwards * ((2 * config.num_hidden_layers) as f64).sqrt().recip();
+    let attention = vb.pp("self_attn");
+    let inner = |name| linear(size, size, inwards, attention.pp(name));
+    let end = |output, norm| {
+        let norm = LayerNorm::new(size, config.layer_norm_eps, vb.pp(norm))?;
+        Ok::<_, candle_core::Error>(Residual { output, norm, order: Order::Before })
+    };
+    let keys = match shared {
+        Some(shared) => Keys::Shared(shared),
+        None => Keys::Own(inner("k_proj")?),
+    };
+    Ok(Layer {
+        attention: Attention {
+            query: inner("q_proj")?,
+            keys,
+            value: inner("v_proj")?,
+            heads: config.num_attention_heads,
+            map_dropout: config.attention_dropout,
+        },
+        attention_end: end(linear(size, size, outwards, attention.pp("out_proj"))?, "layer_norm1")?,
+        up: linear(size, width, outwards / 2f64.sqrt(), vb.pp("mlp.fc1"))?,
+        activation: Activation::named(&config.hidden_act)?,
+        end: end(linear(width, size, inwards, vb.pp("mlp.fc2"))?, "layer_norm2")?,
+        dropout: 0.0,
+        maps,
+    })
 }
 
 /// The encoder.
@@ -177,14 +155,15 @@ impl ClipVision {
     /// # Errors
     /// A configuration that no CLIP can have, or stored tensors of other shapes.
     pub fn new(config: &ClipVisionConfig, visual: Visual, vb: VarBuilder<'_>) -> Result<Self> {
-        Self::with_keys(config, visual, &[], vb)
+        Self::with_keys(config, visual, &[], 0, vb)
     }
 
-    /// The last layers use these keys.
+    /// The last layers use these keys, if any; the logits of the last `mapped` layers are read.
     pub(crate) fn with_keys(
         config: &ClipVisionConfig,
         visual: Visual,
         shared: &[SharedKey],
+        mapped: usize,
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
         let (size, heads) = (config.hidden_size, config.num_attention_heads);
@@ -193,13 +172,13 @@ impl ClipVision {
         }
         let own = vb.pp("vision_model");
         let norm = |name| LayerNorm::new(size, config.layer_norm_eps, own.pp(name));
-        let first = config.num_hidden_layers - shared.len();
-        let key = |n: usize| n.checked_sub(first).map(|n| shared[n].clone());
-        let layer = |n: usize| Layer::new(config, key(n), &own.pp(format!("encoder.layers.{n}")));
+        let layers = config.num_hidden_layers;
+        let key = |n: usize| n.checked_sub(layers - shared.len()).map(|n| shared[n].clone());
+        let layer = |n: usize| layer(config, key(n), n + mapped >= layers, &own.pp(format!("encoder.layers.{n}")));
         Ok(Self {
             embeddings: Embeddings::new(config, visual, &vb)?,
             pre_norm: norm("pre_layrnorm")?,
-            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            layers: (0..layers).map(layer).collect::<Result<_>>()?,
             post_norm: norm("post_layernorm")?,
         })
     }

@@ -112,8 +112,8 @@ impl Dual {
         config.check()?;
         let (text, vision) = config.shared_keys(&vb)?;
         Ok(Self {
-            text: Bert::with_keys(&config.text, &text, vb.clone())?,
-            vision: ClipVision::with_keys(&config.vision, config.visual, &vision, vb)?,
+            text: Bert::with_keys(&config.text, &text, config.shared_layers, vb.clone())?,
+            vision: ClipVision::with_keys(&config.vision, config.visual, &vision, config.shared_layers, vb)?,
             mapped: config.shared_layers,
         })
     }

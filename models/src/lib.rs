@@ -15,6 +15,7 @@ pub mod error;
 pub mod heads;
 pub mod hub;
 mod init;
+mod layer;
 mod linear;
 pub mod loss;
 pub mod memory_network;

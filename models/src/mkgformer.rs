@@ -110,10 +110,14 @@ impl Mkgformer {
         let mut below = None;
         for (n, (text_layer, vision_layer)) in self.text.layers.iter().zip(&self.vision.layers).enumerate() {
             let fusion = n.checked_sub(first).map(|n| &self.fusion[n]);
-            let prefix = below.as_ref().filter(|_| fusion.is_some());
-            let prefix_padding = prefix.and(prefix_padding.as_ref());
-            (vision, _) = vision_layer.forward(&vision, prefix, prefix_padding, mode)?;
-            let (states, attended) = text_layer.attend(&text, &padding, mode)?;
+            let prefix = below.take().filter(|_| fusion.is_some());
+            let prefix_padding = prefix.as_ref().and(prefix_padding.as_ref());
+            (vision, _) = vision_layer.forward(&vision, prefix.as_ref(), prefix_padding, mode)?;
+            if n + 1 < first {
+                (text, _) = text_layer.forward(&text, None, Some(&padding), mode)?;
+                continue;
+            }
+            let (states, attended) = text_layer.attend(&text, Some(&padding), mode)?;
             let extra = fusion.map(|fusion| fusion.forward(&attended.context, &vision)).transpose()?;
             text = text_layer.feed_forward(&states, extra.as_ref(), mode)?;
             below = Some(Prefix { keys: attended.keys, values: attended.values });

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::ops;
+use crate::ops::{self, Mask};
 
 /// The generator of dropout masks (candle's own CPU generator cannot be seeded).
 pub struct DropoutRng(ChaCha8Rng);
@@ -13,13 +13,6 @@ impl DropoutRng {
     /// The same seed gives the same masks.
     pub fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
-    }
-
-    /// `n` uniform draws of two bytes.
-    fn draws(&mut self, n: usize) -> Vec<u8> {
-        let mut bytes = vec![0u8; 2 * n];
-        self.0.fill_bytes(&mut bytes);
-        bytes
     }
 }
 
@@ -32,19 +25,21 @@ pub enum Mode<'a> {
 }
 
 impl Mode<'_> {
+    /// The next mask of dropout with probability `p`; none where nothing is dropped.
+    pub(crate) fn mask(&mut self, p: f64) -> Option<Mask> {
+        match self {
+            Self::Train(rng) if p > 0.0 => Some(Mask::new(rng.0.next_u64(), p)),
+            _ => None,
+        }
+    }
+
     /// Inverted dropout (Srivastava et al. 2014): in training each value is zeroed with probability `p` (in steps of
     /// 1/65536) and the rest scaled by `1 / (1 - p)`.
     ///
     /// # Errors
     /// When the mask cannot be made on the tensor's device.
     pub fn dropout(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
-        match self {
-            Self::Train(rng) if p > 0.0 => {
-                let keep = (1.0 / (1.0 - p)) as f32;
-                ops::dropout(x, rng.draws(x.elem_count()), (p * 65_536.0) as u16, keep)
-            }
-            _ => Ok(x.clone()),
-        }
+        self.mask(p).map_or_else(|| Ok(x.clone()), |mask| ops::dropout(x, mask))
     }
 }
 

@@ -7,12 +7,11 @@
 //! ```
 
 use candle_core::{D, DType, Result, Tensor};
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
-use rayon::prelude::*;
 
 use crate::loss::masked;
+use crate::ops;
 
 /// Factors κ of the streams' gradients.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,9 +53,6 @@ pub fn coefficients(
     Ok(Coefficients { text: factor(ratio.recip()), vision: factor(ratio) })
 }
 
-/// Elements that share a generator; fixed, so that the noise does not depend on the number of threads.
-const CHUNK: usize = 1 << 16;
-
 /// `factor`·`grad`, with `noise` plus ε of the gradient's own sample standard deviation (before the factor).
 ///
 /// # Errors
@@ -64,22 +60,18 @@ const CHUNK: usize = 1 << 16;
 pub fn modulate(grad: &Tensor, factor: f64, noise: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
     let Some(rng) = noise else { return grad * factor };
     let mut values = grad.flatten_all()?.to_vec1::<f32>()?;
-    let (factor, deviation) = (factor as f32, deviation(&values) as f32);
-    let seeds: Vec<u64> = values.chunks(CHUNK).map(|_| rng.random()).collect();
-    values.par_chunks_mut(CHUNK).zip(seeds).for_each(|(chunk, seed)| {
-        let draws = ChaCha8Rng::seed_from_u64(seed).sample_iter::<f32, _>(StandardNormal);
-        chunk.iter_mut().zip(draws).for_each(|(value, draw)| *value = factor * *value + deviation * draw);
-    });
+    let deviation = deviation(&values);
+    ops::add_normal(&mut values, factor as f32, deviation as f32, rng.random());
     Tensor::from_vec(values, grad.shape(), grad.device())
 }
+
+/// Elements whose sums are made by one thread; fixed, so that they do not depend on the number of threads.
+const CHUNK: usize = 1 << 16;
 
 /// Sample standard deviation; 0 of a single value.
 fn deviation(values: &[f32]) -> f64 {
     let count = values.len() as f64;
-    let sum = |of: &(dyn Fn(f64) -> f64 + Sync)| -> f64 {
-        let sums = values.par_chunks(CHUNK).map(|chunk| chunk.iter().map(|value| of(f64::from(*value))).sum::<f64>());
-        sums.collect::<Vec<f64>>().into_iter().sum()
-    };
-    let mean = sum(&|value| value) / count;
-    (sum(&|value| (value - mean).powi(2)) / (count - 1.0).max(1.0)).sqrt()
+    let mean = ops::run(values.chunks(CHUNK), ops::total).into_iter().sum::<f64>() / count;
+    let squares: f64 = ops::run(values.chunks(CHUNK), |chunk| ops::squares(chunk, mean)).into_iter().sum();
+    (squares / (count - 1.0).max(1.0)).sqrt()
 }

@@ -9,9 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Tensor, Var};
-use rayon::prelude::*;
+use multiversion::multiversion;
 
 use crate::error::{Error, Result};
+use crate::ops;
 
 /// What all groups share.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -183,8 +184,7 @@ fn sum_of_squares(grad: &Tensor) -> Result<f64> {
     let (storage, layout) = grad.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else { return Ok(0.0) };
     let values = contiguous(storage, layout)?;
-    let square = |chunk: &[f32]| chunk.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
-    Ok(values.par_chunks(CHUNK).map(square).collect::<Vec<f64>>().into_iter().sum())
+    Ok(ops::run(values.chunks(CHUNK), |chunk| ops::squares(chunk, 0.0)).into_iter().sum())
 }
 
 fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
@@ -237,18 +237,20 @@ impl InplaceOp2 for HostStep<'_> {
         let CpuStorage::F32(var) = var else { candle_core::bail!("AdamW updates f32 variables") };
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let [m, v] = &mut *moments;
-        let (u, b1, b2) = (self.update, self.update.config.beta1 as f32, self.update.config.beta2 as f32);
-        let (scale, keep, rate) = (u.scale as f32, u.keep as f32, u.rate as f32);
-        let (root, eps) = (u.correction.recip() as f32, u.config.eps as f32);
-        let chunks = var[start..end].par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
-        chunks.zip(grad.par_chunks(CHUNK)).for_each(|(((p, m), v), g)| {
-            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-                let g = g * scale;
-                *m = b1 * *m + (1.0 - b1) * g;
-                *v = b2 * *v + (1.0 - b2) * g * g;
-                *p = *p * keep - rate * *m / (v.sqrt() * root + eps);
-            }
-        });
+        let chunks = var[start..end].chunks_mut(CHUNK).zip(m.chunks_mut(CHUNK)).zip(v.chunks_mut(CHUNK));
+        ops::run(chunks.zip(grad.chunks(CHUNK)), |(((p, m), v), g)| update(self.update, p, [m, v], g));
         Ok(())
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn update(by: &Update, p: &mut [f32], [m, v]: [&mut [f32]; 2], g: &[f32]) {
+    let (b1, b2, eps) = (by.config.beta1 as f32, by.config.beta2 as f32, by.config.eps as f32);
+    let (scale, keep, rate, root) = (by.scale as f32, by.keep as f32, by.rate as f32, by.correction.recip() as f32);
+    for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+        let g = g * scale;
+        *m = b1 * *m + (1.0 - b1) * g;
+        *v = b2 * *v + (1.0 - b2) * g * g;
+        *p = *p * keep - rate * *m / (v.sqrt() * root + eps);
     }
 }

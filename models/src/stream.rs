@@ -4,13 +4,14 @@ use candle_core::Tensor;
 
 use crate::attention::Attended;
 
-/// States and attention of each layer; `T` positions.
+/// States of each layer; attention of those whose maps are read (the last `shared_layers` of LMC's network) and of layers
+/// that are composed of smaller operations ([`crate::ops::composed`]). `T` positions.
 pub struct StreamOutput {
     /// Input of the first layer and output of each, `[B, T, H]`.
     pub hidden: Vec<Tensor>,
-    /// Attention maps of each layer, before dropout, `[B, heads, T, T]`.
+    /// Attention maps, before dropout, `[B, heads, T, T]`.
     pub attentions: Vec<Tensor>,
-    /// Attention logits of each layer: before softmax, with the position bias if there is one, without padding.
+    /// Attention logits: before softmax, with the position bias if there is one, without padding.
     pub logits: Vec<Tensor>,
 }
 
@@ -19,10 +20,12 @@ impl StreamOutput {
         Self { hidden: vec![embedded], attentions: Vec::new(), logits: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, states: Tensor, attended: Attended) {
+    pub(crate) fn push(&mut self, states: Tensor, attended: Option<Attended>) {
         self.hidden.push(states);
-        self.attentions.push(attended.maps);
-        self.logits.push(attended.logits);
+        if let Some(attended) = attended {
+            self.attentions.push(attended.maps);
+            self.logits.push(attended.logits);
+        }
     }
 
     /// The last layer's states `[B, T, H]`.

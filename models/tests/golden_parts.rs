@@ -12,6 +12,7 @@ use mkgc_models::distill::{Pooling, attention_distillation, attention_distillati
 use mkgc_models::loss::prototype_cross_entropy;
 use mkgc_models::memory_network::MemoryNetwork;
 use mkgc_models::modulation::{coefficients, modulate};
+use mkgc_models::ops::backward;
 use mkgc_models::params::ParamStore;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -35,7 +36,7 @@ fn the_memory_network_equals_the_last_rows_of_the_full_computation() {
     let (x, prototypes) = (Var::from_tensor(&golden["x"]).unwrap(), Var::from_tensor(&golden["prototypes"]).unwrap());
     let refined = network.forward(x.as_tensor(), prototypes.as_tensor()).unwrap();
     let value = close("refined", &refined, &golden["refined"]);
-    let grads = (refined * &golden["weight"]).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = backward(&(refined * &golden["weight"]).unwrap().sum_all().unwrap()).unwrap();
     let worst = [("x", &x), ("prototypes", &prototypes)]
         .map(|(name, var)| close(name, grads.get(var.as_tensor()).unwrap(), &golden[&format!("grad.{name}")]));
     let gradient = gradients_agree(&store, &grads, &golden, 10.0).max(worst[0]).max(worst[1]);
@@ -49,7 +50,7 @@ fn without_prototypes_a_feature_attends_to_itself() {
     let x = Var::from_tensor(&golden["x"]).unwrap();
     let alone = network.forward(x.as_tensor(), &golden["prototypes"].narrow(0, 0, 0).unwrap()).unwrap();
     let value = close("alone", &alone, &golden["alone"]);
-    let grads = (alone * &golden["weight"]).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = backward(&(alone * &golden["weight"]).unwrap().sum_all().unwrap()).unwrap();
     let gradient = close("x", grads.get(x.as_tensor()).unwrap(), &golden["grad.alone.x"]);
     println!("memory network without prototypes: values {value:.1e}, gradients {gradient:.1e}");
 }
@@ -77,7 +78,7 @@ fn reconsolidation_equals_pytorch() {
     let x = Var::from_tensor(&golden["x"]).unwrap();
     let loss = prototype_cross_entropy(x.as_tensor(), &golden["prototypes"], &golden["targets"]).unwrap();
     let value = close("loss", &loss, &golden["loss"]);
-    let grads = loss.backward().unwrap();
+    let grads = backward(&loss).unwrap();
     let gradient = close("x", grads.get(x.as_tensor()).unwrap(), &golden["grad.x"]);
     println!("reconsolidation: value {value:.1e}, gradient {gradient:.1e}");
 }
@@ -92,7 +93,7 @@ fn described(student: &[Tensor], mask: &Tensor, teacher: &Tensor, pooling: Pooli
     let vars: Vec<Var> = student.iter().map(|map| Var::from_tensor(map).unwrap()).collect();
     let maps: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let loss = attention_distillation(&maps, mask, teacher, pooling).unwrap();
-    let grads = loss.backward().unwrap();
+    let grads = backward(&loss).unwrap();
     (loss, vars.iter().map(|var| grads.get(var.as_tensor()).unwrap().clone()).collect())
 }
 
@@ -143,7 +144,7 @@ fn the_released_distillation_counts_rows_and_has_no_gradient() {
     }
     let vars: Vec<Var> = student.iter().map(|map| Var::from_tensor(map).unwrap()).collect();
     let maps: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-    let grads = released(&maps).backward().unwrap();
+    let grads = backward(&released(&maps)).unwrap();
     assert!(vars.iter().all(|var| grads.get(var.as_tensor()).is_none()));
     let moved: Vec<Tensor> = student.iter().map(|map| (map + 1e-3).unwrap()).collect();
     assert!((scalar(&released(&moved)) - scalar(&released(&student))).abs() < 1e-8);

@@ -15,6 +15,7 @@ use mkgc_models::loss::masked_cross_entropy;
 use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
+use mkgc_models::ops::backward;
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 
@@ -84,7 +85,7 @@ fn encode(network: &Network, visual: Visual, mode: &mut Mode<'_>) -> Encoded {
 fn unmoved(store: &ParamStore, loss: &Tensor) -> Vec<String> {
     let before = store.tensors().unwrap();
     let group = ParamGroup { name: "all".to_owned(), vars: store.vars(), lr: 1e-2, weight_decay: 0.0 };
-    AdamW::new(vec![group], AdamWConfig::default()).unwrap().step(&loss.backward().unwrap(), None).unwrap();
+    AdamW::new(vec![group], AdamWConfig::default()).unwrap().step(&backward(&loss).unwrap(), None).unwrap();
     let after = store.tensors().unwrap();
     before.into_iter().filter(|(name, value)| error(&after[name], value) == 0.0).map(|(name, _)| name).collect()
 }
@@ -161,7 +162,7 @@ fn the_published_shared_key_has_no_effect_and_no_gradient_but_the_matrix_has() {
         let store = store();
         let network = Network::Dual(Dual::new(&dual(key, Visual::Image), store.builder()).unwrap());
         let before = encode(&network, Visual::Image, &mut Mode::Eval);
-        let grads = relation_loss(&store, &before, &mut Mode::Eval).backward().unwrap();
+        let grads = backward(&relation_loss(&store, &before, &mut Mode::Eval)).unwrap();
         let size = |name: &str| {
             let vars = store.vars().into_iter().filter(|(n, _)| if name.is_empty() { !inert(n) } else { n == name });
             vars.map(|(_, var)| norm(grads.get(var.as_tensor()).unwrap())).fold(0.0, f64::max)

@@ -30,7 +30,7 @@ fn gradients(f: &Op<'_>, inputs: &[Tensor]) -> Vec<Tensor> {
     let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let output = f(&tensors).unwrap();
     let weights = values(output.dims(), 99).to_dtype(output.dtype()).unwrap();
-    let grads = (&output * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = ops::backward(&(&output * weights).unwrap().sum_all().unwrap()).unwrap();
     let of = |x: &Tensor| grads.get(x).expect("a gradient").clone();
     std::iter::once(output).chain(tensors.iter().map(of)).collect()
 }
@@ -153,7 +153,7 @@ fn gelus_are_close_to_their_formulas_everywhere() {
     for (op, exact) in cases {
         let var = Var::from_tensor(&x).unwrap();
         let y = op(var.as_tensor()).unwrap();
-        let grads = y.sum_all().unwrap().backward().unwrap();
+        let grads = ops::backward(&y.sum_all().unwrap()).unwrap();
         let at = |step: f64| exact(&(&wide + step).unwrap()).unwrap();
         let f64_of = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
         let size = at(0.0).abs().unwrap().maximum(1.0).unwrap();
@@ -191,7 +191,7 @@ fn linear() {
 #[test]
 fn linear_of_a_constant() {
     let (x, weight) = (values(&[4, 6], 1), Var::from_tensor(&values(&[3, 6], 2)).unwrap());
-    let grads = ops::linear(&x, weight.as_tensor(), None).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = ops::backward(&ops::linear(&x, weight.as_tensor(), None).unwrap().sum_all().unwrap()).unwrap();
     let expected = x.sum(0).unwrap().broadcast_as((3, 6)).unwrap();
     assert!(error(grads.get(weight.as_tensor()).unwrap(), &expected) < 1e-6);
     assert!(grads.get(&x).is_none());

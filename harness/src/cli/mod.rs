@@ -38,6 +38,8 @@ enum Command {
     Train(training::TrainArgs),
     /// Run a plan of methods, seeds and variants, one run after another, and report.
     Sweep(training::SweepArgs),
+    /// Time the optimiser steps of a method on rows of a benchmark: JSON to stdout.
+    Bench(training::BenchArgs),
     /// List what there is.
     Ls {
         /// What to list.
@@ -70,6 +72,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Export(args) => benchmark::export(&args)?,
         Command::Train(args) => training::train(args)?,
         Command::Sweep(args) => training::sweep(&args)?,
+        Command::Bench(args) => training::bench(args)?,
         Command::Ls { what: Listing::Methods } => training::ls_methods(),
         Command::Report { runs, out } => {
             print!("{}", mkgc_harness::report::write(&mkgc_harness::report::load(&runs)?, &out)?);

@@ -1,10 +1,11 @@
-//! `mkgc train`, `mkgc sweep`, `mkgc ls methods`.
+//! `mkgc train`, `mkgc sweep`, `mkgc bench`, `mkgc ls methods`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::Args;
+use mkgc_harness::bench::{self, Timing};
 use mkgc_harness::config::{self, Resolved};
 use mkgc_harness::data::Benchmark;
 use mkgc_harness::learner::TINY;
@@ -72,6 +73,37 @@ pub struct SweepArgs {
     /// Folder for runs/ and report/; finished runs in it are kept, an interrupted one goes on.
     #[arg(long)]
     out: PathBuf,
+}
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Folder that `mkgc build` wrote.
+    benchmark: PathBuf,
+    /// One of `mkgc ls methods`.
+    #[arg(long)]
+    method: String,
+    #[command(flatten)]
+    means: Means,
+    /// Steps to time, after two more that are not counted.
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Rows of the second task instead of the first, after two steps on the first.
+    #[arg(long)]
+    second_task: bool,
+    /// Word pieces per row: each row's own, repeated.
+    #[arg(long)]
+    length: Option<usize>,
+    /// Folder for an account of the steps and the weights they began with.
+    #[arg(long)]
+    account: Option<PathBuf>,
+}
+
+pub fn bench(args: BenchArgs) -> Result<()> {
+    let resolved = resolved(&args.means, &args.benchmark, &args.method, toml::Table::new())?;
+    let request = request(&args.means, args.benchmark, (args.method, None), resolved, PathBuf::new())?;
+    let (steps, second_task, length, account) = (args.steps, args.second_task, args.length, args.account.as_deref());
+    println!("{}", bench::steps(&request, &Timing { steps, second_task, length, account })?);
+    Ok(())
 }
 
 pub fn train(args: TrainArgs) -> Result<()> {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use mkgc_models::mode::Mode;
+use mkgc_models::ops::backward;
 use rand::seq::index;
 
 use super::phases::{CURRENT, Objective, TaskLoss, all, fit};
@@ -46,7 +47,7 @@ impl Ewc {
         let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
         for row in rows {
             let batch = self.learner.batch(&[row])?;
-            let grads = self.learner.loss(&batch, &seen.allowed, &mut Mode::Eval)?.backward()?;
+            let grads = backward(&self.learner.loss(&batch, &seen.allowed, &mut Mode::Eval)?)?;
             for (name, var) in self.learner.params().vars() {
                 let Some(grad) = grads.get(var.as_tensor()) else { continue };
                 let square = grad.sqr()?;

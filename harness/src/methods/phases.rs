@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use mkgc_models::mode::{DropoutRng, Mode};
+use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
 use rand_chacha::ChaCha8Rng;
 
@@ -79,7 +80,7 @@ impl<'a> Trainer<'a> {
             let reason = "lower lr_encoder or lr_head, or check the encoder's weights";
             return Err(Error::Usage(format!("the training loss became {value}: {reason}")));
         }
-        let mut grads = loss.backward()?;
+        let mut grads = backward(&loss)?;
         objective.adjust(self.learner, &mut grads)?;
         self.optimiser.step(&grads, self.clip)?;
         session.ledger.step(phase, rows, value);

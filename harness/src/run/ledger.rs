@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use candle_core::Tensor;
 use mkgc_models::params::ParamStore;
@@ -20,6 +21,14 @@ pub struct Ledger {
     /// Optimiser steps of the run so far.
     pub steps: usize,
     account: Option<Account>,
+    clock: Option<Clock>,
+}
+
+/// Times steps.
+struct Clock {
+    /// Seconds of each step since the end of the one before, and its loss.
+    steps: Vec<(f64, f64)>,
+    last: Instant,
 }
 
 #[derive(Default)]
@@ -52,7 +61,18 @@ fn rows(examples: &[&Example]) -> Value {
 impl Ledger {
     /// One that keeps the full account in memory.
     pub fn with_account() -> Self {
-        Self { steps: 0, account: Some(Account::default()) }
+        Self { account: Some(Account::default()), ..Self::default() }
+    }
+
+    /// The same, which also times each step.
+    #[must_use]
+    pub fn with_clock(self) -> Self {
+        Self { clock: Some(Clock { steps: Vec::new(), last: Instant::now() }), ..self }
+    }
+
+    /// Seconds of each step, from the end of the one before, and its loss; empty without a clock.
+    pub fn timed(&self) -> &[(f64, f64)] {
+        self.clock.as_ref().map_or(&[], |clock| &clock.steps)
     }
 
     fn note(&mut self, entry: impl FnOnce() -> Value) {
@@ -69,6 +89,10 @@ impl Ledger {
     /// An optimiser step on `examples`.
     pub fn step(&mut self, phase: &str, examples: &[&Example], loss: f64) {
         self.steps += 1;
+        if let Some(clock) = &mut self.clock {
+            clock.steps.push((clock.last.elapsed().as_secs_f64(), loss));
+            clock.last = Instant::now();
+        }
         self.note(|| json!({"event": "step", "phase": phase, "rows": rows(examples), "loss": loss}));
     }
 

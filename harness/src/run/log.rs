@@ -145,16 +145,16 @@ impl Log {
             loss: window.loss / window.steps as f64,
             lr_encoder: self.lr_encoder,
             samples_per_s: window.rows as f64 / window.since.elapsed().as_secs_f64(),
-            memory_mib: resident_mib(),
+            memory_mib: memory_mib("VmRSS:"),
         };
         writeln!(self.file, "{}", serde_json::to_string(&line)?)?;
         Ok(())
     }
 }
 
-fn resident_mib() -> u64 {
+/// A memory field of Linux's `/proc/self/status` in MiB, 0 elsewhere: `VmRSS:` now, `VmHWM:` at most so far.
+pub fn memory_mib(field: &str) -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kib = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
 }

@@ -1,9 +1,10 @@
 //! GELU (Hendrycks & Gimpel 2016): x Φ(x) exactly (`erf`), by `tanh`, and by a sigmoid (`quick`, CLIP's).
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use multiversion::multiversion;
 
 use super::maths::{normal, sigmoid};
-use super::{Host, fused, map, values, zip};
+use super::{Host, PIECE, fused, run, values};
 
 /// √(2/π)
 const ROOT: f32 = 0.797_884_6;
@@ -38,9 +39,14 @@ pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
     x / ((x * -f64::from(QUICK))?.exp()? + 1.0)?
 }
 
-enum Gelu {
+/// Which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gelu {
+    /// Hendrycks & Gimpel 2016.
     Erf,
+    /// Φ by tanh.
     Tanh,
+    /// Φ by a sigmoid.
     Quick,
 }
 
@@ -50,11 +56,59 @@ fn tanh_argument(x: f32) -> f32 {
     2.0 * ROOT * (x + CUBE * x * x * x)
 }
 
-/// (x σ(u))′ = σ(u) + x σ(u) (1 - σ(u)) u′.
+/// x σ(u) and its slope σ(u) + x σ(u) (1 - σ(u)) u′.
 #[inline(always)]
-fn slope(x: f32, u: f32, inner: f32) -> f32 {
+fn gated(x: f32, u: f32, inner: f32) -> (f32, f32) {
     let (s, rest) = sigmoid(u);
-    s + x * s * rest * inner
+    (x * s, s + x * s * rest * inner)
+}
+
+/// Value and slope.
+#[inline(always)]
+fn erf(x: f32) -> (f32, f32) {
+    let (distribution, density) = normal(x);
+    (x * distribution, distribution + x * density)
+}
+
+/// Value and slope.
+#[inline(always)]
+fn tanh(x: f32) -> (f32, f32) {
+    gated(x, tanh_argument(x), 2.0 * ROOT * (1.0 + 3.0 * CUBE * x * x))
+}
+
+/// Value and slope.
+#[inline(always)]
+fn quick(x: f32) -> (f32, f32) {
+    gated(x, QUICK * x, QUICK)
+}
+
+/// y = f(x).
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn gelu(form: Gelu, x: &[f32], y: &mut [f32]) {
+    let pairs = y.iter_mut().zip(x);
+    match form {
+        Gelu::Erf => pairs.for_each(|(y, x)| *y = erf(*x).0),
+        Gelu::Tanh => pairs.for_each(|(y, x)| *y = tanh(*x).0),
+        Gelu::Quick => pairs.for_each(|(y, x)| *y = quick(*x).0),
+    }
+}
+
+/// g f′(x) in place of g, and f(x) in place of x.
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn gelu_gradient(form: Gelu, x: &mut [f32], grad: &mut [f32]) {
+    match form {
+        Gelu::Erf => each(x, grad, erf),
+        Gelu::Tanh => each(x, grad, tanh),
+        Gelu::Quick => each(x, grad, quick),
+    }
+}
+
+#[inline(always)]
+fn each(x: &mut [f32], grad: &mut [f32], f: impl Fn(f32) -> (f32, f32)) {
+    for (x, g) in x.iter_mut().zip(grad) {
+        let (value, slope) = f(*x);
+        (*x, *g) = (value, *g * slope);
+    }
 }
 
 impl CustomOp1 for Gelu {
@@ -64,28 +118,15 @@ impl CustomOp1 for Gelu {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values(x, layout)?;
-        let y = match self {
-            Self::Erf => map(x, |x| x * normal(x).0),
-            Self::Tanh => map(x, |x| x * sigmoid(tanh_argument(x)).0),
-            Self::Quick => map(x, |x| x * sigmoid(QUICK * x).0),
-        };
+        let mut y = vec![0.0; x.len()];
+        run(y.chunks_mut(PIECE).zip(x.chunks(PIECE)), |(y, x)| gelu(*self, x, y));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
-        let (held, grad) = (Host::new(x)?, Host::new(&grad)?);
-        let (values, grad) = (held.values()?, grad.values()?);
-        let result = match self {
-            Self::Erf => zip(values, grad, |x, g| {
-                let (distribution, density) = normal(x);
-                g * (distribution + x * density)
-            }),
-            Self::Tanh => {
-                zip(values, grad, |x, g| g * slope(x, tanh_argument(x), 2.0 * ROOT * (1.0 + 3.0 * CUBE * x * x)))
-            }
-            Self::Quick => zip(values, grad, |x, g| g * slope(x, QUICK * x, QUICK)),
-        };
-        Tensor::from_vec(result, x.shape(), x.device()).map(Some)
+        let (mut x_values, mut dx) = (Host::new(x)?.values()?.to_vec(), Host::new(&grad)?.values()?.to_vec());
+        run(x_values.chunks_mut(PIECE).zip(dx.chunks_mut(PIECE)), |(x, dx)| gelu_gradient(*self, x, dx));
+        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
     }
 }

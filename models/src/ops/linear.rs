@@ -1,10 +1,11 @@
-//! y = x Wᵀ + b; dx = g W, dW = gᵀ x, db = Σ g over the rows. The three products are candle's.
+//! y = x Wᵀ + b; dx = g W, dW = gᵀ x, db = Σ g over the rows.
 
-use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
 use candle_nn::Module;
+use multiversion::multiversion;
 
-use super::{Host, fused, rows_per_piece, run, values};
+use super::gemm::{Matrix, product};
+use super::{Host, fused, leaves, rows_per_piece, run, values};
 
 /// `x` `[.., K]`, `weight` `[N, K]`, `bias` `[N]` to `[.., N]`.
 ///
@@ -24,44 +25,59 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 struct Linear;
 
 /// `[.., N]`, without bias.
-fn product(x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+fn linear_product(x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(Vec<f32>, Shape)> {
     let (outputs, inputs) = lw.shape().dims2()?;
-    let mut shape = lx.dims().to_vec();
-    if shape.last() != Some(&inputs) {
+    let Some((last, leading)) = lx.dims().split_last().filter(|(last, _)| **last == inputs) else {
         candle_core::bail!("a linear layer of shape {:?} got a tensor of shape {:?}", lw.shape(), lx.shape());
-    }
-    let rows = lx.shape().elem_count() / inputs.max(1);
-    let flat = Layout::contiguous_with_offset((rows, inputs), lx.start_offset());
-    let y = x.matmul(w, (1, rows, outputs, inputs), &flat, &lw.transpose(0, 1)?)?;
-    shape.pop();
-    shape.push(outputs);
-    Ok((y, shape.into()))
+    };
+    let y = product(Matrix::new(values(x, lx)?, *last), Matrix::new(values(w, lw)?, inputs).t());
+    Ok((y, [leading, &[outputs]].concat().into()))
 }
 
-/// dx and dW from g as a matrix; a constant gets none.
-fn backward(x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let flat = x.detach().reshape(((), x.dim(D::Minus1)?))?;
-    let dx = x.track_op().then(|| grad.matmul(&weight.detach())?.reshape(x.shape())).transpose()?;
-    let dw = weight.track_op().then(|| grad.t()?.matmul(&flat)).transpose()?;
-    Ok((dx, dw))
+/// Adds the bias to each row.
+pub(super) fn add_bias(rows: &mut [f32], bias: &[f32]) {
+    run(rows.chunks_mut(rows_per_piece(bias.len()) * bias.len().max(1)), |rows| add_to_rows(rows, bias));
 }
 
-fn matrix(grad: &Tensor) -> Result<Tensor> {
-    grad.contiguous()?.detach().reshape(((), grad.dim(D::Minus1)?))
+/// The same on this thread.
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
+    rows.chunks_exact_mut(bias.len()).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
 }
 
-/// Sums of the columns of `grad` `[M, N]`.
-fn column_sums(grad: &Tensor) -> Result<Tensor> {
-    let width = grad.dim(1)?;
-    let held = Host::new(grad)?;
-    let parts = run(held.values()?.chunks(rows_per_piece(width) * width.max(1)), |rows| {
+/// Adds each row to the sums.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn add_up(sums: &mut [f32], rows: &[f32]) {
+    rows.chunks_exact(sums.len()).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g));
+}
+
+/// Sums of the columns of rows of `width` values.
+pub(super) fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
+    let parts = run(rows.chunks(rows_per_piece(width) * width.max(1)), |rows| {
         let mut sums = vec![0.0; width];
-        rows.chunks_exact(width).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g));
+        add_up(&mut sums, rows);
         sums
     });
     let mut sums = vec![0.0; width];
-    parts.iter().for_each(|part| sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part));
-    Tensor::from_vec(sums, width, grad.device())
+    parts.iter().for_each(|part| add_up(&mut sums, part));
+    sums
+}
+
+/// dx and dW from g; a constant gets none.
+fn backward(x: &Tensor, weight: &Tensor, grad: &[f32]) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let (outputs, inputs) = weight.dims2()?;
+    let g = Matrix::new(grad, outputs);
+    let dx = if x.track_op() {
+        leaves::give(x, product(g, Matrix::new(Host::new(weight)?.values()?, inputs)))?
+    } else {
+        None
+    };
+    let dw = if weight.track_op() {
+        leaves::give(weight, product(g.t(), Matrix::new(Host::new(x)?.values()?, inputs)))?
+    } else {
+        None
+    };
+    Ok((dx, dw))
 }
 
 impl CustomOp2 for Linear {
@@ -70,11 +86,12 @@ impl CustomOp2 for Linear {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        product(x, lx, w, lw)
+        let (y, shape) = linear_product(x, lx, w, lw)?;
+        Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        backward(x, weight, &matrix(grad)?)
+        backward(x, weight, Host::new(&grad.contiguous()?)?.values()?)
     }
 }
 
@@ -92,18 +109,13 @@ impl CustomOp3 for Linear {
         b: &CpuStorage,
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (mut y, shape) = product(x, lx, w, lw)?;
-        let bias = values(b, lb)?;
-        let width = shape.dim(D::Minus1)?;
-        if let CpuStorage::F32(y) = &mut y {
-            if bias.len() != width {
-                candle_core::bail!("a linear layer with {width} outputs and {} biases", bias.len());
-            }
-            run(y.chunks_mut(rows_per_piece(width) * width.max(1)), |rows| {
-                rows.chunks_exact_mut(width).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
-            });
+        let (mut y, shape) = linear_product(x, lx, w, lw)?;
+        let (bias, width) = (values(b, lb)?, shape.dim(D::Minus1)?);
+        if bias.len() != width {
+            candle_core::bail!("a linear layer with {width} outputs and {} biases", bias.len());
         }
-        Ok((y, shape))
+        add_bias(&mut y, bias);
+        Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(
@@ -114,8 +126,9 @@ impl CustomOp3 for Linear {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = matrix(grad)?;
-        let (dx, dw) = backward(x, weight, &grad)?;
-        Ok((dx, dw, bias.track_op().then(|| column_sums(&grad)).transpose()?))
+        let grad = grad.contiguous()?;
+        let grad = Host::new(&grad)?;
+        let (dx, dw) = backward(x, weight, grad.values()?)?;
+        Ok((dx, dw, leaves::give(bias, column_sums(grad.values()?, bias.elem_count()))?))
     }
 }

@@ -3,34 +3,59 @@
 //!
 //! One pass over memory and one node of the graph replace up to ten. Apart from matrix
 //! products, which are candle's, numbers do not depend on the number of threads or on the processor: work is cut into
-//! pieces of fixed size, sums run in a fixed order, nothing is contracted.
+//! pieces of fixed size, sums run in a fixed order, nothing is contracted. Inner loops are compiled twice (`multiversion`),
+//! and a processor with AVX2 takes the wider form, which gives the same numbers.
 
 mod activation;
 mod dropout;
+mod embedding;
+mod gemm;
 mod heads;
 mod layer_norm;
+mod leaves;
 mod linear;
 mod maths;
+mod philox;
 mod softmax;
+mod sublayer;
 
+use std::cell::Cell;
 use std::ops::Range;
 
-use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use rayon::prelude::*;
 
+pub(crate) use activation::Gelu;
 pub use activation::{gelu_erf, gelu_tanh, quick_gelu};
-pub(crate) use dropout::dropout;
+pub(crate) use dropout::{Mask, dropout};
+pub use embedding::embedding;
 pub use heads::{matmul_transposed, merge_heads, split_heads};
 pub use layer_norm::layer_norm;
+pub use leaves::backward;
 pub use linear::linear;
+pub(crate) use maths::{squares, total};
+pub(crate) use philox::add_normal;
 pub use softmax::{masked_softmax, softmax};
+pub(crate) use sublayer::{AttentionParts, FeedForwardParts, Order, Residual, sublayer};
 
 /// Values in one piece of work: large enough to be worth a thread, small enough to stay in its cache.
 const PIECE: usize = 1 << 14;
 
+thread_local! {
+    static COMPOSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with every operation as the composition of candle's that it stands for: the reference of tests.
+pub fn composed<R>(f: impl FnOnce() -> R) -> R {
+    let outer = COMPOSED.replace(true);
+    let result = f();
+    COMPOSED.set(outer);
+    result
+}
+
 /// Whether the fused code runs; else the composition does.
 fn fused(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32
+    x.device().is_cpu() && x.dtype() == DType::F32 && !COMPOSED.get()
 }
 
 /// Rows of `width` values in one piece; the last piece may have fewer.
@@ -39,34 +64,18 @@ fn rows_per_piece(width: usize) -> usize {
 }
 
 /// Results of `f` over the pieces in their order, on all threads when there is more than one.
-fn run<T: Send, R: Send>(pieces: impl Iterator<Item = T>, f: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
-    if rayon::current_num_threads() == 1 {
-        return pieces.map(f).collect();
-    }
+pub(crate) fn run<T: Send, R: Send>(pieces: impl Iterator<Item = T>, f: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
     let pieces: Vec<T> = pieces.collect();
+    if rayon::current_num_threads() == 1 || pieces.len() < 2 {
+        return pieces.into_iter().map(f).collect();
+    }
     pieces.into_par_iter().map(f).collect()
 }
 
-/// `y = f(x)` in pieces.
-fn map(x: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
-    run(y.chunks_mut(PIECE).zip(x.chunks(PIECE)), |(y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)));
-    y
-}
-
-/// `y = f(a, b)` in pieces.
-fn zip(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 + Sync + Send) -> Vec<f32> {
-    let mut y = vec![0.0; a.len()];
-    run(y.chunks_mut(PIECE).zip(a.chunks(PIECE)).zip(b.chunks(PIECE)), |((y, a), b)| {
-        y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(*a, *b));
-    });
-    y
-}
-
 /// The values of a contiguous tensor.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+fn values<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let Some((start, end)) = layout.contiguous_offsets() else { candle_core::bail!("the tensor is not contiguous") };
-    Ok(&storage.as_slice::<f32>()?[start..end])
+    Ok(&storage.as_slice::<T>()?[start..end])
 }
 
 /// A contiguous f32 tensor in host memory, locked for reading.

@@ -1,6 +1,7 @@
 //! Softmax over the last dimension: y = e^(x - max) / Σ e^(x - max), dx = y (g - Σ g y).
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
+use multiversion::multiversion;
 
 use super::maths::{exp, max, sum, sum2};
 use super::{Host, fused, rows_per_piece, run, values};
@@ -39,31 +40,44 @@ fn forward(x: &[f32], width: usize, bias: Option<(&[f32], usize)>) -> Vec<f32> {
     run(pieces, |(piece, (y, x))| {
         for (n, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             y.copy_from_slice(x);
-            if let Some((bias, share)) = bias {
-                let row = (piece * rows + n) / share;
-                y.iter_mut().zip(&bias[row * width..]).for_each(|(y, bias)| *y += bias);
-            }
-            let top = max(y);
-            y.iter_mut().for_each(|y| *y = exp(*y - top));
-            let scale = 1.0 / sum(y, |y| y);
-            y.iter_mut().for_each(|y| *y *= scale);
+            let row = bias.map(|(bias, share)| &bias[(piece * rows + n) / share * width..][..width]);
+            softmax_rows(y, width, row.unwrap_or_default());
         }
     });
     y
+}
+
+/// Softmax of each row + `bias` (nothing is added if it is empty), in place.
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn softmax_rows(rows: &mut [f32], width: usize, bias: &[f32]) {
+    for x in rows.chunks_exact_mut(width) {
+        x.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+        let top = max(x);
+        x.iter_mut().for_each(|x| *x = exp(*x - top));
+        let scale = 1.0 / sum(x, |x| x);
+        x.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
+/// dx in place of g, from rows y. Gradients are taken relative to that of the largest y: where y is nearly 1, the
+/// difference g - Σ g y would otherwise be what rounding leaves of two equal numbers.
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn softmax_gradients(grads: &mut [f32], rows: &[f32], width: usize) {
+    for (grad, y) in grads.chunks_exact_mut(width).zip(rows.chunks_exact(width)) {
+        let top = max(y);
+        let at = y.iter().position(|y| *y == top).map_or(0.0, |at| grad[at]);
+        let dot = sum2(y, grad, |y, g| y * (g - at));
+        grad.iter_mut().zip(y).for_each(|(g, y)| *g = y * ((*g - at) - dot));
+    }
 }
 
 fn backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
     let (width, grad) = (y.dim(D::Minus1)?, grad.contiguous()?);
     let (held, grad) = (Host::new(y)?, Host::new(&grad)?);
     let (values, grad) = (held.values()?, grad.values()?);
-    let mut result = vec![0.0; values.len()];
+    let mut result = grad.to_vec();
     let size = (rows_per_piece(width) * width).max(1);
-    run(result.chunks_mut(size).zip(values.chunks(size)).zip(grad.chunks(size)), |((dx, y), g)| {
-        for ((dx, y), g) in dx.chunks_exact_mut(width).zip(y.chunks_exact(width)).zip(g.chunks_exact(width)) {
-            let dot = sum2(y, g, |y, g| y * g);
-            dx.iter_mut().zip(y).zip(g).for_each(|((dx, y), g)| *dx = y * (g - dot));
-        }
-    });
+    run(result.chunks_mut(size).zip(values.chunks(size)), |(dx, y)| softmax_gradients(dx, y, width.max(1)));
     Tensor::from_vec(result, y.shape(), y.device())
 }
 

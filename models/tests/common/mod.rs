@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
+use mkgc_models::ops;
 use mkgc_models::params::ParamStore;
 
 /// Largest relative error.
@@ -54,6 +55,12 @@ pub fn gradients_agree(store: &ParamStore, grads: &GradStore, golden: &BTreeMap<
         }
     }
     worst
+}
+
+/// Runs a test with fused operations (false) and with compositions of candle's (true).
+pub fn both(test: impl Fn(bool)) {
+    test(false);
+    ops::composed(|| test(true));
 }
 
 /// Tensors whose names begin with `prefix`, by the rest of their names.
