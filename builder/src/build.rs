@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_file};
+use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_hex};
 use crate::dataset::{
-    CROPS_FILE, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, PictureOf, Row, RowLabels,
-    SCHEMA_VERSION, card, combined, croissant, pictures_fingerprint, rows_fingerprint, task_file, write_rows,
+    MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, PictureOf, Row, RowLabels, SCHEMA_VERSION, card, combined,
+    croissant, task_file, write_rows,
 };
 use crate::defects::{self, Defects};
 use crate::error::{Error, Result};
 use crate::gather;
 pub use crate::gather::{CropCounts, CropStats, ImageStats};
-use crate::images::{BadImages, CropKind, Gallery, placeholder};
+use crate::images::{BadImages, CropKind, Gallery, Viewer, placeholder};
 use crate::plan::{Plan, PlannedLabels, PlannedRow, TaskPlan, plan};
 use crate::protocol::Protocol;
 
@@ -109,12 +109,25 @@ pub struct Summary {
 /// # Errors
 /// `out` exists (without `force`); anything wrong in corpus, protocol or images, see the parts.
 pub fn build(options: &BuildOptions) -> Result<Summary> {
+    run(options, None)
+}
+
+/// [`build`] that shows every usable picture to `view`, so that nobody has to decode it again.
+///
+/// # Errors
+/// As [`build`]; no image folder; an error of `view`.
+pub fn build_viewed(options: &BuildOptions, view: Viewer<'_>) -> Result<Summary> {
+    run(options, Some(view))
+}
+
+fn run(options: &BuildOptions, view: Option<Viewer<'_>>) -> Result<Summary> {
     replaceable(&options.out, options.force)?;
     let protocol = Protocol::load(&options.protocol)?;
     let mut corpus = corpus::read(protocol.corpus, &options.raw, options.on_error)?;
     let gallery = Gallery::open(&corpus, &options.raw, options.images.as_deref())?;
-    if gallery.is_none() && (options.embed_images || options.on_bad_image != OnBadImage::Placeholder) {
-        let reason = "no image folder here; give --images, or leave out --embed-images and --on-bad-image";
+    let needed = view.is_some() || options.embed_images || options.on_bad_image != OnBadImage::Placeholder;
+    if gallery.is_none() && needed {
+        let reason = "no image folder here; give --images, or leave out --embed-images, --on-bad-image and --pixels";
         return Err(Error::image(&options.raw, reason));
     }
     let defects = defects::count(&corpus);
@@ -126,10 +139,12 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
     let folder = tempfile::Builder::new().prefix(".mkgc-build-").tempdir_in(parent)?;
     fs_err::create_dir(folder.path().join("tasks"))?;
 
-    let mut images = match &gallery {
-        Some(gallery) => Some(gather::pictures(gallery, &corpus, options, folder.path())?),
-        None => None,
-    };
+    let (mut images, mut files) = (None, Vec::new());
+    if let Some(gallery) = &gallery {
+        let (stats, file) = gather::pictures(gallery, &corpus, options, folder.path(), view)?;
+        images = Some(stats);
+        files.extend(file);
+    }
     let mut dropped = [0; 3];
     let planned = match &images {
         Some(images) if options.on_bad_image == OnBadImage::Drop && !images.bad.is_empty() => {
@@ -139,7 +154,9 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
         _ => planned,
     };
     if let (Some(gallery), Some(images)) = (&gallery, &mut images) {
-        images.crops = gather::crops(gallery, &corpus, folder.path())?;
+        let (crops, file) = gather::crops(gallery, &corpus, folder.path())?;
+        images.crops = crops;
+        files.extend(file);
     }
     let writer = Writer {
         folder: folder.path(),
@@ -149,7 +166,7 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
         images: images.as_ref(),
         options,
     };
-    let manifest = writer.manifest(&protocol)?;
+    let manifest = writer.manifest(&protocol, files)?;
     let stats = Stats {
         tasks: planned.tasks.iter().map(|task| task_stats(task, &planned)).collect(),
         defects,
@@ -181,15 +198,13 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the task files; the manifest knows every Parquet file then.
-    fn manifest(&self, protocol: &Protocol) -> Result<Manifest> {
+    /// Writes the task files; the manifest knows every Parquet file then, these and `pictures`.
+    fn manifest(&self, protocol: &Protocol, pictures: Vec<ManifestFile>) -> Result<Manifest> {
         let jobs: Vec<(usize, Split)> =
             (0..self.plan.tasks.len()).flat_map(|task| Split::ALL.map(|split| (task, split))).collect();
         let mut files = jobs.par_iter().map(|(task, split)| self.task(*task, *split)).collect::<Result<Vec<_>>>()?;
         let fingerprint = combined(files.iter().filter_map(|file| file.fingerprint.as_deref()));
-        for path in [IMAGES_FILE, CROPS_FILE].into_iter().filter(|path| self.folder.join(path).is_file()) {
-            files.push(entry(self.folder, path, Some(pictures_fingerprint(&self.folder.join(path))?))?);
-        }
+        files.extend(pictures);
         let task = |task: &TaskPlan| ManifestTask { name: task.name.clone(), classes: task.classes.clone() };
         Ok(Manifest {
             schema_version: SCHEMA_VERSION,
@@ -219,8 +234,7 @@ impl Writer<'_> {
         let stand_in = placeholder()?;
         let picture = |row: &Row| self.picture(split, &row.image_id, &stand_in);
         let picture = self.options.embed_images.then_some(&picture as &PictureOf<'_>);
-        write_rows(&self.folder.join(&path), self.corpus.kind.task(), &self.plan.labels, &rows, picture)?;
-        entry(self.folder, &path, Some((rows.len(), rows_fingerprint(&rows, &self.plan.labels))))
+        write_rows((self.folder, &path), self.corpus.kind.task(), &self.plan.labels, &rows, picture)
     }
 
     fn row(&self, split: Split, planned: &PlannedRow) -> Row {
@@ -251,7 +265,7 @@ impl Writer<'_> {
         match (self.gallery, self.images) {
             (Some(gallery), Some(images)) if !images.bad.contains_key(id) => gallery
                 .load(split, id)
-                .map(|picture| picture.bytes)
+                .map(|(picture, _)| picture.bytes)
                 .map_err(|reason| Error::image(Path::new(id), format!("changed during the build: {reason}"))),
             _ => Ok(stand_in.bytes.clone()),
         }
@@ -266,13 +280,6 @@ fn split_of(task: &TaskPlan, split: Split) -> &[PlannedRow] {
     }
 }
 
-/// The manifest entry of a file that is there.
-fn entry(folder: &Path, path: &str, content: Option<(usize, String)>) -> Result<ManifestFile> {
-    let (sha256, bytes) = sha256_file(&folder.join(path))?;
-    let (rows, fingerprint) = content.unzip();
-    Ok(ManifestFile { path: path.to_owned(), rows, bytes, sha256, fingerprint })
-}
-
 /// Writes the files that describe the others, the manifest last.
 fn described(folder: &Path, mut manifest: Manifest, stats: &Stats) -> Result<Manifest> {
     let json = |value: &serde_json::Value| serde_json::to_string_pretty(value).map(|text| text + "\n");
@@ -282,8 +289,10 @@ fn described(folder: &Path, mut manifest: Manifest, stats: &Stats) -> Result<Man
         ("stats.json", json(&serde_json::to_value(stats)?)?),
     ];
     for (name, text) in texts {
-        fs_err::write(folder.join(name), text)?;
-        manifest.files.push(entry(folder, name, None)?);
+        fs_err::write(folder.join(name), &text)?;
+        let (path, sha256) = (name.to_owned(), sha256_hex(text.as_bytes()));
+        let bytes = text.len() as u64;
+        manifest.files.push(ManifestFile { path, rows: None, bytes, sha256, fingerprint: None });
     }
     fs_err::write(folder.join(MANIFEST), json(&serde_json::to_value(&manifest)?)?)?;
     Ok(manifest)

@@ -39,7 +39,7 @@ impl Workplace {
     /// Runs `mkgc` here; exit code, stdout, stderr.
     fn mkgc(&self, line: &str) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));
-        command.env("HF_HUB_OFFLINE", "1").current_dir(self.0.path());
+        command.env("HF_HUB_OFFLINE", "1").env("MKGC_CACHE", self.path("cache")).current_dir(self.0.path());
         let output = command.args(line.split_whitespace()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
