@@ -1,23 +1,23 @@
 //! The whole way: parse, plan, link images, write a benchmark folder beside its place, rename it in.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use crate::corpus::{self, Annotation, Corpus, OnError, Skipped, Split, sha256_hex};
+use crate::corpus::{self, Annotation, Corpus, OnError, Split, sha256_hex};
 use crate::dataset::{
     MANIFEST, Manifest, ManifestFile, ManifestTask, Picture, PictureOf, Row, RowLabels, SCHEMA_VERSION, card, combined,
     croissant, task_file, write_rows,
 };
-use crate::defects::{self, Defects};
+use crate::defects;
 use crate::error::{Error, Result};
 use crate::gather;
 pub use crate::gather::{CropCounts, CropStats, ImageStats};
 use crate::images::{BadImages, CropKind, Gallery, Viewer, placeholder};
+use crate::place::{install, parent, replaceable};
 use crate::plan::{Plan, PlannedLabels, PlannedRow, TaskPlan, plan};
 use crate::protocol::Protocol;
+pub use crate::stats::{Stats, Summary, TaskStats};
 
 /// What to do with a missing or undecodable image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,40 +68,6 @@ impl BuildOptions {
             force: false,
         }
     }
-}
-
-/// Counts of one task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskStats {
-    /// Task name.
-    pub name: String,
-    /// Rows of train, validation, test.
-    pub rows: [usize; 3],
-    /// Per label (RE) or entity type (NER, entities): train, validation, test.
-    pub classes: Vec<(String, [usize; 3])>,
-}
-
-/// `stats.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Per task.
-    pub tasks: Vec<TaskStats>,
-    /// Of the corpus.
-    pub defects: Defects,
-    /// Records left out.
-    pub skipped: Vec<Skipped>,
-    /// Rows of the full corpus dropped because of their image, by split.
-    pub rows_dropped_for_images: [usize; 3],
-    /// Pictures; none if there was no image folder.
-    pub images: Option<ImageStats>,
-}
-
-/// What was built, for people.
-#[derive(Debug)]
-pub struct Summary {
-    out: PathBuf,
-    manifest: Manifest,
-    stats: Stats,
 }
 
 /// Builds a benchmark folder. A failed or killed build leaves nothing at `out`.
@@ -168,7 +134,7 @@ fn run(options: &BuildOptions, view: Option<Viewer<'_>>) -> Result<Summary> {
     };
     let manifest = writer.manifest(&protocol, files)?;
     let stats = Stats {
-        tasks: planned.tasks.iter().map(|task| task_stats(task, &planned)).collect(),
+        tasks: planned.tasks.iter().map(|task| TaskStats::new(task, &planned)).collect(),
         defects,
         skipped: corpus.skipped.clone(),
         rows_dropped_for_images: dropped,
@@ -228,7 +194,7 @@ impl Writer<'_> {
     }
 
     fn task(&self, task: usize, split: Split) -> Result<ManifestFile> {
-        let planned = split_of(&self.plan.tasks[task], split);
+        let planned = self.plan.tasks[task].split(split);
         let rows: Vec<Row> = planned.iter().map(|row| self.row(split, row)).collect();
         let path = task_file(task, split);
         let stand_in = placeholder()?;
@@ -272,14 +238,6 @@ impl Writer<'_> {
     }
 }
 
-fn split_of(task: &TaskPlan, split: Split) -> &[PlannedRow] {
-    match split {
-        Split::Train => &task.train,
-        Split::Validation => &task.validation,
-        Split::Test => &task.test,
-    }
-}
-
 /// Writes the files that describe the others, the manifest last.
 fn described(folder: &Path, mut manifest: Manifest, stats: &Stats) -> Result<Manifest> {
     let json = |value: &serde_json::Value| serde_json::to_string_pretty(value).map(|text| text + "\n");
@@ -296,105 +254,4 @@ fn described(folder: &Path, mut manifest: Manifest, stats: &Stats) -> Result<Man
     }
     fs_err::write(folder.join(MANIFEST), json(&serde_json::to_value(&manifest)?)?)?;
     Ok(manifest)
-}
-
-/// Renames a finished folder to its place; an old one there is moved aside first and deleted last.
-fn install(folder: tempfile::TempDir, out: &Path) -> Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-    }
-    if !out.exists() {
-        fs_err::rename(folder.path(), out)?;
-        let _moved = folder.keep();
-        return Ok(());
-    }
-    let aside = tempfile::Builder::new().prefix(".mkgc-old-").tempdir_in(parent(out))?;
-    let old = aside.path().join("old");
-    fs_err::rename(out, &old)?;
-    if let Err(error) = fs_err::rename(folder.path(), out) {
-        fs_err::rename(&old, out)?;
-        return Err(error.into());
-    }
-    let _moved = folder.keep();
-    aside.close()?;
-    Ok(())
-}
-
-fn parent(out: &Path) -> &Path {
-    out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Nothing is at `out`, or, with `force`, a benchmark folder or an empty one: `--force` never deletes anything else.
-fn replaceable(out: &Path, force: bool) -> Result<()> {
-    if !out.exists() {
-        return Ok(());
-    }
-    if !force {
-        return Err(Error::dataset(out, "exists already; choose another --out, or replace it with --force"));
-    }
-    let benchmark = out.is_dir() && (out.join(MANIFEST).is_file() || fs_err::read_dir(out)?.next().is_none());
-    if benchmark {
-        Ok(())
-    } else {
-        Err(Error::dataset(out, "is not a benchmark folder, so --force does not replace it"))
-    }
-}
-
-fn task_stats(task: &TaskPlan, plan: &Plan) -> TaskStats {
-    let mut counts = vec![[0; 3]; plan.labels.len()];
-    for split in Split::ALL {
-        for row in split_of(task, split) {
-            match &row.labels {
-                PlannedLabels::Relation { relation, .. } => counts[*relation][split as usize] += 1,
-                PlannedLabels::Entities { tags, .. } => tags.iter().for_each(|tag| counts[*tag][split as usize] += 1),
-            }
-        }
-    }
-    let named = plan.labels.iter().zip(counts);
-    // An entity counts once, by its B- tag.
-    let classes = named
-        .filter(|(label, count)| *count != [0; 3] && *label != "O" && !label.starts_with("I-"))
-        .map(|(label, count)| (label.strip_prefix("B-").unwrap_or(label).to_owned(), count))
-        .collect();
-    TaskStats { name: task.name.clone(), rows: Split::ALL.map(|split| split_of(task, split).len()), classes }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.manifest.name, self.out.display())?;
-        writeln!(f, "{:<6}{:>8}{:>12}{:>8}  classes", "task", "train", "validation", "test")?;
-        for (k, (task, stats)) in self.manifest.tasks.iter().zip(&self.stats.tasks).enumerate() {
-            let [train, validation, test] = stats.rows;
-            writeln!(f, "{k:<6}{train:>8}{validation:>12}{test:>8}  {}", task.classes.join(", "))?;
-        }
-        match &self.stats.images {
-            None => writeln!(f, "images: no folder found, text only")?,
-            Some(images) => writeln!(
-                f,
-                "images: {} of {} usable, {} missing or broken (listed in stats.json); {} rows with crops",
-                images.usable,
-                images.named,
-                images.bad.len(),
-                images.rows_with_crops
-            )?,
-        }
-        if let Some(crops) = self.stats.images.as_ref().and_then(|images| images.crops.as_ref()) {
-            for (kind, counts) in [("grounding", &crops.grounding), ("detected", &crops.detected)] {
-                let CropCounts { named, found, missing, broken } = counts;
-                let broken = broken.len();
-                writeln!(f, "{kind} crops: {found} of {named} usable, {missing} missing, {broken} broken")?;
-            }
-        }
-        let dropped: usize = self.stats.rows_dropped_for_images.iter().sum();
-        if dropped > 0 {
-            writeln!(f, "dropped {dropped} rows for their images")?;
-        }
-        for skipped in &self.stats.skipped {
-            writeln!(f, "skipped {}:{}: {}", skipped.file, skipped.line, skipped.reason)?;
-        }
-        writeln!(f, "skipped {} damaged records", self.stats.skipped.len())?;
-        writeln!(f, "fingerprint {}", self.manifest.fingerprint)
-    }
 }

@@ -193,18 +193,20 @@ impl Album {
     /// `[B, slots, 3, side, side]`
     fn pixels(&self, rows: &[&str], device: &Device) -> Result<Tensor> {
         let size = 3 * self.side * self.side;
-        let mut values = Vec::with_capacity(rows.len() * self.slots * size);
-        for (n, row) in rows.iter().enumerate() {
+        let names = |row: &&str| {
             let names = self.of_row.get(*row);
-            let names = names.ok_or_else(|| Error::Usage(format!("row {row} is not in this benchmark")))?;
-            for name in names {
-                match self.planes(name) {
-                    Some(planes) => values.extend(normalise(planes)),
-                    None => values.extend(normalise(&stand_in(name, self.side))),
-                }
+            names.ok_or_else(|| Error::Usage(format!("row {row} is not in this benchmark")))
+        };
+        let names = rows.iter().map(names).collect::<Result<Vec<_>>>()?;
+        let mut values = vec![0.0; rows.len() * self.slots * size];
+        values.par_chunks_mut(self.slots * size).zip(names).for_each(|(row, names)| {
+            for (slot, name) in row.chunks_exact_mut(size).zip(names) {
+                slot.copy_from_slice(&match self.planes(name) {
+                    Some(planes) => normalise(planes),
+                    None => normalise(&stand_in(name, self.side)),
+                });
             }
-            values.resize((n + 1) * self.slots * size, 0.0);
-        }
+        });
         Ok(Tensor::from_vec(values, (rows.len(), self.slots, 3, self.side, self.side), device)?)
     }
 }

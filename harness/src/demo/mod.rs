@@ -1,6 +1,6 @@
 //! `mkgc demo`: synthetic corpora in the raw formats, built, learned by some methods with tiny encoders, compared.
 
-mod synthetic;
+pub mod synthetic;
 
 use std::path::{Path, PathBuf};
 
