@@ -54,7 +54,7 @@ impl TaskStats {
                 match &row.labels {
                     PlannedLabels::Relation { relation, .. } => counts[*relation][split as usize] += 1,
                     PlannedLabels::Entities { tags, .. } => {
-                        tags.iter().for_each(|tag| counts[*tag][split as usize] += 1)
+                        tags.iter().for_each(|tag| counts[*tag][split as usize] += 1);
                     }
                 }
             }
