@@ -38,8 +38,8 @@ pub struct BuildArgs {
     as_published: bool,
     /// Also prepare the pictures for vision encoders that read S x S pixels (CLIP: 224), so that no run has to decode
     /// them.
-    #[arg(long, value_name = "S")]
-    pixels: Option<usize>,
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u16).range(1..))]
+    pixels: Option<u16>,
     /// Replace --out if it exists.
     #[arg(long)]
     force: bool,
@@ -101,7 +101,7 @@ pub fn build(args: BuildArgs) -> Result<()> {
         force: args.force,
     };
     let summary = match args.pixels {
-        Some(side) => build_prepared(&options, side)?,
+        Some(side) => build_prepared(&options, side.into())?,
         None => mkgc_builder::build::build(&options)?,
     };
     print!("{summary}");

@@ -158,7 +158,7 @@ impl PixelFile {
             return Err(format!("{} bytes for {} pictures of {size} bytes", planes.len(), index.len()));
         }
         let whole = |((_, sha256), plane): (&(String, String), &[u8])| sha256_hex(plane) == *sha256;
-        if !index.par_iter().zip(planes.par_chunks_exact(size)).all(whole) {
+        if !index.par_iter().zip(planes.par_chunks_exact(size.max(1))).all(whole) {
             return Err("a picture does not have its SHA-256".to_owned());
         }
         let at = index.into_iter().enumerate().map(|(n, (name, _))| (name, n * size)).collect();
@@ -174,11 +174,10 @@ impl PixelFile {
 /// Pictures and index of a file.
 fn parts(map: &[u8]) -> std::result::Result<(&[u8], Index), String> {
     let cut = || "it is cut off".to_owned();
-    let (rest, tail) = map.split_at_checked(map.len().saturating_sub(TAIL)).ok_or_else(cut)?;
-    let [hash @ .., _, _, _, _, _, _, _, _] = tail.strip_suffix(MARK).ok_or_else(cut)? else { return Err(cut()) };
-    let length = tail[hash.len()..].first_chunk().map(|length| u64::from_le_bytes(*length)).ok_or_else(cut)?;
-    let start = usize::try_from(length).ok().and_then(|length| rest.len().checked_sub(length)).ok_or_else(cut)?;
-    let (planes, index) = rest.split_at(start);
+    let (rest, tail) = map.split_at(map.len().saturating_sub(TAIL));
+    let (hash, length) = tail.strip_suffix(MARK).and_then(|tail| tail.split_last_chunk()).ok_or_else(cut)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok();
+    let (planes, index) = rest.split_at(length.and_then(|length| rest.len().checked_sub(length)).ok_or_else(cut)?);
     if Sha256::digest(index)[..] != *hash {
         return Err("its index does not have its SHA-256".to_owned());
     }
