@@ -1,5 +1,8 @@
-//! Parsing, planning and a whole text-only build of a synthetic corpus of MNRE's size: `cargo bench -p mkgc-builder`.
+//! Parsing, planning, a whole text-only build and Parquet writing, on a synthetic corpus of MNRE's size and pictures of
+//! 100 KB: `cargo bench --workspace --bench build`.
 #![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mkgc_builder::build::{BuildOptions, build};
@@ -18,6 +21,27 @@ fn line(row: usize) -> String {
     )
 }
 
+/// A corpus in which every row has a picture that is much to write and little to decode.
+fn small_corpus_with_pictures(options: &mut BuildOptions, dir: &Path) {
+    options.raw = dir.join("pictures");
+    let noise = |row: usize| {
+        let bits = (row as u32).wrapping_mul(2_654_435_761);
+        (0..33_333u32).map(move |at| bits.wrapping_add(at).wrapping_mul(2_246_822_519).rotate_left(9))
+    };
+    for (split, rows) in [("train", 0..200), ("val", 200..228), ("test", 228..256)] {
+        let folder = options.raw.join("img_org").join(split);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(options.raw.join(format!("mnre_{split}.txt")), rows.clone().map(line).collect::<String>())
+            .unwrap();
+        for row in rows {
+            let bytes: Vec<u8> =
+                noise(row).flat_map(|bits| [bits as u8, (bits >> 8) as u8, (bits >> 16) as u8]).collect();
+            let picture = image::RgbImage::from_raw(271, 123, bytes).unwrap();
+            picture.save_with_format(folder.join(format!("twitter_{row}.jpg")), image::ImageFormat::Bmp).unwrap();
+        }
+    }
+}
+
 fn benches(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let raw = dir.path().join("raw");
@@ -34,9 +58,12 @@ fn benches(criterion: &mut Criterion) {
     criterion.bench_function("plan 15,485 rows", |b| b.iter(|| plan(&corpus, &parsed, false).unwrap()));
     let mut options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));
     options.force = true;
+    let (text, mut pictures) = (options.clone(), options);
+    small_corpus_with_pictures(&mut pictures, dir.path());
     let mut group = criterion.benchmark_group("build");
     group.sample_size(10);
-    group.bench_function("text only", |b| b.iter(|| build(&options).unwrap()));
+    group.bench_function("text only", |b| b.iter(|| build(&text).unwrap()));
+    group.bench_function("Parquet of 256 pictures of 100 KB", |b| b.iter(|| build(&pictures).unwrap()));
     group.finish();
 }
 

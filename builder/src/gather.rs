@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::mpsc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::build::{BuildOptions, OnBadImage};
-use crate::corpus::{Corpus, Split};
-use crate::dataset::{CROPS_FILE, CropKey, IMAGES_FILE, PICTURES_AT_ONCE, PictureWriter};
+use crate::corpus::{Corpus, Instance, Split};
+use crate::dataset::{CropKey, ManifestFile, PICTURES_AT_ONCE, PictureWriter};
 use crate::error::{Error, Result};
-use crate::images::{BadImages, CropKind, Gallery, MISSING, placeholder};
+use crate::images::{BadImages, CropKind, Gallery, MISSING, Picture, Viewer, placeholder};
 
 /// Pictures linked to a benchmark.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,40 +51,27 @@ pub struct CropCounts {
     pub broken: BadImages,
 }
 
-/// Checks every picture that rows name and, unless they are embedded, writes each once.
+/// Checks every picture that rows name, shows it to `view`, and, unless they are embedded, writes each once.
 pub(crate) fn pictures(
     gallery: &Gallery,
     corpus: &Corpus,
     options: &BuildOptions,
     folder: &Path,
-) -> Result<ImageStats> {
-    let mut named: Vec<(Split, &str)> = Vec::new();
-    let mut known = BTreeSet::new();
-    let mut stats = ImageStats::default();
-    for split in Split::ALL {
-        for row in corpus.split(split) {
-            if known.insert(row.image.as_str()) {
-                named.push((split, &row.image));
-            }
-            let crops = gallery.crops(CropKind::Grounding, split, row.row, &row.image);
-            stats.rows_with_crops += usize::from(!crops.is_empty());
-        }
-    }
-    stats.named = named.len();
-    let mut writer =
-        if options.embed_images { None } else { Some(PictureWriter::images(&file(folder, IMAGES_FILE)?)?) };
+    view: Option<Viewer<'_>>,
+) -> Result<(ImageStats, Option<ManifestFile>)> {
+    let named = named_pictures(corpus);
+    let mut stats =
+        ImageStats { named: named.len(), rows_with_crops: rows_with_crops(gallery, corpus), ..ImageStats::default() };
+    let mut writer = if options.embed_images { None } else { Some(PictureWriter::images(folder)?) };
     let stand_in = placeholder()?;
-    for chunk in named.chunks(PICTURES_AT_ONCE) {
-        let loaded: Vec<_> = chunk.par_iter().map(|(split, id)| gallery.load(*split, id)).collect();
+    let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
         let mut kept = Vec::with_capacity(chunk.len());
-        for ((_, id), loaded) in chunk.iter().zip(loaded) {
+        for ((_, id), loaded) in chunk.iter().zip(loaded(gallery, chunk, view)?) {
             match loaded {
                 Ok(picture) => kept.push((*id, picture, false)),
                 Err(reason) if options.on_bad_image == OnBadImage::Error => {
-                    return Err(Error::image(
-                        Path::new(id),
-                        format!("{reason}; --on-bad-image can keep or drop its rows"),
-                    ));
+                    let reason = format!("{reason}; --on-bad-image can keep or drop its rows");
+                    return Err(Error::image(Path::new(id), reason));
                 }
                 Err(reason) => {
                     stats.bad.insert((*id).to_owned(), reason);
@@ -93,56 +81,105 @@ pub(crate) fn pictures(
                 }
             }
         }
-        if let Some(writer) = &mut writer {
-            writer.write(kept)?;
-        }
-    }
+        Ok(kept)
+    });
+    written(chunks, |kept| writer.as_mut().map_or(Ok(()), |writer| writer.write(kept)))?;
     stats.usable = stats.named - stats.bad.len();
-    if let Some(writer) = writer {
-        writer.close()?;
-    }
-    Ok(stats)
+    Ok((stats, writer.map(PictureWriter::close).transpose()?))
+}
+
+/// The pictures of all rows, each once, with the split that names it first.
+fn named_pictures(corpus: &Corpus) -> Vec<(Split, &str)> {
+    let mut known = BTreeSet::new();
+    let rows = Split::ALL.into_iter().flat_map(|split| corpus.split(split).iter().map(move |row| (split, row)));
+    rows.map(|(split, row)| (split, row.image.as_str())).filter(|(_, id)| known.insert(*id)).collect()
+}
+
+fn rows_with_crops(gallery: &Gallery, corpus: &Corpus) -> usize {
+    let has_crops = |split, row: &&Instance| !gallery.crops(CropKind::Grounding, split, row.row, &row.image).is_empty();
+    Split::ALL.into_iter().map(|split| corpus.split(split).iter().filter(|row| has_crops(split, row)).count()).sum()
+}
+
+/// Reads and decodes pictures on all threads; a picture that cannot be used is its reason.
+fn loaded(
+    gallery: &Gallery,
+    chunk: &[(Split, &str)],
+    view: Option<Viewer<'_>>,
+) -> Result<Vec<std::result::Result<Picture, String>>> {
+    let load = |(split, id): &(Split, &str)| match (gallery.load(*split, id), view) {
+        (Ok((picture, pixels)), Some(view)) => {
+            view(id, &pixels).map_err(|reason| Error::image(Path::new(id), reason))?;
+            Ok(Ok(picture))
+        }
+        (loaded, _) => Ok(loaded.map(|(picture, _)| picture)),
+    };
+    chunk.par_iter().map(load).collect()
+}
+
+/// Hands each chunk to `write` on a thread of its own, in order, while the next is made: three are in memory at most.
+fn written<C: Send>(chunks: impl Iterator<Item = Result<C>>, write: impl FnMut(C) -> Result<()> + Send) -> Result<()> {
+    let (sender, receiver) = mpsc::sync_channel(0);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || receiver.into_iter().try_for_each(write));
+        for chunk in chunks {
+            if sender.send(chunk?).is_err() {
+                break; // The writer met an error, which it returns.
+            }
+        }
+        drop(sender);
+        writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Writes every crop that the dictionaries name for the rows and that can be used once; the others are counted. No
 /// folder of crop files is `None`, and no usable crop no file. Crops are extras: no policy drops rows for them.
-pub(crate) fn crops(gallery: &Gallery, corpus: &Corpus, folder: &Path) -> Result<Option<CropStats>> {
+pub(crate) fn crops(
+    gallery: &Gallery,
+    corpus: &Corpus,
+    folder: &Path,
+) -> Result<(Option<CropStats>, Option<ManifestFile>)> {
     if !gallery.has_crop_files() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let mut stats = CropStats::default();
     let mut writer: Option<PictureWriter> = None;
-    for chunk in named_crops(gallery, corpus).chunks(PICTURES_AT_ONCE) {
+    let named = named_crops(gallery, corpus);
+    let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
         let load = |crop: &CropKey| gallery.load_crop(crop.kind, crop.split, &crop.id);
         let loaded: Vec<_> = chunk.par_iter().map(load).collect();
-        let mut kept = Vec::with_capacity(chunk.len());
-        for (crop, loaded) in chunk.iter().zip(loaded) {
-            let counts = match crop.kind {
-                CropKind::Grounding => &mut stats.grounding,
-                CropKind::Detected => &mut stats.detected,
-            };
-            counts.named += 1;
-            match loaded {
-                Ok(picture) => kept.push((crop.clone(), picture)),
-                Err(reason) if reason == MISSING => counts.missing += 1,
-                Err(reason) => drop(counts.broken.insert(format!("{}/{}", crop.split, crop.id), reason)),
-            }
+        Ok(chunk.iter().zip(loaded).filter_map(|(crop, loaded)| stats.count(crop, loaded)).collect::<Vec<_>>())
+    });
+    written(chunks, |kept| {
+        if kept.is_empty() {
+            return Ok(());
         }
-        if !kept.is_empty() {
-            let writer = match &mut writer {
-                Some(writer) => writer,
-                None => writer.insert(PictureWriter::crops(&file(folder, CROPS_FILE)?)?),
-            };
-            writer.write_crops(kept)?;
-        }
-    }
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(PictureWriter::crops(folder)?),
+        };
+        writer.write_crops(kept)
+    })?;
     for counts in [&mut stats.grounding, &mut stats.detected] {
         counts.found = counts.named - counts.missing - counts.broken.len();
     }
-    if let Some(writer) = writer {
-        writer.close()?;
+    Ok((Some(stats), writer.map(PictureWriter::close).transpose()?))
+}
+
+impl CropStats {
+    /// Counts a crop; what to keep of it.
+    fn count(&mut self, crop: &CropKey, loaded: std::result::Result<Picture, String>) -> Option<(CropKey, Picture)> {
+        let counts = match crop.kind {
+            CropKind::Grounding => &mut self.grounding,
+            CropKind::Detected => &mut self.detected,
+        };
+        counts.named += 1;
+        match loaded {
+            Ok(picture) => return Some((crop.clone(), picture)),
+            Err(reason) if reason == MISSING => counts.missing += 1,
+            Err(reason) => drop(counts.broken.insert(format!("{}/{}", crop.split, crop.id), reason)),
+        }
+        None
     }
-    Ok(Some(stats))
 }
 
 /// The crops of all rows in the order of rows and dictionaries, each once per picture.
@@ -160,10 +197,4 @@ fn named_crops(gallery: &Gallery, corpus: &Corpus) -> Vec<CropKey> {
         }
     }
     named
-}
-
-/// The place of a file of pictures; its folder is there then.
-fn file(folder: &Path, path: &str) -> Result<std::path::PathBuf> {
-    fs_err::create_dir_all(folder.join("images"))?;
-    Ok(folder.join(path))
 }

@@ -13,8 +13,10 @@ pub mod error;
 pub mod export;
 mod gather;
 pub mod images;
+mod place;
 pub mod plan;
 pub mod protocol;
+mod stats;
 pub mod verify;
 
 pub use error::{Error, Result};

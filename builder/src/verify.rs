@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::corpus::sha256_file;
 use crate::dataset::{
-    Benchmark, CROPS_FILE, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, combined, pictures_fingerprint, read_rows,
+    Benchmark, CROPS_FILE, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, PicturesPrint, combined, read_rows,
     rows_fingerprint,
 };
 use crate::error::{Error, Result};
@@ -63,7 +63,7 @@ fn problem(dir: &Path, manifest: &Manifest, file: &ManifestFile) -> std::result:
 /// Rows and fingerprint of a Parquet file.
 fn content(path: &Path, manifest: &Manifest, file: &ManifestFile) -> Result<Option<(usize, String)>> {
     if [IMAGES_FILE, CROPS_FILE].contains(&file.path.as_str()) {
-        return pictures_fingerprint(path).map(Some);
+        return PicturesPrint::read(path).map(Some);
     }
     if file.rows.is_none() {
         return Ok(None);

@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use mkgc_builder::Result;
-use mkgc_builder::build::{BuildOptions, OnBadImage, Stats, build};
+use mkgc_builder::build::{BuildOptions, OnBadImage, Stats, build, build_viewed};
 use mkgc_builder::corpus::{OnError, Split};
-use mkgc_builder::dataset::{Benchmark, IMAGES_FILE};
+use mkgc_builder::dataset::{Benchmark, IMAGES_FILE, StoredPicture};
 use mkgc_builder::{export, verify};
 use tempfile::TempDir;
 
@@ -236,6 +237,49 @@ fn bad_images_are_kept_with_a_stand_in_or_dropped_or_stop_the_build() {
     raw.options.on_bad_image = OnBadImage::Error;
     let error = raw.error();
     assert!(error.contains("train_0.png: missing; --on-bad-image"), "{error}");
+}
+
+#[test]
+fn pictures_are_stored_in_the_order_of_the_rows_however_many_there_are() {
+    let mut raw = Raw::new();
+    let image = fs::read(raw.image("train_0.png")).unwrap();
+    (9..300).for_each(|row| fs::write(raw.image(&format!("train_{row}.png")), &image).unwrap());
+    fs::write(raw.text(), (0..300).map(|row| line("train", row)).collect::<String>()).unwrap();
+    let mut ids = Vec::new();
+    let collect = |batch: Vec<StoredPicture>| -> Result<()> {
+        ids.extend(batch.into_iter().map(|picture| picture.id));
+        Ok(())
+    };
+    raw.build().unwrap().pictures(collect).unwrap();
+    let named = |split: &str, rows| (0..rows).map(|row| format!("{split}_{row}.png")).collect::<Vec<_>>();
+    assert_eq!(ids, [named("train", 300), named("val", 9), named("test", 9)].concat());
+    assert_eq!(problems(&raw.options.out), []);
+    // An error far behind the first pictures still leaves nothing.
+    fs::remove_file(raw.image("train_299.png")).unwrap();
+    raw.options.out = raw.dir.path().join("other");
+    raw.options.on_bad_image = OnBadImage::Error;
+    assert!(raw.error().contains("train_299.png: missing"));
+}
+
+#[test]
+fn a_viewer_sees_every_usable_picture_once_and_can_stop_the_build() {
+    let mut raw = Raw::new();
+    fs::remove_file(raw.image("train_0.png")).unwrap();
+    let seen = Mutex::new(Vec::new());
+    let view = |id: &str, picture: &image::RgbImage| {
+        seen.lock().unwrap().push((id.to_owned(), picture.width()));
+        Ok(())
+    };
+    build_viewed(&raw.options, &view).unwrap();
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort();
+    let sizes =
+        |split: &str, rows: std::ops::Range<u32>| rows.map(|row| (format!("{split}_{row}.png"), 4 + row)).collect();
+    let expected: [Vec<_>; 3] = [sizes("test", 0..9), sizes("train", 1..9), sizes("val", 0..9)];
+    assert_eq!(seen, expected.concat());
+    raw.options.out = raw.dir.path().join("other");
+    let error = build_viewed(&raw.options, &|_, _| Err("no room".to_owned())).unwrap_err().to_string();
+    assert!(error.contains("no room") && !raw.options.out.exists(), "{error}");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Request {
     pub device: Device,
     /// Its name in `run.json`.
     pub device_name: String,
+    /// Folder of prepared pictures, see [`crate::data::cache::folder`].
+    pub cache: PathBuf,
     /// The run folder.
     pub out: PathBuf,
 }
@@ -79,7 +81,7 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
     if info.multimodal() {
         let vision = encoder.open_vision(&request.vision)?;
         let size = encoder.image_size().unwrap_or_default();
-        let opened = Pictures::open(benchmark, config.visual, size)?;
+        let opened = Pictures::open(benchmark, config.visual, size, &request.cache)?;
         record.vision = Some(VisionRecord::new(vision, config.visual, &opened));
         pictures = Some(opened);
     }

@@ -39,7 +39,7 @@ impl Workplace {
     /// Runs `mkgc` here; exit code, stdout, stderr.
     fn mkgc(&self, line: &str) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));
-        command.env("HF_HUB_OFFLINE", "1").current_dir(self.0.path());
+        command.env("HF_HUB_OFFLINE", "1").env("MKGC_CACHE", self.path("cache")).current_dir(self.0.path());
         let output = command.args(line.split_whitespace()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -83,6 +83,32 @@ fn from_raw_files_to_a_table() {
     assert!(csv.starts_with("method,seeds,T1,T2,average,forgetting_chaudhry18,bwt_lopezpaz17\nvanilla,1,"), "{csv}");
     let second = place.ok(&format!("{TRAIN} --method vanilla --out runs/vanilla"));
     assert!(second.contains("\"benchmark\": \"small\""), "a finished run is shown again, not trained again");
+}
+
+/// A run that finds its pictures prepared never opens their file.
+#[test]
+fn a_build_prepares_the_pictures_that_a_run_reads() {
+    let place = Workplace::new();
+    let build = "build small.toml --raw . --out data --pixels 32";
+    assert!(place.error(build).contains("no image folder here"));
+    assert_eq!(fs_err::read_dir(place.path("cache")).unwrap().count(), 0, "a failed build leaves nothing behind");
+    fs_err::create_dir_all(place.path("img_org/train")).unwrap();
+    image::RgbImage::from_pixel(9, 9, image::Rgb([200, 0, 0])).save(place.path("img_org/train/x.jpg")).unwrap();
+    place.ok(build);
+    let cached = || fs_err::read_dir(place.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+    let prepared = cached().next().unwrap();
+    assert_eq!(prepared.extension().unwrap(), "pixels");
+    place.ok(&format!("{TRAIN} --method concat --out plain"));
+    fs_err::write(place.path("data/images/images.parquet"), "damaged").unwrap();
+    place.ok(&format!("{TRAIN} --method concat --out prepared"));
+    assert!(cached().eq([prepared.clone()]));
+    let result = |run: &str| fs_err::read_to_string(place.path(run).join("result.json")).unwrap();
+    assert_eq!(result("plain"), result("prepared"));
+    // A damaged file is not trusted, and said to be so; here it cannot be made again.
+    fs_err::write(&prepared, "damaged").unwrap();
+    let error = place.error(&format!("{TRAIN} --method concat --out damaged"));
+    assert!(error.contains("warning: ") && error.contains("it is cut off; it is made again"), "{error}");
+    assert!(error.contains("images.parquet"), "{error}");
 }
 
 #[test]

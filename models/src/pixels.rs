@@ -39,8 +39,10 @@ pub fn resize_crop(image: &RgbImage, size: usize) -> Result<Vec<u8>> {
     let mut both = Image::new(size as u32, size as u32, PixelType::U8x3);
     let window = options.crop(0.0, down.start, size as f64, down.length);
     resizer.resize(&rows, &mut both, &window).map_err(|error| refused(&error))?;
-    let pixels = both.into_vec();
-    Ok((0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).copied()).collect())
+    let (pixels, _) = both.buffer().as_chunks::<3>();
+    let mut planes = Vec::with_capacity(3 * size * size);
+    (0..3).for_each(|channel| planes.extend(pixels.iter().map(|pixel| pixel[channel])));
+    Ok(planes)
 }
 
 /// The part of a side that is seen, in pixels of the source: no more than that is resized, however long the side.

@@ -1,7 +1,8 @@
 //! Words to word pieces, with the positions that heads read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::normalizers::Lowercase;
@@ -41,6 +42,8 @@ pub struct WordTokenizer {
     base_size: usize,
     specials: [u32; 4],
     markers: [u32; 4],
+    /// Pieces of the words met so far.
+    known: RwLock<HashMap<String, Vec<u32>>>,
 }
 
 impl WordTokenizer {
@@ -79,7 +82,7 @@ impl WordTokenizer {
             Ok([id(tokens[0])?, id(tokens[1])?, id(tokens[2])?, id(tokens[3])?])
         };
         let (specials, markers) = (ids(SPECIALS)?, ids(MARKERS)?);
-        Ok(Self { inner, base_size, specials, markers })
+        Ok(Self { inner, base_size, specials, markers, known: RwLock::default() })
     }
 
     /// Tokens, with the four markers.
@@ -97,10 +100,17 @@ impl WordTokenizer {
         self.specials[0]
     }
 
-    /// At least one piece: a word that normalises to nothing is `[UNK]`.
+    /// At least one piece: a word that normalises to nothing is `[UNK]`. Each word is split once and then remembered.
     fn pieces(&self, word: &str) -> Result<Vec<u32>> {
-        let ids = self.inner.encode_fast(word, false).map_err(failed)?.get_ids().to_vec();
-        Ok(if ids.is_empty() { vec![self.specials[1]] } else { ids })
+        if let Some(ids) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(word) {
+            return Ok(ids.clone());
+        }
+        let mut ids = self.inner.encode_fast(word, false).map_err(failed)?.get_ids().to_vec();
+        if ids.is_empty() {
+            ids.push(self.specials[1]);
+        }
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(word.to_owned(), ids.clone());
+        Ok(ids)
     }
 
     /// Marks head and tail (half-open word spans) and keeps at most `max` pieces, the last being `[SEP]`. Where spans

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::lines::lines;
 use super::pyliteral::{Value, parse as literal, repr};
 use super::{Annotation, Instance, Mention, Records};
@@ -68,7 +70,7 @@ pub fn parse(file: &Path, bytes: &[u8], classes: &[String]) -> Records {
         records.pop();
     }
     records
-        .into_iter()
+        .into_par_iter()
         .map(|(number, line)| {
             instance(line?, classes)
                 .map(|(tokens, image, annotation)| Instance {

@@ -63,18 +63,37 @@ pub fn rows_fingerprint(rows: &[Row], labels: &[String]) -> String {
 }
 
 /// Rows and fingerprint of an images or crops file: texts, hashes of the pictures, sizes.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn pictures_fingerprint(path: &Path) -> Result<(usize, String)> {
-    let keys = read_picture_keys(path)?;
-    let mut fields = Fields::default();
-    for (texts, sha256, width, height) in &keys {
-        texts.iter().for_each(|text| fields.text(text));
-        fields.text(sha256);
-        fields.text(&format!("{width}x{height}"));
+#[derive(Default)]
+pub struct PicturesPrint {
+    rows: usize,
+    fields: Fields,
+}
+
+impl PicturesPrint {
+    /// Takes in the next picture.
+    pub fn add<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>, sha256: &str, width: i32, height: i32) {
+        self.rows += 1;
+        texts.into_iter().for_each(|text| self.fields.text(text));
+        self.fields.text(sha256);
+        self.fields.text(&format!("{width}x{height}"));
     }
-    Ok((keys.len(), fields.hex()))
+
+    /// Rows and fingerprint.
+    pub fn finish(self) -> (usize, String) {
+        (self.rows, self.fields.hex())
+    }
+
+    /// That of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(path: &Path) -> Result<(usize, String)> {
+        let mut print = Self::default();
+        for (texts, sha256, width, height) in read_picture_keys(path)? {
+            print.add(texts.iter().map(String::as_str), &sha256, width, height);
+        }
+        Ok(print.finish())
+    }
 }
 
 /// The fingerprint of a benchmark: over those of its task files in order, pictures left out, so that runs on the same

@@ -12,7 +12,7 @@ mod write;
 
 pub(crate) use card::card;
 pub(crate) use croissant::croissant;
-pub(crate) use fingerprint::{combined, pictures_fingerprint, rows_fingerprint};
+pub(crate) use fingerprint::{PicturesPrint, combined, rows_fingerprint};
 pub use manifest::{MANIFEST, Manifest, ManifestFile, ManifestTask, SCHEMA_VERSION};
 pub(crate) use pictures::read_picture_keys;
 pub use pictures::{CropKey, StoredPicture};

@@ -102,6 +102,20 @@ impl Benchmark {
         Ok(bad.into_iter().flat_map(|bad| bad.keys().cloned()).collect())
     }
 
+    /// What the crops are, in the order of rows and dictionaries, without reading their files.
+    ///
+    /// # Errors
+    /// A missing or damaged file.
+    pub fn crop_keys(&self) -> Result<Vec<CropKey>> {
+        let (mut keys, path) = (Vec::new(), self.dir().join(CROPS_FILE));
+        if self.has_crops() {
+            for batch in batches(&path, |column| column != "image")? {
+                keys.extend(Columns { path: &path, batch: &batch?, labels: 0 }.crop_keys()?);
+            }
+        }
+        Ok(keys)
+    }
+
     /// Hands over the crops batch by batch in the order of rows and dictionaries; none without a file of them.
     ///
     /// # Errors
@@ -116,7 +130,9 @@ impl Benchmark {
         let path = self.dir().join(CROPS_FILE);
         for batch in batches(&path, |_| true)? {
             let batch = batch.map_err(Error::from)?;
-            each(Columns { path: &path, batch: &batch, labels: 0 }.crops()?)?;
+            let columns = Columns { path: &path, batch: &batch, labels: 0 };
+            let (keys, bytes) = (columns.crop_keys()?.into_iter().enumerate(), columns.files()?);
+            each(keys.map(|(i, key)| (key, bytes.value(i).to_vec())).collect())?;
         }
         Ok(())
     }
@@ -133,20 +149,19 @@ impl Columns<'_> {
         bytes.ok_or_else(|| self.wrong("image"))
     }
 
-    fn crops(&self) -> Result<Vec<(CropKey, Vec<u8>)>> {
-        let bytes = self.files()?;
+    fn crop_keys(&self) -> Result<Vec<CropKey>> {
         let (splits, kinds) = (self.texts("split")?, self.texts("kind")?);
         let mut images = self.texts("image_id")?.into_iter();
-        let mut crops = Vec::with_capacity(splits.len());
+        let mut keys = Vec::with_capacity(splits.len());
         for (i, id) in self.texts("id")?.into_iter().enumerate() {
             let split = Split::ALL.into_iter().find(|split| split.name() == splits[i]);
             let kind = CropKind::ALL.into_iter().find(|kind| kind.name() == kinds[i]);
             let split = split.ok_or_else(|| self.wrong("split"))?;
             let kind = kind.ok_or_else(|| self.wrong("kind"))?;
             let image_id = images.next().unwrap_or_default();
-            crops.push((CropKey { split, kind, image_id, id }, bytes.value(i).to_vec()));
+            keys.push(CropKey { split, kind, image_id, id });
         }
-        Ok(crops)
+        Ok(keys)
     }
 }
 

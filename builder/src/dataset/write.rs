@@ -1,5 +1,6 @@
 //! Rows and pictures to Parquet. The same input gives the same bytes.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,10 +12,11 @@ use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
 
 use super::schema::{Column, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema};
-use super::{CropKey, Mention, Row, RowLabels};
-use crate::corpus::TaskKind;
+use super::{CROPS_FILE, CropKey, IMAGES_FILE, ManifestFile, Mention, PicturesPrint, Row, RowLabels, rows_fingerprint};
+use crate::corpus::{TaskKind, hex};
 use crate::error::Result;
 pub use crate::images::Picture;
 
@@ -24,27 +26,56 @@ pub type PictureOf<'a> = dyn Fn(&Row) -> Result<Vec<u8>> + 'a;
 /// Rows per record batch of a task file; with embedded pictures this bounds memory.
 const BATCH_ROWS: usize = 512;
 
-fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<fs_err::File>> {
+/// A file that hashes what is written to it, so that nobody has to read it again.
+struct Hashed {
+    file: fs_err::File,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buffer)?;
+        self.digest.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Hashed {
+    /// The manifest entry of the file.
+    fn entry(self, path: &str, (rows, fingerprint): (usize, String)) -> ManifestFile {
+        let (path, sha256) = (path.to_owned(), hex(&self.digest.finalize()));
+        ManifestFile { path, rows: Some(rows), bytes: self.bytes, sha256, fingerprint: Some(fingerprint) }
+    }
+}
+
+fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<Hashed>> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_created_by(format!("mkgc version {}", env!("CARGO_PKG_VERSION")))
         .build();
-    Ok(ArrowWriter::try_new(fs_err::File::create(path)?, schema, Some(properties))?)
+    let file = Hashed { file: fs_err::File::create(path)?, digest: Sha256::new(), bytes: 0 };
+    Ok(ArrowWriter::try_new(file, schema, Some(properties))?)
 }
 
-/// Writes a task file; with `picture`, each row's image goes into its column `image`.
+/// Writes a task file, `path` in `folder`; with `picture`, each row's image goes into its column `image`.
 ///
 /// # Errors
 /// When the file cannot be written or a picture cannot be read.
 pub fn write_rows(
-    path: &Path,
+    (folder, path): (&Path, &str),
     task: TaskKind,
     labels: &[String],
     rows: &[Row],
     picture: Option<&PictureOf<'_>>,
-) -> Result<()> {
+) -> Result<ManifestFile> {
     let schema = Arc::new(schema(&row_columns(task, picture.is_some()), labels));
-    let mut writer = writer(path, schema.clone())?;
+    let mut writer = writer(&folder.join(path), schema.clone())?;
     for chunk in rows.chunks(BATCH_ROWS) {
         let mut columns = row_arrays(task, chunk);
         if let Some(picture) = picture {
@@ -56,8 +87,7 @@ pub fn write_rows(
             writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
         }
     }
-    writer.close()?;
-    Ok(())
+    Ok(writer.into_inner()?.entry(path, (rows.len(), rows_fingerprint(rows, labels))))
 }
 
 fn row_arrays(task: TaskKind, rows: &[Row]) -> Vec<ArrayRef> {
@@ -140,30 +170,34 @@ fn images<'a>(ids: impl Iterator<Item = &'a str>, bytes: &[Vec<u8>]) -> ArrayRef
 
 /// Writes the images or the crops file chunk by chunk: memory does not grow with the number of pictures.
 pub struct PictureWriter {
+    path: &'static str,
     schema: Arc<Schema>,
-    writer: ArrowWriter<fs_err::File>,
+    writer: ArrowWriter<Hashed>,
+    print: PicturesPrint,
 }
 
 impl PictureWriter {
-    /// Starts an images file.
+    /// Starts the images file of a benchmark folder.
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn images(path: &Path) -> Result<Self> {
-        Self::create(path, &image_columns())
+    pub fn images(folder: &Path) -> Result<Self> {
+        Self::create(folder, IMAGES_FILE, &image_columns())
     }
 
-    /// Starts a crops file.
+    /// Starts the crops file of a benchmark folder.
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn crops(path: &Path) -> Result<Self> {
-        Self::create(path, &crop_columns())
+    pub fn crops(folder: &Path) -> Result<Self> {
+        Self::create(folder, CROPS_FILE, &crop_columns())
     }
 
-    fn create(path: &Path, columns: &[Column]) -> Result<Self> {
+    fn create(folder: &Path, path: &'static str, columns: &[Column]) -> Result<Self> {
+        fs_err::create_dir_all(folder.join("images"))?;
         let schema = Arc::new(schema(columns, &[]));
-        Ok(Self { writer: writer(path, schema.clone())?, schema })
+        let writer = writer(&folder.join(path), schema.clone())?;
+        Ok(Self { path, schema, writer, print: PicturesPrint::default() })
     }
 
     /// Appends pictures `(id, picture, is placeholder)` and flushes them to the file.
@@ -174,6 +208,9 @@ impl PictureWriter {
         let ids: Vec<&str> = pictures.iter().map(|(id, ..)| *id).collect();
         let stand_ins: Vec<bool> = pictures.iter().map(|(.., stand_in)| *stand_in).collect();
         let mut columns = vec![strings(ids.iter().copied())];
+        for (id, picture, _) in &pictures {
+            self.print.add([*id], &picture.sha256, picture.width as i32, picture.height as i32);
+        }
         columns.extend(files(&ids, pictures.into_iter().map(|(_, picture, _)| picture).collect()));
         columns.push(Arc::new(BooleanArray::from(stand_ins)));
         self.append(columns)
@@ -184,6 +221,10 @@ impl PictureWriter {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_crops(&mut self, crops: Vec<(CropKey, Picture)>) -> Result<()> {
+        for (key, picture) in &crops {
+            let texts = [&key.id, key.split.name(), key.kind.name(), &key.image_id];
+            self.print.add(texts, &picture.sha256, picture.width as i32, picture.height as i32);
+        }
         let (keys, pictures): (Vec<CropKey>, Vec<Picture>) = crops.into_iter().unzip();
         let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
         let mut columns = vec![
@@ -202,13 +243,12 @@ impl PictureWriter {
         Ok(())
     }
 
-    /// Ends the file.
+    /// Ends the file; what the manifest says of it.
     ///
     /// # Errors
     /// When the footer cannot be written.
-    pub fn close(self) -> Result<()> {
-        self.writer.close()?;
-        Ok(())
+    pub fn close(self) -> Result<ManifestFile> {
+        Ok(self.writer.into_inner()?.entry(self.path, self.print.finish()))
     }
 }
 

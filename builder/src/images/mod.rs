@@ -9,22 +9,34 @@ use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::corpus::{Corpus, CorpusKind, Split};
+use crate::corpus::{Corpus, CorpusKind, Split, sha256_hex};
 use crate::error::{Error, Result};
 pub use crops::{CropKind, Crops};
 use decode::MAX_FILE_BYTES;
 pub use decode::decode;
 
-/// A picture as it goes into a file: original bytes, and the size the decoder saw.
+/// A picture as it goes into a file: original bytes with their hash, and the size the decoder saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Bytes of the image file.
     pub bytes: Vec<u8>,
+    /// Lower-case hexadecimal SHA-256 of `bytes`.
+    pub sha256: String,
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
 }
+
+impl Picture {
+    fn new(bytes: Vec<u8>, (width, height): (u32, u32)) -> Self {
+        Self { sha256: sha256_hex(&bytes), bytes, width, height }
+    }
+}
+
+/// Sees each usable picture of a build once, with its id, as it was decoded for the check: on several threads at once,
+/// in no order. Its error, a reason, stops the build.
+pub type Viewer<'a> = &'a (dyn Fn(&str, &RgbImage) -> std::result::Result<(), String> + Sync);
 
 /// The reason given for a file that is not there.
 pub(crate) const MISSING: &str = "missing";
@@ -79,7 +91,7 @@ impl Gallery {
     }
 
     /// Reads a picture and decodes it once to see that it is whole; the error says why it cannot be used.
-    pub fn load(&self, split: Split, id: &str) -> std::result::Result<Picture, String> {
+    pub fn load(&self, split: Split, id: &str) -> std::result::Result<(Picture, RgbImage), String> {
         if !is_plain(id) {
             return Err("unsafe name: an image id must be a plain file name".to_owned());
         }
@@ -88,20 +100,20 @@ impl Gallery {
 
     /// As [`Gallery::load`] for a crop that [`Gallery::crops`] names.
     pub fn load_crop(&self, kind: CropKind, split: Split, name: &str) -> std::result::Result<Picture, String> {
-        picture(&self.crop_folders[kind as usize][split as usize], name)
+        picture(&self.crop_folders[kind as usize][split as usize], name).map(|(picture, _)| picture)
     }
 }
 
 /// Reads `name` from the first folder that has it.
-fn picture(folders: &[PathBuf], name: &str) -> std::result::Result<Picture, String> {
+fn picture(folders: &[PathBuf], name: &str) -> std::result::Result<(Picture, RgbImage), String> {
     let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file()).ok_or(MISSING)?;
     let size = fs_err::metadata(&path).map_err(|error| error.to_string())?.len();
     if size > MAX_FILE_BYTES {
         return Err(format!("{size} bytes, more than the limit of {MAX_FILE_BYTES}"));
     }
     let bytes = fs_err::read(&path).map_err(|error| error.to_string())?;
-    let (width, height) = decode(&bytes)?.dimensions();
-    Ok(Picture { bytes, width, height })
+    let pixels = decode(&bytes)?;
+    Ok((Picture::new(bytes, pixels.dimensions()), pixels))
 }
 
 /// A plain file name: no separator, no parent, nothing hidden in it.
@@ -145,7 +157,7 @@ pub fn placeholder() -> Result<Picture> {
     RgbImage::from_pixel(side, side, Rgb([128; 3]))
         .write_to(&mut bytes, ImageFormat::Png)
         .map_err(|error| Error::Usage(format!("cannot encode the placeholder: {error}")))?;
-    Ok(Picture { bytes: bytes.into_inner(), width: side, height: side })
+    Ok(Picture::new(bytes.into_inner(), (side, side)))
 }
 
 /// Pictures that cannot be used, with the reason, by id.

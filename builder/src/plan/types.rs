@@ -1,5 +1,7 @@
 //! The result of planning: which corpus rows make up each task, with which labels.
 
+use crate::corpus::Split;
+
 /// Labels of one planned row, as ids into [`Plan::labels`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlannedLabels {
@@ -44,6 +46,17 @@ pub struct TaskPlan {
     pub validation: Vec<PlannedRow>,
     /// Test rows (cumulative or of this task only, as the protocol says).
     pub test: Vec<PlannedRow>,
+}
+
+impl TaskPlan {
+    /// The rows of one split.
+    pub fn split(&self, split: Split) -> &[PlannedRow] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
 }
 
 /// A whole class-incremental stream.

@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use mkgc_builder::build::{BuildOptions, OnBadImage};
+use image::RgbImage;
+use mkgc_builder::build::{BuildOptions, OnBadImage, Summary, build_viewed};
 use mkgc_builder::corpus::OnError;
+use mkgc_builder::dataset::Benchmark;
+use mkgc_harness::data::cache::{self, PixelWriter};
 
 #[derive(Args)]
 pub struct BuildArgs {
@@ -33,6 +36,10 @@ pub struct BuildArgs {
     /// Reproduce known errors of the published files (sep5 lacks one test row).
     #[arg(long)]
     as_published: bool,
+    /// Also prepare the pictures for vision encoders that read S x S pixels (CLIP: 224), so that no run has to decode
+    /// them.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u16).range(1..))]
+    pixels: Option<u16>,
     /// Replace --out if it exists.
     #[arg(long)]
     force: bool,
@@ -93,8 +100,22 @@ pub fn build(args: BuildArgs) -> Result<()> {
         as_published: args.as_published,
         force: args.force,
     };
-    print!("{}", mkgc_builder::build::build(&options)?);
+    let summary = match args.pixels {
+        Some(side) => build_prepared(&options, side.into())?,
+        None => mkgc_builder::build::build(&options)?,
+    };
+    print!("{summary}");
     Ok(())
+}
+
+/// Builds, and keeps what a run will read of each picture.
+fn build_prepared(options: &BuildOptions, side: usize) -> Result<Summary> {
+    let folder = cache::folder()?;
+    let writer = PixelWriter::create(&folder, side)?;
+    let view = |id: &str, picture: &RgbImage| writer.add(id, picture).map_err(|error| error.to_string());
+    let summary = build_viewed(options, &view)?;
+    writer.finish(&cache::images(&folder, &Benchmark::open(&options.out)?, side))?;
+    Ok(summary)
 }
 
 /// Prints one line per file; exit code 1 if any fails.

@@ -7,7 +7,7 @@ use candle_core::Device;
 use clap::Args;
 use mkgc_harness::bench::{self, Timing};
 use mkgc_harness::config::{self, Resolved};
-use mkgc_harness::data::Benchmark;
+use mkgc_harness::data::{Benchmark, cache};
 use mkgc_harness::learner::TINY;
 use mkgc_harness::methods::{self, METHODS};
 use mkgc_harness::stream::{self, Request};
@@ -162,7 +162,8 @@ fn request(
 ) -> Result<Request> {
     let (encoder, vision) = (means.encoder.clone(), means.vision.clone());
     let (device, device_name) = (device(&means.device)?, means.device.clone());
-    Ok(Request { benchmark, method, variant, encoder, vision, resolved, device, device_name, out })
+    let cache = cache::folder()?;
+    Ok(Request { benchmark, method, variant, encoder, vision, resolved, device, device_name, cache, out })
 }
 
 /// The settings of a run: `--set` wins over the recipe, `given` (named flags, a plan's variant) over both.

@@ -1,6 +1,7 @@
 //! From a built benchmark to batches: rows are tokenised once, grouped by length and padded per batch.
 
 pub mod batch;
+pub mod cache;
 pub mod example;
 mod pictures;
 mod stage;

@@ -1,4 +1,4 @@
-//! The pixels of a benchmark's rows: files decoded, resized and cropped once, kept as bytes, normalised per batch.
+//! The pixels of a benchmark's rows: prepared once and kept as bytes on disk ([`super::cache`]), normalised per batch.
 //!
 //! Where a row's picture is missing or broken, or the benchmark came without pictures, a *stand-in* takes its place:
 //! 4 x 4 coloured squares drawn from the SHA-256 of its name, the same in every run, so that a vision stream has
@@ -14,12 +14,13 @@ use mkgc_builder::dataset::{Benchmark as Folder, CROPS_FILE, IMAGES_FILE, Row};
 use mkgc_builder::images::{CropKind, decode};
 use mkgc_models::clip::{CROPS, DETECTED_SIDE, GROUNDING_SIDE, Visual};
 use mkgc_models::network::Pixels;
-use mkgc_models::pixels::{normalise, resize_crop};
+use mkgc_models::pixels::normalise;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::cache::{PixelFile, PixelWriter, images, place};
 use super::{Benchmark, Example};
 use crate::error::{Error, Result};
 
@@ -35,16 +36,18 @@ enum Shown {
 }
 
 impl Pictures {
-    /// Reads the pictures (`size` pixels a side) or the crops (128 and 64) of all rows. Memory: three bytes a pixel.
+    /// Opens the pictures (`size` pixels a side) or the crops (128 and 64) of all rows in the folder `cache`, where
+    /// they are decoded to first if they are not there. Disk: three bytes a pixel.
     ///
     /// # Errors
-    /// A damaged benchmark; a picture that no longer decodes; crops wanted where no row has any.
-    pub fn open(benchmark: &Benchmark, visual: Visual, size: usize) -> Result<Self> {
+    /// A damaged benchmark; a picture that no longer decodes; crops wanted where no row has any; `cache` cannot be
+    /// written.
+    pub fn open(benchmark: &Benchmark, visual: Visual, size: usize, cache: &Path) -> Result<Self> {
         let (folder, rows) = (&benchmark.folder, rows(benchmark)?);
         Ok(Self(match visual {
-            Visual::Image => Shown::Image(image_album(folder, &rows, size)?),
+            Visual::Image => Shown::Image(image_album(folder, &rows, size, cache)?),
             Visual::Crops => {
-                let (grounding, detected) = crop_albums(folder, &rows)?;
+                let (grounding, detected) = crop_albums(folder, &rows, cache)?;
                 if grounding.of_row.values().chain(detected.of_row.values()).all(Vec::is_empty) {
                     let reason =
                         "no row has a crop: build it from a corpus with crops, or train with `visual = \"image\"`";
@@ -71,12 +74,12 @@ impl Pictures {
 
     /// Distinct pictures or crops of the corpus that rows show.
     pub fn real(&self) -> usize {
-        self.albums().iter().map(|album| album.planes.len()).sum()
+        self.albums().iter().map(|album| album.real()).sum()
     }
 
     /// Distinct stand-ins that rows show.
     pub fn stand_ins(&self) -> usize {
-        self.albums().iter().map(|album| album.wanted().len() - album.planes.len()).sum()
+        self.albums().iter().map(|album| album.wanted().len() - album.real()).sum()
     }
 
     fn albums(&self) -> Vec<&Album> {
@@ -97,15 +100,20 @@ fn rows(benchmark: &Benchmark) -> Result<Vec<(Split, Row)>> {
     Ok(rows)
 }
 
-fn image_album(folder: &Folder, rows: &[(Split, Row)], size: usize) -> Result<Album> {
-    let of_row = rows.iter().map(|(_, row)| (row.id.clone(), vec![row.image_id.clone()]));
-    let mut album = Album::new(size, 1, of_row.collect());
-    let wanted = album.wanted();
-    folder.pictures(|batch| {
-        let usable = batch.into_iter().filter(|picture| !picture.stand_in && wanted.contains(&picture.id));
-        album.add(usable.map(|picture| (picture.id, picture.bytes)).collect(), &folder.dir().join(IMAGES_FILE))
-    })?;
-    Ok(album)
+fn image_album(folder: &Folder, rows: &[(Split, Row)], side: usize, cache: &Path) -> Result<Album> {
+    let of_row = rows.iter().map(|(_, row)| (row.id.clone(), vec![row.image_id.clone()])).collect();
+    let fill = |writer: &PixelWriter| {
+        folder.pictures(|batch| {
+            let usable = batch.into_iter().filter(|picture| !picture.stand_in);
+            prepare(
+                usable.map(|picture| (picture.id, picture.bytes)).collect(),
+                writer,
+                &folder.dir().join(IMAGES_FILE),
+            )
+        })
+    };
+    let planes = folder.manifest().images.then(|| PixelFile::open_or_make(&images(cache, folder, side), side, fill));
+    Ok(Album { side, slots: 1, of_row, planes: planes.transpose()? })
 }
 
 /// The key of a crop: names repeat between splits.
@@ -114,85 +122,91 @@ fn key(split: Split, name: &str) -> String {
 }
 
 /// Grounding crops by the names in the rows, detected ones by the picture they were cut from.
-fn crop_albums(folder: &Folder, rows: &[(Split, Row)]) -> Result<(Album, Album)> {
+fn crop_albums(folder: &Folder, rows: &[(Split, Row)], cache: &Path) -> Result<(Album, Album)> {
     let named = |split, row: &Row| row.crops.iter().take(CROPS).map(|name| key(split, name)).collect();
-    let of_row = rows.iter().map(|(split, row)| (row.id.clone(), named(*split, row)));
-    let mut grounding = Album::new(GROUNDING_SIDE, CROPS, of_row.collect());
-    let wanted = grounding.wanted();
-    let images: BTreeSet<(Split, &str)> = rows.iter().map(|(split, row)| (*split, row.image_id.as_str())).collect();
+    let of_row = rows.iter().map(|(split, row)| (row.id.clone(), named(*split, row))).collect();
+    let grounding = crop_album(folder, (CropKind::Grounding, GROUNDING_SIDE), of_row, cache)?;
     let mut cut: BTreeMap<(Split, String), Vec<String>> = BTreeMap::new();
-    let mut detected = Album::new(DETECTED_SIDE, CROPS, BTreeMap::new());
-    let path = folder.dir().join(CROPS_FILE);
-    folder.crops(|batch| -> Result<()> {
-        let (mut objects, mut parts) = (Vec::new(), Vec::new());
-        for (crop, bytes) in batch {
-            let name = key(crop.split, &crop.id);
-            if crop.kind == CropKind::Grounding {
-                objects.extend(wanted.contains(&name).then_some((name, bytes)));
-            } else if images.contains(&(crop.split, crop.image_id.as_str())) {
-                let names = cut.entry((crop.split, crop.image_id)).or_default();
-                if names.len() < CROPS {
-                    names.push(name.clone());
-                    parts.push((name, bytes));
-                }
-            }
+    for crop in folder.crop_keys()?.into_iter().filter(|crop| crop.kind == CropKind::Detected) {
+        let names = cut.entry((crop.split, crop.image_id)).or_default();
+        if names.len() < CROPS {
+            names.push(key(crop.split, &crop.id));
         }
-        grounding.add(objects, &path)?;
-        detected.add(parts, &path)
-    })?;
+    }
     let of_image = |split, row: &Row| cut.get(&(split, row.image_id.clone())).cloned().unwrap_or_default();
-    detected.of_row = rows.iter().map(|(split, row)| (row.id.clone(), of_image(*split, row))).collect();
-    Ok((grounding, detected))
+    let of_row = rows.iter().map(|(split, row)| (row.id.clone(), of_image(*split, row))).collect();
+    Ok((grounding, crop_album(folder, (CropKind::Detected, DETECTED_SIDE), of_row, cache)?))
 }
+
+fn crop_album(folder: &Folder, (kind, side): (CropKind, usize), of_row: NamesOfRows, cache: &Path) -> Result<Album> {
+    let fill = |writer: &PixelWriter| {
+        folder.crops(|batch| {
+            let own = batch.into_iter().filter(|(crop, _)| crop.kind == kind);
+            let own = own.map(|(crop, bytes)| (key(crop.split, &crop.id), bytes)).collect();
+            prepare(own, writer, &folder.dir().join(CROPS_FILE))
+        })
+    };
+    let path = place(cache, folder, CROPS_FILE, kind.name(), side);
+    let planes = folder.has_crops().then(|| PixelFile::open_or_make(&path, side, fill)).transpose()?;
+    Ok(Album { side, slots: CROPS, of_row, planes })
+}
+
+/// Decodes files from `path`, as many at a time as there are threads.
+fn prepare(files: Vec<(String, Vec<u8>)>, writer: &PixelWriter, path: &Path) -> Result<()> {
+    files.into_par_iter().try_for_each(|(name, bytes)| {
+        let picture = decode(&bytes).map_err(|reason| {
+            let remedy = "check the folder with `mkgc verify`, or build it again";
+            mkgc_builder::Error::dataset(path, format!("picture `{name}` {reason}; {remedy}"))
+        })?;
+        writer.add(&name, &picture)
+    })
+}
+
+/// Names of the pictures that each row shows.
+type NamesOfRows = BTreeMap<String, Vec<String>>;
 
 /// Pictures of one size, and which of them each row shows.
 struct Album {
     side: usize,
     /// Pictures per row; zero images fill the slots that a row leaves empty.
     slots: usize,
-    of_row: BTreeMap<String, Vec<String>>,
-    /// Bytes `[3, side, side]`.
-    planes: BTreeMap<String, Vec<u8>>,
+    of_row: NamesOfRows,
+    /// None for a benchmark without pictures.
+    planes: Option<PixelFile>,
 }
 
 impl Album {
-    fn new(side: usize, slots: usize, of_row: BTreeMap<String, Vec<String>>) -> Self {
-        Self { side, slots, of_row, planes: BTreeMap::new() }
+    fn wanted(&self) -> BTreeSet<&str> {
+        self.of_row.values().flatten().map(String::as_str).collect()
     }
 
-    fn wanted(&self) -> BTreeSet<String> {
-        self.of_row.values().flatten().cloned().collect()
+    /// Bytes `[3, side, side]` of a picture of the corpus.
+    fn planes(&self, name: &str) -> Option<&[u8]> {
+        self.planes.as_ref()?.get(name)
     }
 
-    /// Decodes and resizes files, as many at a time as there are threads.
-    fn add(&mut self, files: Vec<(String, Vec<u8>)>, path: &Path) -> Result<()> {
-        let side = self.side;
-        let planes = |(name, bytes): (String, Vec<u8>)| -> Result<(String, Vec<u8>)> {
-            let picture = decode(&bytes).map_err(|reason| {
-                let remedy = "check the folder with `mkgc verify`, or build it again";
-                mkgc_builder::Error::dataset(path, format!("picture `{name}` {reason}; {remedy}"))
-            })?;
-            Ok((name, resize_crop(&picture, side)?))
-        };
-        self.planes.extend(files.into_par_iter().map(planes).collect::<Result<Vec<_>>>()?);
-        Ok(())
+    /// How many of the wanted pictures the corpus has.
+    fn real(&self) -> usize {
+        self.wanted().into_iter().filter(|name| self.planes(name).is_some()).count()
     }
 
     /// `[B, slots, 3, side, side]`
     fn pixels(&self, rows: &[&str], device: &Device) -> Result<Tensor> {
         let size = 3 * self.side * self.side;
-        let mut values = Vec::with_capacity(rows.len() * self.slots * size);
-        for (n, row) in rows.iter().enumerate() {
+        let names = |row: &&str| {
             let names = self.of_row.get(*row);
-            let names = names.ok_or_else(|| Error::Usage(format!("row {row} is not in this benchmark")))?;
-            for name in names {
-                match self.planes.get(name) {
-                    Some(planes) => values.extend(normalise(planes)),
-                    None => values.extend(normalise(&stand_in(name, self.side))),
-                }
+            names.ok_or_else(|| Error::Usage(format!("row {row} is not in this benchmark")))
+        };
+        let names = rows.iter().map(names).collect::<Result<Vec<_>>>()?;
+        let mut values = vec![0.0; rows.len() * self.slots * size];
+        values.par_chunks_mut(self.slots * size).zip(names).for_each(|(row, names)| {
+            for (slot, name) in row.chunks_exact_mut(size).zip(names) {
+                slot.copy_from_slice(&match self.planes(name) {
+                    Some(planes) => normalise(planes),
+                    None => normalise(&stand_in(name, self.side)),
+                });
             }
-            values.resize((n + 1) * self.slots * size, 0.0);
-        }
+        });
         Ok(Tensor::from_vec(values, (rows.len(), self.slots, 3, self.side, self.side), device)?)
     }
 }

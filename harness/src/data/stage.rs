@@ -7,6 +7,7 @@ use mkgc_builder::corpus::{Split, TaskKind};
 use mkgc_builder::dataset::{Benchmark as Folder, Manifest, Row};
 use mkgc_builder::protocol::Tests;
 use mkgc_models::tokenize::WordTokenizer;
+use rayon::prelude::*;
 
 use super::Example;
 use crate::error::Result;
@@ -80,7 +81,7 @@ impl Benchmark {
 
     /// Tokenises rows.
     pub fn tokenised(&self, rows: &[Row], tokenizer: &WordTokenizer) -> Result<Vec<Example>> {
-        rows.iter().map(|row| Example::new(row, tokenizer, self.max_length)).collect()
+        rows.par_iter().map(|row| Example::new(row, tokenizer, self.max_length)).collect()
     }
 
     /// Every word of the training files, sorted and unique (the vocabulary of a built-in encoder).

@@ -1,6 +1,6 @@
 //! `mkgc demo`: synthetic corpora in the raw formats, built, learned by some methods with tiny encoders, compared.
 
-mod synthetic;
+pub mod synthetic;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ const BENCHMARKS: [(&str, &str, TaskKind, Generator); 2] = [
     ("demo-ner", synthetic::TWITTER_PROTOCOL, TaskKind::Ner, synthetic::write_twitter2017),
 ];
 
-/// Fills `out` with `raw/`, `benchmarks/`, `runs/` and `report/`; returns the report's text.
+/// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`; returns the report's text.
 pub fn run(out: &Path) -> Result<String> {
     let recipe = out.join("recipe.toml");
     fs_err::create_dir_all(out)?;
@@ -49,6 +49,7 @@ pub fn run(out: &Path) -> Result<String> {
                 resolved: config::resolve(task, method, Some(&recipe), toml::Table::new())?,
                 device: Device::Cpu,
                 device_name: "cpu".to_owned(),
+                cache: out.join("cache"),
                 out: folder.clone(),
             })?;
             runs.push(folder);

@@ -114,6 +114,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
+    persist(file, path)
+}
+
+/// Renames a temporary sibling in.
+pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
     #[cfg(unix)]
     {
         // Temporary files are private; results are for everyone the folder is for.

@@ -98,7 +98,9 @@ impl Place {
         let info = registry::find(method).unwrap();
         let (text, vision) = shapes();
         let tokenizer = WordTokenizer::from_words(benchmark.training_words().unwrap()).unwrap();
-        let pictures = info.multimodal().then(|| Pictures::open(&benchmark, config.visual, vision.image_size).unwrap());
+        let cache = self.folder.path().join("cache");
+        let pictures =
+            info.multimodal().then(|| Pictures::open(&benchmark, config.visual, vision.image_size, &cache).unwrap());
         Rc::new(Blueprint {
             kind: self.kind,
             labels: benchmark.manifest().labels.len(),

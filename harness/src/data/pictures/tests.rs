@@ -12,7 +12,7 @@ const PROTOCOL: &str = "name = \"small\"\ncorpus = \"mnre\"\n\n[[tasks]]\nclasse
 
 /// A corpus of four rows per split with plain pictures of one shade, and options to build it.
 struct Case {
-    _dir: TempDir,
+    dir: TempDir,
     options: BuildOptions,
 }
 
@@ -35,7 +35,11 @@ impl Case {
         let protocol = dir.path().join("small.toml");
         fs::write(&protocol, PROTOCOL).unwrap();
         let options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));
-        Self { _dir: dir, options }
+        Self { dir, options }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
     }
 
     fn raw(&self, path: &str) -> PathBuf {
@@ -44,7 +48,7 @@ impl Case {
 
     fn open(&self, visual: Visual) -> Result<Pictures> {
         build(&self.options)?;
-        Pictures::open(&Benchmark::open(&self.options.out, 32)?, visual, 8)
+        Pictures::open(&Benchmark::open(&self.options.out, 32)?, visual, 8, &self.cache())
     }
 }
 
@@ -176,6 +180,34 @@ fn crops_where_there_are_none_and_broken_pictures_are_errors_with_a_remedy() {
     let at = bytes.windows(4).position(|window| window == b"IHDR").expect("a stored PNG");
     bytes[at + 4] ^= 0xff;
     fs::write(&path, bytes).unwrap();
-    let error = Pictures::open(&benchmark, Visual::Image, 8).err().unwrap().to_string();
+    let error = Pictures::open(&benchmark, Visual::Image, 8, &case.cache()).err().unwrap().to_string();
     assert!(error.contains("train_0.png") && error.contains("mkgc verify"), "{error}");
+}
+
+/// What is prepared is found again, also by a benchmark of other tasks with the same pictures, and never decoded twice.
+#[test]
+fn prepared_pictures_are_not_decoded_again() {
+    let mut case = Case::new();
+    let first = values(&image(&case.open(Visual::Image).unwrap(), &["train-000003"]));
+    let damage = |out: &Path| {
+        let path = out.join(IMAGES_FILE);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    };
+    let prepared =
+        |case: &Case| Pictures::open(&Benchmark::open(&case.options.out, 32)?, Visual::Image, 8, &case.cache());
+    damage(&case.options.out);
+    assert_eq!(values(&image(&prepared(&case).unwrap(), &["train-000003"])), first);
+    let protocol = fs::read_to_string(case.dir.path().join("small.toml")).unwrap();
+    fs::write(case.dir.path().join("small.toml"), protocol.replace("small", "other")).unwrap();
+    case.options.out = case.dir.path().join("other");
+    build(&case.options).unwrap();
+    damage(&case.options.out);
+    assert_eq!(values(&image(&prepared(&case).unwrap(), &["train-000003"])), first);
+    assert_eq!(fs::read_dir(case.cache()).unwrap().count(), 1);
+    // Another picture is another file.
+    picture(&case.raw("img_org/train/train_3.png"), 7);
+    case.options.force = true;
+    assert_eq!(values(&image(&case.open(Visual::Image).unwrap(), &["train-000003"]))[0], red(7));
+    assert_eq!(fs::read_dir(case.cache()).unwrap().count(), 2);
 }

@@ -1,0 +1,272 @@
+//! Prepared pixels on disk: pictures are decoded and resized once, for every run that sees them.
+//!
+//! A file holds pictures of one size, bytes `[3, S, S]` each, an index (JSON: their names and SHA-256 hashes in order),
+//! and a tail: SHA-256 of the index, its length, a mark. It is written to a temporary sibling and renamed in, so that
+//! other processes never meet half a file, and checked as a whole when it is opened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use image::RgbImage;
+use memmap2::Mmap;
+use mkgc_builder::corpus::sha256_hex;
+use mkgc_builder::dataset::{Benchmark, IMAGES_FILE};
+use mkgc_models::pixels::resize_crop;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+use crate::run::persist;
+
+/// Part of every file's name: raise it when `decode`, `resize_crop` or a crate behind them changes a pixel.
+const PREPROCESSING: u32 = 1;
+
+/// The last bytes of a file, with the version of its layout.
+const MARK: &[u8; 8] = b"mkgcpix1";
+/// SHA-256, length, mark.
+const TAIL: usize = 32 + 8 + 8;
+
+/// Name and SHA-256 of each picture.
+type Index = Vec<(String, String)>;
+
+/// The folder of prepared pixels: `$MKGC_CACHE`, else `$XDG_CACHE_HOME/mkgc`, else `~/.cache/mkgc`.
+///
+/// # Errors
+/// None of these is known.
+pub fn folder() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || std::env::home_dir().map(|home| home.join(".cache"));
+    let own = || Some(set("XDG_CACHE_HOME").or_else(home)?.join("mkgc"));
+    let missing = || Error::Usage("no home folder: set MKGC_CACHE to a folder for prepared pictures".to_owned());
+    set("MKGC_CACHE").or_else(own).ok_or_else(missing)
+}
+
+/// The place of the prepared pictures of a benchmark, `side` pixels a side.
+pub fn images(folder: &Path, benchmark: &Benchmark, side: usize) -> PathBuf {
+    place(folder, benchmark, IMAGES_FILE, "images", side)
+}
+
+/// The place of what is prepared of a file of pictures, or of all files if there is none: pictures stand in the rows
+/// then. Benchmarks of the same pictures share it.
+pub(super) fn place(folder: &Path, benchmark: &Benchmark, file: &str, kind: &str, side: usize) -> PathBuf {
+    let files = &benchmark.manifest().files;
+    let content = files.iter().find(|entry| entry.path == file).map_or_else(
+        || sha256_hex(files.iter().map(|file| file.sha256.as_str()).collect::<String>().as_bytes()),
+        |entry| entry.sha256.clone(),
+    );
+    let version = env!("CARGO_PKG_VERSION");
+    folder.join(format!("{kind}-{content}-{side}-v{version}.{PREPROCESSING}.pixels"))
+}
+
+/// Prepares pictures on any number of threads and writes them.
+pub struct PixelWriter {
+    side: usize,
+    written: Mutex<Written>,
+}
+
+struct Written {
+    file: NamedTempFile,
+    index: Index,
+    known: BTreeSet<String>,
+}
+
+impl PixelWriter {
+    /// Starts a file in `folder`, which is made if need be.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn create(folder: &Path, side: usize) -> Result<Self> {
+        let file = fs_err::create_dir_all(folder).and_then(|()| NamedTempFile::new_in(folder));
+        let file = file.map_err(|error| unwritable(folder, &error))?;
+        Ok(Self { side, written: Mutex::new(Written { file, index: Index::new(), known: BTreeSet::new() }) })
+    }
+
+    /// Resizes a picture and appends it; one of a name that is there already is left out.
+    ///
+    /// # Errors
+    /// A picture of no pixels; the file cannot be written.
+    pub fn add(&self, name: &str, picture: &RgbImage) -> Result<()> {
+        let planes = resize_crop(picture, self.side)?;
+        let sha256 = sha256_hex(&planes);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.known.insert(name.to_owned()) {
+            written.index.push((name.to_owned(), sha256));
+            written.append(&planes)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file and renames it to `path`, which lies in the folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn finish(self, path: &Path) -> Result<()> {
+        let mut written = self.written.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let index = serde_json::to_vec(&written.index)?;
+        let length = (index.len() as u64).to_le_bytes();
+        written.append(&[&index, &Sha256::digest(&index)[..], &length, MARK].concat())?;
+        persist(written.file, path)
+    }
+}
+
+impl Written {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|error| unwritable(self.file.path(), &error))
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Error {
+    let remedy = "set MKGC_CACHE to a folder with room that can be written";
+    Error::Usage(format!("cannot keep prepared pictures in {}: {error}; {remedy}", path.display()))
+}
+
+/// A file of prepared pictures, mapped into memory.
+pub struct PixelFile {
+    map: Mmap,
+    size: usize,
+    at: BTreeMap<String, usize>,
+}
+
+impl PixelFile {
+    /// Opens the file at `path` or, where there is none or a damaged one, makes it with what `fill` adds.
+    ///
+    /// # Errors
+    /// The file cannot be written; an error of `fill`.
+    pub fn open_or_make(path: &Path, side: usize, fill: impl FnOnce(&PixelWriter) -> Result<()>) -> Result<Self> {
+        if path.exists() {
+            match Self::open(path, side) {
+                Ok(file) => return Ok(file),
+                Err(reason) => eprintln!("warning: {}: {reason}; it is made again", path.display()),
+            }
+        }
+        let writer = PixelWriter::create(path.parent().unwrap_or(Path::new(".")), side)?;
+        fill(&writer)?;
+        writer.finish(path)?;
+        Self::open(path, side).map_err(|reason| Error::Usage(format!("{}: {reason}", path.display())))
+    }
+
+    /// Opens a file and checks every byte of it; the error says what is wrong with it.
+    fn open(path: &Path, side: usize) -> std::result::Result<Self, String> {
+        let map = mapped(path).map_err(|error| error.to_string())?;
+        let size = 3 * side * side;
+        let (planes, index) = parts(&map)?;
+        if planes.len() != index.len() * size {
+            return Err(format!("{} bytes for {} pictures of {size} bytes", planes.len(), index.len()));
+        }
+        let whole = |((_, sha256), plane): (&(String, String), &[u8])| sha256_hex(plane) == *sha256;
+        if !index.par_iter().zip(planes.par_chunks_exact(size.max(1))).all(whole) {
+            return Err("a picture does not have its SHA-256".to_owned());
+        }
+        let at = index.into_iter().enumerate().map(|(n, (name, _))| (name, n * size)).collect();
+        Ok(Self { map, size, at })
+    }
+
+    /// Bytes `[3, S, S]` of a picture, if it is here.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.at.get(name).map(|at| &self.map[*at..at + self.size])
+    }
+}
+
+/// Pictures and index of a file.
+fn parts(map: &[u8]) -> std::result::Result<(&[u8], Index), String> {
+    let cut = || "it is cut off".to_owned();
+    let (rest, tail) = map.split_at(map.len().saturating_sub(TAIL));
+    let (hash, length) = tail.strip_suffix(MARK).and_then(|tail| tail.split_last_chunk()).ok_or_else(cut)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok();
+    let (planes, index) = rest.split_at(length.and_then(|length| rest.len().checked_sub(length)).ok_or_else(cut)?);
+    if Sha256::digest(index)[..] != *hash {
+        return Err("its index does not have its SHA-256".to_owned());
+    }
+    Ok((planes, serde_json::from_slice(index).map_err(|error| error.to_string())?))
+}
+
+/// Maps a file for reading.
+#[allow(unsafe_code, reason = "a map of a file is memory that others could change; see below")]
+fn mapped(path: &Path) -> std::io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: files here are written under another name, renamed in and from then on only replaced as a whole or
+    // deleted, which leaves the mapped one as it is: nothing writes to the memory behind the map or cuts it short.
+    unsafe { Mmap::map(&file) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use image::Rgb;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A file of two pictures of two shades, and how often it was made.
+    struct Case {
+        dir: TempDir,
+        made: usize,
+    }
+
+    impl Case {
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("new/images.pixels")
+        }
+
+        fn open(&mut self) -> PixelFile {
+            let made = &mut self.made;
+            let fill = |writer: &PixelWriter| {
+                *made += 1;
+                [("a", 1), ("b", 2), ("a", 1)]
+                    .into_iter()
+                    .try_for_each(|(name, shade)| writer.add(name, &RgbImage::from_pixel(5, 4, Rgb([shade; 3]))))
+            };
+            let path = self.dir.path().join("new/images.pixels");
+            let file = PixelFile::open_or_make(&path, 2, fill).unwrap();
+            assert_eq!((file.get("a"), file.get("b")), (Some(&[1; 12][..]), Some(&[2; 12][..])));
+            assert_eq!(file.get("c"), None);
+            file
+        }
+    }
+
+    #[test]
+    fn a_file_is_made_once_and_a_damaged_one_again() {
+        let mut case = Case { dir: tempfile::tempdir().unwrap(), made: 0 };
+        let first = case.open();
+        case.open();
+        assert_eq!(case.made, 1);
+        let good = fs_err::read(case.path()).unwrap();
+        assert_eq!(good.len() - TAIL - 24, serde_json::to_vec(&parts(&good).unwrap().1).unwrap().len());
+        let mut made = 1;
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            for bad in [bad, good[..at].to_vec()] {
+                // As the file system would leave it: another file of the same name.
+                fs_err::remove_file(case.path()).unwrap();
+                fs_err::write(case.path(), &bad).unwrap();
+                made += 1;
+                case.open();
+                assert_eq!(case.made, made, "byte {at} of {}", good.len());
+            }
+        }
+        assert_eq!(fs_err::read(case.path()).unwrap(), good);
+        assert_eq!(first.get("b"), Some(&[2; 12][..]), "a file in use outlives its replacement");
+        let left = fs_err::read_dir(case.path().parent().unwrap()).unwrap().count();
+        assert_eq!(left, 1, "temporary files are left behind");
+    }
+
+    #[test]
+    fn a_file_of_another_size_is_made_again() {
+        let mut case = Case { dir: tempfile::tempdir().unwrap(), made: 0 };
+        case.open();
+        assert!(PixelFile::open(&case.path(), 1).err().unwrap().contains("24 bytes for 2 pictures of 3 bytes"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::write(dir.path().join("file"), "").unwrap();
+        let error = PixelWriter::create(&dir.path().join("file/cache"), 2).err().unwrap().to_string();
+        assert!(error.contains("file/cache") && error.contains("MKGC_CACHE"), "{error}");
+    }
+}
