@@ -85,7 +85,7 @@ fn encode(network: &Network, visual: Visual, mode: &mut Mode<'_>) -> Encoded {
 fn unmoved(store: &ParamStore, loss: &Tensor) -> Vec<String> {
     let before = store.tensors().unwrap();
     let group = ParamGroup { name: "all".to_owned(), vars: store.vars(), lr: 1e-2, weight_decay: 0.0 };
-    AdamW::new(vec![group], AdamWConfig::default()).unwrap().step(&backward(&loss).unwrap(), None).unwrap();
+    AdamW::new(vec![group], AdamWConfig::default()).unwrap().step(&backward(loss).unwrap(), None).unwrap();
     let after = store.tensors().unwrap();
     before.into_iter().filter(|(name, value)| error(&after[name], value) == 0.0).map(|(name, _)| name).collect()
 }

@@ -80,7 +80,7 @@ pub(super) fn ln(x: f32) -> f32 {
     let p = p * m - 1.666_805_7e-1;
     let p = p * m + 2.000_071_5e-1;
     let p = p * m - 2.499_999_4e-1;
-    let p = p * m + 3.333_333_1e-1;
+    let p = p * m + 0.333_333_3;
     let square = m * m;
     m + (p * m * square - 0.5 * square - exponent * LN_2_LOW) + exponent * LN_2_HIGH
 }

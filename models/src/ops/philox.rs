@@ -12,21 +12,19 @@ pub(super) const BLOCKS: usize = 16;
 /// The four words of each of `BLOCKS` blocks, from block `first` on.
 #[inline(always)]
 pub(super) fn philox(key: u64, first: u64) -> [[u32; BLOCKS]; 4] {
-    let mut c = [[0u32; BLOCKS]; 4];
-    for i in 0..BLOCKS {
-        let block = first + i as u64;
-        (c[0][i], c[1][i]) = (block as u32, (block >> 32) as u32);
-    }
+    let mut a: [u32; BLOCKS] = std::array::from_fn(|block| (first + block as u64) as u32);
+    let mut b: [u32; BLOCKS] = std::array::from_fn(|block| ((first + block as u64) >> 32) as u32);
+    let (mut c, mut d) = ([0; BLOCKS], [0; BLOCKS]);
     let mut key = [key as u32, (key >> 32) as u32];
     for _ in 0..10 {
         for i in 0..BLOCKS {
-            let (a, b) = (u64::from(c[0][i]) * 0xD251_1F53, u64::from(c[2][i]) * 0xCD9E_8D57);
-            (c[0][i], c[2][i]) = ((b >> 32) as u32 ^ c[1][i] ^ key[0], (a >> 32) as u32 ^ c[3][i] ^ key[1]);
-            (c[1][i], c[3][i]) = (b as u32, a as u32);
+            let (x, y) = (u64::from(a[i]) * 0xD251_1F53, u64::from(c[i]) * 0xCD9E_8D57);
+            (a[i], c[i]) = ((y >> 32) as u32 ^ b[i] ^ key[0], (x >> 32) as u32 ^ d[i] ^ key[1]);
+            (b[i], d[i]) = (y as u32, x as u32);
         }
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
-    c
+    [a, b, c, d]
 }
 
 /// Values of one call of [`philox`].

@@ -135,7 +135,7 @@ impl Inner for AttentionParts {
         let sizes = self.sizes(x.len())?;
         let (query, key, value) = (projected(&self.query, x)?, projected(&self.key, x)?, projected(&self.value, x)?);
         let none = vec![0.0; self.rows * sizes.length];
-        let padding = self.padding.as_ref().map(|padding| Host::new(padding)).transpose()?;
+        let padding = self.padding.as_ref().map(Host::new).transpose()?;
         let padding = padding.as_ref().map_or(Ok(none.as_slice()), Host::values)?;
         let (mut maps, mut f) = (vec![0.0; self.rows * sizes.heads * sizes.map()], vec![0.0; x.len()]);
         let row = sizes.length * sizes.width;
