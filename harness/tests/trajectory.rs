@@ -102,9 +102,10 @@ fn compare(case: &str, method: &str, learned: &Learned) {
     );
 }
 
-/// Settings that keep every step well-conditioned, so that rounding stays rounding.
-fn settings(method: &str) -> &'static str {
-    match method {
+/// Settings that keep every step well-conditioned, so that rounding stays rounding. All rows are stored: of rows that
+/// are equally near, rounding would choose.
+fn settings(method: &str) -> String {
+    let own = match method {
         // A saturated reconsolidation loss leaves gradients of rounding size, which fresh moments of Adam scale up to
         // whole steps: here features stay close while prototypes are learned.
         "emar-bert" => "epochs = 2\nrounds = 3\nlr_encoder = 5e-5\nlr_head = 1e-3",
@@ -113,8 +114,12 @@ fn settings(method: &str) -> &'static str {
         "lmc-released" => "lambda = 0.0\nalpha = 0.5",
         // Adam nearly cancels a constant factor of the gradient; a large α changes from step to step.
         "lmc" => "alpha = 0.5",
+        // Fresh moments at each task and full steps on both kinds of batches: smaller ones keep gradients that cancel
+        // from being decided by rounding.
+        "emr" | "concat-replay" | "mkgformer-replay" => "lr_encoder = 1e-4\nlr_head = 1e-3",
         _ => "",
-    }
+    };
+    format!("memory_per_class = 1000\n{own}")
 }
 
 fn trajectories(kind: TaskKind) {
@@ -123,7 +128,7 @@ fn trajectories(kind: TaskKind) {
     let out = std::env::var_os("MKGC_TRAJECTORY_OUT");
     for method in registry::names() {
         let case = format!("{method}-{suffix}");
-        let learned = place.learned(method, settings(method));
+        let learned = place.learned(method, &settings(method));
         assert!(learned.ledger.steps >= 30, "{case}: only {} steps", learned.ledger.steps);
         match &out {
             Some(out) => write_case(&Path::new(out).join(&case), method, &learned),

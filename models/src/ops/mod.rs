@@ -1,10 +1,10 @@
 //! Fused operations with their own backward pass, for f32 on the CPU; elsewhere each is the composition of candle's
 //! differentiable operations that it stands for.
 //!
-//! One pass over memory and one node of the graph replace up to ten. Apart from matrix
-//! products, which are candle's, numbers do not depend on the number of threads or on the processor: work is cut into
-//! pieces of fixed size, sums run in a fixed order, nothing is contracted. Inner loops are compiled twice (`multiversion`),
-//! and a processor with AVX2 takes the wider form, which gives the same numbers.
+//! One pass over memory and one node of the graph replace up to ten. Numbers do not depend on the number of threads:
+//! work is cut into pieces of fixed size, sums run in a fixed order. Apart from matrix products, which gemm makes with the
+//! instructions that a processor has, they do not depend on the processor either: nothing is contracted, and the inner
+//! loops, compiled a second time for AVX2 (`multiversion`), give the same there.
 
 mod activation;
 mod dropout;

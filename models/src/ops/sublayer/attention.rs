@@ -74,7 +74,6 @@ impl AttentionParts {
     }
 
     /// The maps as they meet the values: dropped if there is dropout. `start` is the first element's index.
-    #[inline(always)]
     fn dropped<'a>(&self, map: &'a [f32], start: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let Some(mask) = self.mask else { return map };
         scratch.clear();
@@ -84,7 +83,6 @@ impl AttentionParts {
     }
 
     /// Maps and context of row `row`.
-    #[inline(always)]
     fn mix(&self, sizes: Sizes, row: usize, [q, k, v]: [&[f32]; 3], padding: &[f32], maps: &mut [f32], f: &mut [f32]) {
         let mut scratch = Vec::new();
         for (head, map) in maps.chunks_exact_mut(sizes.map()).enumerate() {
@@ -97,7 +95,6 @@ impl AttentionParts {
     }
 
     /// dQ, dK, dV of row `row` in place of Q, K, V.
-    #[inline(always)]
     fn unmix(&self, sizes: Sizes, row: usize, [q, k, v]: [&mut [f32]; 3], maps: &[f32], grad: &[f32]) {
         let (mut scratch, mut ds) = (Vec::new(), vec![0.0; sizes.map()]);
         let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![0.0; q.len()]);
@@ -137,6 +134,9 @@ impl Inner for AttentionParts {
         let none = vec![0.0; self.rows * sizes.length];
         let padding = self.padding.as_ref().map(Host::new).transpose()?;
         let padding = padding.as_ref().map_or(Ok(none.as_slice()), Host::values)?;
+        if padding.len() != none.len() {
+            candle_core::bail!("padding of {} positions for {} rows of {}", padding.len(), self.rows, sizes.length);
+        }
         let (mut maps, mut f) = (vec![0.0; self.rows * sizes.heads * sizes.map()], vec![0.0; x.len()]);
         let row = sizes.length * sizes.width;
         let inputs = query.chunks(row).zip(key.chunks(row)).zip(value.chunks(row)).zip(padding.chunks(sizes.length));

@@ -10,8 +10,8 @@
 //! Backward, from g = ∂L/∂y: `after` dr = norm'(r, g), `before` dr = g; do = drop(dr), dWo = doᵀ F, dbo = Σ do,
 //! dF = do Wo, dh by F; dx = dr + dh, or with `before` dr + norm'(x, dh).
 //!
-//! What is kept is freed by the backward pass, which therefore runs once. The same layer from candle's differentiable
-//! operations is in `bert` and `clip`; `ops::composed` runs it, and tests compare both.
+//! What is kept is freed by the backward pass, which therefore runs once. The same layer made of smaller
+//! operations is in `crate::layer`; `ops::composed` runs it from candle's own, and tests compare both.
 
 mod attention;
 mod feed_forward;
@@ -145,6 +145,9 @@ pub(crate) fn sublayer<F: Inner>(
     let leaves = inner.layers().into_iter().chain([&residual.output]).all(leaf);
     if !super::fused(x) || !x.track_op() || !leaves || !residual.norm.are_leaves() || x.elem_count() == 0 {
         return Ok(None);
+    }
+    if x.dims3()?.2 != residual.norm.width() {
+        candle_core::bail!("a layer on states of size {} got a tensor of shape {:?}", residual.norm.width(), x.shape());
     }
     let x = x.contiguous()?;
     let (y, saved) = forward(Host::new(&x)?.values()?, &inner, residual, mask)?;
