@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A folder with a raw corpus of two relations and a protocol for it.
-struct Workplace(TempDir);
+struct Corpora(TempDir);
 
 fn rows(n: usize) -> String {
     let row = |i: usize| {
@@ -20,7 +20,7 @@ fn rows(n: usize) -> String {
     (0..n).map(row).collect()
 }
 
-impl Workplace {
+impl Corpora {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let place = Self(dir);
@@ -68,7 +68,7 @@ const TRAIN: &str = "train data --epochs 1 --set max_length=16";
 
 #[test]
 fn from_raw_files_to_a_table() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     place.build();
     assert!(place.ok("verify data").lines().all(|line| line.starts_with("ok")));
     for method in ["vanilla", "emr", "joint"] {
@@ -88,7 +88,7 @@ fn from_raw_files_to_a_table() {
 /// A run that finds its pictures prepared never opens their file.
 #[test]
 fn a_build_prepares_the_pictures_that_a_run_reads() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     let build = "build small.toml --raw . --out data --pixels 32";
     assert!(place.error(build).contains("no image folder here"));
     assert_eq!(fs_err::read_dir(place.path("cache")).unwrap().count(), 0, "a failed build leaves nothing behind");
@@ -113,7 +113,7 @@ fn a_build_prepares_the_pictures_that_a_run_reads() {
 
 #[test]
 fn methods_are_listed_with_source_and_memory() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     let listed = place.ok("ls methods");
     let columns: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(columns[0], ["name", "modality", "rehearses", "memory", "source", "about"]);
@@ -125,7 +125,7 @@ fn methods_are_listed_with_source_and_memory() {
 
 #[test]
 fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     place.build();
     let plan = "methods = [\"lmc\"]\nseeds = [1]\n[[variants]]\nname = \"full\"\n[[variants]]\nname = \"no-distillation\"\nset = { lambda = 0.0 }\n";
     fs_err::write(place.path("plan.toml"), plan).unwrap();
@@ -153,7 +153,7 @@ fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
 /// The matrix needs old tasks at every stage, whatever a test file holds.
 #[test]
 fn per_task_tests_score_like_cumulative_ones() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     place.build();
     place.ok(&format!("{TRAIN} --method emr --out cumulative"));
     let protocol = fs_err::read_to_string(place.path("small.toml")).unwrap();
@@ -172,7 +172,7 @@ fn per_task_tests_score_like_cumulative_ones() {
 
 #[test]
 fn a_damaged_folder_fails_verification_with_exit_code_1() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     let data = place.build();
     fs_err::write(data.join("tasks/task_01_test.parquet"), "x").unwrap();
     let (code, out, err) = place.mkgc("verify data");
@@ -183,7 +183,7 @@ fn a_damaged_folder_fails_verification_with_exit_code_1() {
 
 #[test]
 fn wrong_input_is_answered_with_a_remedy() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     assert!(place.error("build mnre-1O --raw . --out data").contains("did you mean `mnre-10`?"));
     assert!(place.error("build mnre-10 --raw nowhere --out data").contains("nowhere: no train file"));
     assert!(place.error("verify .").contains("not a benchmark folder; make one with `mkgc build`"));
@@ -202,7 +202,7 @@ fn wrong_input_is_answered_with_a_remedy() {
 
 #[test]
 fn the_origin_of_every_setting_is_shown() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     place.build();
     fs_err::write(place.path("recipe.toml"), "batch_size = 3\nepochs = 2\n").unwrap();
     let shown = place.ok("train data --method emr --recipe recipe.toml --epochs 5 --print-config");
@@ -214,7 +214,7 @@ fn the_origin_of_every_setting_is_shown() {
 
 #[test]
 fn reports_refuse_unfinished_runs_and_mixed_data() {
-    let place = Workplace::new();
+    let place = Corpora::new();
     place.build();
     place.ok(&format!("{TRAIN} --method vanilla --out one"));
     fs_err::write(place.path("mnre_train.txt"), rows(15)).unwrap();
