@@ -150,6 +150,27 @@ fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
     assert!(error.contains("`lambada`") && !place.path("late").exists(), "no run starts before every setting is known");
 }
 
+#[test]
+fn steps_are_timed_and_accounted_for() {
+    let place = Corpora::new();
+    place.build();
+    let line = "bench data --method emr --set max_length=16 --set batch_size=1 --steps 2 --second-task --length 12";
+    let answer: serde_json::Value = serde_json::from_str(&place.ok(&format!("{line} --account case"))).unwrap();
+    let of = |key: &str| answer[key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
+    assert!(of("seconds").len() == 2 && of("seconds").iter().all(|seconds| *seconds > 0.0), "{answer}");
+    let case = fs_err::read_to_string(place.path("case/case.json")).unwrap();
+    let case: serde_json::Value = serde_json::from_str(&case).unwrap();
+    let steps: Vec<_> = case["trace"].as_array().unwrap().iter().filter(|entry| entry["event"] == "step").collect();
+    assert!(steps.iter().all(|step| step["rows"][0]["ids"].as_array().unwrap().len() == 12), "{case}");
+    // Two on the first task; two pairs of replay and current follow before those that count.
+    let losses: Vec<f64> = steps.iter().map(|step| step["loss"].as_f64().unwrap()).collect();
+    assert_eq!(of("losses"), losses[4..6]);
+    assert!(place.path("case/network.0.safetensors").exists());
+    let error = place.error(&line.replace("--steps 2", "--steps 200"));
+    assert!(error.contains("ask for fewer steps"), "{error}");
+    assert!(place.error(&line.replace("emr", "emm")).contains("did you mean `emr`"));
+}
+
 /// The matrix needs old tasks at every stage, whatever a test file holds.
 #[test]
 fn per_task_tests_score_like_cumulative_ones() {

@@ -183,14 +183,8 @@ const CHUNK: usize = 1 << 16;
 fn sum_of_squares(grad: &Tensor) -> Result<f64> {
     let (storage, layout) = grad.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else { return Ok(0.0) };
-    let values = contiguous(storage, layout)?;
+    let values = ops::values(storage, layout)?;
     Ok(ops::run(values.chunks(CHUNK), |chunk| ops::squares(chunk, 0.0)).into_iter().sum())
-}
-
-fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    let (start, end) =
-        layout.contiguous_offsets().ok_or_else(|| candle_core::Error::Msg("gradient is not contiguous".to_owned()))?;
-    Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
 impl Update {
@@ -230,7 +224,7 @@ impl InplaceOp2 for HostStep<'_> {
         grad: &CpuStorage,
         grad_layout: &Layout,
     ) -> candle_core::Result<()> {
-        let grad = contiguous(grad, grad_layout)?;
+        let grad = ops::values(grad, grad_layout)?;
         let (start, end) = layout
             .contiguous_offsets()
             .ok_or_else(|| candle_core::Error::Msg("variable is not contiguous".to_owned()))?;

@@ -162,7 +162,7 @@ def run(arguments, work):
     for number in chosen:
         name, encoder, method, rows, pieces = CASES[number]
         command = [arguments.mkgc, "bench", arguments.benchmark, "--method", method]
-        command += [*RECIPE, "--set", f"batch_size={rows}", "--set", "epochs=1"]
+        command += [*RECIPE, "--set", f"batch_size={rows}"]
         command += ["--length", pieces] if pieces else []
         command += ["--vision", folders["vit"], "--second-task"] if method == "lmc" else []
         case = work / str(number)

@@ -143,6 +143,7 @@ impl PixelFile {
                 Err(reason) => eprintln!("warning: {}: {reason}; it is made again", path.display()),
             }
         }
+        eprintln!("preparing pictures, once: {}", path.display());
         let writer = PixelWriter::create(path.parent().unwrap_or(Path::new(".")), side)?;
         fill(&writer)?;
         writer.finish(path)?;

@@ -129,29 +129,28 @@ pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     sum3(x, x, x, |x, _, _| f(x))
 }
 
-/// Σ (x - mean)² in f64, in independent sums.
-#[multiversion(targets("x86_64+avx2+fma"))]
-pub(crate) fn squares(x: &[f32], mean: f64) -> f64 {
+/// Σ f(x) in f64, in independent sums.
+#[inline(always)]
+fn wide_sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];
     let chunks = x.chunks_exact(LANES);
-    let square = |x: &f32| (f64::from(*x) - mean) * (f64::from(*x) - mean);
-    let rest: f64 = chunks.remainder().iter().map(square).sum();
+    let rest: f64 = chunks.remainder().iter().map(|x| f(f64::from(*x))).sum();
     for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += square(x));
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += f(f64::from(*x)));
     }
     lanes.iter().sum::<f64>() + rest
 }
 
-/// Σ x in f64, in independent sums.
+/// Σ (x - mean)².
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(crate) fn squares(x: &[f32], mean: f64) -> f64 {
+    wide_sum(x, |x| (x - mean) * (x - mean))
+}
+
+/// Σ x.
 #[multiversion(targets("x86_64+avx2+fma"))]
 pub(crate) fn total(x: &[f32]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let chunks = x.chunks_exact(LANES);
-    let rest: f64 = chunks.remainder().iter().map(|x| f64::from(*x)).sum();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += f64::from(*x));
-    }
-    lanes.iter().sum::<f64>() + rest
+    wide_sum(x, |x| x)
 }
 
 /// The largest value, NaN if there is one in reach of it.

@@ -73,7 +73,7 @@ pub(crate) fn run<T: Send, R: Send>(pieces: impl Iterator<Item = T>, f: impl Fn(
 }
 
 /// The values of a contiguous tensor.
-fn values<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+pub(crate) fn values<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let Some((start, end)) = layout.contiguous_offsets() else { candle_core::bail!("the tensor is not contiguous") };
     Ok(&storage.as_slice::<T>()?[start..end])
 }
