@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::RowLabels;
 
@@ -40,6 +40,8 @@ pub struct Request {
     pub device: Device,
     /// Its name in `run.json`.
     pub device_name: String,
+    /// Number type of states and products; weights are f32.
+    pub dtype: DType,
     /// Folder of prepared pictures, see [`crate::data::cache::folder`].
     pub cache: PathBuf,
     /// The run folder.
@@ -77,6 +79,7 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
     let mut record =
         RunRecord::new(benchmark.manifest(), &request.method, text, &request.device_name, &request.resolved);
     record.variant.clone_from(&request.variant);
+    record.dtype = request.dtype.as_str().to_owned();
     let mut pictures = None;
     if info.multimodal() {
         let vision = encoder.open_vision(&request.vision)?;
@@ -93,6 +96,7 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
         tokenizer,
         pictures,
         device: request.device.clone(),
+        dtype: request.dtype,
     };
     Ok((Rc::new(blueprint), record))
 }

@@ -4,7 +4,7 @@
 //!   learned position bias `B`.
 //! - MKGformer (SIGIR 2022): keys and values of another stream (a prefix) stand before the layer's own.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::linear::Linear;
 use crate::ops::{self, AttentionParts, Mask, Residual};
@@ -22,7 +22,7 @@ pub(crate) struct SharedKey {
 
 impl SharedKey {
     /// Keys `[1, heads, T or 1, d]` and bias `[1, heads, T, T]` for `T` positions.
-    fn first(&self, length: usize) -> Result<(Tensor, Tensor)> {
+    fn first(&self, length: usize, dtype: DType) -> Result<(Tensor, Tensor)> {
         let longest = self.bias.dim(1)?;
         if length > longest {
             candle_core::bail!("{length} positions, but the position bias has {longest}; raise max_text");
@@ -32,7 +32,7 @@ impl SharedKey {
             _ => self.key.narrow(1, 0, length)?,
         };
         let bias = (self.bias.narrow(1, 0, length)?.narrow(2, 0, length)? * self.bias_scale)?;
-        Ok((keys.unsqueeze(0)?, bias.unsqueeze(0)?))
+        Ok((keys.unsqueeze(0)?.to_dtype(dtype)?, bias.unsqueeze(0)?.to_dtype(dtype)?))
     }
 }
 
@@ -101,7 +101,7 @@ impl Attention {
         let (keys, bias) = match &self.keys {
             Keys::Own(key) => (split(key, 1.0)?, None),
             Keys::Shared(shared) => {
-                let (keys, bias) = shared.first(x.dim(1)?)?;
+                let (keys, bias) = shared.first(x.dim(1)?, x.dtype())?;
                 (keys, Some(bias))
             }
         };

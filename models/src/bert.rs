@@ -12,6 +12,7 @@ use crate::attention::{Attention, Keys, SharedKey};
 use crate::init::{linear, normal};
 use crate::layer::Layer;
 use crate::mode::Mode;
+use crate::network::Inputs;
 use crate::norm::LayerNorm;
 use crate::ops::{self, Order, Residual};
 use crate::stream::StreamOutput;
@@ -175,13 +176,17 @@ impl Bert {
         Ok(Self { embeddings: Embeddings::new(config, vb.pp("embeddings"))?, layers })
     }
 
-    /// `ids` `[B, T]` u32, `mask` `[B, T]` u32 (1 on real pieces, 0 on padding).
+    /// In f32; `ids` `[B, T]` u32, `mask` `[B, T]` u32 (1 on real pieces, 0 on padding).
     ///
     /// # Errors
     /// An id outside the vocabulary, a sequence longer than the positions.
     pub fn forward(&self, ids: &Tensor, mask: &Tensor, mode: &mut Mode<'_>) -> Result<StreamOutput> {
-        let padding = padding(mask)?;
-        let mut output = StreamOutput::new(self.embeddings.forward(ids, mode)?);
+        self.encode(&Inputs { ids, mask, pixels: None, dtype: DType::F32 }, mode)
+    }
+
+    pub(crate) fn encode(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<StreamOutput> {
+        let padding = padding(inputs.mask)?;
+        let mut output = StreamOutput::new(self.embeddings.forward(inputs.ids, mode)?.to_dtype(inputs.dtype)?);
         for layer in &self.layers {
             let (states, attended) = layer.forward(output.last(), None, Some(&padding), mode)?;
             output.push(states, attended);

@@ -6,7 +6,7 @@
 
 mod embeddings;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
@@ -184,8 +184,8 @@ impl ClipVision {
     }
 
     /// Input of the first layer, `[B, V, H]`.
-    pub(crate) fn embed(&self, pixels: &Pixels) -> Result<Tensor> {
-        self.pre_norm.forward(&self.embeddings.forward(pixels)?)
+    pub(crate) fn embed(&self, pixels: &Pixels, dtype: DType) -> Result<Tensor> {
+        self.pre_norm.forward(&self.embeddings.forward(pixels, dtype)?)?.to_dtype(dtype)
     }
 
     /// `post_layernorm`, `[B, V, H]` to `[B, V, H]`. Hugging Face applies it to the class token alone (`pooler_output`).
@@ -196,12 +196,16 @@ impl ClipVision {
         self.post_norm.forward(states)
     }
 
-    /// States before `post_layernorm` and attention of every layer.
+    /// States before `post_layernorm` and attention of every layer, in f32.
     ///
     /// # Errors
     /// Pixels of another layout or size.
     pub fn forward(&self, pixels: &Pixels, mode: &mut Mode<'_>) -> Result<StreamOutput> {
-        let mut output = StreamOutput::new(self.embed(pixels)?);
+        self.encode(pixels, DType::F32, mode)
+    }
+
+    pub(crate) fn encode(&self, pixels: &Pixels, dtype: DType, mode: &mut Mode<'_>) -> Result<StreamOutput> {
+        let mut output = StreamOutput::new(self.embed(pixels, dtype)?);
         for layer in &self.layers {
             let (states, attended) = layer.forward(output.last(), None, None, mode)?;
             output.push(states, attended);

@@ -123,8 +123,8 @@ impl Dual {
     /// # Errors
     /// As [`crate::network::Network::forward`]; with shared keys, a text longer than `max_text`.
     pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
-        let text = self.text.forward(inputs.ids, inputs.mask, mode)?;
-        let vision = self.vision.forward(inputs.pixels()?, mode)?;
+        let text = self.text.encode(inputs, mode)?;
+        let vision = self.vision.encode(inputs.pixels()?, inputs.dtype, mode)?;
         Ok(Encoded {
             text: text.last().clone(),
             vision: Some(self.vision.post_norm(vision.last())?),

@@ -30,5 +30,6 @@ pub mod params;
 pub mod pixels;
 pub mod stream;
 pub mod tokenize;
+mod weights;
 
 pub use error::{Error, Result};

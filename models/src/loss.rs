@@ -9,8 +9,12 @@ const FORBIDDEN: f32 = -1e9;
 pub(crate) fn masked(logits: &Tensor, allowed: Option<&[bool]>) -> Result<Tensor> {
     let logits = logits.to_dtype(DType::F32)?;
     let Some(allowed) = allowed else { return Ok(logits) };
-    let bias: Vec<f32> = allowed.iter().map(|allowed| if *allowed { 0.0 } else { FORBIDDEN }).collect();
-    logits.broadcast_add(&Tensor::new(bias, logits.device())?)
+    logits.broadcast_add(&Tensor::new(forbidden(allowed), logits.device())?)
+}
+
+/// What is added to each label's logit.
+fn forbidden(allowed: &[bool]) -> Vec<f32> {
+    allowed.iter().map(|allowed| if *allowed { 0.0 } else { FORBIDDEN }).collect()
 }
 
 /// Mean cross-entropy over the rows, in f32: `-log softmax(logits)[target]`.
@@ -21,6 +25,11 @@ pub(crate) fn masked(logits: &Tensor, allowed: Option<&[bool]>) -> Result<Tensor
 /// # Errors
 /// Shapes that do not fit.
 pub fn masked_cross_entropy(logits: &Tensor, targets: &Tensor, allowed: Option<&[bool]>) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::ops::on_gpu(logits) {
+        let bias = allowed.map(|allowed| Tensor::new(forbidden(allowed), logits.device())).transpose()?;
+        return crate::ops::cross_entropy(&logits.to_dtype(DType::F32)?, bias.as_ref(), targets)?.mean_all();
+    }
     let log_probabilities = candle_nn::ops::log_softmax(&masked(logits, allowed)?, D::Minus1)?;
     log_probabilities.gather(&targets.unsqueeze(1)?, 1)?.neg()?.mean_all()
 }

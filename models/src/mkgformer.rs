@@ -103,8 +103,8 @@ impl Mkgformer {
     /// As [`crate::network::Network::forward`].
     pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
         let padding = padding(inputs.mask)?;
-        let mut text = self.text.embeddings.forward(inputs.ids, mode)?;
-        let mut vision = self.vision.embed(inputs.pixels()?)?;
+        let mut text = self.text.embeddings.forward(inputs.ids, mode)?.to_dtype(inputs.dtype)?;
+        let mut vision = self.vision.embed(inputs.pixels()?, inputs.dtype)?;
         let prefix_padding = self.prefix_padding(&padding, &vision)?;
         let first = self.text.layers.len() - self.fusion.len();
         let mut below = None;

@@ -6,9 +6,8 @@
 //! κ = 1 − tanh(α ρ) for the stream with ρ > 1, else 1;   g ← κ g + ε,   ε ~ N(0, std(g)²)
 //! ```
 
+use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Result, Tensor};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use crate::loss::masked;
 use crate::ops;
@@ -53,16 +52,57 @@ pub fn coefficients(
     Ok(Coefficients { text: factor(ratio.recip()), vision: factor(ratio) })
 }
 
-/// `factor`·`grad`, with `noise` plus ε of the gradient's own sample standard deviation (before the factor).
+/// What happens to the gradient of a variable.
+pub struct Change {
+    /// Whose gradient.
+    pub var: Tensor,
+    /// κ.
+    pub factor: f64,
+    /// Key of the noise ε, if there is any.
+    pub noise: Option<u64>,
+}
+
+/// g ← κ g + ε for each variable that has a gradient, ε of the gradient's own sample standard deviation (before κ).
 ///
 /// # Errors
 /// A gradient that is not f32.
-pub fn modulate(grad: &Tensor, factor: f64, noise: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
-    let Some(rng) = noise else { return grad * factor };
+pub fn modulate(grads: &mut GradStore, changes: &[Change]) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if changes.iter().all(|change| ops::on_gpu(&change.var)) {
+        return modulate_on_gpu(grads, changes);
+    }
+    for change in changes {
+        if let Some(grad) = grads.remove(&change.var) {
+            grads.insert(&change.var, changed(&grad, change)?);
+        }
+    }
+    Ok(())
+}
+
+fn changed(grad: &Tensor, change: &Change) -> Result<Tensor> {
+    let Some(key) = change.noise else { return grad * change.factor };
     let mut values = grad.flatten_all()?.to_vec1::<f32>()?;
     let deviation = deviation(&values);
-    ops::add_normal(&mut values, factor as f32, deviation as f32, rng.random());
+    ops::add_normal(&mut values, change.factor as f32, deviation as f32, key);
     Tensor::from_vec(values, grad.shape(), grad.device())
+}
+
+/// All gradients in four launches, in place.
+#[cfg(feature = "cuda")]
+fn modulate_on_gpu(grads: &mut GradStore, changes: &[Change]) -> Result<()> {
+    let mut changed = Vec::new();
+    for change in changes {
+        if let Some(grad) = grads.remove(&change.var) {
+            changed.push((change, grad.contiguous()?));
+        }
+    }
+    let noisy =
+        changed.iter().map(|(change, grad)| ops::Noisy { grad, factor: change.factor as f32, key: change.noise });
+    ops::add_noise(&noisy.collect::<Vec<_>>())?;
+    for (change, grad) in changed {
+        grads.insert(&change.var, grad);
+    }
+    Ok(())
 }
 
 /// Elements whose sums are made by one thread; fixed, so that they do not depend on the number of threads.

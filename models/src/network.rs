@@ -1,6 +1,6 @@
 //! The networks that methods train, behind one call.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::bert::Bert;
 use crate::dual::Dual;
@@ -29,6 +29,8 @@ pub struct Inputs<'a> {
     pub mask: &'a Tensor,
     /// What a network with a vision stream sees.
     pub pixels: Option<&'a Pixels>,
+    /// Number type of states and products; weights stay in f32. What comes out is f32 again.
+    pub dtype: DType,
 }
 
 impl Inputs<'_> {
@@ -50,6 +52,20 @@ pub struct Encoded {
     pub vision_maps: Vec<Tensor>,
 }
 
+impl Encoded {
+    fn to_f32(&self) -> Result<Self> {
+        let wide = |tensor: &Tensor| tensor.to_dtype(DType::F32);
+        let all = |tensors: &[Tensor]| tensors.iter().map(wide).collect::<Result<Vec<_>>>();
+        let (text_maps, vision_maps) = (all(&self.text_maps)?, all(&self.vision_maps)?);
+        Ok(Self {
+            text: wide(&self.text)?,
+            vision: self.vision.as_ref().map(wide).transpose()?,
+            text_maps,
+            vision_maps,
+        })
+    }
+}
+
 /// A network without its head.
 pub enum Network {
     /// Text alone.
@@ -66,13 +82,14 @@ impl Network {
     /// # Errors
     /// An id outside the vocabulary, a sequence longer than the positions, missing pixels or pixels of another layout.
     pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
-        match self {
+        let encoded = match self {
             Self::Text(bert) => {
-                let text = bert.forward(inputs.ids, inputs.mask, mode)?.last().clone();
-                Ok(Encoded { text, vision: None, text_maps: Vec::new(), vision_maps: Vec::new() })
+                let text = bert.encode(inputs, mode)?.last().clone();
+                Encoded { text, vision: None, text_maps: Vec::new(), vision_maps: Vec::new() }
             }
-            Self::Dual(dual) => dual.forward(inputs, mode),
-            Self::Mkgformer(mkgformer) => mkgformer.forward(inputs, mode),
-        }
+            Self::Dual(dual) => dual.forward(inputs, mode)?,
+            Self::Mkgformer(mkgformer) => mkgformer.forward(inputs, mode)?,
+        };
+        encoded.to_f32()
     }
 }

@@ -93,14 +93,20 @@ impl AdamW {
     }
 
     /// One update; with `clip`, gradients are scaled so that their global L2 norm is at most that (as
-    /// `torch.nn.utils.clip_grad_norm_`). Returns the norm before clipping.
+    /// `torch.nn.utils.clip_grad_norm_`).
     ///
     /// # Errors
     /// When a tensor operation fails.
-    pub fn step(&mut self, grads: &GradStore, clip: Option<f64>) -> Result<f64> {
+    pub fn step(&mut self, grads: &GradStore, clip: Option<f64>) -> Result<()> {
         self.step += 1;
-        let norm = self.norm(grads)?;
-        let scale = clip.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
+        #[cfg(feature = "cuda")]
+        if self.groups.iter().flat_map(|group| &group.vars).all(|(_, var)| var.device().is_cuda()) {
+            return self.step_on_gpu(grads, clip);
+        }
+        let scale = match clip {
+            Some(clip) => (clip / (self.norm(grads)? + 1e-6)).min(1.0),
+            None => 1.0,
+        };
         let bias = |beta: f64| 1.0 - beta.powi(self.step as i32);
         for group in &self.groups {
             let update = Update {
@@ -116,11 +122,40 @@ impl AdamW {
                 }
             }
         }
-        Ok(norm)
+        Ok(())
+    }
+
+    /// All variables in three launches; the norm stays on the GPU.
+    #[cfg(feature = "cuda")]
+    fn step_on_gpu(&self, grads: &GradStore, clip: Option<f64>) -> Result<()> {
+        let bias = |beta: f64| 1.0 - beta.powi(self.step as i32);
+        let mut contiguous = Vec::new();
+        for (group, (name, var)) in self.groups.iter().flat_map(|group| group.vars.iter().map(move |var| (group, var)))
+        {
+            if let (Some(grad), Some(Moments::Device(moments))) = (grads.get(var.as_tensor()), self.moments.get(name)) {
+                contiguous.push((group, var.as_tensor(), grad.contiguous()?, moments));
+            }
+        }
+        let stepped: Vec<ops::Stepped<'_>> = contiguous
+            .iter()
+            .map(|(group, var, grad, [m, v])| ops::Stepped {
+                var,
+                grad,
+                moments: [m, v],
+                keep: (1.0 - group.lr * group.weight_decay) as f32,
+                rate: (group.lr / bias(self.config.beta1)) as f32,
+            })
+            .collect();
+        let AdamWConfig { beta1, beta2, eps } = self.config;
+        let numbers = [beta1, beta2, eps, bias(beta2).sqrt().recip()].map(|number| number as f32);
+        Ok(ops::adamw(&stepped, numbers, clip)?)
     }
 
     /// L2 norm over all gradients, summed in f64 in a fixed order.
-    fn norm(&self, grads: &GradStore) -> Result<f64> {
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn norm(&self, grads: &GradStore) -> Result<f64> {
         let mut total = 0.0;
         for (_, var) in self.groups.iter().flat_map(|group| &group.vars) {
             let Some(grad) = grads.get(var.as_tensor()) else { continue };

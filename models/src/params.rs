@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
+use crate::weights::WeightFile;
 
 /// The one embedding that may grow beyond its stored rows, for added tokens.
 const GROWS: &str = "word_embeddings.weight";
@@ -18,10 +19,10 @@ const GROWS: &str = "word_embeddings.weight";
 /// First part of the names of CLIP's vision model.
 const VISION: &str = "vision_model.";
 
-/// A tensor of a file.
+/// A tensor of a file, by its name there.
 struct Stored {
-    value: Tensor,
-    source: PathBuf,
+    file: Arc<WeightFile>,
+    name: String,
 }
 
 #[derive(Default)]
@@ -54,19 +55,17 @@ impl ParamStore {
     /// # Errors
     /// When the file cannot be read.
     pub fn with_pretrained(self, path: &Path) -> Result<Self> {
-        let bad = |error: candle_core::Error| Error::encoder(path, format!("not a safetensors file: {error}"));
-        let tensors: BTreeMap<_, _> =
-            candle_core::safetensors::load(path, &Device::Cpu).map_err(bad)?.into_iter().collect();
-        let family = if tensors.contains_key("pre_layrnorm.weight") { VISION } else { "" };
+        let file = Arc::new(WeightFile::open(path)?);
+        let family = if file.shape("pre_layrnorm.weight").is_some() { VISION } else { "" };
         let renamed = |name: &str| {
             let name = name.strip_prefix("bert.").unwrap_or(name);
             let name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
             format!("{family}{name}")
         };
-        let stored = |value| Stored { value, source: path.to_path_buf() };
+        let stored = |name: &String| Stored { file: Arc::clone(&file), name: name.clone() };
         let mut inner = self.lock();
         inner.sources.push(path.to_path_buf());
-        inner.stored.extend(tensors.into_iter().map(|(name, value)| (renamed(&name), stored(value))));
+        inner.stored.extend(file.names().map(|name| (renamed(name), stored(name))));
         drop(inner);
         Ok(self)
     }
@@ -123,7 +122,8 @@ impl ParamStore {
         let below = |name: &str| name.starts_with(prefix);
         let missing = inner.vars.iter().find(|(name, _)| below(name) && !inner.used.contains(*name));
         let Some((name, var)) = missing.filter(|_| !inner.sources.is_empty()) else { return Ok(()) };
-        let source = inner.stored.iter().find(|(name, _)| below(name)).map(|(_, stored)| vec![stored.source.clone()]);
+        let source = inner.stored.iter().find(|(name, _)| below(name));
+        let source = source.map(|(_, stored)| vec![stored.file.path().to_path_buf()]);
         let files: Vec<String> =
             source.as_ref().unwrap_or(&inner.sources).iter().map(|p| p.display().to_string()).collect();
         let reason = format!("holds no tensor `{name}` of shape {:?}; does it belong to config.json?", var.dims());
@@ -137,19 +137,18 @@ impl ParamStore {
     /// The value a new variable starts with.
     fn initial(&self, shape: &Shape, name: &str, init: Init, stored: Option<&Stored>) -> candle_core::Result<Tensor> {
         let Some(stored) = stored else { return random(self.seed, name, shape, init)?.to_device(&self.device) };
-        let Stored { value: stored, source } = stored;
-        let stored = stored.to_dtype(DType::F32)?;
-        let (have, want) = (stored.dims(), shape.dims());
+        let (have, want) = (stored.file.shape(&stored.name).unwrap_or_default(), shape.dims());
         let grows =
             name.ends_with(GROWS) && have.len() == 2 && want.len() == 2 && have[1] == want[1] && have[0] < want[0];
         if have == want {
-            return stored.to_device(&self.device);
+            return stored.file.read(&stored.name)?.to_device(&self.device);
         }
         if !grows {
-            candle_core::bail!("{}: `{name}` has shape {have:?}, config.json says {want:?}", source.display());
+            let file = stored.file.path().display();
+            candle_core::bail!("{file}: `{name}` has shape {have:?}, config.json says {want:?}");
         }
         let added = random(self.seed, name, shape, init)?.narrow(0, have[0], want[0] - have[0])?;
-        Tensor::cat(&[&stored, &added], 0)?.to_device(&self.device)
+        Tensor::cat(&[&stored.file.read(&stored.name)?, &added], 0)?.to_device(&self.device)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::sync::LazyLock;
 
+use candle_core::{DType, Tensor};
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
@@ -73,6 +74,16 @@ pub fn normalise(planes: &[u8]) -> Vec<f32> {
     channels.flat_map(|(plane, scale)| plane.iter().map(|byte| scale[usize::from(*byte)])).collect()
 }
 
+/// Bytes `[.., 3, S, S]` to normalised values on the device they are on, to the last bit or two of [`normalise`].
+///
+/// # Errors
+/// When the device fails.
+pub fn normalise_there(planes: &Tensor) -> candle_core::Result<Tensor> {
+    let each = |values: [f32; 3]| Tensor::new(&values, planes.device())?.reshape((3, 1, 1));
+    let scaled = (planes.to_dtype(DType::F32)? * (1.0 / 255.0))?;
+    scaled.broadcast_sub(&each(MEAN)?)?.broadcast_div(&each(DEVIATION)?)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -93,6 +104,14 @@ mod tests {
     fn an_endless_strip_is_resized_only_where_it_is_seen() {
         let strip = RgbImage::from_fn(16_384, 1, |x, _| Rgb([(x / 64) as u8; 3]));
         assert!(resize_crop(&strip, 64).unwrap().iter().all(|byte| (127..=128).contains(byte)));
+    }
+
+    #[test]
+    fn both_ways_to_normalise_agree() {
+        let planes: Vec<u8> = (0..3 * 256).map(|n| (n % 256) as u8).collect();
+        let there = Tensor::from_slice(&planes, (1, 3, 16, 16), &candle_core::Device::Cpu).unwrap();
+        let there: Vec<f32> = normalise_there(&there).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        assert!(there.iter().zip(normalise(&planes)).all(|(there, here)| (there - here).abs() < 1e-6));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use mkgc_models::bert::BertConfig;
 use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
 use mkgc_models::dual::{Dual, DualConfig, Key};
@@ -110,7 +110,7 @@ fn dual_equals(name: &str, config: &DualConfig, pixels: &Pixels) {
     let (golden, store) = (golden(name), store(name));
     let network = Network::Dual(Dual::new(config, store.builder()).unwrap());
     store.require_pretrained("").unwrap();
-    let inputs = Inputs { ids: &golden["ids"], mask: &golden["mask"], pixels: Some(pixels) };
+    let inputs = Inputs { ids: &golden["ids"], mask: &golden["mask"], pixels: Some(pixels), dtype: DType::F32 };
     let outputs = outputs(&network.forward(&inputs, &mut Mode::Eval).unwrap());
     assert_eq!(outputs.len(), 2 + 2 * config.shared_layers);
     let worst = outputs.iter().map(|(what, ours)| close(what, ours, &golden[what])).fold(0.0, f64::max);
@@ -179,7 +179,7 @@ fn mkgformer_equals_pytorch() {
         let network = Network::Mkgformer(Mkgformer::new(&config, store.builder()).unwrap());
         store.require_pretrained("").unwrap();
         let pixels = Pixels::Image(golden["pixels"].clone());
-        let inputs = Inputs { ids: &golden["ids"], mask: &golden["mask"], pixels: Some(&pixels) };
+        let inputs = Inputs { ids: &golden["ids"], mask: &golden["mask"], pixels: Some(&pixels), dtype: DType::F32 };
         let outputs = outputs(&network.forward(&inputs, &mut Mode::Eval).unwrap());
         let expected = below(&golden, &format!("{name}."));
         let worst = outputs.iter().map(|(what, ours)| close(what, ours, &expected[what])).fold(0.0, f64::max);

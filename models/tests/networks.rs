@@ -78,7 +78,7 @@ fn pixels(visual: Visual) -> Pixels {
 
 fn encode(network: &Network, visual: Visual, mode: &mut Mode<'_>) -> Encoded {
     let (ids, mask) = (tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), tensor([[1, 1, 1, 1], [1, 1, 1, 0]]));
-    network.forward(&Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels(visual)) }, mode).unwrap()
+    network.forward(&Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels(visual)), dtype: DType::F32 }, mode).unwrap()
 }
 
 /// Names of the variables that one step of training does not move.
@@ -249,7 +249,7 @@ fn inputs_that_do_not_fit_are_refused() {
     let network = Network::Dual(Dual::new(&dual(Key::Matrix, Visual::Image), store().builder()).unwrap());
     let refused = |pieces: usize, pixels: Option<&Pixels>, words: &str| {
         let ids = Tensor::ones((2, pieces), DType::U32, &Device::Cpu).unwrap();
-        let result = network.forward(&Inputs { ids: &ids, mask: &ids, pixels }, &mut Mode::Eval);
+        let result = network.forward(&Inputs { ids: &ids, mask: &ids, pixels, dtype: DType::F32 }, &mut Mode::Eval);
         let message = result.err().unwrap().to_string();
         assert!(message.contains(words), "{message}");
     };

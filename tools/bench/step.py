@@ -60,13 +60,17 @@ def encoders(folder, minilm):
     return folders | {"vit": folder / "vit"}
 
 
-def timed(case, threads, steps):
-    """Takes the steps of an account in PyTorch; the same answer as `mkgc bench` gives."""
+def timed(case, threads, steps, device="cpu", compiled=False):
+    """Takes the steps of an account in PyTorch; the same answer as `mkgc bench` gives. On a GPU, in bf16 as autocast has
+    it, if asked for with compiled networks."""
     import methods
     import torch
     from twin import Replay
 
     torch.set_num_threads(threads)
+    torch.set_default_device(device)
+    bf16 = torch.autocast(device, torch.bfloat16, enabled=device != "cpu")
+    finish = torch.cuda.synchronize if device != "cpu" else lambda: None
 
     class Timed(Replay):
         seconds = []
@@ -93,6 +97,8 @@ def timed(case, threads, steps):
                     for layer in module.modules():
                         if hasattr(layer, "config"):
                             layer.config._attn_implementation = "sdpa"
+            if compiled:
+                self.network.compile(dynamic=True)
 
         def on_optimiser(self, _):
             groups = [{"params": [value], "lr": self.rate(name)} for name, value in self.variables().items()]
@@ -101,10 +107,13 @@ def timed(case, threads, steps):
         def on_step(self, entry):
             if self.teacher is not None:
                 # mkgc computes the frozen teacher's maps once per task, so they are not timed here either.
-                with torch.no_grad():
+                with torch.no_grad(), bf16:
                     self.before = self.teacher(self.batch(entry["rows"]))
+            finish()
             start = time.perf_counter()
-            super().on_step(entry)
+            with bf16:
+                super().on_step(entry)
+            finish()
             self.seconds.append(time.perf_counter() - start)
 
         def distillation(self, encoded, batch):
@@ -118,6 +127,8 @@ def timed(case, threads, steps):
 
     replay = Timed(json.loads((case / "case.json").read_text()), case).run()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if device != "cpu":
+        peak = torch.cuda.max_memory_allocated() / 2**20
     first = WARM_UP if replay.teacher is None else 2 * WARM_UP
     of = slice(first, first + steps)
     return {"seconds": replay.seconds[of], "losses": replay.losses[of], "peak_mib": round(peak)}
@@ -126,6 +137,8 @@ def timed(case, threads, steps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--device", default="cpu", help=argparse.SUPPRESS)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--mkgc", type=pathlib.Path)
     parser.add_argument("--benchmark", type=pathlib.Path, help="mnre-10 as mkgc builds it")
     parser.add_argument("--minilm", type=pathlib.Path, help="folder with the MiniLM encoder")
@@ -136,7 +149,8 @@ def main():
     parser.add_argument("--cases", default="", help="numbers of the cases to run, by commas; all if empty")
     arguments = parser.parse_args()
     if arguments.peer:
-        print(json.dumps(timed(arguments.peer, arguments.threads, arguments.steps)))
+        peer = arguments.peer, arguments.threads, arguments.steps, arguments.device, arguments.compiled
+        print(json.dumps(timed(*peer)))
         return
     with tempfile.TemporaryDirectory() as work:
         results = run(arguments, pathlib.Path(work))

@@ -40,6 +40,12 @@ enum Command {
     Sweep(training::SweepArgs),
     /// Time the optimiser steps of a method on rows of a benchmark: JSON to stdout.
     Bench(training::BenchArgs),
+    /// Compare the kernels of a GPU with the CPU: JSON to stdout, exit code 1 if one is off.
+    Kernels {
+        /// cuda or cuda:N.
+        #[arg(long, default_value = "cuda")]
+        device: String,
+    },
     /// List what there is.
     Ls {
         /// What to list.
@@ -73,6 +79,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Train(args) => training::train(args)?,
         Command::Sweep(args) => training::sweep(&args)?,
         Command::Bench(args) => training::bench(args)?,
+        Command::Kernels { device } => return training::kernels(&device),
         Command::Ls { what: Listing::Methods } => training::ls_methods(),
         Command::Report { runs, out } => {
             print!("{}", mkgc_harness::report::write(&mkgc_harness::report::load(&runs)?, &out)?);

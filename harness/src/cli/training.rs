@@ -1,9 +1,10 @@
 //! `mkgc train`, `mkgc sweep`, `mkgc bench`, `mkgc ls methods`.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use candle_core::{DType, Device};
 use clap::Args;
 use mkgc_harness::bench::{self, Timing};
 use mkgc_harness::config::{self, Resolved};
@@ -30,6 +31,9 @@ pub struct Means {
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Number type of states and products: f32, or bf16 on a GPU. Weights and sums stay in f32.
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    dtype: String,
     /// One setting, e.g. `--set epochs=3`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -143,6 +147,23 @@ pub fn sweep(args: &SweepArgs) -> Result<()> {
     Ok(())
 }
 
+/// Compares every kernel with its twin on the CPU.
+pub fn kernels(name: &str) -> Result<ExitCode> {
+    let device = device(name)?;
+    if device.is_cpu() {
+        bail!("--device {name}: kernels run on a GPU; name cuda or cuda:N");
+    }
+    #[cfg(feature = "cuda")]
+    {
+        let checks = mkgc_models::ops::check_kernels(&device)?;
+        println!("{}", serde_json::to_string_pretty(&checks)?);
+        if !checks.iter().all(mkgc_models::ops::KernelCheck::passed) {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// One line per method, tab-separated, a heading first.
 pub fn ls_methods() {
     println!("name\tmodality\trehearses\tmemory\tsource\tabout");
@@ -163,7 +184,11 @@ fn request(
     let (encoder, vision) = (means.encoder.clone(), means.vision.clone());
     let (device, device_name) = (device(&means.device)?, means.device.clone());
     let cache = cache::folder()?;
-    Ok(Request { benchmark, method, variant, encoder, vision, resolved, device, device_name, cache, out })
+    let dtype = if means.dtype == "bf16" { DType::BF16 } else { DType::F32 };
+    if dtype != DType::F32 && device.is_cpu() {
+        bail!("--dtype {}: only on a GPU; add --device cuda, or leave it out", means.dtype);
+    }
+    Ok(Request { benchmark, method, variant, encoder, vision, resolved, device, device_name, dtype, cache, out })
 }
 
 /// The settings of a run: `--set` wins over the recipe, `given` (named flags, a plan's variant) over both.

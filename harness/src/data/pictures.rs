@@ -5,6 +5,7 @@
 //! something to learn from. In the crops layout that holds for grounding crops that a row names; a slot without a name
 //! is a zero image, as in the published code.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use mkgc_builder::dataset::{Benchmark as Folder, CROPS_FILE, IMAGES_FILE, Row};
 use mkgc_builder::images::{CropKind, decode};
 use mkgc_models::clip::{CROPS, DETECTED_SIDE, GROUNDING_SIDE, Visual};
 use mkgc_models::network::Pixels;
-use mkgc_models::pixels::normalise;
+use mkgc_models::pixels::{normalise, normalise_there};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
@@ -192,22 +193,46 @@ impl Album {
 
     /// `[B, slots, 3, side, side]`
     fn pixels(&self, rows: &[&str], device: &Device) -> Result<Tensor> {
+        if device.is_cpu() {
+            let values = self.filled(rows, |planes| normalise(&planes).into())?;
+            return Ok(Tensor::from_vec(values, &self.shape(rows), device)?);
+        }
+        self.pixels_there(rows, device)
+    }
+
+    fn shape(&self, rows: &[&str]) -> [usize; 5] {
+        [rows.len(), self.slots, 3, self.side, self.side]
+    }
+
+    /// The same, normalised on the device: bytes are a quarter of what has to get there.
+    fn pixels_there(&self, rows: &[&str], device: &Device) -> Result<Tensor> {
+        let bytes = Tensor::from_vec(self.filled(rows, |planes| planes)?, &self.shape(rows), device)?;
+        let pixels = normalise_there(&bytes)?;
+        let slots = rows.iter().flat_map(|row| (0..self.slots).map(|slot| (slot < self.of_row[*row].len()).into()));
+        let shown: Vec<f32> = slots.map(|shown: u8| f32::from(shown)).collect();
+        Ok(pixels.broadcast_mul(&Tensor::from_vec(shown, (rows.len(), self.slots, 1, 1, 1), device)?)?)
+    }
+
+    /// What `of` makes of each picture's bytes, in the places of the rows; zeros in empty slots.
+    fn filled<T: Copy + Default + Send>(
+        &self,
+        rows: &[&str],
+        of: impl Fn(Cow<'_, [u8]>) -> Cow<'_, [T]> + Sync,
+    ) -> Result<Vec<T>> {
         let size = 3 * self.side * self.side;
         let names = |row: &&str| {
             let names = self.of_row.get(*row);
             names.ok_or_else(|| Error::Usage(format!("row {row} is not in this benchmark")))
         };
         let names = rows.iter().map(names).collect::<Result<Vec<_>>>()?;
-        let mut values = vec![0.0; rows.len() * self.slots * size];
+        let mut values = vec![T::default(); rows.len() * self.slots * size];
         values.par_chunks_mut(self.slots * size).zip(names).for_each(|(row, names)| {
             for (slot, name) in row.chunks_exact_mut(size).zip(names) {
-                slot.copy_from_slice(&match self.planes(name) {
-                    Some(planes) => normalise(planes),
-                    None => normalise(&stand_in(name, self.side)),
-                });
+                let planes = self.planes(name).map_or_else(|| stand_in(name, self.side).into(), Cow::from);
+                slot.copy_from_slice(&of(planes));
             }
         });
-        Ok(Tensor::from_vec(values, (rows.len(), self.slots, 3, self.side, self.side), device)?)
+        Ok(values)
     }
 }
 

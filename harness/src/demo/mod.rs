@@ -4,7 +4,7 @@ pub mod synthetic;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use mkgc_builder::build::{BuildOptions, OnBadImage, build};
 use mkgc_builder::corpus::TaskKind;
 
@@ -49,6 +49,7 @@ pub fn run(out: &Path) -> Result<String> {
                 resolved: config::resolve(task, method, Some(&recipe), toml::Table::new())?,
                 device: Device::Cpu,
                 device_name: "cpu".to_owned(),
+                dtype: DType::F32,
                 cache: out.join("cache"),
                 out: folder.clone(),
             })?;

@@ -13,7 +13,7 @@ pub use items::Items;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::mode::Mode;
 use mkgc_models::network::{Inputs, Network};
@@ -62,6 +62,8 @@ pub struct Blueprint {
     pub pictures: Option<Pictures>,
     /// Where tensors live.
     pub device: Device,
+    /// Number type of states and products; weights are f32.
+    pub dtype: DType,
 }
 
 /// Encoders with a head.
@@ -140,7 +142,8 @@ impl Learner {
 
     /// Encoders and the head's features.
     pub fn forward(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Forward> {
-        let inputs = Inputs { ids: &batch.ids, mask: &batch.mask, pixels: batch.pixels.as_ref() };
+        let (pixels, dtype) = (batch.pixels.as_ref(), self.blueprint.dtype);
+        let inputs = Inputs { ids: &batch.ids, mask: &batch.mask, pixels, dtype };
         let encoded = self.network.forward(&inputs, mode)?;
         let features = self.head.features(&encoded, batch, mode)?;
         Ok(Forward { features, text_maps: encoded.text_maps, vision_maps: encoded.vision_maps })

@@ -21,8 +21,9 @@ mod teacher;
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 use mkgc_models::mode::Mode;
-use mkgc_models::modulation::{self, Coefficients};
+use mkgc_models::modulation::{self, Change, Coefficients};
 use mkgc_models::optim::AdamW;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::memory::{self, Memory};
@@ -95,17 +96,15 @@ impl Objective for Balanced<'_> {
     }
 
     fn adjust(&mut self, learner: &Learner, grads: &mut GradStore) -> Result<()> {
+        let mut changes = Vec::new();
         for (name, var) in learner.params().vars() {
-            let Some(kappa) = stream_coefficient(&name, &self.coefficients) else { continue };
-            if kappa == 1.0 && !self.config.noise {
-                continue;
-            }
-            if let Some(grad) = grads.remove(var.as_tensor()) {
-                let noise = self.config.noise.then_some(&mut self.noise);
-                grads.insert(var.as_tensor(), modulation::modulate(&grad, kappa, noise)?);
+            let Some(factor) = stream_coefficient(&name, &self.coefficients) else { continue };
+            if grads.get(var.as_tensor()).is_some() && (factor != 1.0 || self.config.noise) {
+                let noise = self.config.noise.then(|| self.noise.random());
+                changes.push(Change { var: var.as_tensor().clone(), factor, noise });
             }
         }
-        Ok(())
+        Ok(modulation::modulate(grads, &changes)?)
     }
 }
 

@@ -75,14 +75,15 @@ impl<'a> Trainer<'a> {
         let batch = self.learner.batch(rows)?;
         let mut mode = Mode::Train(&mut self.dropout);
         let loss = objective.loss(self.learner, &batch, &self.allowed, &mut mode)?;
+        let mut grads = backward(&loss)?;
+        objective.adjust(self.learner, &mut grads)?;
+        self.optimiser.step(&grads, self.clip)?;
+        // Last, so that a GPU is not waited for before it has all its work.
         let value = f64::from(loss.to_scalar::<f32>()?);
         if !value.is_finite() {
             let reason = "lower lr_encoder or lr_head, or check the encoder's weights";
             return Err(Error::Usage(format!("the training loss became {value}: {reason}")));
         }
-        let mut grads = backward(&loss)?;
-        objective.adjust(self.learner, &mut grads)?;
-        self.optimiser.step(&grads, self.clip)?;
         session.ledger.step(phase, rows, value);
         Ok(value)
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
 use mkgc_builder::corpus::TaskKind;
@@ -109,6 +109,7 @@ impl Place {
             tokenizer,
             pictures,
             device: Device::Cpu,
+            dtype: DType::F32,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Pixels to tokens: patches through one linear map (a convolution whose stride is its kernel), after a class token,
 //! plus learned positions.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{ClipVisionConfig, DETECTED_SIDE, GROUNDING_SIDE, Visual};
@@ -38,11 +38,12 @@ impl Embeddings {
     }
 
     /// `[B, V, H]`.
-    pub fn forward(&self, pixels: &Pixels) -> Result<Tensor> {
+    pub fn forward(&self, pixels: &Pixels, dtype: DType) -> Result<Tensor> {
         let patches = match (self.visual, pixels) {
-            (Visual::Image, Pixels::Image(image)) => self.patches(image, self.image_side)?,
+            (Visual::Image, Pixels::Image(image)) => self.patches(image, self.image_side, dtype)?,
             (Visual::Crops, Pixels::Crops { grounding, detected }) => {
-                Tensor::cat(&[self.crops(grounding, GROUNDING_SIDE)?, self.crops(detected, DETECTED_SIDE)?], 1)?
+                let grounding = self.crops(grounding, GROUNDING_SIDE, dtype)?;
+                Tensor::cat(&[grounding, self.crops(detected, DETECTED_SIDE, dtype)?], 1)?
             }
             (Visual::Image, _) => candle_core::bail!("the network sees whole images, but got crops"),
             (Visual::Crops, _) => candle_core::bail!("the network sees crops, but got whole images"),
@@ -53,13 +54,13 @@ impl Embeddings {
     }
 
     /// `[B, crops, C, side, side]` to `[B, crops · patches, H]`.
-    fn crops(&self, crops: &Tensor, side: usize) -> Result<Tensor> {
-        let patches = self.patches(&crops.flatten_to(1)?, side)?;
+    fn crops(&self, crops: &Tensor, side: usize, dtype: DType) -> Result<Tensor> {
+        let patches = self.patches(&crops.flatten_to(1)?, side, dtype)?;
         patches.reshape((crops.dim(0)?, (), patches.dim(2)?))
     }
 
-    /// `[N, C, side, side]` to `[N, patches, H]`.
-    fn patches(&self, images: &Tensor, side: usize) -> Result<Tensor> {
+    /// `[N, C, side, side]` to `[N, patches, H]`, by a product of type `dtype`.
+    fn patches(&self, images: &Tensor, side: usize, dtype: DType) -> Result<Tensor> {
         let (count, channels, height, width) = images.dims4()?;
         let (size, colours, patch, _) = self.patch.dims4()?;
         if (channels, height, width) != (colours, side, side) {
@@ -69,7 +70,8 @@ impl Embeddings {
         }
         let (n, inputs) = (side / patch, colours * patch * patch);
         let grid = images.reshape(vec![count, channels, n, patch, n, patch])?.permute(vec![0, 2, 4, 1, 3, 5])?;
-        let rows = grid.contiguous()?.reshape((count * n * n, inputs))?;
-        rows.matmul(&self.patch.reshape((size, inputs))?.t()?)?.reshape((count, n * n, size))
+        let rows = grid.to_dtype(dtype)?.contiguous()?.reshape((count * n * n, inputs))?;
+        let patch = self.patch.reshape((size, inputs))?.to_dtype(dtype)?;
+        rows.matmul(&patch.t()?)?.to_dtype(DType::F32)?.reshape((count, n * n, size))
     }
 }

@@ -28,6 +28,12 @@ impl Mask {
         Self { key, threshold: (p * 65_536.0) as u16, scale: (1.0 / (1.0 - p)) as f32 }
     }
 
+    /// Key, threshold and scale, for the kernels.
+    #[cfg(feature = "cuda")]
+    pub(super) fn parts(self) -> (u64, u32, f32) {
+        (self.key, u32::from(self.threshold), self.scale)
+    }
+
     /// Masks `x`, the elements from index `start` on.
     pub fn apply(&self, start: usize, x: &mut [f32]) {
         apply(*self, start, x);
@@ -71,6 +77,10 @@ fn apply(mask: Mask, start: usize, x: &mut [f32]) {
 pub(crate) fn dropout(x: &Tensor, mask: Mask) -> Result<Tensor> {
     if fused(x) {
         return x.contiguous()?.apply_op1(mask);
+    }
+    #[cfg(feature = "cuda")]
+    if super::cuda::takes(x) {
+        return super::cuda::dropout(x, mask);
     }
     let mut factors = vec![1.0; x.elem_count()];
     mask.apply(0, &mut factors);

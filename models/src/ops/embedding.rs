@@ -12,6 +12,10 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     if fused(table) {
         return table.apply_op2(&ids.contiguous()?, Embedding);
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::takes(table) {
+        return super::cuda::embedding(table, ids);
+    }
     let shape = [ids.dims(), &table.dims()[1..]].concat();
     table.index_select(&ids.flatten_all()?, 0)?.reshape(shape)
 }

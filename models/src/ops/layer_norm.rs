@@ -2,7 +2,7 @@
 //!
 //! dx = r (g w - mean(g w) - x̂ mean(g w x̂)), dw = Σ g x̂, db = Σ g.
 
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use multiversion::multiversion;
 
 use super::maths::{sum, sum2, sum3};
@@ -17,9 +17,15 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     if fused(x) && fused(weight) && fused(bias) {
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Norm(eps as f32));
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::takes(x) {
+        return super::cuda::layer_norm(x, weight, bias, eps);
+    }
+    let dtype = x.dtype();
+    let x = x.to_dtype(if dtype == DType::BF16 { DType::F32 } else { dtype })?;
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
-    centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)
+    centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)?.to_dtype(dtype)
 }
 
 /// ε.
@@ -95,6 +101,12 @@ impl LayerNorm {
     }
 
     /// Whether gradients of weight and bias can go past candle.
+    #[cfg(feature = "cuda")]
+    pub(super) fn keep_tensors(&self, [dw, db]: [Tensor; 2]) -> Result<()> {
+        leaves::keep_tensor(&self.weight, dw)?;
+        leaves::keep_tensor(&self.bias, db)
+    }
+
     pub(super) fn are_leaves(&self) -> bool {
         [&self.weight, &self.bias].into_iter().all(leaves::is_leaf)
     }

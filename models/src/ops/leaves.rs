@@ -38,7 +38,14 @@ pub(super) fn give(input: &Tensor, grad: Vec<f32>) -> Result<Option<Tensor>> {
     if !input.track_op() {
         return Ok(None);
     }
-    let grad = Tensor::from_vec(grad, input.shape(), input.device())?;
+    give_tensor(input, Tensor::from_vec(grad, input.shape(), input.device())?)
+}
+
+/// The same of a gradient that is a tensor already.
+pub(super) fn give_tensor(input: &Tensor, grad: Tensor) -> Result<Option<Tensor>> {
+    if !input.track_op() {
+        return Ok(None);
+    }
     LEAVES.with_borrow_mut(|leaves| {
         let Some(leaves) = leaves.as_mut().filter(|_| input.is_variable()) else { return Ok(Some(grad)) };
         match leaves.iter_mut().find(|(var, _)| var.id() == input.id()) {
@@ -51,7 +58,17 @@ pub(super) fn give(input: &Tensor, grad: Vec<f32>) -> Result<Option<Tensor>> {
 
 /// Takes the gradient of a tensor that candle does not know as an input.
 pub(super) fn keep(input: &Tensor, grad: Vec<f32>) -> Result<()> {
-    match give(input, grad)? {
+    kept(give(input, grad)?)
+}
+
+/// The same of a gradient that is a tensor already.
+#[cfg(feature = "cuda")]
+pub(super) fn keep_tensor(input: &Tensor, grad: Tensor) -> Result<()> {
+    kept(give_tensor(input, grad)?)
+}
+
+fn kept(left: Option<Tensor>) -> Result<()> {
+    match left {
         None => Ok(()),
         Some(_) => {
             candle_core::bail!("gradients of fused layers need mkgc_models::ops::backward, not Tensor::backward")

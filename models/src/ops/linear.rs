@@ -13,7 +13,8 @@ use super::{Host, fused, leaves, rows_per_piece, run, values};
 /// Shapes that do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     if !fused(x) || !fused(weight) || bias.is_some_and(|bias| !fused(bias)) {
-        return candle_nn::Linear::new(weight.clone(), bias.cloned()).forward(x);
+        let bias = bias.map(|bias| bias.to_dtype(x.dtype())).transpose()?;
+        return candle_nn::Linear::new(weight.to_dtype(x.dtype())?, bias).forward(x);
     }
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {

@@ -1,5 +1,5 @@
-//! Fused operations with their own backward pass, for f32 on the CPU; elsewhere each is the composition of candle's
-//! differentiable operations that it stands for.
+//! Fused operations with their own backward pass, for f32 on the CPU and, as kernels (feature `cuda`), for f32 and bf16 on
+//! a GPU; elsewhere each is the composition of candle's differentiable operations that it stands for.
 //!
 //! One pass over memory and one node of the graph replace up to ten. Numbers do not depend on the number of threads:
 //! work is cut into pieces of fixed size, sums run in a fixed order. Apart from matrix products, which gemm makes with the
@@ -7,6 +7,8 @@
 //! loops, compiled a second time for AVX2 (`multiversion`), give the same there.
 
 mod activation;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dropout;
 mod embedding;
 mod gemm;
@@ -27,6 +29,10 @@ use rayon::prelude::*;
 
 pub(crate) use activation::Gelu;
 pub use activation::{gelu_erf, gelu_tanh, quick_gelu};
+#[cfg(feature = "cuda")]
+pub use cuda::check::{KernelCheck, check_kernels};
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::{Noisy, Stepped, adamw, add_noise, cross_entropy, takes as on_gpu};
 pub(crate) use dropout::{Mask, dropout};
 pub use embedding::embedding;
 pub use heads::{matmul_transposed, merge_heads, split_heads};
@@ -53,9 +59,14 @@ pub fn composed<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Whether the fused code runs; else the composition does.
+/// Whether [`composed`] is at work.
+fn is_composed() -> bool {
+    COMPOSED.get()
+}
+
+/// Whether the fused code runs; else the kernels of a GPU do, or the composition.
 fn fused(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32 && !COMPOSED.get()
+    x.device().is_cpu() && x.dtype() == DType::F32 && !is_composed()
 }
 
 /// Rows of `width` values in one piece; the last piece may have fewer.

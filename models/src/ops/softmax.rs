@@ -11,7 +11,14 @@ use super::{Host, fused, rows_per_piece, run, values};
 /// # Errors
 /// A tensor without dimensions.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
-    if fused(x) { x.contiguous()?.apply_op1(Softmax) } else { candle_nn::ops::softmax(x, D::Minus1) }
+    if fused(x) {
+        return x.contiguous()?.apply_op1(Softmax);
+    }
+    #[cfg(feature = "cuda")]
+    if super::cuda::takes(x) {
+        return super::cuda::softmax(x, None);
+    }
+    candle_nn::ops::softmax(x, D::Minus1)
 }
 
 /// Softmax over the last dimension of `scores` `[B, heads, T, S]` + `bias` `[B, 1, 1, S]`; the bias is a constant, as a
@@ -21,10 +28,16 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
 /// Shapes that do not fit.
 pub fn masked_softmax(scores: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (batch, _, _, keys) = scores.dims4()?;
-    if fused(scores) && fused(bias) && bias.dims() == [batch, 1, 1, keys] {
-        return scores.contiguous()?.apply_op2(&bias.contiguous()?.detach(), Softmax);
+    if bias.dims() == [batch, 1, 1, keys] {
+        if fused(scores) && fused(bias) {
+            return scores.contiguous()?.apply_op2(&bias.contiguous()?.detach(), Softmax);
+        }
+        #[cfg(feature = "cuda")]
+        if super::cuda::takes(scores) && bias.dtype() == candle_core::DType::F32 {
+            return super::cuda::softmax(scores, Some((bias, scores.elem_count() / bias.elem_count())));
+        }
     }
-    candle_nn::ops::softmax(&scores.broadcast_add(&bias.detach())?, D::Minus1)
+    candle_nn::ops::softmax(&scores.broadcast_add(&bias.detach().to_dtype(scores.dtype())?)?, D::Minus1)
 }
 
 struct Softmax;

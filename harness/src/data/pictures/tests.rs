@@ -211,3 +211,20 @@ fn prepared_pictures_are_not_decoded_again() {
     assert_eq!(values(&image(&case.open(Visual::Image).unwrap(), &["train-000003"]))[0], red(7));
     assert_eq!(fs::read_dir(case.cache()).unwrap().count(), 2);
 }
+
+/// A GPU gets bytes; here the CPU takes them.
+#[test]
+fn pixels_normalised_on_the_device_are_the_same() {
+    let case = Case::new();
+    dictionary(&case.raw("mre_train_dict.pth"), &[("0", &["a.png", "gone.png"])]);
+    dictionary(&case.raw("train_img2crop.pth"), &[]);
+    picture(&case.raw("img_vg/train/crops/a.png"), 10);
+    let pictures = case.open(Visual::Crops).unwrap();
+    for album in pictures.albums() {
+        let ids = ["train-000000", "test-000000"];
+        let (here, there) =
+            (album.pixels(&ids, &Device::Cpu).unwrap(), album.pixels_there(&ids, &Device::Cpu).unwrap());
+        assert_eq!(here.dims(), there.dims());
+        assert!(values(&here).iter().zip(values(&there)).all(|(here, there)| (here - there).abs() < 1e-6));
+    }
+}

@@ -66,8 +66,16 @@ impl Residual {
     }
 }
 
+#[cfg(feature = "cuda")]
+use super::cuda::DeviceInner as Placed;
+/// What F needs on a GPU: nothing without one.
+#[cfg(not(feature = "cuda"))]
+pub(crate) trait Placed {}
+#[cfg(not(feature = "cuda"))]
+impl<F> Placed for F {}
+
 /// F of `M` rows of `H`, with what its backward pass needs.
-pub(crate) trait Inner: Send + Sync + Sized + 'static {
+pub(crate) trait Inner: Placed + Send + Sync + Sized + 'static {
     type Kept: Send;
 
     /// The rows that Wo reads, and what is kept, from `x` `[M, H]`.
@@ -143,11 +151,18 @@ pub(crate) fn sublayer<F: Inner>(
 ) -> Result<Option<Tensor>> {
     let leaf = |layer: &Linear| leaves::is_leaf(layer.weight()) && layer.bias().is_none_or(leaves::is_leaf);
     let leaves = inner.layers().into_iter().chain([&residual.output]).all(leaf);
-    if !super::fused(x) || !x.track_op() || !leaves || !residual.norm.are_leaves() || x.elem_count() == 0 {
+    if !x.track_op() || !leaves || !residual.norm.are_leaves() || x.elem_count() == 0 {
         return Ok(None);
     }
     if x.dims3()?.2 != residual.norm.width() {
         candle_core::bail!("a layer on states of size {} got a tensor of shape {:?}", residual.norm.width(), x.shape());
+    }
+    #[cfg(feature = "cuda")]
+    if super::cuda::takes(x) && inner.fits(x.dims()) {
+        return super::cuda::sublayer(&x.contiguous()?, inner, residual, mask).map(Some);
+    }
+    if !super::fused(x) {
+        return Ok(None);
     }
     let x = x.contiguous()?;
     let (y, saved) = forward(Host::new(&x)?.values()?, &inner, residual, mask)?;

@@ -1,0 +1,150 @@
+// Attention of one head and row per block (formulas: models/src/ops/sublayer/attention.rs), up to 128 positions: all of
+// a head's keys and values stay in shared memory. Q, K, V stand side by side in `qkv` [rows, length, 3 heads size],
+// without their biases, which stand one after another in `bias` [3 heads size].
+#include "common.cuh"
+
+const int LONGEST = 128, PER_LANE = LONGEST / 32, WARPS = 8;
+
+// Which part of the tensors a block reads.
+struct Place {
+    int row, head, heads, length, size;
+    __device__ int width() const { return heads * size; }
+    // First value of `part` (0 Q, 1 K, 2 V) at a position.
+    __device__ u64 qkv(int part, int position) const {
+        return ((u64)row * length + position) * 3 * width() + part * width() + head * size;
+    }
+    __device__ u64 context(int position) const { return ((u64)row * length + position) * width() + head * size; }
+    __device__ u64 map(int position) const { return (((u64)row * heads + head) * length + position) * length; }
+};
+
+__device__ inline Place place(int heads, int length, int size) {
+    return {(int)blockIdx.y, (int)blockIdx.x, heads, length, size};
+}
+
+// Copies Q, K or V plus bias to shared memory, `size + 1` values a row.
+template <class T>
+__device__ void fetch(Place at, int part, const T *qkv, const float *bias, float *to) {
+    const float *own = bias + part * at.width() + at.head * at.size;
+    for (int i = threadIdx.x; i < at.length * at.size; i += blockDim.x) {
+        const int position = i / at.size, j = i % at.size;
+        to[position * (at.size + 1) + j] = get(qkv[at.qkv(part, position) + j]) + own[j];
+    }
+}
+
+// f = drop(P) V, P = softmax(scale Q Kᵀ + padding); P is kept in `maps` [rows, heads, length, length]. Shared memory:
+// 2 length (size + 1) + WARPS (size + LONGEST) floats.
+template <class T>
+__device__ void attention_forward(const T *qkv, const float *bias, const float *padding, T *f, T *maps, int heads,
+                                  int length, int size, float scale, Mask mask) {
+    DYNAMIC_SHARED(memory);
+    const Place at = place(heads, length, size);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = size + 1;
+    float *k = memory, *v = k + length * stride, *q = v + length * stride + warp * (size + LONGEST), *p = q + size;
+    fetch(at, 1, qkv, bias, k);
+    fetch(at, 2, qkv, bias, v);
+    __syncthreads();
+    for (int t = warp; t < length; t += WARPS) {
+        for (int j = lane; j < size; j += 32) q[j] = (get(qkv[at.qkv(0, t) + j]) + bias[at.head * size + j]) * scale;
+        __syncwarp();
+        float x[PER_LANE], top = -INFINITY, sum = 0.0f;
+        for (int n = 0; n < PER_LANE; n++) {
+            const int s = n * 32 + lane;
+            x[n] = -INFINITY;
+            if (s < length) {
+                float dot = 0.0f;
+                for (int j = 0; j < size; j++) dot += q[j] * k[s * stride + j];
+                x[n] = dot + (padding ? padding[at.row * length + s] : 0.0f);
+            }
+            top = fmaxf(top, x[n]);
+        }
+        top = warp_max(top);
+        for (int n = 0; n < PER_LANE; n++) {
+            x[n] = n * 32 + lane < length ? expf(x[n] - top) : 0.0f;
+            sum += x[n];
+        }
+        sum = 1.0f / warp_sum(sum);
+        for (int n = 0; n < PER_LANE; n++) {
+            const int s = n * 32 + lane;
+            if (s >= length) continue;
+            put(maps + at.map(t) + s, x[n] * sum);
+            p[s] = drop(mask, at.map(t) + s, x[n] * sum);
+        }
+        __syncwarp();
+        for (int j = lane; j < size; j += 32) {
+            float mixed = 0.0f;
+            for (int s = 0; s < length; s++) mixed += p[s] * v[s * stride + j];
+            put(f + at.context(t) + j, mixed);
+        }
+        __syncwarp();
+    }
+}
+#define ATTENTION_FORWARD(T)                                                                              \
+    (const T *qkv, const float *bias, const float *padding, T *f, T *maps, int heads, int length, int size, \
+     float scale, u64 key, u32 threshold, float keep)
+BOTH(attention_forward, ATTENTION_FORWARD,
+     (qkv, bias, padding, f, maps, heads, length, size, scale, Mask{key, threshold, keep}))
+
+// From df the gradients of Q, K, V in `grads`, laid out as `qkv`. With D = drop(P): dV = Dᵀ df, dP = drop(df Vᵀ),
+// dS = scale P (dP - Σ P dP), dQ = dS K, dK = dSᵀ Q. Shared memory: 2 length (size + 1) + WARPS size floats, then
+// 2 length (length + 1) values for D and dS.
+template <class T>
+__device__ void attention_backward(const T *qkv, const float *bias, const T *maps, const T *df, T *grads, int heads,
+                                   int length, int size, float scale, Mask mask) {
+    DYNAMIC_SHARED(memory);
+    const Place at = place(heads, length, size);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = size + 1;
+    float *one = memory, *other = one + length * stride, *g = other + length * stride + warp * size;
+    T *dropped = (T *)(memory + 2 * length * stride + WARPS * size), *ds = dropped + length * (length + 1);
+    fetch(at, 1, qkv, bias, one);
+    fetch(at, 2, qkv, bias, other);
+    __syncthreads();
+    for (int t = warp; t < length; t += WARPS) {
+        for (int j = lane; j < size; j += 32) g[j] = get(df[at.context(t) + j]);
+        __syncwarp();
+        float p[PER_LANE], dp[PER_LANE], sum = 0.0f;
+        for (int n = 0; n < PER_LANE; n++) {
+            const int s = n * 32 + lane;
+            p[n] = dp[n] = 0.0f;
+            if (s >= length) continue;
+            p[n] = get(maps[at.map(t) + s]);
+            float dot = 0.0f;
+            for (int j = 0; j < size; j++) dot += g[j] * other[s * stride + j];
+            // One draw serves both: drop(x) = x drop(1).
+            const float kept = drop(mask, at.map(t) + s, 1.0f);
+            dp[n] = dot * kept;
+            put(dropped + t * (length + 1) + s, p[n] * kept);
+            sum += p[n] * dp[n];
+        }
+        sum = warp_sum(sum);
+        for (int n = 0; n < PER_LANE; n++)
+            if (n * 32 + lane < length)
+                put(ds + t * (length + 1) + n * 32 + lane, scale * p[n] * (dp[n] - sum));
+        __syncwarp();
+        for (int j = lane; j < size; j += 32) {
+            float dq = 0.0f;
+            for (int s = 0; s < length; s++) dq += get(ds[t * (length + 1) + s]) * one[s * stride + j];
+            put(grads + at.qkv(0, t) + j, dq);
+        }
+        __syncwarp();
+    }
+    __syncthreads();
+    fetch(at, 0, qkv, bias, one);
+    for (int i = threadIdx.x; i < length * size; i += blockDim.x)
+        other[i / size * stride + i % size] = get(df[at.context(i / size) + i % size]);
+    __syncthreads();
+    for (int s = warp; s < length; s += WARPS)
+        for (int j = lane; j < size; j += 32) {
+            float dk = 0.0f, dv = 0.0f;
+            for (int t = 0; t < length; t++) {
+                dk += get(ds[t * (length + 1) + s]) * one[t * stride + j];
+                dv += get(dropped[t * (length + 1) + s]) * other[t * stride + j];
+            }
+            put(grads + at.qkv(1, s) + j, dk);
+            put(grads + at.qkv(2, s) + j, dv);
+        }
+}
+#define ATTENTION_BACKWARD(T)                                                                                    \
+    (const T *qkv, const float *bias, const T *maps, const T *df, T *grads, int heads, int length, int size,     \
+     float scale, u64 key, u32 threshold, float keep)
+BOTH(attention_backward, ATTENTION_BACKWARD,
+     (qkv, bias, maps, df, grads, heads, length, size, scale, Mask{key, threshold, keep}))

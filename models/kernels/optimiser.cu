@@ -1,0 +1,103 @@
+// All variables in one launch: AdamW with clipping (models/src/optim.rs), gradient noise (models/src/modulation.rs).
+#include "common.cuh"
+
+// A variable. Its gradients are cut into chunks of CHUNK values; the first of them has the number `first`.
+struct Variable {
+    float *value, *grad, *m, *v;
+    u64 count, first;
+    // AdamW: 1 - rate · decay, rate / (1 - β₁ᵗ). Noise: factor of the gradient; whether noise is added.
+    float keep, rate;
+    // Of the noise.
+    u64 key;
+};
+
+const int CHUNK = 1 << 14;
+
+// Index of the variable that a chunk belongs to.
+__device__ inline int owner(const Variable *variables, int count, u64 chunk) {
+    int low = 0, high = count - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (variables[middle].first <= chunk) low = middle;
+        else high = middle - 1;
+    }
+    return low;
+}
+
+// Sum over a block in f64, in a fixed order; 256 threads. Thread 0 gets it.
+__device__ inline double wide_sum(double x) {
+    __shared__ double parts[256];
+    __syncthreads();
+    parts[threadIdx.x] = x;
+    for (int half = 128; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+    }
+    return parts[0];
+}
+
+// Σ g and Σ g² of each chunk; a block of 256 threads per chunk.
+extern "C" __global__ void gradient_sums(const Variable *variables, int count, double2 *sums) {
+    const Variable own = variables[owner(variables, count, blockIdx.x)];
+    const u64 start = (blockIdx.x - own.first) * CHUNK;
+    double sum = 0.0, squares = 0.0;
+    for (u64 i = start + threadIdx.x; i < min(start + CHUNK, own.count); i += 256) {
+        const double g = own.grad[i];
+        sum += g;
+        squares += g * g;
+    }
+    sum = wide_sum(sum);
+    squares = wide_sum(squares);
+    if (threadIdx.x == 0) sums[blockIdx.x] = make_double2(sum, squares);
+}
+
+// out[0] = L2 norm of all gradients, out[1] = factor that brings it to `clip` (0: none); one block of 256 threads.
+extern "C" __global__ void clip_factor(const double2 *sums, u64 chunks, float clip, float *out) {
+    double squares = 0.0;
+    for (u64 i = threadIdx.x; i < chunks; i += 256) squares += sums[i].y;
+    squares = wide_sum(squares);
+    if (threadIdx.x == 0) {
+        out[0] = (float)sqrt(squares);
+        out[1] = clip > 0.0f ? fminf(clip / (out[0] + 1e-6f), 1.0f) : 1.0f;
+    }
+}
+
+// One update; a block of 256 threads per chunk.
+extern "C" __global__ void adamw(const Variable *variables, int count, const float *clip, float beta1, float beta2,
+                                 float eps, float root) {
+    const Variable own = variables[owner(variables, count, blockIdx.x)];
+    const u64 start = (blockIdx.x - own.first) * CHUNK;
+    const float scale = clip[1];
+    for (u64 i = start + threadIdx.x; i < min(start + CHUNK, own.count); i += 256) {
+        const float g = own.grad[i] * scale;
+        const float m = beta1 * own.m[i] + (1.0f - beta1) * g, v = beta2 * own.v[i] + (1.0f - beta2) * g * g;
+        own.m[i] = m;
+        own.v[i] = v;
+        own.value[i] = own.value[i] * own.keep - own.rate * m / (sqrtf(v) * root + eps);
+    }
+}
+
+// Sample standard deviation of each variable's gradient from the sums of its chunks; a block of 256 threads each.
+extern "C" __global__ void deviations(const Variable *variables, const double2 *sums, float *out) {
+    const Variable own = variables[blockIdx.x];
+    double sum = 0.0, squares = 0.0;
+    for (u64 i = threadIdx.x; i < (own.count + CHUNK - 1) / CHUNK; i += 256) {
+        sum += sums[own.first + i].x;
+        squares += sums[own.first + i].y;
+    }
+    sum = wide_sum(sum);
+    squares = wide_sum(squares);
+    const double n = (double)own.count, spread = (squares - sum * sum / n) / (n > 1.0 ? n - 1.0 : 1.0);
+    if (threadIdx.x == 0) out[blockIdx.x] = (float)sqrt(spread > 0.0 ? spread : 0.0);
+}
+
+// g = keep · g + deviation · ε where `rate` is not 0, else keep · g; a block of 256 threads per chunk.
+extern "C" __global__ void gradient_noise(const Variable *variables, int count, const float *spread) {
+    const int at = owner(variables, count, blockIdx.x);
+    const Variable own = variables[at];
+    const u64 start = (blockIdx.x - own.first) * CHUNK;
+    for (u64 i = start + threadIdx.x; i < min(start + CHUNK, own.count); i += 256) {
+        const float noise = own.rate != 0.0f ? spread[at] * normal(own.key, i) : 0.0f;
+        own.grad[i] = own.keep * own.grad[i] + noise;
+    }
+}

@@ -1,0 +1,56 @@
+// One value at a time: GELU with its bias (models/src/ops/activation.rs), dropout, weights in the number type of the
+// products.
+#include "common.cuh"
+
+#define EACH(i, count) for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (u64)gridDim.x * blockDim.x)
+
+// Value and slope of the form `kind`: 0 by erf, 1 by tanh, 2 by a sigmoid.
+__device__ inline float2 gelu(int kind, float x) {
+    if (kind == 0) {
+        const float share = normcdff(x);
+        return make_float2(x * share, share + x * 0.3989422804f * expf(-0.5f * x * x));
+    }
+    const float u = kind == 1 ? 1.5957691216f * (x + 0.044715f * x * x * x) : 1.702f * x;
+    const float du = kind == 1 ? 1.5957691216f * (1.0f + 0.134145f * x * x) : 1.702f;
+    const float share = 1.0f / (1.0f + expf(-u)), rest = 1.0f / (1.0f + expf(u));
+    return make_float2(x * share, share + x * share * rest * du);
+}
+
+// f = gelu(a + bias).
+template <class T>
+__device__ void gelu_forward(const T *a, const float *bias, T *f, u64 count, int width, int kind) {
+    EACH(i, count) put(f + i, gelu(kind, get(a[i]) + (bias ? bias[i % width] : 0.0f)).x);
+}
+#define GELU_FORWARD(T) (const T *a, const float *bias, T *f, u64 count, int width, int kind)
+BOTH(gelu_forward, GELU_FORWARD, (a, bias, f, count, width, kind))
+
+// da = g gelu'(a + bias), and f again.
+template <class T>
+__device__ void gelu_backward(const T *a, const float *bias, const T *g, T *da, T *f, u64 count, int width, int kind) {
+    EACH(i, count) {
+        const float2 y = gelu(kind, get(a[i]) + (bias ? bias[i % width] : 0.0f));
+        put(da + i, get(g[i]) * y.y);
+        put(f + i, y.x);
+    }
+}
+#define GELU_BACKWARD(T) (const T *a, const float *bias, const T *g, T *da, T *f, u64 count, int width, int kind)
+BOTH(gelu_backward, GELU_BACKWARD, (a, bias, g, da, f, count, width, kind))
+
+// y = drop(x).
+template <class T>
+__device__ void dropout(const T *x, T *y, u64 count, Mask mask) {
+    EACH(i, count) put(y + i, drop(mask, i, get(x[i])));
+}
+#define DROPOUT(T) (const T *x, T *y, u64 count, u64 key, u32 threshold, float scale)
+BOTH(dropout, DROPOUT, (x, y, count, Mask{key, threshold, scale}))
+
+// Up to three f32 tensors of `each` values, one after another.
+template <class T>
+__device__ void stack(const float *a, const float *b, const float *c, T *y, u64 each, u64 count) {
+    EACH(i, count) {
+        const float *from = i < each ? a : i < 2 * each ? b : c;
+        put(y + i, from[i % each]);
+    }
+}
+#define STACK(T) (const float *a, const float *b, const float *c, T *y, u64 each, u64 count)
+BOTH(stack, STACK, (a, b, c, y, each, count))

@@ -1,0 +1,227 @@
+//! Each kernel beside its twin on the CPU: values and all gradients, dropout masks included.
+
+use candle_core::backprop::GradStore;
+use candle_core::{D, DType, Device, Result, Tensor, Var};
+
+use super::super::{
+    AttentionParts, FeedForwardParts, Gelu, Mask, Order, Residual, backward, dropout, embedding, layer_norm,
+    masked_softmax, softmax, sublayer,
+};
+use crate::linear::Linear;
+use crate::loss::masked_cross_entropy;
+use crate::modulation::{Change, modulate};
+use crate::norm::LayerNorm;
+use crate::optim::{AdamW, AdamWConfig, ParamGroup};
+
+/// How far a kernel is from its twin.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct KernelCheck {
+    /// Operation and shape.
+    pub name: String,
+    /// Number type of the states.
+    pub dtype: String,
+    /// Largest difference of a value or gradient, relative to the largest of its tensor.
+    pub error: f64,
+    /// What is allowed.
+    pub limit: f64,
+}
+
+impl KernelCheck {
+    /// Within what is allowed; NaN is not.
+    pub fn passed(&self) -> bool {
+        self.error <= self.limit
+    }
+}
+
+/// An operation on variables, the first of which has the type that is checked.
+type Operation = Box<dyn Fn(&Tensor, &[Tensor]) -> Result<Tensor>>;
+
+struct Case {
+    name: String,
+    shapes: Vec<Vec<usize>>,
+    run: Operation,
+}
+
+/// Compares all kernels on `device` with the CPU.
+///
+/// # Errors
+/// When a kernel cannot run at all.
+pub fn check_kernels(device: &Device) -> Result<Vec<KernelCheck>> {
+    let mut checks = Vec::new();
+    for dtype in [DType::F32, DType::BF16] {
+        for case in cases() {
+            let twin = outcome(&case, &Device::Cpu, DType::F32)?;
+            let ours = outcome(&case, device, dtype)?;
+            checks.push(compare(&case.name, dtype, &ours, &twin)?);
+        }
+    }
+    for (name, of) in [("AdamW", steps as fn(&Device) -> Result<Vec<Tensor>>), ("gradient noise", noise)] {
+        checks.push(compare(name, DType::F32, &of(device)?, &of(&Device::Cpu)?)?);
+    }
+    Ok(checks)
+}
+
+/// Products round differently and bf16 has 8 bits: sums of that many rounded values differ by a few of its steps.
+fn compare(name: &str, dtype: DType, ours: &[Tensor], twin: &[Tensor]) -> Result<KernelCheck> {
+    let mut error = 0f64;
+    for (ours, twin) in ours.iter().zip(twin) {
+        let far = |x: &Tensor| x.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
+        let difference = f64::from(far(&(ours.to_device(&Device::Cpu)?.to_dtype(DType::F32)? - twin)?)?);
+        let part = difference / f64::from(far(twin)?).max(1e-12);
+        // `max` would pass over NaN.
+        error = if part.is_nan() { f64::INFINITY } else { error.max(part) };
+    }
+    let limit = if dtype == DType::F32 { 2e-5 } else { 0.05 };
+    Ok(KernelCheck { name: name.to_owned(), dtype: dtype.as_str().to_owned(), error, limit })
+}
+
+/// Numbers without a pattern, the same everywhere.
+fn values(shape: &[usize], seed: usize) -> Result<Tensor> {
+    let count: usize = shape.iter().product();
+    let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0;
+    Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)
+}
+
+/// Result and gradients of all variables, of a loss that weighs every value differently.
+fn outcome(case: &Case, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
+    let vars: Vec<Var> = case
+        .shapes
+        .iter()
+        .enumerate()
+        .map(|(n, shape)| Var::from_tensor(&values(shape, n + 1)?.to_device(device)?))
+        .collect::<Result<_>>()?;
+    let inputs: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let y = (case.run)(&inputs[0].to_dtype(dtype)?, &inputs[1..])?.to_dtype(DType::F32)?;
+    let weights = values(y.dims(), 99)?.to_device(device)?;
+    let grads = backward(&(&y * weights)?.sum_all()?)?;
+    let mut all = vec![y];
+    all.extend(inputs.iter().filter_map(|var| grads.get(var).cloned()));
+    Ok(all)
+}
+
+fn case(name: &str, shapes: &[&[usize]], run: impl Fn(&Tensor, &[Tensor]) -> Result<Tensor> + 'static) -> Case {
+    let shapes = shapes.iter().map(|shape| shape.to_vec()).collect();
+    Case { name: name.to_owned(), shapes, run: Box::new(run) }
+}
+
+fn cases() -> Vec<Case> {
+    let mask = |p| Mask::new(17, p);
+    let mut cases = vec![
+        case("layer norm 33 x 768", &[&[33, 768], &[768], &[768]], |x, v| layer_norm(x, &v[0], &v[1], 1e-5)),
+        case("softmax 4 x 7 x 61", &[&[4, 7, 61]], |x, _| softmax(x)),
+        case("masked softmax 2 x 3 x 9 x 33", &[&[2, 3, 9, 33]], |x, _| masked_softmax(x, &padding(x, 33)?)),
+        case("dropout 5000", &[&[5000]], move |x, _| dropout(x, mask(0.3))),
+        case("embedding 50 x 64", &[&[1], &[50, 64]], |x, v| {
+            let ids: Vec<u32> = (0..60).map(|n| n * n % 47).collect();
+            embedding(&v[0], &Tensor::new(ids, x.device())?.reshape((4, 15))?)
+        }),
+        case("cross-entropy 9 x 23", &[&[9, 23]], |x, _| {
+            let targets = Tensor::new(&[0u32, 3, 1, 22, 7, 7, 2, 0, 5], x.device())?;
+            let allowed: Vec<bool> = (0..23).map(|label| label != 9).collect();
+            masked_cross_entropy(x, &targets, Some(&allowed))
+        }),
+    ];
+    for (length, heads, width, p) in [(32, 12, 768, 0.1), (80, 12, 768, 0.0), (128, 2, 128, 0.1)] {
+        for order in [Order::After, Order::Before] {
+            cases.push(attention(length, heads, width, order, p));
+        }
+    }
+    for (activation, order) in [(Gelu::Erf, Order::After), (Gelu::Tanh, Order::After), (Gelu::Quick, Order::Before)] {
+        cases.push(feed_forward(activation, order));
+    }
+    cases
+}
+
+/// The last two of `length` positions are padding.
+fn padding(x: &Tensor, length: usize) -> Result<Tensor> {
+    let row: Vec<f32> = (0..length).map(|n| if n + 2 < length { 0.0 } else { -1e9 }).collect();
+    Tensor::new(row, x.device())?.broadcast_as((x.dim(0)?, 1, 1, length))?.contiguous()
+}
+
+/// Variables of a layer of this size: weights are made small, as a network's are.
+fn linear(weight: &Tensor, bias: &Tensor) -> Linear {
+    Linear::new(weight.clone(), Some(bias.clone()))
+}
+
+fn residual(v: &[Tensor], order: Order) -> Residual {
+    let norm = LayerNorm { weight: v[2].clone(), bias: v[3].clone(), eps: 1e-5 };
+    Residual { output: linear(&v[0], &v[1]), norm, order }
+}
+
+fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) -> Case {
+    let (square, line): (&[usize], &[usize]) = (&[width, width], &[width]);
+    let shapes = [&[3, length, width], square, line, line, line, square, line, square, line, square, line];
+    let name = format!("attention {order:?} 3 x {length} x {width}, {heads} heads, dropout {p}");
+    case(&name, &shapes, move |x, v| {
+        let parts = AttentionParts {
+            query: linear(&v[4], &v[5]),
+            key: linear(&v[6], &v[7]),
+            value: linear(&v[8], &v[9]),
+            heads,
+            rows: x.dim(0)?,
+            padding: Some(padding(x, length)?),
+            mask: (p > 0.0).then(|| Mask::new(5, p)),
+        };
+        fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)
+    })
+}
+
+fn feed_forward(activation: Gelu, order: Order) -> Case {
+    let (width, wide) = (96, 384);
+    let shapes: [&[usize]; 7] =
+        [&[3, 20, width], &[width, wide], &[width], &[width], &[width], &[wide, width], &[wide]];
+    case(&format!("feed-forward {activation:?} {order:?} 60 x {width} x {wide}"), &shapes, move |x, v| {
+        let parts = FeedForwardParts { up: linear(&v[4], &v[5]), activation };
+        fused(sublayer(&scaled(x)?, parts, &residual(v, order), Some(Mask::new(7, 0.1)))?)
+    })
+}
+
+/// Small enough that no softmax is nearly one-hot, where bf16 would say little.
+fn scaled(x: &Tensor) -> Result<Tensor> {
+    x * (1.0 / (x.dim(D::Minus1)? as f64).sqrt())
+}
+
+fn fused(y: Option<Tensor>) -> Result<Tensor> {
+    y.ok_or_else(|| candle_core::Error::Msg("the layer was not fused".to_owned()))
+}
+
+/// Three variables, one of many chunks.
+fn variables(device: &Device) -> Result<Vec<Var>> {
+    let shapes: [&[usize]; 3] = [&[5], &[300, 200], &[64, 256]];
+    shapes.iter().enumerate().map(|(n, shape)| Var::from_tensor(&values(shape, n)?.to_device(device)?)).collect()
+}
+
+fn gradients(vars: &[Var], factor: f64) -> Result<GradStore> {
+    let term = |var: &Var| (var.as_tensor().sqr()? * factor)?.sum_all();
+    let mut sum = term(&vars[0])?;
+    for var in &vars[1..] {
+        sum = (sum + term(var)?)?;
+    }
+    backward(&sum)
+}
+
+/// Variables after steps with clipping and decay.
+fn steps(device: &Device) -> Result<Vec<Tensor>> {
+    let vars = variables(device)?;
+    let named = vars.iter().enumerate().map(|(n, var)| (n.to_string(), var.clone())).collect();
+    let group = ParamGroup { name: "all".to_owned(), vars: named, lr: 1e-2, weight_decay: 0.1 };
+    let failed = |error: crate::Error| candle_core::Error::Msg(error.to_string());
+    let mut optimiser = AdamW::new(vec![group], AdamWConfig::default()).map_err(failed)?;
+    for step in 1..4 {
+        optimiser.step(&gradients(&vars, f64::from(step))?, Some(1.0)).map_err(failed)?;
+    }
+    vars.iter().map(|var| var.as_tensor().copy()).collect()
+}
+
+/// Gradients with factors and noise.
+fn noise(device: &Device) -> Result<Vec<Tensor>> {
+    let vars = variables(device)?;
+    let mut grads = gradients(&vars, 1.0)?;
+    let change = |(n, var): (usize, &Var)| Change {
+        var: var.as_tensor().clone(),
+        factor: 0.5 + n as f64,
+        noise: (n > 0).then_some(n as u64),
+    };
+    modulate(&mut grads, &vars.iter().enumerate().map(change).collect::<Vec<_>>())?;
+    Ok(vars.iter().filter_map(|var| grads.remove(var.as_tensor())).collect())
+}

@@ -1,0 +1,302 @@
+//! Layer norm, softmax, dropout, embeddings and cross-entropy as nodes of candle's graph.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
+};
+
+use super::{Arg, Mask, Shape3, address, at, at_some, device, empty, form, launch, mask, storage};
+
+/// What every operation here says of itself; there is no way of its on the CPU.
+macro_rules! on_gpu {
+    ($name:literal $(, $storage:ident $layout:ident)+) => {
+        fn name(&self) -> &'static str {
+            $name
+        }
+        fn cpu_fwd(&self $(, $storage: &CpuStorage, $layout: &Layout)+) -> Result<(CpuStorage, Shape)> {
+            $(let (_, _) = ($storage, $layout);)+
+            bail!("{} by kernels needs a tensor on a GPU", $name)
+        }
+    };
+}
+
+/// Address of an operation's contiguous input.
+fn input(storage: &CudaStorage, layout: &Layout) -> Result<Arg> {
+    match layout.contiguous_offsets() {
+        Some((start, _)) => address(storage, start),
+        None => bail!("a kernel got a tensor that is not contiguous"),
+    }
+}
+
+/// Rows and their width.
+fn rows_of(layout: &Layout) -> (usize, usize) {
+    let width = layout.dims().last().copied().unwrap_or(1);
+    (layout.shape().elem_count() / width.max(1), width)
+}
+
+pub(in crate::ops) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Norm(eps as f32))
+}
+
+struct Norm(f32);
+
+impl CustomOp3 for Norm {
+    on_gpu!("layer norm", x lx, w lw, b lb);
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        w: &CudaStorage,
+        lw: &Layout,
+        b: &CudaStorage,
+        lb: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (rows, width) = rows_of(lx);
+        let dtype = candle_core::backend::BackendStorage::dtype(x);
+        let y = storage(&x.device, rows * width, dtype)?;
+        let arguments = [input(x, lx)?, input(w, lw)?, input(b, lb)?, address(&y, 0)?, width.into(), Arg::F32(self.0)];
+        launch(&x.device, &form("norm_forward", dtype), &Shape3::rows(rows, width), &arguments)?;
+        Ok((y, lx.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let width = weight.elem_count();
+        let rows = |t: &Tensor| t.contiguous()?.reshape(((), width));
+        let (rows_x, rows_grad) = (rows(x)?, rows(grad)?);
+        let norm = NormBackward::new(&rows_x, &rows_grad, None, weight, self.0, None)?;
+        let [dw, db] = norm.variables()?;
+        Ok((Some(norm.dx.reshape(x.shape())?), Some(dw), Some(db)))
+    }
+}
+
+/// Backward pass of a norm over rows `x` `[M, H]`.
+pub(super) struct NormBackward<'a> {
+    x: &'a Tensor,
+    grad: &'a Tensor,
+    /// norm'(x, g) + `add`, `[M, H]`.
+    pub dx: Tensor,
+    /// The same, dropped; as it is without a mask.
+    pub dropped: Tensor,
+    of_rows: Tensor,
+}
+
+impl<'a> NormBackward<'a> {
+    pub fn new(
+        x: &'a Tensor,
+        grad: &'a Tensor,
+        add: Option<&Tensor>,
+        weight: &Tensor,
+        eps: f32,
+        dropout: Option<Mask>,
+    ) -> Result<Self> {
+        let ((rows, width), dtype) = (x.dims2()?, x.dtype());
+        let (dx, of_rows) = (empty(x, x.shape(), dtype)?, empty(x, (rows, 2), DType::F32)?);
+        let dropped = dropout.map(|_| empty(x, x.shape(), dtype)).transpose()?;
+        let [key, threshold, scale] = mask(dropout);
+        let arguments = [
+            at(x)?,
+            at(grad)?,
+            at_some(add)?,
+            at(weight)?,
+            at(&dx)?,
+            at_some(dropped.as_ref())?,
+            at(&of_rows)?,
+            width.into(),
+            Arg::F32(eps),
+            key,
+            threshold,
+            scale,
+        ];
+        launch(&device(x)?, &form("norm_backward", dtype), &Shape3::rows(rows, width), &arguments)?;
+        let dropped = dropped.unwrap_or_else(|| dx.clone());
+        Ok(Self { x, grad, dx, dropped, of_rows })
+    }
+
+    /// dw and db.
+    pub fn variables(&self) -> Result<[Tensor; 2]> {
+        let (rows, width) = self.x.dims2()?;
+        let (dw, db) = (empty(self.x, width, DType::F32)?, empty(self.x, width, DType::F32)?);
+        let arguments =
+            [at(self.grad)?, at(self.x)?, at(&self.of_rows)?, at(&db)?, at(&dw)?, rows.into(), width.into()];
+        let shape = Shape3::new(width.div_ceil(32), 1024);
+        launch(&device(self.x)?, &form("column_sums", self.x.dtype()), &shape, &arguments)?;
+        Ok([dw, db])
+    }
+}
+
+/// Softmax of the last dimension of `x`, plus one row of `bias` for each `share` rows.
+pub(in crate::ops) fn softmax(x: &Tensor, bias: Option<(&Tensor, usize)>) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    match bias {
+        Some((bias, share)) => x.apply_op2(&bias.contiguous()?.detach(), Softmax { share }),
+        None => x.apply_op1(Softmax { share: 1 }),
+    }
+}
+
+struct Softmax {
+    share: usize,
+}
+
+impl Softmax {
+    fn forward(&self, x: &CudaStorage, lx: &Layout, bias: Arg) -> Result<(CudaStorage, Shape)> {
+        let (rows, width) = rows_of(lx);
+        let dtype = candle_core::backend::BackendStorage::dtype(x);
+        let y = storage(&x.device, rows * width, dtype)?;
+        let arguments = [input(x, lx)?, bias, address(&y, 0)?, rows.into(), width.into(), self.share.into()];
+        launch(&x.device, &form("softmax_forward", dtype), &Shape3::warps(rows), &arguments)?;
+        Ok((y, lx.shape().clone()))
+    }
+
+    fn backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let (rows, width) = rows_of(y.layout());
+        let (grad, dx) = (grad.contiguous()?, empty(y, y.shape(), y.dtype())?);
+        let arguments = [at(y)?, at(&grad)?, at(&dx)?, rows.into(), width.into()];
+        launch(&device(y)?, &form("softmax_backward", y.dtype()), &Shape3::warps(rows), &arguments)?;
+        Ok(dx)
+    }
+}
+
+impl CustomOp1 for Softmax {
+    on_gpu!("softmax", x lx);
+
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.forward(x, lx, Arg::At(0))
+    }
+
+    fn bwd(&self, _: &Tensor, y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Self::backward(y, grad).map(Some)
+    }
+}
+
+impl CustomOp2 for Softmax {
+    on_gpu!("softmax", x lx, b lb);
+
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout, b: &CudaStorage, lb: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.forward(x, lx, input(b, lb)?)
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(Self::backward(y, grad)?), None))
+    }
+}
+
+pub(in crate::ops) fn dropout(x: &Tensor, mask: Mask) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(Dropout(mask))
+}
+
+struct Dropout(Mask);
+
+impl Dropout {
+    fn arguments(&self, x: Arg, y: Arg, count: usize) -> Vec<Arg> {
+        [x, y, Arg::U64(count as u64)].into_iter().chain(mask(Some(self.0))).collect()
+    }
+}
+
+/// A tensor, dropped; as it is without a mask.
+pub(super) fn dropped(x: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
+    let Some(mask) = mask else { return Ok(x.clone()) };
+    let y = empty(x, x.shape(), x.dtype())?;
+    let arguments = Dropout(mask).arguments(at(x)?, at(&y)?, x.elem_count());
+    launch(&device(x)?, &form("dropout", x.dtype()), &Shape3::values(x.elem_count()), &arguments)?;
+    Ok(y)
+}
+
+impl CustomOp1 for Dropout {
+    on_gpu!("dropout", x lx);
+
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (count, dtype) = (lx.shape().elem_count(), candle_core::backend::BackendStorage::dtype(x));
+        let y = storage(&x.device, count, dtype)?;
+        let arguments = self.arguments(input(x, lx)?, address(&y, 0)?, count);
+        launch(&x.device, &form("dropout", dtype), &Shape3::values(count), &arguments)?;
+        Ok((y, lx.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        dropped(&grad.contiguous()?, Some(self.0)).map(Some)
+    }
+}
+
+/// An id outside the table gives NaN, which the check of the loss meets: nothing here waits for the GPU.
+pub(in crate::ops) fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    table.apply_op2(&ids.contiguous()?, Embedding)
+}
+
+struct Embedding;
+
+impl CustomOp2 for Embedding {
+    on_gpu!("embedding", table layout, ids places);
+
+    fn cuda_fwd(
+        &self,
+        table: &CudaStorage,
+        layout: &Layout,
+        ids: &CudaStorage,
+        places: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (entries, width) = layout.shape().dims2()?;
+        let count = places.shape().elem_count();
+        let y = storage(&table.device, count * width, DType::F32)?;
+        let arguments =
+            [input(table, layout)?, input(ids, places)?, address(&y, 0)?, Arg::U32(entries as u32), width.into()];
+        launch(&table.device, "embedding_forward_f32", &Shape3::rows(count, width), &arguments)?;
+        Ok((y, [places.dims(), &[width]].concat().into()))
+    }
+
+    fn bwd(&self, table: &Tensor, ids: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let ((entries, width), count) = (table.dims2()?, ids.elem_count());
+        let (grad, sums) = (grad.contiguous()?, Tensor::zeros(table.shape(), DType::F32, table.device())?);
+        let counts = [Arg::U32(count as u32), Arg::U32(entries as u32), width.into()];
+        let arguments: Vec<Arg> = [at(ids)?, at(&grad)?, at(&sums)?].into_iter().chain(counts).collect();
+        let shape = Shape3::rows(count, width);
+        launch(&device(table)?, &form("embedding_backward", grad.dtype()), &shape, &arguments)?;
+        Ok((super::super::leaves::give_tensor(table, sums)?, None))
+    }
+}
+
+/// `-log softmax(logits + bias)[target]` of each row, `[N]`; `logits` `[N, L]` f32, `bias` `[L]`, `targets` `[N]` u32.
+/// A target outside gives NaN.
+pub(crate) fn cross_entropy(logits: &Tensor, bias: Option<&Tensor>, targets: &Tensor) -> Result<Tensor> {
+    let (bias, targets) = (bias.map(Tensor::contiguous).transpose()?, targets.contiguous()?);
+    logits.contiguous()?.apply_op1(CrossEntropy { bias, targets, slope: Mutex::new(None) })
+}
+
+struct CrossEntropy {
+    bias: Option<Tensor>,
+    targets: Tensor,
+    /// softmax - onehot.
+    slope: Mutex<Option<Tensor>>,
+}
+
+impl CustomOp1 for CrossEntropy {
+    on_gpu!("cross-entropy", x lx);
+
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (rows, width) = lx.shape().dims2()?;
+        if self.targets.dims() != [rows] || self.bias.as_ref().is_some_and(|bias| bias.dims() != [width]) {
+            bail!("cross-entropy of {rows} rows of {width} with targets {:?}", self.targets.shape());
+        }
+        let slope = empty(&self.targets, (rows, width), DType::F32)?;
+        let loss = storage(&x.device, rows, DType::F32)?;
+        let bias = at_some(self.bias.as_ref())?;
+        let targets = at(&self.targets)?;
+        let arguments = [input(x, lx)?, bias, targets, address(&loss, 0)?, at(&slope)?, rows.into(), width.into()];
+        launch(&x.device, "cross_entropy", &Shape3::warps(rows), &arguments)?;
+        *self.slope.lock().unwrap_or_else(PoisonError::into_inner) = Some(slope);
+        Ok((loss, rows.into()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let slope = self.slope.lock().unwrap_or_else(PoisonError::into_inner);
+        slope.as_ref().map(|slope| slope.broadcast_mul(&grad.unsqueeze(1)?)).transpose()
+    }
+}

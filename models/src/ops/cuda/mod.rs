@@ -1,0 +1,191 @@
+//! The same operations on a GPU: kernels of `models/kernels`, for f32 and bf16, products by cuBLAS. Each gives what its
+//! twin on the CPU gives, dropout masks included ([`check`]); nothing waits for the GPU.
+//!
+//! Kernels are launched on candle's stream, so they run in the order of the calls and before anything is freed. `unsafe`
+//! is in this file: the launch itself and memory that a kernel fills.
+#![allow(unsafe_code)]
+
+pub(super) mod check;
+mod layers;
+mod optimiser;
+mod sublayer;
+
+use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as SHARED;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
+use candle_core::{
+    CpuStorage, CudaDevice, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, bail,
+};
+
+pub(crate) use layers::cross_entropy;
+pub(super) use layers::{dropout, embedding, layer_norm, softmax};
+pub(crate) use optimiser::{Noisy, Stepped, adamw, add_noise};
+pub(super) use sublayer::{DeviceInner, sublayer};
+
+use super::dropout::Mask;
+
+const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+
+/// Threads of most blocks.
+const THREADS: u32 = 256;
+/// Shared memory that a block has without asking, bytes.
+const PLAIN_SHARED: u32 = 48 << 10;
+
+/// Whether the kernels serve a tensor; else the composition of candle's operations does.
+pub(crate) fn takes(x: &Tensor) -> bool {
+    x.device().is_cuda() && matches!(x.dtype(), DType::F32 | DType::BF16) && x.elem_count() > 0 && !super::is_composed()
+}
+
+/// An argument of a kernel.
+enum Arg {
+    /// An address in the GPU's memory; 0 for none.
+    At(u64),
+    I32(i32),
+    U32(u32),
+    U64(u64),
+    F32(f32),
+}
+
+impl From<usize> for Arg {
+    /// Sizes of one dimension.
+    fn from(size: usize) -> Self {
+        Self::I32(size as i32)
+    }
+}
+
+/// The three arguments of a mask; one that keeps everything if there is none.
+fn mask(mask: Option<Mask>) -> [Arg; 3] {
+    let (key, threshold, scale) = mask.map_or((0, 0, 1.0), |mask| mask.parts());
+    [Arg::U64(key), Arg::U32(threshold), Arg::F32(scale)]
+}
+
+/// Grid, threads of a block, bytes of shared memory.
+struct Shape3 {
+    grid: (u32, u32),
+    threads: u32,
+    shared: u32,
+}
+
+impl Shape3 {
+    fn new(blocks: usize, threads: u32) -> Self {
+        Self { grid: (blocks as u32, 1), threads, shared: 0 }
+    }
+
+    /// A block per row of `width` values.
+    fn rows(rows: usize, width: usize) -> Self {
+        Self::new(rows, (width as u32).next_multiple_of(32).min(THREADS))
+    }
+
+    /// A warp per row.
+    fn warps(rows: usize) -> Self {
+        Self::new(rows.div_ceil(4), 128)
+    }
+
+    /// A thread per value, and some more for many.
+    fn values(count: usize) -> Self {
+        Self::new(count.div_ceil(THREADS as usize).min(1 << 14), THREADS)
+    }
+}
+
+/// Starts the kernel `name`.
+fn launch(device: &CudaDevice, name: &str, shape: &Shape3, arguments: &[Arg]) -> Result<()> {
+    let function = device.get_or_load_custom_func(name, "mkgc", PTX)?.into_cuda_function();
+    if shape.shared > PLAIN_SHARED {
+        function.set_attribute(SHARED, shape.shared as i32).w()?;
+    }
+    let stream = device.cuda_stream();
+    let mut builder = stream.launch_builder(&function);
+    for argument in arguments {
+        match argument {
+            Arg::At(value) | Arg::U64(value) => builder.arg(value),
+            Arg::I32(value) => builder.arg(value),
+            Arg::U32(value) => builder.arg(value),
+            Arg::F32(value) => builder.arg(value),
+        };
+    }
+    let (x, y) = shape.grid;
+    let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (shape.threads, 1, 1), shared_mem_bytes: shape.shared };
+    // SAFETY: callers pass what the kernel's parameters say, over tensors of the sizes it is told, which live until the
+    // call returns; what is freed later is freed in the stream's order.
+    unsafe { builder.launch(config) }.w()?;
+    Ok(())
+}
+
+/// Name of the form of a kernel for a number type.
+fn form(name: &str, dtype: DType) -> String {
+    format!("{name}_{}", if dtype == DType::BF16 { "bf16" } else { "f32" })
+}
+
+fn device(x: &Tensor) -> Result<CudaDevice> {
+    Ok(x.device().as_cuda_device()?.clone())
+}
+
+/// Address of a contiguous tensor.
+fn at(x: &Tensor) -> Result<Arg> {
+    let (storage, layout) = x.storage_and_layout();
+    let (Storage::Cuda(storage), Some((start, _))) = (&*storage, layout.contiguous_offsets()) else {
+        bail!("a kernel got a tensor that is not contiguous in the GPU's memory");
+    };
+    address(storage, start)
+}
+
+/// The same, or none.
+fn at_some(x: Option<&Tensor>) -> Result<Arg> {
+    x.map_or(Ok(Arg::At(0)), at)
+}
+
+/// Address of the element `start` of a storage.
+fn address(storage: &CudaStorage, start: usize) -> Result<Arg> {
+    fn of<T: DeviceRepr>(slice: &CudaSlice<T>, device: &CudaDevice, start: usize) -> Arg {
+        let stream = device.cuda_stream();
+        let (address, _guard) = slice.device_ptr(&stream);
+        Arg::At(address + (start * size_of::<T>()) as u64)
+    }
+    Ok(match &storage.slice {
+        CudaStorageSlice::F32(slice) => of(slice, &storage.device, start),
+        CudaStorageSlice::BF16(slice) => of(slice, &storage.device, start),
+        CudaStorageSlice::U32(slice) => of(slice, &storage.device, start),
+        CudaStorageSlice::F64(slice) => of(slice, &storage.device, start),
+        _ => bail!("no kernel takes this number type"),
+    })
+}
+
+/// Memory for a kernel to fill.
+fn storage(device: &CudaDevice, count: usize, dtype: DType) -> Result<CudaStorage> {
+    // SAFETY: callers have a kernel write every value before anything reads it.
+    let slice = unsafe {
+        match dtype {
+            DType::F32 => CudaStorageSlice::F32(device.alloc(count)?),
+            DType::BF16 => CudaStorageSlice::BF16(device.alloc(count)?),
+            DType::F64 => CudaStorageSlice::F64(device.alloc(count)?),
+            _ => bail!("no kernel makes this number type"),
+        }
+    };
+    Ok(CudaStorage { slice, device: device.clone() })
+}
+
+/// A tensor for a kernel to fill, on the device of `like`.
+fn empty(like: &Tensor, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
+    struct Empty(Shape, DType);
+    impl CustomOp1 for Empty {
+        fn name(&self) -> &'static str {
+            "empty"
+        }
+        fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+            bail!("kernels fill the memory of a GPU")
+        }
+        fn cuda_fwd(&self, like: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+            Ok((storage(&like.device, self.0.elem_count(), self.1)?, self.0.clone()))
+        }
+    }
+    like.apply_op1_no_bwd(&Empty(shape.into(), dtype))
+}
+
+/// Σ g over the rows of `g` `[M, W]`, `[W]` f32.
+fn column_sums(g: &Tensor) -> Result<Tensor> {
+    let (rows, width) = g.dims2()?;
+    let sums = empty(g, width, DType::F32)?;
+    let arguments = [at(g)?, Arg::At(0), Arg::At(0), at(&sums)?, Arg::At(0), rows.into(), width.into()];
+    launch(&device(g)?, &form("column_sums", g.dtype()), &Shape3::new(width.div_ceil(32), 1024), &arguments)?;
+    Ok(sums)
+}

@@ -1,0 +1,295 @@
+//! Half an encoder layer on a GPU: formulas in `ops::sublayer` and beside its two inner parts. Weights are f32; products
+//! and states are of the type of `x`, so weights are copied to it once per forward pass.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::layers::{NormBackward, dropped};
+use super::{Arg, Mask, Shape3, address, at, at_some, column_sums, device, empty, form, launch, mask, storage};
+use crate::linear::Linear;
+use crate::ops::activation::Gelu;
+use crate::ops::leaves;
+use crate::ops::sublayer::{AttentionParts, FeedForwardParts, Inner, Order, Residual};
+
+/// Longest rows whose attention fits into a block (`LONGEST` in attention.cu).
+const LONGEST: usize = 128;
+/// Threads of a block of attention, in warps (`WARPS` there).
+const WARPS: usize = 8;
+
+/// F (see [`Inner`]) on a GPU.
+pub(crate) trait DeviceInner: Send + Sync + 'static {
+    /// Whether the kernels can do it on states of this shape.
+    fn fits(&self, shape: &[usize]) -> bool;
+
+    /// F of `x` `[M, H]`, and what the backward pass needs.
+    fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)>;
+
+    /// F again, and the gradient of its products' result, from ∂L/∂F.
+    fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)>;
+}
+
+/// What F's backward pass needs.
+pub(crate) struct DeviceKept {
+    /// x Wᵀ of all its layers side by side, without biases, `[M, N]`.
+    product: Tensor,
+    /// Their weights `[N, K]`, in the type of the states.
+    weight: Tensor,
+    /// Their biases, `[N]` f32.
+    bias: Tensor,
+    /// Maps and F of attention.
+    attention: Option<[Tensor; 2]>,
+}
+
+/// Weights or biases of up to three layers, one after another, in another number type.
+fn stacked(parts: &[&Tensor], dtype: DType) -> Result<Tensor> {
+    let (first, each) = (parts[0], parts[0].elem_count());
+    let mut dims = first.dims().to_vec();
+    dims[0] *= parts.len();
+    let y = empty(first, dims, dtype)?;
+    let part = |n: usize| at(parts.get(n).copied().unwrap_or(first));
+    let counts = [Arg::U64(each as u64), Arg::U64(y.elem_count() as u64)];
+    let arguments: Vec<Arg> = [part(0)?, part(1)?, part(2)?, at(&y)?].into_iter().chain(counts).collect();
+    launch(&device(first)?, &form("stack", dtype), &Shape3::values(y.elem_count()), &arguments)?;
+    Ok(y)
+}
+
+/// x Wᵀ of layers with biases, with copies of both.
+fn products(layers: &[&Linear], x: &Tensor) -> Result<DeviceKept> {
+    let weights: Vec<&Tensor> = layers.iter().map(|layer| layer.weight()).collect();
+    let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias()).collect();
+    let weight = stacked(&weights, x.dtype())?;
+    Ok(DeviceKept { product: x.matmul(&weight.t()?)?, bias: stacked(&biases, DType::F32)?, weight, attention: None })
+}
+
+/// Hands over the gradients of layers from that of their product, `[M, N]`, and their input, `[M, K]`.
+fn hand_over(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result<()> {
+    let weights = grad.t()?.matmul(input)?.to_dtype(DType::F32)?;
+    let biases = column_sums(grad)?;
+    let mut at = 0;
+    for layer in layers {
+        let rows = layer.weight().dim(0)?;
+        leaves::keep_tensor(layer.weight(), weights.narrow(0, at, rows)?)?;
+        if let Some(bias) = layer.bias() {
+            leaves::keep_tensor(bias, biases.narrow(0, at, rows)?)?;
+        }
+        at += rows;
+    }
+    Ok(())
+}
+
+impl DeviceInner for FeedForwardParts {
+    fn fits(&self, _: &[usize]) -> bool {
+        true
+    }
+
+    fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
+        let kept = products(&[&self.up], x)?;
+        let f = empty(x, kept.product.shape(), x.dtype())?;
+        let counts = self.counts(&kept.product)?;
+        let arguments: Vec<Arg> = [at(&kept.product)?, at(&kept.bias)?, at(&f)?].into_iter().chain(counts).collect();
+        launch(&device(x)?, &form("gelu_forward", x.dtype()), &Shape3::values(f.elem_count()), &arguments)?;
+        Ok((f, kept))
+    }
+
+    fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+        let a = &kept.product;
+        let (da, f) = (empty(a, a.shape(), a.dtype())?, empty(a, a.shape(), a.dtype())?);
+        let tensors = [at(a)?, at(&kept.bias)?, at(grad)?, at(&da)?, at(&f)?];
+        let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(a)?).collect();
+        launch(&device(a)?, &form("gelu_backward", a.dtype()), &Shape3::values(a.elem_count()), &arguments)?;
+        Ok((f, da))
+    }
+}
+
+impl FeedForwardParts {
+    fn counts(&self, a: &Tensor) -> Result<[Arg; 3]> {
+        let kind = match self.activation {
+            Gelu::Erf => 0,
+            Gelu::Tanh => 1,
+            Gelu::Quick => 2,
+        };
+        Ok([Arg::U64(a.elem_count() as u64), a.dim(1)?.into(), Arg::I32(kind)])
+    }
+}
+
+impl AttentionParts {
+    /// A block per head and row, and the sizes that both kernels take.
+    fn block(&self, states: usize) -> (usize, usize, Shape3, [Arg; 7]) {
+        let width = self.query.weight().dims()[0];
+        let (length, size) = (states / self.rows, width / self.heads);
+        let grid = (self.heads as u32, self.rows as u32);
+        let shape = Shape3 { grid, threads: 32 * WARPS as u32, shared: 0 };
+        let [key, threshold, keep] = mask(self.mask);
+        let scale = Arg::F32((size as f32).sqrt().recip());
+        (length, size, shape, [self.heads.into(), length.into(), size.into(), scale, key, threshold, keep])
+    }
+}
+
+impl DeviceInner for AttentionParts {
+    fn fits(&self, shape: &[usize]) -> bool {
+        let layers = [&self.query, &self.key, &self.value];
+        // Gradients of rows this long need all of a block's memory where values have four bytes.
+        shape[1] <= LONGEST && shape[2] / self.heads <= 64 && layers.iter().all(|layer| layer.bias().is_some())
+    }
+
+    fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
+        let mut kept = products(&[&self.query, &self.key, &self.value], x)?;
+        let (length, size, mut shape, counts) = self.block(x.dim(0)?);
+        let f = empty(x, x.shape(), x.dtype())?;
+        let maps = empty(x, (self.rows, self.heads, length, length), x.dtype())?;
+        shape.shared = 4 * (2 * length * (size + 1) + WARPS * (size + LONGEST)) as u32;
+        let padding = self.padding.as_ref().map(Tensor::contiguous).transpose()?;
+        if let Some(padding) = padding.as_ref().filter(|padding| padding.elem_count() != self.rows * length) {
+            bail!("padding of {} positions for {} rows of {length}", padding.elem_count(), self.rows);
+        }
+        let tensors = [at(&kept.product)?, at(&kept.bias)?, at_some(padding.as_ref())?, at(&f)?, at(&maps)?];
+        let arguments: Vec<Arg> = tensors.into_iter().chain(counts).collect();
+        launch(&device(x)?, &form("attention_forward", x.dtype()), &shape, &arguments)?;
+        kept.attention = Some([maps, f.clone()]);
+        Ok((f, kept))
+    }
+
+    fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+        let Some([maps, f]) = &kept.attention else { bail!("attention kept no maps") };
+        let (length, size, mut shape, counts) = self.block(grad.dim(0)?);
+        let grads = empty(grad, kept.product.shape(), grad.dtype())?;
+        let matrices = grad.dtype().size_in_bytes() * 2 * length * (length + 1);
+        shape.shared = (4 * (2 * length * (size + 1) + WARPS * size) + matrices) as u32;
+        let tensors = [at(&kept.product)?, at(&kept.bias)?, at(maps)?, at(grad)?, at(&grads)?];
+        let arguments: Vec<Arg> = tensors.into_iter().chain(counts).collect();
+        launch(&device(grad)?, &form("attention_backward", grad.dtype()), &shape, &arguments)?;
+        Ok((f.clone(), grads))
+    }
+}
+
+/// What the backward pass needs.
+struct Saved {
+    inner: DeviceKept,
+    /// Wo in the type of the states.
+    output: Tensor,
+    /// r, where the norm stands after.
+    sum: Option<Tensor>,
+}
+
+struct DeviceSublayer<F> {
+    /// The input without its graph, `[M, H]`.
+    x: Tensor,
+    inner: F,
+    residual: Residual,
+    mask: Option<Mask>,
+    saved: Mutex<Option<Saved>>,
+}
+
+/// Runs a sublayer on contiguous `x` `[B, T, H]`.
+pub(in crate::ops) fn sublayer<F: Inner>(
+    x: &Tensor,
+    inner: F,
+    residual: &Residual,
+    mask: Option<Mask>,
+) -> Result<Tensor> {
+    let rows = x.detach().reshape(((), residual.norm.weight.elem_count()))?;
+    let (residual, saved) = (residual.clone(), Mutex::new(None));
+    x.apply_op1(DeviceSublayer { x: rows, inner, residual, mask, saved })
+}
+
+impl<F: Inner> DeviceSublayer<F> {
+    /// norm(x), where the norm stands before.
+    fn opened(&self) -> Result<Tensor> {
+        let Residual { norm, order, .. } = &self.residual;
+        match order {
+            Order::Before => super::layer_norm(&self.x, &norm.weight.detach(), &norm.bias.detach(), norm.eps),
+            Order::After => Ok(self.x.clone()),
+        }
+    }
+
+    fn forward(&self) -> Result<(CudaStorage, Saved)> {
+        let (x, Residual { output, norm, order }) = (&self.x, &self.residual);
+        let ((rows, width), on) = (x.dims2()?, device(x)?);
+        let (f, inner) = self.inner.device_forward(&self.opened()?)?;
+        let weight = stacked(&[output.weight()], x.dtype())?;
+        let out = f.matmul(&weight.t()?)?;
+        let y = storage(&on, rows * width, x.dtype())?;
+        let sum = match order {
+            Order::Before => None,
+            Order::After => Some(empty(x, x.shape(), x.dtype())?),
+        };
+        let (to_sum, to_y) = match &sum {
+            Some(sum) => (at(sum)?, address(&y, 0)?),
+            None => (address(&y, 0)?, Arg::At(0)),
+        };
+        let [key, threshold, scale] = mask(self.mask);
+        let arguments = [
+            at(x)?,
+            at(&out)?,
+            at_some(output.bias())?,
+            to_sum,
+            at(&norm.weight)?,
+            at(&norm.bias)?,
+            to_y,
+            width.into(),
+            Arg::F32(norm.eps as f32),
+            key,
+            threshold,
+            scale,
+        ];
+        launch(&on, &form("close_forward", x.dtype()), &Shape3::rows(rows, width), &arguments)?;
+        Ok((y, Saved { inner, output: weight, sum }))
+    }
+
+    /// dx from g, both `[M, H]`.
+    fn backward(&self, grad: &Tensor) -> Result<Tensor> {
+        let Residual { output, norm, .. } = &self.residual;
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Saved { inner: kept, output: weight, sum }) = saved else {
+            bail!("a backward pass ran through this graph before; compute the loss again")
+        };
+        let eps = norm.eps as f32;
+        let after = match &sum {
+            Some(sum) => {
+                let end = NormBackward::new(sum, grad, None, &norm.weight, eps, self.mask)?;
+                norm.keep_tensors(end.variables()?)?;
+                Some((end.dx, end.dropped))
+            }
+            None => None,
+        };
+        let d_out = match &after {
+            Some((_, dropped)) => dropped.clone(),
+            None => dropped(grad, self.mask)?,
+        };
+        let (f, d_inner) = self.inner.device_backward(&kept, &d_out.matmul(&weight)?)?;
+        hand_over(&[output], &d_out, &f)?;
+        let input = self.opened()?;
+        hand_over(&self.inner.layers(), &d_inner, &input)?;
+        let dh = d_inner.matmul(&kept.weight)?;
+        match after {
+            Some((dr, _)) => dr + dh,
+            None => {
+                let start = NormBackward::new(&self.x, &dh, Some(grad), &norm.weight, eps, None)?;
+                norm.keep_tensors(start.variables()?)?;
+                Ok(start.dx)
+            }
+        }
+    }
+}
+
+impl<F: Inner> CustomOp1 for DeviceSublayer<F> {
+    fn name(&self) -> &'static str {
+        "sublayer"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("a sublayer by kernels needs a tensor on a GPU")
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (y, saved) = self.forward()?;
+        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let grad = grad.contiguous()?.detach().reshape(self.x.shape())?;
+        self.backward(&grad)?.reshape(x.shape()).map(Some)
+    }
+}
