@@ -10,6 +10,7 @@ mod layers;
 mod optimiser;
 mod sublayer;
 
+use candle_core::cuda_backend::cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MOST_SHARED;
 use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as SHARED;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
@@ -114,6 +115,11 @@ fn launch(device: &CudaDevice, name: &str, shape: &Shape3, arguments: &[Arg]) ->
 /// Name of the form of a kernel for a number type.
 fn form(name: &str, dtype: DType) -> String {
     format!("{name}_{}", if dtype == DType::BF16 { "bf16" } else { "f32" })
+}
+
+/// Shared memory that a block may ask for, bytes.
+fn most_shared(device: &CudaDevice) -> Result<u32> {
+    Ok(device.cuda_stream().context().attribute(MOST_SHARED).w()? as u32)
 }
 
 fn device(x: &Tensor) -> Result<CudaDevice> {

@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::layers::{NormBackward, dropped};
-use super::{Arg, Mask, Shape3, address, at, at_some, column_sums, device, empty, form, launch, mask, storage};
+use super::{
+    Arg, Mask, Shape3, address, at, at_some, column_sums, device, empty, form, launch, mask, most_shared, storage,
+};
 use crate::linear::Linear;
 use crate::ops::activation::Gelu;
 use crate::ops::leaves;
@@ -19,8 +21,8 @@ const WARPS: usize = 8;
 
 /// F (see [`Inner`]) on a GPU.
 pub(crate) trait DeviceInner: Send + Sync + 'static {
-    /// Whether the kernels can do it on states of this shape.
-    fn fits(&self, shape: &[usize]) -> bool;
+    /// Whether the kernels can do it on states like these.
+    fn fits(&self, x: &Tensor) -> Result<bool>;
 
     /// F of `x` `[M, H]`, and what the backward pass needs.
     fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)>;
@@ -79,8 +81,8 @@ fn hand_over(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result<()> {
 }
 
 impl DeviceInner for FeedForwardParts {
-    fn fits(&self, _: &[usize]) -> bool {
-        true
+    fn fits(&self, _: &Tensor) -> Result<bool> {
+        Ok(self.up.bias().is_some())
     }
 
     fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
@@ -126,11 +128,18 @@ impl AttentionParts {
     }
 }
 
+/// Shared memory of a block of the backward pass, bytes; the forward pass needs less for heads of up to 128.
+fn backward_memory(length: usize, size: usize, dtype: DType) -> u32 {
+    let matrices = dtype.size_in_bytes() * 2 * length * (length + 1);
+    (4 * (2 * length * (size + 1) + WARPS * size) + matrices) as u32
+}
+
 impl DeviceInner for AttentionParts {
-    fn fits(&self, shape: &[usize]) -> bool {
-        let layers = [&self.query, &self.key, &self.value];
-        // Gradients of rows this long need all of a block's memory where values have four bytes.
-        shape[1] <= LONGEST && shape[2] / self.heads <= 64 && layers.iter().all(|layer| layer.bias().is_some())
+    fn fits(&self, x: &Tensor) -> Result<bool> {
+        let (_, length, width) = x.dims3()?;
+        let biases = [&self.query, &self.key, &self.value].iter().all(|layer| layer.bias().is_some());
+        let memory = backward_memory(length, width / self.heads, x.dtype());
+        Ok(biases && length <= LONGEST && memory <= most_shared(&device(x)?)?)
     }
 
     fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
@@ -154,8 +163,7 @@ impl DeviceInner for AttentionParts {
         let Some([maps, f]) = &kept.attention else { bail!("attention kept no maps") };
         let (length, size, mut shape, counts) = self.block(grad.dim(0)?);
         let grads = empty(grad, kept.product.shape(), grad.dtype())?;
-        let matrices = grad.dtype().size_in_bytes() * 2 * length * (length + 1);
-        shape.shared = (4 * (2 * length * (size + 1) + WARPS * size) + matrices) as u32;
+        shape.shared = backward_memory(length, size, grad.dtype());
         let tensors = [at(&kept.product)?, at(&kept.bias)?, at(maps)?, at(grad)?, at(&grads)?];
         let arguments: Vec<Arg> = tensors.into_iter().chain(counts).collect();
         launch(&device(grad)?, &form("attention_backward", grad.dtype()), &shape, &arguments)?;

@@ -158,7 +158,7 @@ pub(crate) fn sublayer<F: Inner>(
         candle_core::bail!("a layer on states of size {} got a tensor of shape {:?}", residual.norm.width(), x.shape());
     }
     #[cfg(feature = "cuda")]
-    if super::cuda::takes(x) && inner.fits(x.dims()) {
+    if super::cuda::takes(x) && inner.fits(x)? {
         return super::cuda::sublayer(&x.contiguous()?, inner, residual, mask).map(Some);
     }
     if !super::fused(x) {
