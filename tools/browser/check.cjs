@@ -41,6 +41,31 @@ async function curves(page) {
   for (const mark of await marks.all()) assert.ok(!await mark.isVisible(), "a hidden curve is seen");
   await box.check();
   assert.ok(await marks.first().isVisible(), "a shown curve is not seen");
+  await page.evaluate(() => document.activeElement.blur());
+  await page.mouse.move(0, 0);
+}
+
+async function finds(page) {
+  const field = page.locator(".board:not([hidden]) [type=search]"), rows = page.locator(".board:not([hidden]) .ranking tbody tr");
+  const label = await rows.last().getAttribute("data-label");
+  await field.fill(label.toUpperCase());
+  for (const row of await rows.all()) {
+    const fits = (await row.getAttribute("data-label")).toUpperCase().includes(label.toUpperCase());
+    assert.equal(await row.isVisible(), fits, `the filter ${label}`);
+  }
+  await field.fill("");
+  assert.ok(await rows.first().isVisible());
+}
+
+async function metrics(page, shot) {
+  const board = page.locator(".board:not([hidden])"), choices = board.locator(".metrics input");
+  for (const choice of await choices.all()) {
+    await choice.check();
+    const shown = await board.locator("[data-metric]").evaluateAll(all => all.filter(one => !one.hidden).map(one => one.dataset.metric));
+    assert.deepEqual(shown, [await choice.getAttribute("value")], "another metric is shown");
+  }
+  await shot(board.locator("[data-metric]:not([hidden]) figure"));
+  await choices.first().check();
 }
 
 async function themes(page) {
@@ -80,7 +105,9 @@ async function main() {
     assert.deepEqual(await page.locator(".board").evaluateAll(all => all.map(one => one.hidden)),
       [...Array(boards).keys()].map(other => other !== at), "the wrong board is shown");
     await sorts(page);
+    await finds(page);
     await curves(page);
+    await metrics(page, figure => figure.screenshot({ path: join(out, `metric-${at + 1}.png`) }));
     await sideways(page, `board ${at + 1}`);
     await shot(`light-${at + 1}`);
     await page.emulateMedia({ colorScheme: "dark" });

@@ -45,8 +45,14 @@ function show() {
 addEventListener("hashchange", show);
 show();
 
-// Metrics and curves.
+// Filter, metrics and curves.
 boards.forEach(board => {
+  const filter = board.querySelector(".filter"), named = all("[data-label]", board);
+  filter.hidden = false;
+  filter.addEventListener("input", event => {
+    const part = event.target.value.toLowerCase();
+    named.forEach(row => { row.hidden = !row.dataset.label.toLowerCase().includes(part); });
+  });
   all("fieldset", board).forEach(part => { part.hidden = false; });
   const metric = () => {
     const chosen = board.querySelector(".metrics input:checked")?.value;

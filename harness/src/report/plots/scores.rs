@@ -111,13 +111,23 @@ fn names_at_ends(root: &Area<'_>, series: &[Series], ends: &[(i32, i32)]) -> Res
     Ok(())
 }
 
-/// Moves ascending heights apart to `gap` at least, downwards and, from `bottom`, back up.
+/// Moves ascending heights apart to `gap` at least: the mean of moving them down and of moving them up, then up again
+/// from `bottom`.
 fn apart(heights: &mut [i32], gap: i32, bottom: i32) {
-    let mut least = i32::MIN;
-    for height in heights.iter_mut() {
-        *height = (*height).max(least);
-        least = *height + gap;
+    let down = heights.iter().scan(i32::MIN, |least, &height| {
+        let moved = height.max(*least);
+        *least = moved + gap;
+        Some(moved)
+    });
+    let down: Vec<i32> = down.collect();
+    up(heights, gap, i32::MAX);
+    for (height, down) in heights.iter_mut().zip(down) {
+        *height = (*height + down).div_euclid(2);
     }
+    up(heights, gap, bottom);
+}
+
+fn up(heights: &mut [i32], gap: i32, bottom: i32) {
     let mut most = bottom;
     for height in heights.iter_mut().rev() {
         *height = (*height).min(most);
@@ -133,6 +143,6 @@ mod tests {
     fn names_do_not_overlap() {
         let mut heights = [10, 11, 50, 98, 99];
         apart(&mut heights, 10, 100);
-        assert_eq!(heights, [10, 20, 50, 90, 100]);
+        assert_eq!(heights, [5, 15, 50, 90, 100]);
     }
 }
