@@ -68,6 +68,18 @@ async function metrics(page, shot) {
   await choices.first().check();
 }
 
+// Rules of the Web Content Accessibility Guidelines that a program can check.
+async function accessible(page, what) {
+  const open = count => page.evaluate(count => document.querySelectorAll(".board:not([hidden]) details")
+    .forEach((one, at) => { one.open = at < count; }), count);
+  await open(6);
+  await page.addScriptTag({ path: require.resolve("axe-core/axe.min.js") });
+  const { violations } = await page.evaluate(() => axe.run());
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(node => node.html).join(" | ")}`);
+  await open(0);
+  assert.deepEqual(found, [], what);
+}
+
 async function themes(page) {
   const colour = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const button = page.locator("#theme"), before = await colour();
@@ -110,8 +122,10 @@ async function main() {
     await metrics(page, figure => figure.screenshot({ path: join(out, `metric-${at + 1}.png`) }));
     await sideways(page, `board ${at + 1}`);
     await shot(`light-${at + 1}`);
+    await accessible(page, `board ${at + 1}, light`);
     await page.emulateMedia({ colorScheme: "dark" });
     await shot(`dark-${at + 1}`);
+    await accessible(page, `board ${at + 1}, dark`);
     await page.emulateMedia({ colorScheme: "light" });
     await page.locator(".board:not([hidden]) .ranking tbody a").first().click();
     assert.ok(await page.locator("details.card[open]").first().isVisible(), "a name does not open its card");

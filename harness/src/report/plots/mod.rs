@@ -54,7 +54,8 @@ pub fn reference(entry: &Entry) -> bool {
 /// Entries that get plots, best first: series `k` is the `k`-th of them.
 pub fn drawn(board: &Board) -> Vec<usize> {
     let kept = |(at, entry): &(usize, &Entry)| *at < DRAWN || reference(entry);
-    board.entries.iter().enumerate().filter(kept).map(|(at, _)| at).collect()
+    let most = DRAWN + REFERENCES.len();
+    board.entries.iter().enumerate().filter(kept).map(|(at, _)| at).take(most).collect()
 }
 
 /// A label short enough for a plot; `*` stands for generated pictures in place of the corpus's own.

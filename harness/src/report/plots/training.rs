@@ -58,8 +58,8 @@ fn paint(root: &Area<'_>, curves: &[Vec<Vec<(f64, f64)>>], most: (f64, f64)) -> 
         .y_labels(6)
         .x_label_formatter(&|step| format!("{step:.0}"))
         .draw()?;
-    for task in curves.first().into_iter().flatten().skip(1) {
-        let x = task[0].0;
+    let ends = curves.first().into_iter().flatten().filter_map(|task| task.last());
+    for &(x, _) in ends {
         chart.draw_series([PathElement::new([(x, 0.0), (x, most.1)], BLACK.mix(0.12))])?;
     }
     let opacity = if curves.len() > 1 { 0.6 } else { 1.0 };
