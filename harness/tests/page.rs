@@ -200,7 +200,7 @@ fn plots_are_well_formed_and_name_every_entry() {
     keep("scores.svg", &scores);
     let document = roxmltree::Document::parse(&scores).unwrap();
     let texts: Vec<&str> =
-        document.descendants().filter(|node| node.is_text()).filter_map(|node| node.text()).collect();
+        document.descendants().filter(roxmltree::Node::is_text).filter_map(|node| node.text()).collect();
     for entry in &board.entries {
         let name = entry.label.replace(" (stand-in images)", " *");
         assert!(texts.iter().any(|text| text.trim() == name), "{name} in {texts:?}");

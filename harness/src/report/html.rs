@@ -36,8 +36,13 @@ pub fn page(boards: &[Board]) -> Result<String> {
 
 /// A share in percent; `–` where there is none.
 fn percent(share: &Value) -> String {
-    f64::try_from(share.clone())
-        .map_or_else(|_| "–".to_owned(), |share| format!("{:.1}", share * 100.0).replace('-', "−"))
+    f64::try_from(share.clone()).map_or_else(
+        |_| "–".to_owned(),
+        |share| match format!("{:.1}", share * 100.0).as_str() {
+            "-0.0" => "0.0".to_owned(),
+            text => text.replace('-', "−"),
+        },
+    )
 }
 
 /// A board with what only the page shows of it.
