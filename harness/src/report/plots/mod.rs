@@ -1,8 +1,8 @@
 //! Plots of a board as SVG: text and axes take the colour of what surrounds them, the background is transparent, and
 //! the elements of series `k` carry the class `sk`, so that a page can hide them.
 //!
-//! Colours: six of Okabe and Ito (2008), distinguishable with colour blindness, darkened to a contrast of 3:1 with
-//! white and with near-black; a seventh series takes the first colour again with another dash.
+//! Colours: five after Okabe and Ito (2008), made for colour-blind readers, and a grey, each at 3:1 at least with white
+//! and with near-black; a seventh series takes the first colour again with another dash.
 
 mod classes;
 mod matrix;
