@@ -29,6 +29,12 @@ pub enum Error {
     /// A table of a report.
     #[error(transparent)]
     Polars(#[from] polars::error::PolarsError),
+    /// A plot of a report.
+    #[error("a plot cannot be drawn: {0}")]
+    Plot(#[from] plotters::drawing::DrawingAreaErrorKind<std::io::Error>),
+    /// The HTML page of a report.
+    #[error("the page cannot be written: {0}")]
+    Page(#[from] minijinja::Error),
     /// A JSON file of a run.
     #[error(transparent)]
     Json(#[from] serde_json::Error),

@@ -1,6 +1,9 @@
 //! Comparative tables over finished runs: `report.md` for people, one CSV per benchmark and metric for programs.
 
+pub mod board;
+pub mod html;
 mod markdown;
+pub mod plots;
 mod table;
 
 pub use table::{Cell, Metric, Table};

@@ -1,0 +1,187 @@
+//! The HTML page: one file of all boards that loads nothing, filled from `page.html`.
+
+use std::collections::BTreeMap;
+
+use minijinja::{AutoEscape, Environment, Value, context};
+use serde::Serialize;
+
+use super::board::{Board, Comparison, Entry, RunCard};
+use super::plots;
+use crate::error::Result;
+use crate::methods::registry;
+use crate::run::record::Cost;
+
+/// Curves ticked when the page opens, beside those of floor and upper bound.
+const TICKED: usize = 12;
+
+/// The page of all boards.
+pub fn page(boards: &[Board]) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.add_filter("percent", percent);
+    environment.add_filter("decimals", |number: f64, digits: usize| format!("{number:.digits$}"));
+    environment.add_filter("start", |hash: String| hash.chars().take(12).collect::<String>());
+    environment.add_template("page", include_str!("page.html"))?;
+    let boards = boards.iter().enumerate().map(|(at, board)| BoardView::new(at, board)).collect::<Result<Vec<_>>>()?;
+    let page = context! {
+        boards => boards,
+        style => include_str!("page.css"),
+        script => include_str!("page.js"),
+        version => env!("CARGO_PKG_VERSION"),
+    };
+    Ok(environment.get_template("page")?.render(page)?)
+}
+
+/// A share in percent; `–` where there is none.
+fn percent(share: &Value) -> String {
+    f64::try_from(share.clone()).map_or_else(
+        |_| "–".to_owned(),
+        |share| match format!("{:.1}", share * 100.0).as_str() {
+            "-0.0" => "0.0".to_owned(),
+            text => text.replace('-', "−"),
+        },
+    )
+}
+
+/// A board with what only the page shows of it.
+#[derive(Serialize)]
+struct BoardView<'a> {
+    id: String,
+    #[serde(flatten)]
+    board: &'a Board,
+    rows: Vec<EntryView<'a>>,
+    /// Plot of each metric that has stages.
+    scores: BTreeMap<&'a str, String>,
+    /// Entries with plots, in the order of their series.
+    drawn: Vec<usize>,
+    /// Comparisons between them.
+    pairs: Vec<&'a Comparison>,
+    /// Settings in which no runs differ.
+    shared: Vec<Setting>,
+    stand_ins: bool,
+}
+
+impl<'a> BoardView<'a> {
+    fn new(at: usize, board: &'a Board) -> Result<Self> {
+        let drawn = plots::drawn(board);
+        let shared = shared_settings(board)?;
+        let row = |(at, entry): (usize, &'a Entry)| {
+            let series = drawn.iter().position(|other| *other == at);
+            EntryView::new(board, entry, series, &shared)
+        };
+        let mut scores = BTreeMap::new();
+        for metric in board.metrics.iter().filter(|metric| metric.per_stage) {
+            if let Some(svg) = plots::scores(board, metric)? {
+                scores.insert(metric.name.as_str(), svg);
+            }
+        }
+        let both = |pair: &&Comparison| drawn.contains(&pair.one) && drawn.contains(&pair.other);
+        let rows = board.entries.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            id: format!("b{}", at + 1),
+            board,
+            stand_ins: rows.iter().any(|row| row.stand_in),
+            rows,
+            scores,
+            pairs: board.comparisons.iter().filter(both).collect(),
+            drawn,
+            shared,
+        })
+    }
+}
+
+/// An entry with what only the page shows of it.
+#[derive(Serialize)]
+struct EntryView<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    /// The label without the mark of stand-in images.
+    name: &'a str,
+    stand_in: bool,
+    tied: bool,
+    series: Option<usize>,
+    ticked: bool,
+    pen: Option<plots::Pen>,
+    about: Option<Value>,
+    /// Means over its runs.
+    minutes: Option<f64>,
+    stored: Option<f64>,
+    /// Per class: best F1 before the last task less F1 after it.
+    lost: Vec<Option<f64>>,
+    /// Per run: what differs from the settings shared by all.
+    settings: Vec<Vec<Setting>>,
+    matrix_plot: Option<String>,
+    classes_plot: Option<String>,
+    training_plot: Option<String>,
+}
+
+impl<'a> EntryView<'a> {
+    fn new(board: &Board, entry: &'a Entry, series: Option<usize>, shared: &[Setting]) -> Result<Self> {
+        let name = entry.label.strip_suffix(" (stand-in images)").unwrap_or(&entry.label);
+        let plot = |plot: fn(&Board, &Entry) -> Result<String>| series.map(|_| plot(board, entry)).transpose();
+        let own = |run: &RunCard| -> Result<Vec<Setting>> {
+            Ok(settings(run)?.into_iter().filter(|setting| !shared.contains(setting)).collect())
+        };
+        let others = board.entries.iter().filter(|other| other.rank == entry.rank);
+        Ok(Self {
+            entry,
+            name,
+            stand_in: name.len() < entry.label.len(),
+            tied: others.count() > 1,
+            series,
+            ticked: series.is_some_and(|series| series < TICKED || plots::reference(entry)),
+            pen: series.map(plots::pen),
+            about: about(&entry.method),
+            minutes: mean_cost(entry, |cost| cost.wall_seconds / 60.0),
+            stored: mean_cost(entry, |cost| cost.stored_rows as f64),
+            lost: entry.classes.iter().map(plots::lost).collect(),
+            settings: entry.runs.iter().map(own).collect::<Result<_>>()?,
+            matrix_plot: plot(plots::matrix)?,
+            classes_plot: plot(plots::classes)?,
+            training_plot: if series.is_some() { plots::training(board, entry)? } else { None },
+        })
+    }
+}
+
+fn mean_cost(entry: &Entry, of: impl Fn(&Cost) -> f64) -> Option<f64> {
+    let costs: Vec<f64> = entry.runs.iter().filter_map(|run| run.record.cost.as_ref()).map(of).collect();
+    (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64)
+}
+
+/// What a method of this program is; `None` for results from elsewhere.
+fn about(method: &str) -> Option<Value> {
+    let info = registry::find(method).ok()?;
+    Some(context! { about => info.about, source => info.source, reads => info.modality(), memory => info.memory })
+}
+
+/// A setting of a run and where it came from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Setting {
+    key: String,
+    value: String,
+    origin: String,
+}
+
+/// All settings of a run but its seed, which is shown beside them.
+fn settings(run: &RunCard) -> Result<Vec<Setting>> {
+    let config = serde_json::to_value(&run.record.config)?;
+    let origin = |key: &str| run.record.origins.get(key).cloned().unwrap_or_default();
+    let setting = |(key, value): (&String, &serde_json::Value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Setting { key: key.clone(), value, origin: origin(key) }
+    };
+    let known = config.as_object().into_iter().flatten();
+    Ok(known.filter(|(key, _)| *key != "train_seed").map(setting).collect())
+}
+
+fn shared_settings(board: &Board) -> Result<Vec<Setting>> {
+    let mut runs = board.entries.iter().flat_map(|entry| &entry.runs);
+    let mut shared = runs.next().map(settings).transpose()?.unwrap_or_default();
+    for run in runs {
+        let own = settings(run)?;
+        shared.retain(|setting| own.contains(setting));
+    }
+    Ok(shared)
+}

@@ -1,0 +1,223 @@
+//! The HTML page and its plots, from the committed runs.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mkgc_harness::methods;
+use mkgc_harness::metrics::continual::Value;
+use mkgc_harness::metrics::score::{RunResult, StageScores};
+use mkgc_harness::report::board::{
+    Absent, Board, ClassRow, Comparison, Confusion, Entry, Estimate, MetricInfo, RunCard,
+};
+use mkgc_harness::report::{html, plots};
+use mkgc_harness::run::{RunFolder, read_json};
+
+fn metric(name: &str, title: &str, higher_is_better: bool, per_stage: bool) -> MetricInfo {
+    let (name, title, formula) = (name.to_owned(), title.to_owned(), format!("The formula of {name}."));
+    MetricInfo { name, title, formula, higher_is_better, per_stage }
+}
+
+fn estimate(value: Value, instances: usize) -> Estimate {
+    let by_seed = vec![value.number()];
+    Estimate { mean: value, by_seed, seed_interval: None, sampling_interval: None, instances }
+}
+
+/// The accuracy of one seed with Wald's interval.
+fn accuracy(stage: &StageScores) -> Option<Estimate> {
+    let (share, rows) = (stage.accuracy?, stage.rows as f64);
+    let half = 1.96 * (share * (1.0 - share) / rows).sqrt();
+    let sampling_interval = Some([share - half, share + half]);
+    Some(Estimate { sampling_interval, ..estimate(Value::Number(share), stage.rows) })
+}
+
+/// A row of one run, as `result.json` has it.
+fn entry(folder: &Path) -> Entry {
+    let run = RunFolder::new(folder);
+    let (record, result): (_, RunResult) = (run.record().unwrap(), read_json(&run.result()).unwrap());
+    let lines = fs_err::read_to_string(run.metrics()).unwrap();
+    let curve = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let stages = |of: fn(&StageScores) -> f64| {
+        result.stages.iter().map(|stage| estimate(Value::Number(of(stage)), stage.rows)).collect()
+    };
+    let mut scores =
+        BTreeMap::from([("micro_f1", stages(|stage| stage.micro_f1)), ("macro_f1", stages(|stage| stage.macro_f1))]);
+    scores.extend(result.stages.iter().map(accuracy).collect::<Option<Vec<_>>>().map(|all| ("accuracy", all)));
+    let rows = result.stages.last().unwrap().rows;
+    let class = |task: usize, class: &String| ClassRow {
+        class: class.clone(),
+        task,
+        support: result.stages.last().unwrap().support_by_class[class],
+        f1: result.stages.iter().map(|stage| stage.f1_by_class.get(class).copied()).collect(),
+    };
+    let tasks = record.dataset.tasks.iter().enumerate();
+    Entry {
+        label: record.label(),
+        method: record.method.clone(),
+        rank: 0,
+        seeds: vec![record.config.train_seed],
+        stages: scores.into_iter().map(|(name, values)| (name.to_owned(), values)).collect(),
+        summary: result.continual.iter().map(|(name, value)| (name.clone(), estimate(value.clone(), rows))).collect(),
+        matrix: result.matrix.clone(),
+        classes: tasks.flat_map(|(at, task)| task.classes.iter().map(move |name| class(at, name))).collect(),
+        confusion: Confusion::default(),
+        runs: vec![RunCard { folder: folder.display().to_string(), record, curve }],
+    }
+}
+
+fn last(entry: &Entry) -> f64 {
+    entry.stages["micro_f1"].last().unwrap().mean.number().unwrap()
+}
+
+fn board(benchmark: &str) -> Board {
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/minilm-cpu/runs").join(benchmark);
+    let mut entries: Vec<Entry> = methods::names().map(|name| entry(&runs.join(name))).collect();
+    entries.sort_by(|one, other| last(other).total_cmp(&last(one)));
+    for at in 0..entries.len() {
+        entries[at].rank = 1 + entries.iter().filter(|other| last(other) > last(&entries[at])).count();
+    }
+    let dataset = entries[0].runs[0].record.dataset.clone();
+    let mut metrics = vec![metric("micro_f1", "Micro-F1", true, true), metric("macro_f1", "Macro-F1", true, true)];
+    if entries[0].stages.contains_key("accuracy") {
+        metrics.push(metric("accuracy", "Strict accuracy with None", true, true));
+    }
+    metrics.push(metric("average_incremental_micro_f1", "Average over tasks", true, false));
+    metrics.push(metric("forgetting_chaudhry18", "Forgetting", false, false));
+    metrics.push(metric("bwt_lopezpaz17", "Backward transfer", true, false));
+    Board {
+        benchmark: dataset.name,
+        task: dataset.task,
+        fingerprint: dataset.fingerprint,
+        tasks: dataset.tasks,
+        metrics,
+        entries,
+        comparisons: Vec::new(),
+        absent: Vec::new(),
+    }
+}
+
+/// Both boards, with everything a board may also hold.
+fn boards() -> [Board; 2] {
+    let mut boards = ["mnre-10", "twitter2017-plom"].map(board);
+    let first = &mut boards[0];
+    first.comparisons.push(Comparison { one: 0, other: 1, difference: 0.0123, p: 0.0625, p_holm: 0.125 });
+    first.absent.push(Absent {
+        label: "emr [still]".to_owned(),
+        seed: Some(7),
+        kind: "failed".to_owned(),
+        cause: "the rate is < 0 & no step was taken".to_owned(),
+        folder: Some("runs/mnre-10/emr-still".to_owned()),
+        log: Some("runs/mnre-10/emr-still/log.txt".to_owned()),
+    });
+    first.entries[1].label = "<script>alert('x')</script>".to_owned();
+    first.entries[1].method = "elsewhere".to_owned();
+    first.entries[2].rank = first.entries[3].rank;
+    let undefined = Value::Undefined("undefined: needs at least two tasks".to_owned());
+    first.entries[3].summary.insert("forgetting_chaudhry18".to_owned(), estimate(undefined, 0));
+    boards
+}
+
+/// Keeps a page where `tools/browser/check` finds it.
+fn keep(name: &str, page: &str) {
+    fs_err::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), page).unwrap();
+}
+
+#[test]
+fn a_board_of_absent_runs_alone_is_a_page() {
+    let mut board = boards().into_iter().next().unwrap();
+    board.entries.clear();
+    board.comparisons.clear();
+    let page = html::page(&[board]).unwrap();
+    assert!(page.contains("no step was taken") && !page.contains("<h3>Classes</h3>"));
+}
+
+#[test]
+fn the_floor_is_drawn_whatever_its_place() {
+    let mut board = board("mnre-10");
+    let place = board.entries.iter().position(|entry| entry.label == "vanilla").unwrap();
+    let vanilla = board.entries.remove(place);
+    let copies = (0..40).map(|number| Entry { label: format!("copy {number}"), ..vanilla.clone() });
+    board.entries = copies.chain([vanilla.clone()]).collect();
+    let drawn = plots::drawn(&board);
+    assert_eq!(drawn, (0..22).chain([40]).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_page_holds_every_entry_and_cause_and_loads_nothing() {
+    let boards = boards();
+    let page = html::page(&boards).unwrap();
+    keep("report.html", &page);
+    for board in &boards {
+        for entry in board.entries.iter().filter(|entry| !entry.label.starts_with('<')) {
+            assert!(page.contains(&format!("<span>{}</span>", entry.label)), "{}", entry.label);
+            assert!(page.contains(&entry.runs[0].folder.replace('/', "&#x2f;")), "{}", entry.runs[0].folder);
+        }
+        assert!(page.contains(&board.fingerprint));
+    }
+    let parts = ["the rate is &lt; 0 &amp; no step was taken", "emr-still&#x2f;log.txt", "<td>0.1250</td>"];
+    for part in parts.into_iter().chain(["<abbr title=\"undefined: needs at least two tasks\">undefined</abbr>"]) {
+        assert!(page.contains(part), "{part}");
+    }
+    // A tie is marked, stand-ins are, numbers are the runs'.
+    let shown = format!("{:.1}", last(&boards[0].entries[0]) * 100.0);
+    assert!(page.contains("<td>4=</td>") && page.contains("stand-in images</span>") && page.contains(&shown));
+    // Names of other sites may stand in the text, never where a browser would load them.
+    for load in ["src=", "@import", "url(", "href=\"http", "fetch(", "<link", "<iframe"] {
+        assert!(!page.contains(load), "{load}");
+    }
+    assert_eq!(page.matches("http").count(), page.matches("http://www.w3.org/2000/svg").count());
+}
+
+#[test]
+fn names_are_text_not_markup() {
+    let page = html::page(&boards()).unwrap();
+    assert!(!page.contains("<script>alert"));
+    assert!(page.contains("&lt;script&gt;alert(&#x27;x&#x27;)&lt;&#x2f;script&gt;"));
+    assert_eq!(page.matches("<script>").count(), 1);
+}
+
+#[test]
+fn two_hundred_runs_make_a_page_of_bounded_plots() {
+    let mut board = board("mnre-10");
+    let template = board.entries.clone();
+    let copy = |number: usize| {
+        let mut entry = template[number % template.len()].clone();
+        entry.label = format!("{} [copy {number}]", entry.method);
+        entry
+    };
+    board.entries.extend((template.len()..200).map(copy));
+    assert_eq!(plots::drawn(&board).len(), 22);
+    let page = html::page(std::slice::from_ref(&board)).unwrap();
+    keep("report-200.html", &page);
+    assert!(board.entries.iter().all(|entry| page.contains(&format!("<span>{}</span>", entry.label))));
+    assert!(page.len() < 3_000_000, "{}", page.len());
+}
+
+#[test]
+fn plots_are_well_formed_and_name_every_entry() {
+    let board = &boards()[0];
+    let scores = plots::scores(board, &board.metrics[0]).unwrap().unwrap();
+    keep("scores.svg", &scores);
+    let document = roxmltree::Document::parse(&scores).unwrap();
+    let texts: Vec<&str> =
+        document.descendants().filter(roxmltree::Node::is_text).filter_map(|node| node.text()).collect();
+    for entry in &board.entries {
+        let name = entry.label.replace(" (stand-in images)", " *");
+        assert!(texts.iter().any(|text| text.trim() == name), "{name} in {texts:?}");
+    }
+    let curves = document.descendants().filter(|node| node.attribute("stroke-dasharray").is_some()).count();
+    assert_eq!(curves, board.entries.len());
+    for entry in &board.entries {
+        let matrix = plots::matrix(board, entry).unwrap();
+        let cells = |svg: &str, tag| {
+            roxmltree::Document::parse(svg)
+                .unwrap()
+                .descendants()
+                .filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", tag)))
+                .count()
+        };
+        assert_eq!(cells(&matrix, "rect"), 55);
+        assert!(cells(&plots::classes(board, entry).unwrap(), "text") >= 20);
+        assert!(cells(&plots::training(board, entry).unwrap().unwrap(), "polyline") >= 10);
+    }
+}
