@@ -6,6 +6,7 @@ use std::path::Path;
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Manifest;
 use mkgc_models::clip::Visual;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use crate::methods::registry;
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// One task of the stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRecord {
     /// Its name.
     pub name: String,
@@ -27,7 +28,7 @@ pub struct TaskRecord {
 }
 
 /// The benchmark a run used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetRecord {
     /// Protocol name, e.g. `mnre-10`.
     pub name: String,
@@ -65,7 +66,7 @@ impl DatasetRecord {
 }
 
 /// An encoder's weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncoderRecord {
     /// `tiny`, the last part of the folder, or the repository.
     pub name: String,
@@ -91,7 +92,7 @@ impl EncoderRecord {
 }
 
 /// What the vision stream of a run saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VisionRecord {
     /// The vision encoder.
     pub encoder: EncoderRecord,
@@ -112,7 +113,7 @@ impl VisionRecord {
 }
 
 /// What a finished run cost and stored.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// Optimiser steps.
     pub optimiser_steps: usize,
@@ -125,7 +126,7 @@ pub struct Cost {
 }
 
 /// The contents of `run.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
