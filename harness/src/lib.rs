@@ -14,5 +14,6 @@ pub mod metrics;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod stats;
 pub mod stream;
 pub mod sweep;

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::methods::registry;
 
 /// Version of `run.json`, `predictions.parquet` and `result.json`.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// One task of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -207,14 +207,16 @@ impl RunRecord {
     }
 
     /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
-    /// on its methods, so their defaults stand.
+    /// on its methods, so their defaults stand. Version 3 changed `result.json` alone.
     pub fn from_json(mut value: Value) -> std::result::Result<Self, String> {
         let version = value.get("schema_version").and_then(Value::as_u64).ok_or("no schema_version")?;
-        if version == 1 {
-            upgrade_from_1(&mut value)?;
-        } else if version != u64::from(SCHEMA_VERSION) {
+        if !(1..=u64::from(SCHEMA_VERSION)).contains(&version) {
             return Err(format!("schema version {version}, this mkgc reads 1 to {SCHEMA_VERSION}"));
         }
+        if version == 1 {
+            upgrade_from_1(&mut value)?;
+        }
+        value["schema_version"] = SCHEMA_VERSION.into();
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
 }
@@ -235,7 +237,6 @@ fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
     value["memory_budget"] = budget(&method, per_class).into();
     value["config"] = config;
     value["encoder"] = serde_json::json!({"name": name, "identity": identity});
-    value["schema_version"] = SCHEMA_VERSION.into();
     Ok(())
 }
 
@@ -269,8 +270,8 @@ mod tests {
         assert_eq!(record.memory_budget, "10 rows per class");
         assert!(record.cost.is_none() && record.vision.is_none());
         let mut later = version_1();
-        later["schema_version"] = 3.into();
-        assert!(RunRecord::from_json(later).unwrap_err().contains("schema version 3"));
+        later["schema_version"] = 99.into();
+        assert!(RunRecord::from_json(later).unwrap_err().contains("schema version 99"));
         let mut damaged = version_1();
         damaged["method"] = Value::Null;
         assert!(RunRecord::from_json(damaged).is_err());
