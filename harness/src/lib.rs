@@ -13,6 +13,7 @@ pub mod methods;
 pub mod metrics;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod seed;
 pub mod stats;
 pub mod stream;

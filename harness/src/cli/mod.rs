@@ -56,6 +56,12 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Write the JSON Schemas of manifest, run records, results and predictions.
+    Schema {
+        /// Folder for them.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -78,6 +84,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Report { runs, out } => {
             print!("{}", report::write(&report::boards(report::load(&runs)?)?, &out)?);
         }
+        Command::Schema { out } => mkgc_harness::schema::write(&out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

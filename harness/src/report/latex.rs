@@ -16,7 +16,7 @@ pub fn tables(board: &Board, tables: &[Table<'_>]) -> String {
 }
 
 fn table(board: &Board, table: &Table<'_>) -> String {
-    let header: String = table.columns.iter().map(|column| format!(" & {}", escape(&column.name))).collect();
+    let header: String = table.columns.iter().map(|column| format!(" & {}", escape(&column.title))).collect();
     let (bounds, learners): (Vec<_>, Vec<_>) =
         table.entries.iter().enumerate().partition(|(_, entry)| entry.method == UPPER_BOUND);
     let best: Vec<Option<String>> = table.columns.iter().map(|column| best(column, &learners)).collect();
@@ -32,7 +32,7 @@ fn table(board: &Board, table: &Table<'_>) -> String {
          \\end{{table}}\n",
         escape(&board.benchmark),
         escape(&table.title),
-        board.entries[0].runs.first().map_or(0, |_| board.entries[0].summary["last_micro_f1"].instances),
+        board.entries[0].summary["last_micro_f1"].instances,
         escape(&board.metrics[0].title),
         "r".repeat(table.columns.len()),
     )

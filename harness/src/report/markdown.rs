@@ -2,9 +2,11 @@
 
 use super::board::{Absent, Board, Entry, Estimate, RunCard};
 use super::table::{self, Table};
+use crate::metrics::formulas::{Formula, MATRIX, STAGE};
 use crate::run::record::Cost;
 use crate::stats::interval::RESAMPLES;
 use crate::stats::permutation::PERMUTATIONS;
+use mkgc_builder::corpus::TaskKind;
 
 /// Everything.
 pub fn report(boards: &[Board]) -> String {
@@ -27,7 +29,18 @@ pub fn report(boards: &[Board]) -> String {
         text += &runs(board);
         text += &absent(&board.absent);
     }
-    text
+    text + &formulas()
+}
+
+/// What each metric is.
+fn formulas() -> String {
+    let row = |formula: &Formula| vec![format!("`{}`", formula.name), formula.formula.to_owned()];
+    let rows = STAGE.iter().chain(&MATRIX).map(row).collect();
+    let header = ["metric", "formula"].map(str::to_owned).to_vec();
+    let said = "`last_…` is a metric after the last task, `average_incremental_…` its mean over the stages (Rebuffi et al. \
+                2017). R[i][j] is the micro-F1 on task j after learning tasks 0 to i: RE on the rows of task j, NER on its \
+                types.";
+    format!("\n## Metrics\n\n{said}\n{}", grid(header, 2, rows))
 }
 
 /// The main table of each board.
@@ -54,11 +67,13 @@ fn heading(board: &Board) -> String {
 /// A table with its title and the reasons for what is missing.
 fn table(table: &Table<'_>) -> String {
     let mut text = format!("\n### {}\n", table.title);
-    if !table.columns.is_empty() {
+    let empty = table.columns.is_empty();
+    if !empty {
         text += &rows(table);
     }
     for (reason, columns) in table.reasons() {
-        text += &format!("\n{}: {reason}.\n", columns.join(", "));
+        let columns = if empty { String::new() } else { format!("{} – ", columns.join(", ")) };
+        text += &format!("\n{columns}{reason}.\n");
     }
     text
 }
@@ -148,36 +163,25 @@ fn classes(board: &Board) -> String {
 /// Where items of old and new classes go.
 fn confusion(board: &Board) -> String {
     let [old, new, none] = board.entries[0].confusion.items;
-    let (items, of_none) = match board.task {
-        mkgc_builder::corpus::TaskKind::Re => ("rows", format!("{none} rows without a relation (None)")),
-        mkgc_builder::corpus::TaskKind::Ner => {
-            ("entities, by the type predicted for the same words", "predicted spans that are no entity".to_owned())
+    let (items, of_none, skipped) = match board.task {
+        TaskKind::Re => ("rows", format!("{none} rows without a relation"), 0),
+        TaskKind::Ner => {
+            ("entities, by the type predicted for the same words", "predicted spans that are no entity".to_owned(), 1)
         }
     };
     let text = format!(
         "\n### Old and new classes after the last task\n\nOld: {old} {items}; new (learned last): {new}; none: \
          {of_none}. Shares in percent.\n"
     );
-    let header = [
-        "method",
-        "old: right",
-        "other old",
-        "new",
-        "none",
-        "new: right",
-        "old",
-        "other new",
-        "none",
-        "none: none",
-        "old",
-        "new",
-    ];
+    let header = ["method", "old: right", "other old", "new", "none", "new: right", "old", "other new", "none"];
+    let of_none = ["none: none", "old", "new"];
+    let header = header.iter().chain(&of_none[skipped..]).map(|name| (*name).to_owned()).collect();
     let row = |entry: &Entry| {
         let of = &entry.confusion;
-        let shares = of.old.iter().chain(&of.new).chain(&of.none);
+        let shares = of.old.iter().chain(&of.new).chain(&of.none[skipped..]);
         std::iter::once(entry.label.clone()).chain(shares.map(|share| percent(*share))).collect()
     };
-    text + &grid(header.map(str::to_owned).to_vec(), 1, board.entries.iter().map(row).collect())
+    text + &grid(header, 1, board.entries.iter().map(row).collect())
 }
 
 /// What each run was made with and what it cost.

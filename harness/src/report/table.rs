@@ -7,8 +7,10 @@ use crate::metrics::formulas;
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Heading, also in CSV.
+    /// Heading in Markdown and CSV.
     pub name: String,
+    /// Heading in print.
+    pub title: String,
     /// Whether more is better.
     pub higher_is_better: bool,
     /// Of a stage, else of the whole run: the metric's key.
@@ -26,7 +28,8 @@ impl Column {
     fn run(board: &Board, name: &str, metric: &str) -> Self {
         let info = board.metrics.iter().find(|info| info.name == metric);
         let higher_is_better = info.is_none_or(|info| info.higher_is_better);
-        Self { name: name.to_owned(), higher_is_better, stage: None, metric: metric.to_owned() }
+        let title = info.filter(|_| name == metric).map_or_else(|| name.to_owned(), |info| info.title.clone());
+        Self { name: name.to_owned(), title, higher_is_better, stage: None, metric: metric.to_owned() }
     }
 
     /// The estimate of an entry.
