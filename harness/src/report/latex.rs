@@ -16,7 +16,7 @@ pub fn tables(board: &Board, tables: &[Table<'_>]) -> String {
 }
 
 fn table(board: &Board, table: &Table<'_>) -> String {
-    let header: String = table.columns.iter().map(|column| format!(" & {}", escape(&column.title))).collect();
+    let header: String = table.columns.iter().map(|column| format!(" & {}", heading(&column.title))).collect();
     let (bounds, learners): (Vec<_>, Vec<_>) =
         table.entries.iter().enumerate().partition(|(_, entry)| entry.method == UPPER_BOUND);
     let best: Vec<Option<String>> = table.columns.iter().map(|column| best(column, &learners)).collect();
@@ -36,6 +36,12 @@ fn table(board: &Board, table: &Table<'_>) -> String {
         escape(&board.metrics[0].title),
         "r".repeat(table.columns.len()),
     )
+}
+
+/// A heading, its parts below each other.
+fn heading(title: &str) -> String {
+    let parts: Vec<String> = title.split(", ").map(escape).collect();
+    if parts.len() == 1 { parts.concat() } else { format!("\\shortstack[r]{{{}}}", parts.join("\\\\")) }
 }
 
 fn row(board: &Board, table: &Table<'_>, index: usize, entry: &Entry, best: &[Option<String>]) -> String {
@@ -95,12 +101,13 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, print};
+    use super::{escape, heading, print};
 
     #[test]
     fn what_latex_reads_as_a_command_is_escaped() {
         assert_eq!(escape("a_b & 50 % [x] {y}"), "a\\_b \\& 50 \\% {[}x{]} \\{y\\}");
         assert_eq!(escape("\\~^#$"), "\\textbackslash{}\\textasciitilde{}\\textasciicircum{}\\#\\$");
         assert_eq!(print(-0.125), "$-$12.5");
+        assert_eq!([heading("T1"), heading("a_b, c")], ["T1", "\\shortstack[r]{a\\_b\\\\c}"]);
     }
 }

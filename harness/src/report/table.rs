@@ -20,9 +20,8 @@ pub struct Column {
 
 impl Column {
     fn stage(metric: &MetricInfo, stage: usize) -> Self {
-        let (name, metric, higher_is_better) =
-            (format!("T{}", stage + 1), metric.name.clone(), metric.higher_is_better);
-        Self { name, higher_is_better, stage: Some(stage), metric }
+        let (name, higher_is_better) = (format!("T{}", stage + 1), metric.higher_is_better);
+        Self { title: name.clone(), name, higher_is_better, stage: Some(stage), metric: metric.name.clone() }
     }
 
     fn run(board: &Board, name: &str, metric: &str) -> Self {

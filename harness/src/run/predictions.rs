@@ -26,7 +26,7 @@ pub struct Predicted {
     /// Row id (string).
     pub id: String,
     /// 0-based task that owns the row (int32, null where no task does).
-    #[schemars(rename = "owner_task", required)]
+    #[schemars(rename = "owner_task", required, extend("type" = ["integer", "null"]))]
     pub owner: Option<usize>,
     /// Gold label ids (list of int64): relations one, entities one per word. Classes not seen yet are id 0.
     pub gold: Vec<u32>,
