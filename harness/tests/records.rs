@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use mkgc_harness::metrics::formulas;
-use mkgc_harness::metrics::score::{RunResult, score_run};
+use mkgc_harness::metrics::score::{RunResult, read_stages, score_run};
+use mkgc_harness::metrics::{Counts, stage};
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, Predicted};
 use mkgc_harness::schema;
@@ -72,6 +73,19 @@ fn metrics_of_old_results_are_what_predictions_still_say() {
             close(run, old.macro_f1, new.macro_f1);
             close(run, old.accuracy.unwrap_or(0.0), new.accuracy.unwrap_or(0.0));
             old.f1_by_class.iter().for_each(|(class, f1)| close(class, *f1, new.f1_by_class[class]));
+        }
+    }
+}
+
+/// What resampling adds up is the metric.
+#[test]
+fn counts_of_instances_sum_to_micro_f1() {
+    for run in ["mnre-10/emr", "mnre-10/lmc", "twitter2017-plom/rp-cre", "twitter2017-plom/joint"] {
+        let folder = RunFolder::new(&path(&format!("../reports/minilm-cpu/runs/{run}")));
+        let (dataset, result) = (folder.record().unwrap().dataset, score_run(&folder).unwrap());
+        for (index, rows) in read_stages(&folder, &dataset).unwrap().iter().enumerate() {
+            let counts: Counts = stage::instances(&dataset, index, rows).into_iter().sum();
+            assert_eq!(counts.f1(), result.stages[index].micro_f1, "{run}");
         }
     }
 }

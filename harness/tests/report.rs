@@ -43,7 +43,7 @@ impl Runs {
         for stage in 0..2 {
             let row = |index: usize| {
                 let gold = if stage == 0 { 1 } else { 1 + (index % 2) as u32 };
-                let predicted = if stage == 1 && index % wrong == 0 { 3 - gold } else { gold };
+                let predicted = if stage == 1 && index.is_multiple_of(wrong) { 3 - gold } else { gold };
                 let owner = Some(gold as usize - 1);
                 Predicted { id: index.to_string(), owner, gold: vec![gold], predicted: vec![predicted], scores: vec![] }
             };

@@ -62,6 +62,9 @@ impl Scores {
     }
 }
 
+/// One of an estimate's intervals.
+type Interval = fn(&Estimate) -> Option<[f64; 2]>;
+
 /// A table: mean per column, and the ends of its intervals where some entry has one.
 pub fn table(table: &Table<'_>) -> Result<DataFrame> {
     let entries = || table.entries.iter();
@@ -75,7 +78,7 @@ pub fn table(table: &Table<'_>) -> Result<DataFrame> {
             entries().map(|entry| column.of(entry).and_then(of)).collect()
         };
         columns.push(Series::new(column.name.as_str().into(), values(&|estimate| estimate.mean.number())));
-        let kinds: [(&str, fn(&Estimate) -> Option<[f64; 2]>); 2] =
+        let kinds: [(&str, Interval); 2] =
             [("seeds", |estimate| estimate.seed_interval), ("rows", |estimate| estimate.sampling_interval)];
         for (kind, interval) in kinds {
             if entries().any(|entry| column.of(entry).and_then(interval).is_some()) {

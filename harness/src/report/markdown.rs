@@ -49,7 +49,7 @@ pub fn short(boards: &[Board]) -> String {
         let title = format!("\n{}: {} after each task", board.benchmark, board.metrics[0].title);
         title + &table::all(board).first().map(rows).unwrap_or_default()
     };
-    boards.iter().map(main).collect()
+    boards.iter().map(main).collect::<String>().trim_start().to_owned()
 }
 
 /// Which data, which tasks, how much.

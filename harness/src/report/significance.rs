@@ -28,11 +28,10 @@ pub fn compare(entries: &mut [Entry], groups: &[BTreeMap<u64, Run>]) -> Vec<Comp
     let pairs: Vec<Pairs> = all.iter().map(|(one, other)| pairs((*one, *other), groups, &columns)).collect();
     let tested = tests(&sample, &pairs);
     let corrected = holm(&tested.iter().map(|test| test.p).collect::<Vec<_>>());
-    let comparison = |(((one, other), test), p_holm): (((usize, usize), _), f64)| {
-        let test: crate::stats::permutation::Test = test;
-        Comparison { one, other, difference: test.difference, p: test.p, p_holm }
-    };
-    let comparisons: Vec<Comparison> = all.into_iter().zip(tested).zip(corrected).map(comparison).collect();
+    let mut comparisons = Vec::new();
+    for (((one, other), test), p_holm) in all.into_iter().zip(tested).zip(corrected) {
+        comparisons.push(Comparison { one, other, difference: test.difference, p: test.p, p_holm });
+    }
     for (index, entry) in entries.iter_mut().enumerate() {
         entry.rank = 1 + comparisons.iter().filter(|comparison| comparison.beats(index)).count();
     }
