@@ -1,5 +1,6 @@
 //! The settings of a training run and where each came from: flag > TOML recipe > the method's default.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use mkgc_models::dual::Key;
 use crate::error::{Error, Result};
 
 /// Which labels compete in the training loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Softmax {
     /// Labels of the tasks seen so far (default).
@@ -24,7 +25,7 @@ pub enum Softmax {
 }
 
 /// How EMR mixes memory with the current batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Replay {
     /// A step on one old task's memory, then a step on the current batch (default).
@@ -34,7 +35,7 @@ pub enum Replay {
 }
 
 /// What a word labelled `O` in a replayed sentence means (NER): its sentence was annotated before newer types existed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplayO {
     /// Unknown: the loss sums over every seen tag there (default).
@@ -44,7 +45,7 @@ pub enum ReplayO {
 }
 
 /// Which rows of a task are stored (replay methods).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Selection {
     /// Per class, the rows nearest to the centroids of k-means over the features (default).
@@ -54,7 +55,7 @@ pub enum Selection {
 }
 
 /// All settings of a run. Rates are per optimiser step; lengths are word pieces.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Passes over each task's training rows.

@@ -13,6 +13,8 @@ pub mod methods;
 pub mod metrics;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod seed;
+pub mod stats;
 pub mod stream;
 pub mod sweep;

@@ -20,7 +20,7 @@ use crate::run::ledger::Ledger;
 use crate::run::log::Log;
 use crate::run::predictions::{self, Predicted};
 use crate::run::record::{Cost, RunRecord, VisionRecord};
-use crate::run::{RunFolder, checkpoint, read_json, write_json};
+use crate::run::{RunFolder, checkpoint, failure, write_json};
 
 /// What to run.
 pub struct Request {
@@ -62,11 +62,29 @@ pub fn train(request: &Request) -> Result<RunResult> {
     }
     folder.open(&record)?;
     if folder.result().exists() {
-        return read_json(&folder.result());
+        return RunResult::read(&folder);
     }
-    let cost = learn_all(request, &benchmark, blueprint, &folder)?;
-    let result = score_run(&folder)?;
-    folder.charge(&record, cost)?;
+    failure::clear(&folder)?;
+    let finished = finish(request, &benchmark, blueprint, &folder, &record);
+    if let Err(error) = &finished
+        && let Err(second) = failure::write(&folder, record.dataset.tasks.len(), error)
+    {
+        eprintln!("warning: {second}");
+    }
+    finished
+}
+
+/// Learns what is left and derives the result.
+fn finish(
+    request: &Request,
+    benchmark: &Benchmark,
+    blueprint: Rc<Blueprint>,
+    folder: &RunFolder,
+    record: &RunRecord,
+) -> Result<RunResult> {
+    let cost = learn_all(request, benchmark, blueprint, folder)?;
+    let result = score_run(folder)?;
+    folder.charge(record, cost)?;
     write_json(&folder.result(), &result)?;
     fs_err::remove_dir_all(folder.checkpoint())?;
     Ok(result)

@@ -12,13 +12,15 @@
 //! set = { lambda = 0.0 }
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::methods::registry;
 use crate::report;
+use crate::run::RunFolder;
+use crate::stream::{self, Request};
 
 /// The file.
 #[derive(Debug, Clone, Deserialize)]
@@ -103,9 +105,24 @@ impl Planned {
     }
 }
 
-/// The report over finished runs.
-pub fn report(folders: &[PathBuf], out: &Path) -> Result<String> {
-    report::write(&report::load(folders)?, out)
+/// Makes all runs, one after another, whatever becomes of the others; the report over those that began, and what went
+/// wrong. The report is empty where no run is finished.
+pub fn run(requests: &[Request], out: &Path) -> Result<(String, Vec<String>)> {
+    let mut failures = Vec::new();
+    for request in requests {
+        let place = request.out.display();
+        eprintln!("{place}");
+        if let Err(error) = stream::train(request) {
+            eprintln!("error: {error}");
+            failures.push(format!("{place}: {error}"));
+        }
+    }
+    if !requests.iter().any(|request| RunFolder::new(&request.out).result().exists()) {
+        return Ok((String::new(), failures));
+    }
+    let begun = requests.iter().filter(|request| RunFolder::new(&request.out).started());
+    let loaded = report::load(&begun.map(|request| &request.out).collect::<Vec<_>>())?;
+    Ok((report::write(&report::boards(loaded)?, out)?, failures))
 }
 
 #[cfg(test)]

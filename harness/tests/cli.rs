@@ -77,10 +77,12 @@ fn from_raw_files_to_a_table() {
     let table = place.ok("report runs/vanilla runs/emr runs/joint --out report");
     assert_eq!(table, fs_err::read_to_string(place.path("report/report.md")).unwrap());
     for method in ["vanilla", "emr", "joint"] {
-        assert!(table.contains(&format!("\n| {method} |")), "{table}");
+        assert!(table.lines().any(|line| line.contains(&format!("| {method} | 1 |"))), "{table}");
     }
     let csv = fs_err::read_to_string(place.path("report/small-micro_f1.csv")).unwrap();
-    assert!(csv.starts_with("method,seeds,T1,T2,average,forgetting_chaudhry18,bwt_lopezpaz17\nvanilla,1,"), "{csv}");
+    let header = "rank,method,seeds,T1,T2,T2_rows_low,T2_rows_high,average,forgetting_chaudhry18,bwt_lopezpaz17\n";
+    assert!(csv.starts_with(header), "{csv}");
+    assert_eq!(table, place.ok("report runs --out report"), "a folder above runs stands for them");
     let second = place.ok(&format!("{TRAIN} --method vanilla --out runs/vanilla"));
     assert!(second.contains("\"benchmark\": \"small\""), "a finished run is shown again, not trained again");
 }
@@ -132,7 +134,7 @@ fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
     let line = "sweep plan.toml --benchmark data --set epochs=1 --set memory_epochs=1 --set max_length=16 --set shared_layers=1 --set batch_size=4 --out out";
     let table = place.ok(line);
     for variant in ["full", "no-distillation"] {
-        assert!(table.contains(&format!("\n| lmc [{variant}] (stand-in images) |")), "{table}");
+        assert!(table.contains(&format!("| lmc [{variant}] (stand-in images) | 1 |")), "{table}");
         let record = place.path(&format!("out/runs/small/lmc-{variant}-seed1/run.json"));
         let record: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(record).unwrap()).unwrap();
         assert!(record["cost"]["optimiser_steps"].as_u64().unwrap() > 3, "{record}");
@@ -234,7 +236,7 @@ fn the_origin_of_every_setting_is_shown() {
 }
 
 #[test]
-fn reports_refuse_unfinished_runs_and_mixed_data() {
+fn reports_refuse_mixed_data_and_need_a_finished_run() {
     let place = Corpora::new();
     place.build();
     place.ok(&format!("{TRAIN} --method vanilla --out one"));
@@ -242,7 +244,37 @@ fn reports_refuse_unfinished_runs_and_mixed_data() {
     place.ok("build small.toml --raw . --out data --force");
     place.ok(&format!("{TRAIN} --method vanilla --out two"));
     let error = place.error("report one two --out report");
-    assert!(error.contains("used different data") && !place.path("report").exists(), "{error}");
+    assert!(error.contains("runs one and two differ in their data") && !place.path("report").exists(), "{error}");
     fs_err::remove_file(place.path("two/result.json")).unwrap();
-    assert!(place.error("report two --out report").contains("is not finished"));
+    let error = place.error("report two --out report");
+    assert!(error.contains("run two is unfinished") && error.contains("go on with `mkgc train`"), "{error}");
+}
+
+#[test]
+fn a_failed_run_says_why_until_it_goes_on() {
+    let place = Corpora::new();
+    let test = place.build().join("tasks/task_01_test.parquet");
+    let bytes = fs_err::read(&test).unwrap();
+    fs_err::write(&test, "x").unwrap();
+    let said = place.error(&format!("{TRAIN} --method emr --out run"));
+    let failure = place.path("run/failure.json");
+    let written: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&failure).unwrap()).unwrap();
+    assert_eq!(written["tasks_learned"], 1);
+    assert!(said.contains(written["error"][0].as_str().unwrap()), "{said} {written}");
+    fs_err::write(&test, bytes).unwrap();
+    place.ok(&format!("{TRAIN} --method emr --out run"));
+    assert!(!failure.exists() && place.path("run/result.json").exists());
+}
+
+#[test]
+fn a_sweep_goes_on_after_a_failed_run_and_says_so_at_its_end() {
+    let place = Corpora::new();
+    place.build();
+    // LMC shares three layers; the tiny encoders have two.
+    fs_err::write(place.path("plan.toml"), "methods = [\"lmc\", \"vanilla\"]").unwrap();
+    let line = "sweep plan.toml --benchmark data --set epochs=1 --set max_length=16 --out out";
+    let (code, table, err) = place.mkgc(line);
+    assert_eq!(code, 2, "{err}");
+    assert!(table.contains("| vanilla | 1 |") && place.path("out/report/report.md").exists(), "{table}");
+    assert!(err.contains("1 of 2 runs failed") && err.contains("lmc-seed42: ") && err.contains("lower it"), "{err}");
 }

@@ -1,7 +1,10 @@
 //! Metrics against scikit-learn and seqeval. `tools/golden/metrics.py` made the numbers.
 #![allow(clippy::unwrap_used)]
 
-use mkgc_harness::metrics::{Counts, relation, span};
+use mkgc_builder::corpus::TaskKind;
+use mkgc_harness::metrics::{Counts, relation, span, stage};
+use mkgc_harness::run::predictions::Predicted;
+use mkgc_harness::run::record::{DatasetRecord, TaskRecord};
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -41,6 +44,48 @@ fn relation_scores_equal_scikit_learn() {
         for (ours, theirs) in scores.per_class.iter().zip(case["f1_by_label"].as_array().unwrap()) {
             close(name, ours.f1(), theirs);
         }
+    }
+}
+
+/// The benchmark of a masked case: `tasks` tasks of `classes` relations.
+fn dataset(case: &Value) -> DatasetRecord {
+    let of = |key: &str| case[key].as_u64().unwrap() as usize;
+    let task = |task: usize| TaskRecord {
+        name: task.to_string(),
+        classes: (0..of("classes")).map(|class| format!("{task}/{class}")).collect(),
+    };
+    let tasks: Vec<TaskRecord> = (0..of("tasks")).map(task).collect();
+    let relations = tasks.iter().flat_map(|task| task.classes.clone());
+    let labels = std::iter::once("None".to_owned()).chain(relations).collect();
+    DatasetRecord { name: "golden".into(), task: TaskKind::Re, fingerprint: String::new(), labels, tasks }
+}
+
+#[test]
+fn masked_scores_equal_scikit_learn_on_what_numpy_chooses() {
+    let golden = golden();
+    let cases = golden["masked"].as_array().unwrap();
+    assert!(cases.len() >= 3);
+    for case in cases {
+        let (dataset, name) = (dataset(case), case["name"].as_str().unwrap());
+        let scores: Vec<Vec<f32>> = serde_json::from_value(case["scores"].clone()).unwrap();
+        let row = |(index, scores): (usize, Vec<f32>)| Predicted {
+            id: index.to_string(),
+            owner: Some(ids(&case["owner"])[index] as usize),
+            gold: vec![ids(&case["gold"])[index]],
+            predicted: vec![ids(&case["strict"]["predicted"])[index]],
+            scores,
+        };
+        let rows: Vec<Predicted> = scores.into_iter().enumerate().map(row).collect();
+        let last = dataset.tasks.len() - 2;
+        let ours = stage::score(&dataset, last, &rows);
+        for (mask, prefix) in [("strict", ""), ("class_masked", "class_masked_"), ("task_masked", "task_masked_")] {
+            let of = |metric: &str| ours.get(&format!("{prefix}{metric}")).number().unwrap();
+            close(&format!("{name}, {mask}"), of("micro_f1"), &case[mask]["micro"][2]);
+            close(&format!("{name}, {mask}"), of("macro_f1"), &case[mask]["macro_f1"]);
+            close(&format!("{name}, {mask}"), of("accuracy"), &case[mask]["accuracy"]);
+        }
+        let counted: Counts = stage::instances(&dataset, last, &rows).into_iter().sum();
+        close(name, counted.f1(), &case["strict"]["micro"][2]);
     }
 }
 

@@ -1,69 +1,11 @@
 //! The HTML page and its plots, from the committed runs.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use mkgc_harness::methods;
 use mkgc_harness::metrics::continual::Value;
-use mkgc_harness::metrics::score::{RunResult, StageScores};
-use mkgc_harness::report::board::{
-    Absent, Board, ClassRow, Comparison, Confusion, Entry, Estimate, MetricInfo, RunCard,
-};
-use mkgc_harness::report::{html, plots};
-use mkgc_harness::run::{RunFolder, read_json};
-
-fn metric(name: &str, title: &str, higher_is_better: bool, per_stage: bool) -> MetricInfo {
-    let (name, title, formula) = (name.to_owned(), title.to_owned(), format!("The formula of {name}."));
-    MetricInfo { name, title, formula, higher_is_better, per_stage }
-}
-
-fn estimate(value: Value, instances: usize) -> Estimate {
-    let by_seed = vec![value.number()];
-    Estimate { mean: value, by_seed, seed_interval: None, sampling_interval: None, instances }
-}
-
-/// The accuracy of one seed with Wald's interval.
-fn accuracy(stage: &StageScores) -> Option<Estimate> {
-    let (share, rows) = (stage.accuracy?, stage.rows as f64);
-    let half = 1.96 * (share * (1.0 - share) / rows).sqrt();
-    let sampling_interval = Some([share - half, share + half]);
-    Some(Estimate { sampling_interval, ..estimate(Value::Number(share), stage.rows) })
-}
-
-/// A row of one run, as `result.json` has it.
-fn entry(folder: &Path) -> Entry {
-    let run = RunFolder::new(folder);
-    let (record, result): (_, RunResult) = (run.record().unwrap(), read_json(&run.result()).unwrap());
-    let lines = fs_err::read_to_string(run.metrics()).unwrap();
-    let curve = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let stages = |of: fn(&StageScores) -> f64| {
-        result.stages.iter().map(|stage| estimate(Value::Number(of(stage)), stage.rows)).collect()
-    };
-    let mut scores =
-        BTreeMap::from([("micro_f1", stages(|stage| stage.micro_f1)), ("macro_f1", stages(|stage| stage.macro_f1))]);
-    scores.extend(result.stages.iter().map(accuracy).collect::<Option<Vec<_>>>().map(|all| ("accuracy", all)));
-    let rows = result.stages.last().unwrap().rows;
-    let class = |task: usize, class: &String| ClassRow {
-        class: class.clone(),
-        task,
-        support: result.stages.last().unwrap().support_by_class[class],
-        f1: result.stages.iter().map(|stage| stage.f1_by_class.get(class).copied()).collect(),
-    };
-    let tasks = record.dataset.tasks.iter().enumerate();
-    Entry {
-        label: record.label(),
-        method: record.method.clone(),
-        rank: 0,
-        seeds: vec![record.config.train_seed],
-        stages: scores.into_iter().map(|(name, values)| (name.to_owned(), values)).collect(),
-        summary: result.continual.iter().map(|(name, value)| (name.clone(), estimate(value.clone(), rows))).collect(),
-        matrix: result.matrix.clone(),
-        classes: tasks.flat_map(|(at, task)| task.classes.iter().map(move |name| class(at, name))).collect(),
-        confusion: Confusion::default(),
-        runs: vec![RunCard { folder: folder.display().to_string(), record, curve }],
-    }
-}
+use mkgc_harness::report::board::{Absent, Board, Entry};
+use mkgc_harness::report::{self, html, plots};
 
 fn last(entry: &Entry) -> f64 {
     entry.stages["micro_f1"].last().unwrap().mean.number().unwrap()
@@ -71,36 +13,14 @@ fn last(entry: &Entry) -> f64 {
 
 fn board(benchmark: &str) -> Board {
     let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/minilm-cpu/runs").join(benchmark);
-    let mut entries: Vec<Entry> = methods::names().map(|name| entry(&runs.join(name))).collect();
-    entries.sort_by(|one, other| last(other).total_cmp(&last(one)));
-    for at in 0..entries.len() {
-        entries[at].rank = 1 + entries.iter().filter(|other| last(other) > last(&entries[at])).count();
-    }
-    let dataset = entries[0].runs[0].record.dataset.clone();
-    let mut metrics = vec![metric("micro_f1", "Micro-F1", true, true), metric("macro_f1", "Macro-F1", true, true)];
-    if entries[0].stages.contains_key("accuracy") {
-        metrics.push(metric("accuracy", "Strict accuracy with None", true, true));
-    }
-    metrics.push(metric("average_incremental_micro_f1", "Average over tasks", true, false));
-    metrics.push(metric("forgetting_chaudhry18", "Forgetting", false, false));
-    metrics.push(metric("bwt_lopezpaz17", "Backward transfer", true, false));
-    Board {
-        benchmark: dataset.name,
-        task: dataset.task,
-        fingerprint: dataset.fingerprint,
-        tasks: dataset.tasks,
-        metrics,
-        entries,
-        comparisons: Vec::new(),
-        absent: Vec::new(),
-    }
+    report::boards(report::load(&[runs]).unwrap()).unwrap().remove(0)
 }
 
 /// Both boards, with everything a board may also hold.
 fn boards() -> [Board; 2] {
     let mut boards = ["mnre-10", "twitter2017-plom"].map(board);
     let first = &mut boards[0];
-    first.comparisons.push(Comparison { one: 0, other: 1, difference: 0.0123, p: 0.0625, p_holm: 0.125 });
+    first.comparisons[0].p_holm = 0.125;
     first.absent.push(Absent {
         label: "emr [still]".to_owned(),
         seed: Some(7),
@@ -111,9 +31,9 @@ fn boards() -> [Board; 2] {
     });
     first.entries[1].label = "<script>alert('x')</script>".to_owned();
     first.entries[1].method = "elsewhere".to_owned();
-    first.entries[2].rank = first.entries[3].rank;
-    let undefined = Value::Undefined("undefined: needs at least two tasks".to_owned());
-    first.entries[3].summary.insert("forgetting_chaudhry18".to_owned(), estimate(undefined, 0));
+    (first.entries[2].rank, first.entries[3].rank) = (4, 4);
+    let forgetting = first.entries[3].summary.get_mut("forgetting_chaudhry18").unwrap();
+    forgetting.mean = Value::Undefined("undefined: needs at least two tasks".to_owned());
     boards
 }
 

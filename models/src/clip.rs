@@ -8,6 +8,7 @@ mod embeddings;
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
@@ -98,7 +99,7 @@ pub const GROUNDING_SIDE: usize = 128;
 pub const DETECTED_SIDE: usize = 64;
 
 /// What the vision stream sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Visual {
     /// The image: class token + `(S / patch)²` patches, with the pre-trained positions.

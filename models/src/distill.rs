@@ -10,10 +10,11 @@
 //! f32. The teacher takes part by its pooled maps, which do not change during a task and can be kept.
 
 use candle_core::{D, DType, Result, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What of a map is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// Means over keys: one kind of vector.

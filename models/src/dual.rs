@@ -6,6 +6,7 @@
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::attention::SharedKey;
@@ -16,7 +17,7 @@ use crate::mode::Mode;
 use crate::network::{Encoded, Inputs};
 
 /// Keys of the shared layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Key {
     /// Projected, as in ordinary layers; nothing is shared.

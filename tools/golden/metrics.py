@@ -56,6 +56,40 @@ def relation_cases(random):
     ]
 
 
+def masked_case(random, name, tasks, classes, rows):
+    """Scores of `None` (label 0) and `tasks` x `classes` relations, one task not seen yet; strict, class- and task-masked.
+
+    Rows of task j are gold its relations or None; the argmax is numpy's over the labels allowed, the metrics are
+    scikit-learn's over the relations seen.
+    """
+    labels, seen = 1 + tasks * classes, tasks - 1
+    owner = random.integers(0, seen, rows)
+    own = 1 + owner * classes + random.integers(0, classes, rows)
+    gold = numpy.where(random.random(rows) < 0.3, 0, own)
+    scores = random.normal(size=(rows, labels)).astype(numpy.float32)
+    scores[numpy.arange(rows), gold] += numpy.float32(1.0)
+    task_of = numpy.concatenate([[-1], numpy.arange(tasks).repeat(classes)])
+    allowed = {
+        "strict": numpy.ones_like(scores, dtype=bool),
+        "class_masked": numpy.broadcast_to(task_of < seen, scores.shape),
+        "task_masked": (task_of == -1) | (task_of == owner[:, None]),
+    }
+    case = {"name": name, "tasks": tasks, "classes": classes, "owner": owner.tolist(), "gold": gold.tolist()}
+    case["scores"] = [[float(score) for score in row] for row in scores]
+    for mask, allow in allowed.items():
+        predicted = numpy.where(allow, scores, -numpy.inf).argmax(axis=1)
+        case[mask] = relation_case(mask, gold, predicted, list(range(1, 1 + seen * classes)))
+    return case
+
+
+def masked_cases(random):
+    return [
+        masked_case(random, "2 of 3 tasks, 2 relations each", 3, 2, 60),
+        masked_case(random, "4 of 5 tasks, 1 relation each", 5, 1, 80),
+        masked_case(random, "1 of 2 tasks", 2, 3, 20),
+    ]
+
+
 def spans(random, length, density):
     """A valid BIO sequence."""
     tags = ["O"] * length
@@ -127,6 +161,7 @@ def main():
         "versions": {name: version(name) for name in ("numpy", "scikit-learn", "seqeval")},
         "relation": relation_cases(random),
         "entity": entity_cases(random),
+        "masked": masked_cases(random),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(cases) + "\n")

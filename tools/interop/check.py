@@ -1,11 +1,14 @@
-"""Built benchmark folders, read by Hugging Face `datasets` and by mlcroissant, offline.
+"""Built benchmark folders, read by Hugging Face `datasets` and by mlcroissant, offline; run folders against docs/schema.
 
     python tools/interop/check.py FOLDER...
 
 For every config and split: rows as the manifest counts them, ClassLabel and Image features kept, a first row that
 decodes. For Croissant: the description validates, every RecordSet yields a record, and a damaged file is refused.
+Manifests, records, results and rows of predictions validate against the published JSON Schemas, which refuse damaged
+ones. A folder without manifest.json is searched for runs; of these, records of version 1 have no schema.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -16,9 +19,12 @@ import tempfile
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 import datasets
+import jsonschema
 import mlcroissant
+import pyarrow.parquet
 
 PICTURES = {"images": "images/images.parquet", "crops": "images/crops.parquet"}
+SCHEMAS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "schema"
 LABEL_COLUMNS = {"re": ["relation", "original_relation"], "ner": ["tags", "original_tags"]}
 
 
@@ -87,9 +93,53 @@ def check_damage(folder):
             sys.exit("FAILED: mlcroissant read a damaged file")
 
 
+@functools.cache
+def validator(name):
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def check_schema(name, value, place):
+    errors = [error.message for error in validator(name).iter_errors(value)]
+    expect(not errors, f"{place}: {errors}")
+
+
+def check_refusal(name, value, place):
+    """What is valid is no longer so without one of the keys it must have, or with a number for text."""
+    schema = validator(name)
+    check_schema(name, value, place)
+    for key in schema.schema["required"]:
+        without = {other: kept for other, kept in value.items() if other != key}
+        expect(not schema.is_valid(without), f"{place}: valid without {key}")
+    text = next(key for key, kept in value.items() if isinstance(kept, str))
+    expect(not schema.is_valid({**value, text: 1}), f"{place}: valid with a number for {text}")
+
+
+def check_runs(folder):
+    runs = sorted(path.parent for path in folder.rglob("run.json"))
+    expect(runs, f"{folder}: neither a benchmark nor runs")
+    for run in runs:
+        for name in ("run", "result", "failure"):
+            path = run / f"{name}.json"
+            value = json.loads(path.read_text()) if path.exists() else None
+            if value and (name, value["schema_version"]) != ("run", 1):
+                check_refusal(name, value, path)
+        for path in sorted(run.glob("stages/*/predictions.parquet")):
+            first, *others = pyarrow.parquet.read_table(path).to_pylist()[:20]
+            check_refusal("predictions", first, path)
+            for row in others:
+                check_schema("predictions", row, path)
+    return len(runs)
+
+
 def main():
     for folder in map(pathlib.Path, sys.argv[1:]):
+        if not (folder / "manifest.json").exists():
+            print(f"{folder.name}: {check_runs(folder)} runs follow the schemas")
+            continue
         manifest = json.loads((folder / "manifest.json").read_text())
+        check_refusal("manifest", manifest, folder)
         with tempfile.TemporaryDirectory() as cache:
             splits = check_datasets(folder.resolve(), manifest, cache)
         record_sets = check_croissant(folder.resolve())

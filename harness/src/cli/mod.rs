@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use mkgc_harness::report;
 
 /// Class-incremental benchmarks for multimodal knowledge-graph construction: build splits, train, compare.
 #[derive(Parser)]
@@ -52,12 +53,18 @@ enum Command {
         #[arg(value_enum)]
         what: Listing,
     },
-    /// Compare finished runs: Markdown to stdout, Markdown and CSV into a folder.
+    /// Compare runs: Markdown to stdout; Markdown, CSV, LaTeX and JSON into a folder.
     Report {
-        /// Folders that `mkgc train --out` wrote.
+        /// Folders that `mkgc train --out` wrote, or folders above them.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
-        /// Folder for report.md and the CSV tables.
+        /// Folder for report.md, board.json and the tables.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Write the JSON Schemas of manifest, run records, results and predictions.
+    Schema {
+        /// Folder for them.
         #[arg(long)]
         out: PathBuf,
     },
@@ -82,8 +89,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Kernels { device } => return training::kernels(&device),
         Command::Ls { what: Listing::Methods } => training::ls_methods(),
         Command::Report { runs, out } => {
-            print!("{}", mkgc_harness::report::write(&mkgc_harness::report::load(&runs)?, &out)?);
+            print!("{}", report::write(&report::boards(report::load(&runs)?)?, &out)?);
         }
+        Command::Schema { out } => mkgc_harness::schema::write(&out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -138,12 +138,12 @@ pub fn sweep(args: &SweepArgs) -> Result<()> {
             requests.push(request(&args.means, benchmark.clone(), what, resolved, out)?);
         }
     }
-    for request in &requests {
-        eprintln!("{}", request.out.display());
-        stream::train(request)?;
+    let (report, failures) = sweep::run(&requests, &args.out.join("report"))?;
+    print!("{report}");
+    if !failures.is_empty() {
+        let (failed, all) = (failures.len(), requests.len());
+        bail!("{failed} of {all} runs failed; the same command makes them again:\n{}", failures.join("\n"));
     }
-    let folders: Vec<PathBuf> = requests.into_iter().map(|request| request.out).collect();
-    print!("{}", sweep::report(&folders, &args.out.join("report"))?);
     Ok(())
 }
 

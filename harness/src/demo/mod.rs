@@ -30,7 +30,7 @@ const BENCHMARKS: [(&str, &str, TaskKind, Generator); 2] = [
     ("demo-ner", synthetic::TWITTER_PROTOCOL, TaskKind::Ner, synthetic::write_twitter2017),
 ];
 
-/// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`; returns the report's text.
+/// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`; returns the report's main tables.
 pub fn run(out: &Path) -> Result<String> {
     let recipe = out.join("recipe.toml");
     fs_err::create_dir_all(out)?;
@@ -56,7 +56,9 @@ pub fn run(out: &Path) -> Result<String> {
             runs.push(folder);
         }
     }
-    report::write(&report::load(&runs)?, &out.join("report"))
+    let boards = report::boards(report::load(&runs)?)?;
+    report::write(&boards, &out.join("report"))?;
+    Ok(report::short(&boards))
 }
 
 fn built(out: &Path, name: &str, protocol: &str, generate: Generator) -> Result<PathBuf> {

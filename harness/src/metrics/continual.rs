@@ -2,10 +2,11 @@
 //!
 //! Libraries disagree on these names, so each function carries its source and [`Value`] says why one is undefined.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A number, or why there is none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
     /// Defined.
@@ -15,6 +16,30 @@ pub enum Value {
 }
 
 impl Value {
+    /// `undefined: reason`.
+    pub fn undefined(reason: &str) -> Self {
+        Self::Undefined(format!("undefined: {reason}"))
+    }
+
+    /// `undefined: reason`, if it is not.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Number(_) => None,
+            Self::Undefined(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// The mean of numbers; the first reason where one is undefined.
+    pub fn mean<'a>(values: impl ExactSizeIterator<Item = &'a Self> + Clone) -> Self {
+        if let Some(undefined) = values.clone().find(|value| value.number().is_none()) {
+            return undefined.clone();
+        }
+        match values.len() {
+            0 => Self::undefined("no task was learned"),
+            count => Self::Number(values.filter_map(Self::number).sum::<f64>() / count as f64),
+        }
+    }
+
     /// The number, if defined.
     pub fn number(&self) -> Option<f64> {
         match self {
@@ -29,10 +54,7 @@ pub type Matrix = Vec<Vec<f64>>;
 
 /// Mean over tasks of the last row, `1/T sum_j R[T-1][j]` (Lopez-Paz and Ranzato 2017, "ACC").
 pub fn average_lopezpaz17(matrix: &Matrix) -> Value {
-    match matrix.last() {
-        Some(last) if !last.is_empty() => Value::Number(last.iter().sum::<f64>() / last.len() as f64),
-        _ => Value::Undefined("undefined: no task was learned".to_owned()),
-    }
+    mean(matrix.last().map_or(&[], Vec::as_slice))
 }
 
 /// `1/(T-1) sum_{j<T-1} (max_{j<=l<T-1} R[l][j] - R[T-1][j])` (Chaudhry et al. 2018, eq. 3-4). Higher is worse.
@@ -48,14 +70,38 @@ pub fn bwt_lopezpaz17(matrix: &Matrix) -> Value {
     over_old_tasks(matrix, |column| column[column.len() - 1] - column[0])
 }
 
+/// Plasticity: `1/T sum_i R[i][i]`, each task's score when it has just been learned (Riemer et al. 2019, "LA").
+pub fn learning_accuracy_riemer19(matrix: &Matrix) -> Value {
+    mean(&diagonal(matrix))
+}
+
+/// `1/T sum_i (R*[i][i] - R[i][i])`, `R*` of a network trained on all tasks up to `i` at once (Chaudhry et al. 2018,
+/// eq. 5, averaged over tasks). Higher is worse.
+pub fn intransigence_chaudhry18(matrix: &Matrix, joint: &Matrix) -> Value {
+    if matrix.len() != joint.len() {
+        return Value::undefined("Joint learned another number of tasks");
+    }
+    let losses: Vec<f64> = diagonal(joint).iter().zip(diagonal(matrix)).map(|(joint, own)| joint - own).collect();
+    mean(&losses)
+}
+
 /// Mean over old tasks `j` of a function of the column `R[j..T][j]` (two values at least).
 fn over_old_tasks(matrix: &Matrix, of: impl Fn(&[f64]) -> f64) -> Value {
     let tasks = matrix.len();
     if tasks < 2 {
-        return Value::Undefined("undefined: needs at least two tasks".to_owned());
+        return Value::undefined("needs at least two tasks");
     }
     let column = |j: usize| matrix[j..].iter().map(|row| row[j]).collect::<Vec<_>>();
-    Value::Number((0..tasks - 1).map(|j| of(&column(j))).sum::<f64>() / (tasks - 1) as f64)
+    mean(&(0..tasks - 1).map(|j| of(&column(j))).collect::<Vec<_>>())
+}
+
+fn diagonal(matrix: &Matrix) -> Vec<f64> {
+    matrix.iter().enumerate().map(|(i, row)| row[i]).collect()
+}
+
+fn mean(values: &[f64]) -> Value {
+    let values: Vec<Value> = values.iter().copied().map(Value::Number).collect();
+    Value::mean(values.iter())
 }
 
 #[cfg(test)]
@@ -73,6 +119,9 @@ mod tests {
         close(average_lopezpaz17(&matrix), 0.6);
         close(forgetting_chaudhry18(&matrix), ((0.95 - 0.5) + (0.8 - 0.6)) / 2.0);
         close(bwt_lopezpaz17(&matrix), ((0.5 - 0.9) + (0.6 - 0.8)) / 2.0);
+        close(learning_accuracy_riemer19(&matrix), (0.9 + 0.8 + 0.7) / 3.0);
+        let joint = vec![vec![0.9], vec![0.7, 0.9], vec![0.1, 0.2, 1.0]];
+        close(intransigence_chaudhry18(&matrix, &joint), ((0.9 - 0.9) + (0.9 - 0.8) + (1.0 - 0.7)) / 3.0);
     }
 
     #[test]
@@ -80,6 +129,9 @@ mod tests {
         let matrix = vec![vec![0.5], vec![0.75, 0.25]];
         close(forgetting_chaudhry18(&matrix), -0.25);
         close(bwt_lopezpaz17(&matrix), 0.25);
+        close(learning_accuracy_riemer19(&matrix), 0.375);
+        // Joint may learn a task worse than the stream does.
+        close(intransigence_chaudhry18(&matrix, &vec![vec![0.25], vec![0.5, 0.25]]), -0.125);
     }
 
     #[test]
@@ -89,7 +141,11 @@ mod tests {
             Value::Undefined("undefined: needs at least two tasks".into())
         );
         assert_eq!(bwt_lopezpaz17(&vec![]).number(), None);
-        close(average_lopezpaz17(&vec![vec![0.5]]), 0.5);
-        assert_eq!(average_lopezpaz17(&vec![]).number(), None);
+        for of in [average_lopezpaz17, learning_accuracy_riemer19] {
+            close(of(&vec![vec![0.5]]), 0.5);
+            assert_eq!(of(&vec![]).number(), None);
+        }
+        close(intransigence_chaudhry18(&vec![vec![0.5]], &vec![vec![0.75]]), 0.25);
+        assert_eq!(intransigence_chaudhry18(&vec![vec![0.5]], &vec![]).number(), None);
     }
 }

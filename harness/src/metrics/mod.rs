@@ -1,11 +1,18 @@
 //! Metrics: pure functions of stored predictions. Nothing here is computed during training.
 
+pub mod confusion;
 pub mod continual;
+pub mod formulas;
+pub mod masked;
 pub mod relation;
 pub mod score;
 pub mod span;
+pub mod stage;
 
 use serde::{Deserialize, Serialize};
+
+use crate::run::predictions::Predicted;
+use crate::run::record::DatasetRecord;
 
 /// True positives, predicted and gold counts, and what follows from them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,4 +60,41 @@ fn ratio(part: usize, whole: usize) -> f64 {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len();
     if count == 0 { 0.0 } else { values.sum::<f64>() / count as f64 }
+}
+
+/// The label of a relation row; none of the labels where it has none.
+fn label(labels: &[u32]) -> u32 {
+    labels.first().copied().unwrap_or(u32::MAX)
+}
+
+/// Tag names of sentences; `O` for ids that name nothing.
+fn tags<'a>(dataset: &'a DatasetRecord, rows: &[Predicted], of: fn(&Predicted) -> &Vec<u32>) -> Vec<Vec<&'a str>> {
+    let name = |id: &u32| dataset.labels.get(*id as usize).map_or("O", String::as_str);
+    rows.iter().map(|row| of(row).iter().map(name).collect()).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use mkgc_builder::corpus::TaskKind;
+
+    use crate::run::predictions::Predicted;
+    use crate::run::record::{DatasetRecord, TaskRecord};
+
+    /// Relations `a`, `b`, `c`, one per task.
+    pub(crate) fn relations() -> DatasetRecord {
+        let task = |name: &str| TaskRecord { name: name.to_owned(), classes: vec![name.to_owned()] };
+        DatasetRecord {
+            name: "small".to_owned(),
+            task: TaskKind::Re,
+            fingerprint: "0".to_owned(),
+            labels: ["None", "a", "b", "c"].map(str::to_owned).to_vec(),
+            tasks: ["a", "b", "c"].map(task).to_vec(),
+        }
+    }
+
+    /// A row without scores.
+    pub(crate) fn row(gold: &[u32], predicted: &[u32]) -> Predicted {
+        let (gold, predicted) = (gold.to_vec(), predicted.to_vec());
+        Predicted { id: String::new(), owner: None, gold, predicted, scores: vec![] }
+    }
 }

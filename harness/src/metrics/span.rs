@@ -31,7 +31,8 @@ pub fn score(gold: &[Vec<&str>], predicted: &[Vec<&str>], types: &[&str]) -> Spa
     SpanScores { micro, macro_f1: mean(per_type.iter().map(|counts| counts.f1())), per_type }
 }
 
-fn all_spans<'a>(sentences: &[Vec<&'a str>]) -> BTreeSet<Span<'a>> {
+/// Every span of a list of tag sequences.
+pub fn all_spans<'a>(sentences: &[Vec<&'a str>]) -> BTreeSet<Span<'a>> {
     let of = |(index, tags): (usize, &Vec<&'a str>)| {
         spans(tags).into_iter().map(move |(kind, start, end)| (index, kind, start, end))
     };

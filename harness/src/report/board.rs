@@ -105,8 +105,10 @@ pub struct Confusion {
     pub old: [f64; 4],
     /// Gold new: right, an old class, another new class, none.
     pub new: [f64; 4],
-    /// Gold none: predicted none, an old class, a new class.
+    /// Gold none: predicted none, an old class, a new class. NER: predicted spans whose words are no gold span.
     pub none: [f64; 3],
+    /// Items behind the three (of the last seed): shares of no item are 0.
+    pub items: [usize; 3],
 }
 
 /// Where a number comes from.

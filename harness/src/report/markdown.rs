@@ -1,62 +1,195 @@
 //! The report's Markdown. Scores are shown in percent.
 
-use super::{Cell, Run, Table};
+use super::board::{Absent, Board, Entry, Estimate, RunCard};
+use super::table::{self, Table};
+use crate::metrics::formulas::{Formula, MATRIX, STAGE};
 use crate::run::record::Cost;
+use crate::stats::interval::RESAMPLES;
+use crate::stats::permutation::PERMUTATIONS;
+use mkgc_builder::corpus::TaskKind;
 
-/// A benchmark's heading: which data, which tasks.
-pub fn heading(name: &str, runs: &[&Run]) -> String {
-    let dataset = &runs[0].record.dataset;
-    let names: Vec<String> =
-        dataset.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, task.name)).collect();
-    format!("\n## {name}\n\nData fingerprint `{}`. Tasks: {}.\n", dataset.fingerprint, names.join(" · "))
+/// Everything.
+pub fn report(boards: &[Board]) -> String {
+    let mut text = format!(
+        "# Comparative results\n\n\
+         Scores are in percent. ± is half the 95 % interval of the mean over seeds (Student's t), where there are several; \
+         [ ] is the 95 % interval over test rows (percentile bootstrap, {RESAMPLES} resamples, rows drawn alike for all \
+         methods). A method's rank is 1 + the number of methods that are significantly better in the main metric after the \
+         last task (paired permutation test over test rows, {PERMUTATIONS} permutations, Holm's correction over all pairs, \
+         α = 0.05). Tests and [ ] speak of other test rows, not of other seeds.\n"
+    );
+    for board in boards {
+        text += &heading(board);
+        for table in table::all(board) {
+            text += &self::table(&table);
+        }
+        text += &ties(board);
+        text += &classes(board);
+        text += &confusion(board);
+        text += &runs(board);
+        text += &absent(&board.absent);
+    }
+    text + &formulas()
 }
 
-/// A table of one metric.
-pub fn table(table: &Table) -> String {
-    let mut text = format!("\n### {}\n\n| method |", table.metric.title(table.task));
-    text += &table.columns.iter().map(|column| format!(" {column} |")).collect::<String>();
-    text += &format!("\n|---|{}\n", "---:|".repeat(table.columns.len()));
-    for row in &table.rows {
-        let seeds = if row.seeds > 1 { format!(" ({} seeds)", row.seeds) } else { String::new() };
-        let cells: String = row.cells.iter().map(|cell| format!(" {} |", percent(cell))).collect();
-        text += &format!("| {}{seeds} |{cells}\n", row.method);
+/// What each metric is.
+fn formulas() -> String {
+    let row = |formula: &Formula| vec![format!("`{}`", formula.name), formula.formula.to_owned()];
+    let rows = STAGE.iter().chain(&MATRIX).map(row).collect();
+    let header = ["metric", "formula"].map(str::to_owned).to_vec();
+    let said = "`last_…` is a metric after the last task, `average_incremental_…` its mean over the stages (Rebuffi et al. \
+                2017). R[i][j] is the micro-F1 on task j after learning tasks 0 to i: RE on the rows of task j, NER on its \
+                types.";
+    format!("\n## Metrics\n\n{said}\n{}", grid(header, 2, rows))
+}
+
+/// The main table of each board.
+pub fn short(boards: &[Board]) -> String {
+    let main = |board: &Board| {
+        let title = format!("\n{}: {} after each task", board.benchmark, board.metrics[0].title);
+        title + &table::all(board).first().map(rows).unwrap_or_default()
+    };
+    boards.iter().map(main).collect::<String>().trim_start().to_owned()
+}
+
+/// Which data, which tasks, how much.
+fn heading(board: &Board) -> String {
+    let names: Vec<String> =
+        board.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, task.name)).collect();
+    let (name, print, names) = (&board.benchmark, &board.fingerprint, names.join(" · "));
+    let (entries, runs) = (board.entries.len(), board.entries.iter().map(|entry| entry.runs.len()).sum::<usize>());
+    let rows: Vec<String> =
+        board.entries[0].stages["micro_f1"].iter().map(|estimate| estimate.instances.to_string()).collect();
+    let counts = format!("{entries} methods, {runs} runs; test rows after each task: {}.", rows.join(", "));
+    format!("\n## {name}\n\nData fingerprint `{print}`. Tasks: {names}. {counts}\n")
+}
+
+/// A table with its title and the reasons for what is missing.
+fn table(table: &Table<'_>) -> String {
+    let mut text = format!("\n### {}\n", table.title);
+    let empty = table.columns.is_empty();
+    if !empty {
+        text += &rows(table);
+    }
+    for (reason, columns) in table.reasons() {
+        let columns = if empty { String::new() } else { format!("{} – ", columns.join(", ")) };
+        text += &format!("\n{columns}{reason}.\n");
     }
     text
 }
 
-fn percent(cell: &Cell) -> String {
-    match (cell.mean(), cell.std()) {
-        (Some(mean), Some(std)) => format!("{:.1} ± {:.1}", mean * 100.0, std * 100.0),
-        (Some(mean), None) => format!("{:.1}", mean * 100.0),
-        (None, _) => "undefined".to_owned(),
+fn rows(table: &Table<'_>) -> String {
+    let columns: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
+    let row = |entry: &Entry| {
+        let cells = table.columns.iter().map(|column| column.of(entry).map_or_else(String::new, cell));
+        let first = [entry.rank.to_string(), entry.label.clone(), entry.seeds.len().to_string()];
+        first.into_iter().chain(cells).collect()
+    };
+    let header = ["rank", "method", "seeds"].map(str::to_owned).into_iter().chain(columns).collect();
+    grid(header, 2, table.entries.iter().map(row).collect())
+}
+
+/// A Markdown table; the column at `left` holds words.
+fn grid(header: Vec<String>, left: usize, rows: Vec<Vec<String>>) -> String {
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule: String = (1..=header.len()).map(|column| if column <= left { "---|" } else { "---:|" }).collect();
+    let rows: String = rows.iter().map(|row| line(row)).collect();
+    format!("\n{}|{rule}\n{rows}", line(&header))
+}
+
+fn cell(estimate: &Estimate) -> String {
+    let Some(mean) = estimate.mean.number() else {
+        return "undefined".to_owned();
+    };
+    let mut text = percent(mean);
+    if let Some([low, high]) = estimate.seed_interval {
+        text += &format!(" ± {}", percent((high - low) / 2.0));
     }
+    if let Some([low, high]) = estimate.sampling_interval {
+        text += &format!(" [{}, {}]", percent(low), percent(high));
+    }
+    text
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}", share * 100.0)
+}
+
+/// For each entry those it cannot be told from.
+fn ties(board: &Board) -> String {
+    let pairs = board.comparisons.len();
+    let mut text = format!("\n### Cannot be told apart\n\n{} after the last task.", board.metrics[0].title);
+    if pairs as f64 > super::significance::ALPHA * (PERMUTATIONS + 1) as f64 {
+        text += &format!(
+            " With {pairs} pairs, {PERMUTATIONS} permutations are too few for any to be told apart: report fewer methods."
+        );
+    }
+    text += &format!(" Differences and p values of all {pairs} pairs: `{}-pairs.csv`.\n", board.benchmark);
+    let row = |(index, entry): (usize, &Entry)| {
+        let tied = board.comparisons.iter().filter(|pair| !pair.significant());
+        let others = tied.filter_map(|pair| match index {
+            one if one == pair.one => Some(pair.other),
+            other if other == pair.other => Some(pair.one),
+            _ => None,
+        });
+        let others: Vec<&str> = others.map(|other| board.entries[other].label.as_str()).collect();
+        let others = if others.is_empty() { "differs from all others".to_owned() } else { others.join(", ") };
+        vec![entry.rank.to_string(), entry.label.clone(), others]
+    };
+    let header = ["rank", "method", "cannot be told apart from"].map(str::to_owned).to_vec();
+    text + &grid(header, 3, board.entries.iter().enumerate().map(row).collect())
 }
 
 /// F1 of each class after the last task.
-pub fn classes(runs: &[&Run]) -> String {
-    let dataset = &runs[0].record.dataset;
-    let classes: Vec<&String> = dataset.tasks.iter().flat_map(|task| &task.classes).collect();
-    let mut text = String::from("\n### F1 by class after the last task\n\n| class | support |");
-    text += &runs
-        .iter()
-        .map(|run| format!(" {} (seed {}) |", run.record.label(), run.result.train_seed))
-        .collect::<String>();
-    text += &format!("\n|---|---:|{}\n", "---:|".repeat(runs.len()));
-    for class in classes {
-        let last = |run: &Run| run.result.stages.last().cloned();
-        let support = last(runs[0]).and_then(|stage| stage.support_by_class.get(class).copied()).unwrap_or(0);
-        let f1 = |run: &&Run| last(run).and_then(|stage| stage.f1_by_class.get(class).copied()).unwrap_or(0.0);
-        let cells: String = runs.iter().map(|run| format!(" {:.1} |", f1(run) * 100.0)).collect();
-        text += &format!("| {class} | {support} |{cells}\n");
-    }
-    text
+fn classes(board: &Board) -> String {
+    let labels = board.entries.iter().map(|entry| entry.label.clone());
+    let header = ["class", "task", "support"].map(str::to_owned).into_iter().chain(labels).collect();
+    let f1 = |entry: &Entry, class: usize| {
+        entry.classes[class].f1.last().copied().flatten().map_or_else(|| "undefined".to_owned(), percent)
+    };
+    let row = |class: usize| {
+        let of = &board.entries[0].classes[class];
+        let first = [of.class.clone(), format!("T{}", of.task + 1), of.support.to_string()];
+        first.into_iter().chain(board.entries.iter().map(|entry| f1(entry, class))).collect()
+    };
+    let name = &board.benchmark;
+    let title = format!("\n### F1 by class after the last task\n\nAfter every task: `{name}-f1_by_class.csv`.\n");
+    title + &grid(header, 2, (0..board.entries[0].classes.len()).map(row).collect())
+}
+
+/// Where items of old and new classes go.
+fn confusion(board: &Board) -> String {
+    let [old, new, none] = board.entries[0].confusion.items;
+    let (items, of_none, skipped) = match board.task {
+        TaskKind::Re => ("rows", format!("{none} rows without a relation"), 0),
+        TaskKind::Ner => {
+            ("entities, by the type predicted for the same words", "predicted spans that are no entity".to_owned(), 1)
+        }
+    };
+    let text = format!(
+        "\n### Old and new classes after the last task\n\nOld: {old} {items}; new (learned last): {new}; none: \
+         {of_none}. Shares in percent.\n"
+    );
+    let header = ["method", "old: right", "other old", "new", "none", "new: right", "old", "other new", "none"];
+    let of_none = ["none: none", "old", "new"];
+    let header = header.iter().chain(&of_none[skipped..]).map(|name| (*name).to_owned()).collect();
+    let row = |entry: &Entry| {
+        let of = &entry.confusion;
+        let shares = of.old.iter().chain(&of.new).chain(&of.none[skipped..]);
+        std::iter::once(entry.label.clone()).chain(shares.map(|share| percent(*share))).collect()
+    };
+    text + &grid(header, 1, board.entries.iter().map(row).collect())
 }
 
 /// What each run was made with and what it cost.
-pub fn settings(runs: &[&Run]) -> String {
-    let columns = [
+fn runs(board: &Board) -> String {
+    let header = [
         "method",
         "seed",
+        "folder",
         "encoder",
         "vision",
         "epochs",
@@ -69,33 +202,48 @@ pub fn settings(runs: &[&Run]) -> String {
         "device",
         "mkgc",
     ];
-    let mut text = format!("\n### Runs\n\n| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
-    for run in runs {
-        let (record, config) = (&run.record, &run.record.config);
-        let vision = record.vision.as_ref().map_or_else(
-            || "-".to_owned(),
-            |vision| {
-                let (real, stand_in) = (vision.real_images, vision.stand_in_images);
-                format!("{}, {real} images, {stand_in} stand-ins", vision.encoder.name)
-            },
-        );
-        let cost = |of: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), of);
-        let cells = [
-            record.label(),
-            config.train_seed.to_string(),
-            record.encoder.name.clone(),
-            vision,
-            config.epochs.to_string(),
-            config.batch_size.to_string(),
-            format!("{:e} / {:e}", config.lr_encoder, config.lr_head),
-            record.memory_budget.clone(),
-            cost(|cost| cost.stored_rows.to_string()),
-            cost(|cost| cost.optimiser_steps.to_string()),
-            cost(|cost| format!("{:.1}", cost.wall_seconds / 60.0)),
-            format!("{}, {} threads", record.device, record.threads),
-            record.code_version.clone(),
-        ];
-        text += &format!("| {} |\n", cells.join(" | "));
+    let rows = board.entries.iter().flat_map(|entry| &entry.runs).map(run).collect();
+    format!("\n### Runs\n{}", grid(header.map(str::to_owned).to_vec(), header.len(), rows))
+}
+
+fn run(card: &RunCard) -> Vec<String> {
+    let (record, config) = (&card.record, &card.record.config);
+    let vision = record.vision.as_ref().map_or_else(
+        || "none".to_owned(),
+        |vision| {
+            let (real, stand_in) = (vision.real_images, vision.stand_in_images);
+            format!("{}, {real} images, {stand_in} stand-ins", vision.encoder.name)
+        },
+    );
+    let cost = |of: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), of);
+    vec![
+        record.label(),
+        config.train_seed.to_string(),
+        card.folder.clone(),
+        record.encoder.name.clone(),
+        vision,
+        config.epochs.to_string(),
+        config.batch_size.to_string(),
+        format!("{:e} / {:e}", config.lr_encoder, config.lr_head),
+        record.memory_budget.clone(),
+        cost(|cost| cost.stored_rows.to_string()),
+        cost(|cost| cost.optimiser_steps.to_string()),
+        cost(|cost| format!("{:.1}", cost.wall_seconds / 60.0)),
+        format!("{}, {} threads", record.device, record.threads),
+        record.code_version.clone(),
+    ]
+}
+
+/// Runs without a number, and why.
+fn absent(absent: &[Absent]) -> String {
+    if absent.is_empty() {
+        return String::new();
     }
-    text
+    let row = |run: &Absent| {
+        let seed = run.seed.map_or_else(|| "unknown".to_owned(), |seed| seed.to_string());
+        let place = run.log.as_ref().or(run.folder.as_ref()).cloned().unwrap_or_else(|| "no folder".to_owned());
+        vec![run.label.clone(), seed, run.kind.clone(), run.cause.clone(), place]
+    };
+    let header = ["method", "seed", "what", "cause", "see"].map(str::to_owned).to_vec();
+    format!("\n### Without a number\n{}", grid(header, 5, absent.iter().map(row).collect()))
 }

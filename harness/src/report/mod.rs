@@ -1,99 +1,70 @@
-//! Comparative tables over finished runs: `report.md` for people, one CSV per benchmark and metric for programs.
+//! Comparative reports over run folders: a [`board::Board`] for each benchmark, computed once ([`load()`], [`boards`]),
+//! written as `report.md` and `report.html` for people, CSV and `board.json` for programs, LaTeX and SVG for papers
+//! ([`write`]).
 
+mod agree;
+mod assemble;
 pub mod board;
+mod frames;
 pub mod html;
+mod latex;
+mod load;
 mod markdown;
 pub mod plots;
+mod significance;
 mod table;
 
-pub use table::{Cell, Metric, Table};
+pub use assemble::boards;
+pub use load::{Loaded, Run, load};
+pub use markdown::short;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
+use board::Board;
 
-use crate::error::{Error, Result};
-use crate::methods;
-use crate::metrics::score::{RunResult, score_run};
-use crate::run::record::RunRecord;
-use crate::run::{RunFolder, write_atomically};
-
-/// A finished run.
-pub struct Run {
-    /// Its settings.
-    pub record: RunRecord,
-    /// Its metrics, derived afresh from its predictions.
-    pub result: RunResult,
-}
-
-/// Reads run folders and refuses unfinished ones.
-pub fn load(folders: &[impl AsRef<Path>]) -> Result<Vec<Run>> {
-    let run = |folder: &_| -> Result<Run> {
-        let folder = RunFolder::new(AsRef::<Path>::as_ref(folder));
-        let record = folder.record()?;
-        if !folder.result().exists() {
-            return Err(folder.error("is not finished (no result.json); go on with `mkgc train` on the same folder"));
-        }
-        Ok(Run { record, result: score_run(&folder)? })
-    };
-    folders.iter().map(run).collect()
-}
-
-/// Runs by benchmark, in the order of methods and seeds; one board never mixes two versions of the data.
-fn by_benchmark(runs: &[Run]) -> Result<BTreeMap<&str, Vec<&Run>>> {
-    let mut boards: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
-    for run in runs {
-        let board = boards.entry(&run.result.benchmark).or_default();
-        if let Some(other) = board.iter().find(|other| other.result.fingerprint != run.result.fingerprint) {
-            let (name, one, two) = (&run.result.benchmark, &other.result.fingerprint, &run.result.fingerprint);
-            let reason =
-                format!("runs of {name} used different data (fingerprints {one} and {two}); report them apart");
-            return Err(Error::Usage(reason));
-        }
-        board.push(run);
-    }
-    for board in boards.values_mut() {
-        // Variants of a method stay in the order given.
-        board.sort_by_key(|run| methods::place(&run.record.method));
-    }
-    Ok(boards)
-}
+use crate::error::Result;
+use crate::run::write_atomically;
 
 /// Writes the report and returns the Markdown text.
-pub fn write(runs: &[Run], out: &Path) -> Result<String> {
-    if runs.is_empty() {
-        return Err(Error::Usage("no runs given; name one or more folders that `mkgc train --out` wrote".to_owned()));
-    }
-    let mut text = String::from("# Comparative results\n");
-    for (name, board) in by_benchmark(runs)? {
-        text += &markdown::heading(name, &board);
-        for metric in Metric::of(board[0].record.dataset.task) {
-            let table = Table::new(*metric, &board);
-            write_atomically(&out.join(format!("{name}-{}.csv", metric.name())), &csv(&table)?)?;
-            text += &markdown::table(&table);
+pub fn write(boards: &[Board], out: &Path) -> Result<String> {
+    for board in boards {
+        let file = |name: &str| out.join(format!("{}{name}", board.benchmark));
+        let tables = table::all(board);
+        for table in tables.iter().filter(|table| !table.columns.is_empty()) {
+            write_atomically(&file(&format!("-{}.csv", table.name)), &frames::csv(frames::table(table)?)?)?;
         }
-        text += &markdown::classes(&board);
-        text += &markdown::settings(&board);
+        write_atomically(&file("-pairs.csv"), &frames::csv(frames::pairs(board)?)?)?;
+        write_atomically(&file("-f1_by_class.csv"), &frames::csv(frames::classes(board)?)?)?;
+        write_atomically(&file(".tex"), latex::tables(board, &tables).as_bytes())?;
     }
+    write_atomically(&out.join("scores.csv"), &frames::csv(frames::scores(boards)?)?)?;
+    write_atomically(&out.join("board.json"), &serde_json::to_vec(boards)?)?;
+    write_atomically(&out.join("report.html"), html::page(boards)?.as_bytes())?;
+    for board in boards {
+        draw(board, &out.join("plots"))?;
+    }
+    let text = markdown::report(boards);
     write_atomically(&out.join("report.md"), text.as_bytes())?;
     Ok(text)
 }
 
-fn csv(table: &Table) -> Result<Vec<u8>> {
-    let methods: Vec<&str> = table.rows.iter().map(|row| row.method.as_str()).collect();
-    let seeds: Vec<u32> = table.rows.iter().map(|row| row.seeds as u32).collect();
-    let mut columns = vec![Column::new("method".into(), methods), Column::new("seeds".into(), seeds)];
-    for (index, name) in table.columns.iter().enumerate() {
-        let values =
-            |of: fn(&Cell) -> Option<f64>| table.rows.iter().map(|row| of(&row.cells[index])).collect::<Vec<_>>();
-        columns.push(Column::new(name.as_str().into(), values(Cell::mean)));
-        if table.rows.iter().any(|row| row.seeds > 1) {
-            columns.push(Column::new(format!("{name}_std").into(), values(Cell::std)));
+/// Plots of a board, `plots/BENCHMARK-*.svg`: each metric over the tasks, and what belongs to one entry.
+fn draw(board: &Board, out: &Path) -> Result<()> {
+    let write = |name: &str, svg: String| {
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_");
+        write_atomically(&out.join(format!("{}-{name}.svg", board.benchmark)), svg.as_bytes())
+    };
+    for metric in board.metrics.iter().filter(|metric| metric.per_stage) {
+        if let Some(svg) = plots::scores(board, metric)? {
+            write(&metric.name, svg)?;
         }
     }
-    let mut frame = DataFrame::new(table.rows.len(), columns)?;
-    let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut frame)?;
-    Ok(bytes)
+    for entry in plots::drawn(board).into_iter().map(|entry| &board.entries[entry]) {
+        write(&format!("{}-matrix", entry.label), plots::matrix(board, entry)?)?;
+        write(&format!("{}-classes", entry.label), plots::classes(board, entry)?)?;
+        if let Some(svg) = plots::training(board, entry)? {
+            write(&format!("{}-training", entry.label), svg)?;
+        }
+    }
+    Ok(())
 }

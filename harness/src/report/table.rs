@@ -1,152 +1,116 @@
-//! A method × stage table of one metric, mean and standard deviation over seeds.
+//! Tables of a board's estimates, entry × column: what Markdown, CSV and LaTeX have in common.
 
-use mkgc_builder::corpus::TaskKind;
+use super::board::{Board, Entry, Estimate, MetricInfo};
+use crate::metrics::continual::Value;
+use crate::metrics::formulas;
 
-use super::Run;
-use crate::metrics::score::{RunResult, StageScores};
-
-/// What a table shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metric {
-    /// F1 over all items.
-    MicroF1,
-    /// Mean F1 of the classes.
-    MacroF1,
-    /// Share of rows right, `None` included (RE).
-    Accuracy,
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Heading in Markdown and CSV.
+    pub name: String,
+    /// Heading in print.
+    pub title: String,
+    /// Whether more is better.
+    pub higher_is_better: bool,
+    /// Of a stage, else of the whole run: the metric's key.
+    stage: Option<usize>,
+    metric: String,
 }
 
-impl Metric {
-    /// The tables of a task, main metric first.
-    pub fn of(task: TaskKind) -> &'static [Self] {
-        match task {
-            TaskKind::Re => &[Self::MicroF1, Self::MacroF1, Self::Accuracy],
-            TaskKind::Ner => &[Self::MicroF1, Self::MacroF1],
-        }
+impl Column {
+    fn stage(metric: &MetricInfo, stage: usize) -> Self {
+        let (name, higher_is_better) = (format!("T{}", stage + 1), metric.higher_is_better);
+        Self { title: name.clone(), name, higher_is_better, stage: Some(stage), metric: metric.name.clone() }
     }
 
-    /// Name in file names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MicroF1 => "micro_f1",
-            Self::MacroF1 => "macro_f1",
-            Self::Accuracy => "accuracy",
-        }
+    fn run(board: &Board, name: &str, metric: &str) -> Self {
+        let info = board.metrics.iter().find(|info| info.name == metric);
+        let higher_is_better = info.is_none_or(|info| info.higher_is_better);
+        let title = info.filter(|_| name == metric).map_or_else(|| name.to_owned(), |info| info.title.clone());
+        Self { name: name.to_owned(), title, higher_is_better, stage: None, metric: metric.to_owned() }
     }
 
-    /// Title for people.
-    pub fn title(self, task: TaskKind) -> &'static str {
-        match (self, task) {
-            (Self::MicroF1, TaskKind::Re) => "Micro-F1 without None",
-            (Self::MacroF1, TaskKind::Re) => "Macro-F1 without None",
-            (Self::MicroF1, TaskKind::Ner) => "Micro span F1",
-            (Self::MacroF1, TaskKind::Ner) => "Macro span F1",
-            (Self::Accuracy, _) => "Strict accuracy with None",
-        }
-    }
-
-    fn get(self, stage: &StageScores) -> Option<f64> {
-        match self {
-            Self::MicroF1 => Some(stage.micro_f1),
-            Self::MacroF1 => Some(stage.macro_f1),
-            Self::Accuracy => stage.accuracy,
+    /// The estimate of an entry.
+    pub fn of<'a>(&self, entry: &'a Entry) -> Option<&'a Estimate> {
+        match self.stage {
+            Some(stage) => entry.stages.get(&self.metric)?.get(stage),
+            None => entry.summary.get(&self.metric),
         }
     }
 }
 
-/// The values of a cell, one per seed; empty where the metric is undefined.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cell(Vec<f64>);
+/// Entry × column.
+#[derive(Debug, Clone)]
+pub struct Table<'a> {
+    /// In file names.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// Columns with a number for some entry.
+    pub columns: Vec<Column>,
+    /// The rows.
+    pub entries: &'a [Entry],
+    /// Why numbers are missing: column and reason.
+    pub notes: Vec<(String, String)>,
+}
 
-impl Cell {
-    /// Mean over seeds.
-    pub fn mean(&self) -> Option<f64> {
-        (!self.0.is_empty()).then(|| self.0.iter().sum::<f64>() / self.0.len() as f64)
+/// Every table of a board, the main one first.
+pub fn all(board: &Board) -> Vec<Table<'_>> {
+    let of_stages = board.metrics.iter().filter(|metric| metric.per_stage && !metric.name.contains("masked"));
+    let mut tables: Vec<Table<'_>> = of_stages.map(|metric| stages(board, metric)).collect();
+    tables.push(stream(board));
+    tables
+}
+
+/// A metric after each task and on average; with the main one, what was lost.
+fn stages<'a>(board: &'a Board, metric: &MetricInfo) -> Table<'a> {
+    let mut columns: Vec<Column> = (0..board.tasks.len()).map(|stage| Column::stage(metric, stage)).collect();
+    columns.push(Column::run(board, "average", &formulas::average(&metric.name)));
+    if metric.name == board.metrics[0].name {
+        let lost = ["forgetting_chaudhry18", "bwt_lopezpaz17"];
+        columns.extend(lost.map(|name| Column::run(board, name, name)));
     }
-
-    /// Sample standard deviation over seeds, from two on.
-    pub fn std(&self) -> Option<f64> {
-        let mean = self.mean().filter(|_| self.0.len() > 1)?;
-        Some((self.0.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (self.0.len() - 1) as f64).sqrt())
-    }
+    Table::new(board, &metric.name, &metric.title, columns)
 }
 
-/// A method's row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TableRow {
-    /// [`crate::run::record::RunRecord::label`] of its runs.
-    pub method: String,
-    /// Number of seeds behind each cell.
-    pub seeds: usize,
-    /// One per column.
-    pub cells: Vec<Cell>,
+/// What else is known of the whole stream.
+fn stream(board: &Board) -> Table<'_> {
+    let plain = ["average_lopezpaz17", "learning_accuracy_riemer19", "intransigence_chaudhry18"];
+    let masked = ["class_masked", "task_masked"]
+        .into_iter()
+        .flat_map(|mask| ["micro_f1", "macro_f1", "accuracy"].map(|name| formulas::last(&format!("{mask}_{name}"))));
+    let names = plain.map(str::to_owned).into_iter().chain(masked);
+    let columns = names.map(|name| Column::run(board, &name, &name)).collect();
+    Table::new(board, "stream", "Over the whole stream", columns)
 }
 
-/// Method × stage for one metric.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Table {
-    /// The metric.
-    pub metric: Metric,
-    /// RE or NER.
-    pub task: TaskKind,
-    /// `T1`…`TK`, `average` over stages and, for the main metric, forgetting and backward transfer.
-    pub columns: Vec<String>,
-    /// Methods, in the order of [`crate::methods::METHODS`].
-    pub rows: Vec<TableRow>,
-}
-
-const CONTINUAL: [&str; 2] = ["forgetting_chaudhry18", "bwt_lopezpaz17"];
-
-impl Table {
-    /// Over runs of one benchmark.
-    pub fn new(metric: Metric, runs: &[&Run]) -> Self {
-        let first = &runs[0];
-        let stages = first.result.stages.len();
-        let mut columns: Vec<String> = (1..=stages).map(|stage| format!("T{stage}")).collect();
-        columns.push("average".to_owned());
-        if metric == Metric::MicroF1 {
-            columns.extend(CONTINUAL.map(str::to_owned));
-        }
-        // In the order of the runs, which is that of methods.
-        let mut methods: Vec<(String, Vec<&RunResult>)> = Vec::new();
-        for run in runs {
-            let label = run.record.label();
-            match methods.iter_mut().find(|(known, _)| *known == label) {
-                Some((_, results)) => results.push(&run.result),
-                None => methods.push((label, vec![&run.result])),
+impl<'a> Table<'a> {
+    fn new(board: &'a Board, name: &str, title: &str, mut columns: Vec<Column>) -> Self {
+        let mut notes: Vec<(String, String)> = Vec::new();
+        for column in &columns {
+            for estimate in board.entries.iter().filter_map(|entry| column.of(entry)) {
+                if let Value::Undefined(reason) = &estimate.mean {
+                    notes.push((column.name.clone(), reason.clone()));
+                }
             }
         }
-        let rows = methods.iter().map(|(name, results)| row(metric, name, results, stages)).collect();
-        Self { metric, task: first.record.dataset.task, columns, rows }
+        let number = |entry: &Entry, column: &Column| column.of(entry).is_some_and(|of| of.mean.number().is_some());
+        columns.retain(|column| board.entries.iter().any(|entry| number(entry, column)));
+        notes.sort();
+        notes.dedup();
+        Self { name: name.to_owned(), title: title.to_owned(), columns, entries: &board.entries, notes }
     }
-}
 
-fn row(metric: Metric, method: &str, results: &[&RunResult], stages: usize) -> TableRow {
-    let stage =
-        |stage: usize| Cell(results.iter().filter_map(|result| metric.get(result.stages.get(stage)?)).collect());
-    let mut cells: Vec<Cell> = (0..stages).map(stage).collect();
-    let average = |result: &&RunResult| -> Option<f64> {
-        let values: Option<Vec<f64>> = result.stages.iter().map(|stage| metric.get(stage)).collect();
-        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
-    };
-    cells.push(Cell(results.iter().filter_map(average).collect()));
-    if metric == Metric::MicroF1 {
-        let continual = |name: &str| results.iter().filter_map(|result| result.continual.get(name)?.number()).collect();
-        cells.extend(CONTINUAL.map(|name| Cell(continual(name))));
-    }
-    TableRow { method: method.to_owned(), seeds: results.len(), cells }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::Cell;
-
-    #[test]
-    fn cells_average_over_seeds() {
-        let cell = Cell(vec![0.2, 0.4]);
-        assert!((cell.mean().unwrap() - 0.3).abs() < 1e-12);
-        assert!((cell.std().unwrap() - 0.02f64.sqrt()).abs() < 1e-12);
-        assert_eq!((Cell(vec![]).mean(), Cell(vec![0.5]).std()), (None, None));
+    /// Reasons, each with the columns it is about.
+    pub fn reasons(&self) -> Vec<(String, Vec<String>)> {
+        let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+        for (column, reason) in &self.notes {
+            match reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, columns)) => columns.push(column.clone()),
+                None => reasons.push((reason.clone(), vec![column.clone()])),
+            }
+        }
+        reasons
     }
 }

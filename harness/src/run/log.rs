@@ -28,6 +28,14 @@ pub struct Line {
     pub memory_mib: u64,
 }
 
+/// The lines of a `metrics.jsonl`, those that can be read: the last may be half-written.
+pub fn read(path: &Path) -> Result<Vec<Line>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(fs_err::read_to_string(path)?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
 /// Seconds between plain progress lines, and steps between lines of `metrics.jsonl`.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 const LINE_EVERY: usize = 50;

@@ -1,7 +1,9 @@
 //! A run is a folder: `run.json` (what was asked for), `metrics.jsonl` (live), `stages/k/predictions.parquet`,
-//! `checkpoint/` (to go on after an interruption), and `result.json`, written last: the done marker.
+//! `checkpoint/` (to go on after an interruption), and `result.json`, written last: the done marker. A run that ends with
+//! an error leaves `failure.json`.
 
 pub mod checkpoint;
+pub mod failure;
 pub mod ledger;
 pub mod log;
 pub mod predictions;
@@ -43,6 +45,11 @@ impl RunFolder {
         self.dir.join("metrics.jsonl")
     }
 
+    /// `failure.json`.
+    pub fn failure(&self) -> PathBuf {
+        self.dir.join("failure.json")
+    }
+
     /// `checkpoint`.
     pub fn checkpoint(&self) -> PathBuf {
         self.dir.join("checkpoint")
@@ -51,6 +58,11 @@ impl RunFolder {
     /// `stages/k/predictions.parquet`.
     pub fn predictions(&self, stage: usize) -> PathBuf {
         self.dir.join("stages").join(stage.to_string()).join("predictions.parquet")
+    }
+
+    /// Of the first `tasks` tasks, how many have predictions.
+    pub fn tasks_learned(&self, tasks: usize) -> usize {
+        (0..tasks).take_while(|stage| self.predictions(*stage).exists()).count()
     }
 
     /// `run.json`, which every run has from its start.

@@ -15,22 +15,24 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use schemars::JsonSchema;
 
 use super::write_atomically;
 use crate::error::{Error, Result};
 
-/// One test row and what was predicted for it.
-#[derive(Debug, Clone, PartialEq)]
+/// One test row and what was predicted for it: a row of `predictions.parquet`.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
 pub struct Predicted {
-    /// Row id.
+    /// Row id (string).
     pub id: String,
-    /// Task that owns the row.
+    /// 0-based task that owns the row (int32, null where no task does).
+    #[schemars(rename = "owner_task", required, extend("type" = ["integer", "null"]))]
     pub owner: Option<usize>,
-    /// Gold label ids.
+    /// Gold label ids (list of int64): relations one, entities one per word. Classes not seen yet are id 0.
     pub gold: Vec<u32>,
-    /// Predicted label ids, as many.
+    /// Predicted label ids (list of int64), as many.
     pub predicted: Vec<u32>,
-    /// Scores by label id, if the method has them.
+    /// Scores by label id (list of float32; relations one per label, minus infinity for labels not seen), or none.
     pub scores: Vec<f32>,
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Manifest;
 use mkgc_models::clip::Visual;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,10 +16,10 @@ use crate::error::Result;
 use crate::methods::registry;
 
 /// Version of `run.json`, `predictions.parquet` and `result.json`.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// One task of the stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRecord {
     /// Its name.
     pub name: String,
@@ -27,7 +28,7 @@ pub struct TaskRecord {
 }
 
 /// The benchmark a run used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetRecord {
     /// Protocol name, e.g. `mnre-10`.
     pub name: String,
@@ -65,7 +66,7 @@ impl DatasetRecord {
 }
 
 /// An encoder's weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncoderRecord {
     /// `tiny`, the last part of the folder, or the repository.
     pub name: String,
@@ -91,7 +92,7 @@ impl EncoderRecord {
 }
 
 /// What the vision stream of a run saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VisionRecord {
     /// The vision encoder.
     pub encoder: EncoderRecord,
@@ -112,7 +113,7 @@ impl VisionRecord {
 }
 
 /// What a finished run cost and stored.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// Optimiser steps.
     pub optimiser_steps: usize,
@@ -125,7 +126,7 @@ pub struct Cost {
 }
 
 /// The contents of `run.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunRecord {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -206,14 +207,16 @@ impl RunRecord {
     }
 
     /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
-    /// on its methods, so their defaults stand.
+    /// on its methods, so their defaults stand. Version 3 changed `result.json` alone.
     pub fn from_json(mut value: Value) -> std::result::Result<Self, String> {
         let version = value.get("schema_version").and_then(Value::as_u64).ok_or("no schema_version")?;
-        if version == 1 {
-            upgrade_from_1(&mut value)?;
-        } else if version != u64::from(SCHEMA_VERSION) {
+        if !(1..=u64::from(SCHEMA_VERSION)).contains(&version) {
             return Err(format!("schema version {version}, this mkgc reads 1 to {SCHEMA_VERSION}"));
         }
+        if version == 1 {
+            upgrade_from_1(&mut value)?;
+        }
+        value["schema_version"] = SCHEMA_VERSION.into();
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
 }
@@ -234,7 +237,6 @@ fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
     value["memory_budget"] = budget(&method, per_class).into();
     value["config"] = config;
     value["encoder"] = serde_json::json!({"name": name, "identity": identity});
-    value["schema_version"] = SCHEMA_VERSION.into();
     Ok(())
 }
 
@@ -268,8 +270,8 @@ mod tests {
         assert_eq!(record.memory_budget, "10 rows per class");
         assert!(record.cost.is_none() && record.vision.is_none());
         let mut later = version_1();
-        later["schema_version"] = 3.into();
-        assert!(RunRecord::from_json(later).unwrap_err().contains("schema version 3"));
+        later["schema_version"] = 99.into();
+        assert!(RunRecord::from_json(later).unwrap_err().contains("schema version 99"));
         let mut damaged = version_1();
         damaged["method"] = Value::Null;
         assert!(RunRecord::from_json(damaged).is_err());

@@ -1,0 +1,81 @@
+//! Twins of the strict predictions, made again from stored class scores: what a classifier with fewer classes to choose
+//! from would have said.
+
+use mkgc_builder::corpus::TaskKind;
+
+use crate::run::predictions::Predicted;
+use crate::run::record::DatasetRecord;
+
+/// Among which labels the highest score wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mask {
+    /// `None` and the relations of all tasks learned. Methods of mkgc predict so anyway; predictions from elsewhere may
+    /// name relations not seen yet.
+    Class,
+    /// `None` and the relations of the task that owns the row, as if the test told the task: task-incremental learning
+    /// (van de Ven et al. 2022). Rows that no task owns choose among all labels seen.
+    Task,
+}
+
+impl Mask {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Class, Self::Task];
+
+    /// Beginning of the names of its metrics.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Class => "class_masked",
+            Self::Task => "task_masked",
+        }
+    }
+}
+
+/// Predicted label ids of relation rows after learning tasks `0..=stage`; or why there are none.
+pub fn predict(
+    mask: Mask,
+    dataset: &DatasetRecord,
+    stage: usize,
+    rows: &[Predicted],
+) -> Result<Vec<u32>, &'static str> {
+    if dataset.task == TaskKind::Ner {
+        return Err("tags are decided sentence by sentence, so that no class scores are stored");
+    }
+    let owners: Vec<Option<usize>> = dataset.labels.iter().map(|label| dataset.owner(label)).collect();
+    let allowed = |label: usize, row: &Predicted| match owners[label] {
+        None => label == 0,
+        Some(owner) => owner <= stage && (mask == Mask::Class || row.owner.is_none_or(|own| own == owner)),
+    };
+    let best = |row: &Predicted| {
+        let candidates = (0..owners.len()).filter(|label| allowed(*label, row));
+        candidates.reduce(|best, label| if row.scores[label] > row.scores[best] { label } else { best })
+    };
+    if rows.iter().any(|row| row.scores.len() != owners.len()) {
+        return Err("the predictions hold no class scores");
+    }
+    Ok(rows.iter().map(|row| best(row).unwrap_or(0) as u32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::metrics::tests::relations;
+
+    fn row(owner: Option<usize>, scores: [f32; 4]) -> Predicted {
+        Predicted { id: String::new(), owner, gold: vec![1], predicted: vec![3], scores: scores.to_vec() }
+    }
+
+    #[test]
+    fn masks_leave_the_labels_they_should() {
+        // Labels: None, a (task 0), b (task 1), c (task 2, not seen yet).
+        let dataset = relations();
+        let rows =
+            [row(Some(0), [0.1, 0.2, 0.3, 9.0]), row(Some(1), [0.5, 0.9, 0.4, 9.0]), row(None, [0.0, 0.1, 0.2, 9.0])];
+        assert_eq!(predict(Mask::Class, &dataset, 1, &rows).unwrap(), [2, 1, 2]);
+        assert_eq!(predict(Mask::Task, &dataset, 1, &rows).unwrap(), [1, 0, 2]);
+        let bare = Predicted { scores: vec![], ..rows[0].clone() };
+        assert!(predict(Mask::Task, &dataset, 1, &[bare]).unwrap_err().contains("no class scores"));
+        let entities = DatasetRecord { task: TaskKind::Ner, ..dataset };
+        assert!(predict(Mask::Task, &entities, 1, &rows).is_err());
+    }
+}

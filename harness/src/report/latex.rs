@@ -1,0 +1,113 @@
+//! The report's LaTeX: a `table` per table of a board, with booktabs.
+//!
+//! Bold is the best of a column, also several that look the same in print; Joint, the upper bound, does not take part. A
+//! dagger marks methods that cannot be told from the best in the main metric after the last task.
+
+use super::board::{Board, Entry};
+use super::table::{Column, Table};
+
+const UPPER_BOUND: &str = "joint";
+
+/// A board's tables.
+pub fn tables(board: &Board, tables: &[Table<'_>]) -> String {
+    let shown = tables.iter().filter(|table| !table.columns.is_empty());
+    let text: String = shown.map(|table| self::table(board, table)).collect();
+    format!("% Needs \\usepackage{{booktabs}}. Percent.\n{text}")
+}
+
+fn table(board: &Board, table: &Table<'_>) -> String {
+    let header: String = table.columns.iter().map(|column| format!(" & {}", heading(&column.title))).collect();
+    let (bounds, learners): (Vec<_>, Vec<_>) =
+        table.entries.iter().enumerate().partition(|(_, entry)| entry.method == UPPER_BOUND);
+    let best: Vec<Option<String>> = table.columns.iter().map(|column| best(column, &learners)).collect();
+    let row = |(index, entry): &(usize, &Entry)| row(board, table, *index, entry, &best);
+    let (learners, bounds): (String, String) = (learners.iter().map(row).collect(), bounds.iter().map(row).collect());
+    let middle = if learners.is_empty() || bounds.is_empty() { "" } else { "\\midrule\n" };
+    let label = format!("tab:{}-{}", board.benchmark, table.name);
+    format!(
+        "\\begin{{table}}[t]\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\n\
+         \\caption{{{}: {} (percent; {} test rows). Bold: best but for Joint. \\dag: not told apart from the best of them \
+         in {} after the last task.}}\n\\label{{{label}}}\n\\begin{{tabular}}{{lr{}}}\n\\toprule\n\
+         method & seeds{header} \\\\\n\\midrule\n{learners}{middle}{bounds}\\bottomrule\n\\end{{tabular}}\n\
+         \\end{{table}}\n",
+        escape(&board.benchmark),
+        escape(&table.title),
+        board.entries[0].summary["last_micro_f1"].instances,
+        escape(&board.metrics[0].title),
+        "r".repeat(table.columns.len()),
+    )
+}
+
+/// A heading, its parts below each other.
+fn heading(title: &str) -> String {
+    let parts: Vec<String> = title.split(", ").map(escape).collect();
+    if parts.len() == 1 { parts.concat() } else { format!("\\shortstack[r]{{{}}}", parts.join("\\\\")) }
+}
+
+fn row(board: &Board, table: &Table<'_>, index: usize, entry: &Entry, best: &[Option<String>]) -> String {
+    let cells = table.columns.iter().zip(best).map(|(column, best)| cell(column, entry, best.as_deref()));
+    let mark = if tied(board, index) { "\\dag" } else { "" };
+    let seeds = entry.seeds.len();
+    format!(
+        "{}{mark} & {seeds}{} \\\\\n",
+        escape(&entry.label),
+        cells.map(|cell| format!(" & {cell}")).collect::<String>()
+    )
+}
+
+fn cell(column: &Column, entry: &Entry, best: Option<&str>) -> String {
+    let Some(estimate) = column.of(entry) else {
+        return String::new();
+    };
+    let Some(mean) = estimate.mean.number().map(print) else {
+        return "undefined".to_owned();
+    };
+    let bold = entry.method != UPPER_BOUND && best == Some(mean.as_str());
+    let text = if bold { format!("\\textbf{{{mean}}}") } else { mean };
+    let half = estimate.seed_interval.map(|[low, high]| format!(" $\\pm$ {}", print((high - low) / 2.0)));
+    text + &half.unwrap_or_default()
+}
+
+/// A share as it is printed; minus is the sign, not a hyphen.
+fn print(share: f64) -> String {
+    format!("{:.1}", share * 100.0).replace('-', "$-$")
+}
+
+fn best(column: &Column, learners: &[(usize, &Entry)]) -> Option<String> {
+    let means = learners.iter().filter_map(|(_, entry)| column.of(entry)?.mean.number());
+    let sign = if column.higher_is_better { 1.0 } else { -1.0 };
+    means.max_by(|a, b| (sign * a).total_cmp(&(sign * b))).map(print)
+}
+
+/// Is it not the best learner, and not told apart from it either? Entries are in the order of the main metric.
+fn tied(board: &Board, index: usize) -> bool {
+    let best = board.entries.iter().position(|entry| entry.method != UPPER_BOUND);
+    let bound = board.entries[index].method == UPPER_BOUND;
+    let of = |one: usize, other: usize| board.comparisons.iter().find(|pair| (pair.one, pair.other) == (one, other));
+    best.filter(|_| !bound).and_then(|best| of(best, index)).is_some_and(|pair| !pair.significant())
+}
+
+fn escape(text: &str) -> String {
+    let of = |c: char| match c {
+        '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{c}"),
+        '~' => "\\textasciitilde{}".to_owned(),
+        '^' => "\\textasciicircum{}".to_owned(),
+        '\\' => "\\textbackslash{}".to_owned(),
+        '[' | ']' => format!("{{{c}}}"),
+        c => c.to_string(),
+    };
+    text.chars().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escape, heading, print};
+
+    #[test]
+    fn what_latex_reads_as_a_command_is_escaped() {
+        assert_eq!(escape("a_b & 50 % [x] {y}"), "a\\_b \\& 50 \\% {[}x{]} \\{y\\}");
+        assert_eq!(escape("\\~^#$"), "\\textbackslash{}\\textasciitilde{}\\textasciicircum{}\\#\\$");
+        assert_eq!(print(-0.125), "$-$12.5");
+        assert_eq!([heading("T1"), heading("a_b, c")], ["T1", "\\shortstack[r]{a\\_b\\\\c}"]);
+    }
+}

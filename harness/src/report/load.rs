@@ -1,0 +1,140 @@
+//! Finds run folders and reads them: finished runs with their metrics derived afresh, the others with what became of
+//! them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::board::Absent;
+use crate::error::{Error, Result};
+use crate::metrics::Counts;
+use crate::metrics::score::{self, RunResult};
+use crate::metrics::stage;
+use crate::run::log::{self, Line};
+use crate::run::record::RunRecord;
+use crate::run::{RunFolder, failure};
+
+/// A finished run.
+pub struct Run {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its settings.
+    pub record: RunRecord,
+    /// Its metrics, derived afresh from its predictions.
+    pub result: RunResult,
+    /// Its training log.
+    pub curve: Vec<Line>,
+    /// Ids of the rows of the last test, in file order.
+    pub ids: Vec<String>,
+    /// Their counts.
+    pub counts: Vec<Counts>,
+}
+
+/// All runs that were asked for.
+#[derive(Default)]
+pub struct Loaded {
+    /// The finished ones.
+    pub runs: Vec<Run>,
+    /// The others, with the benchmark each belongs to.
+    pub absent: Vec<(String, Absent)>,
+}
+
+/// Reads run folders, and those below folders that are none.
+pub fn load(given: &[impl AsRef<Path>]) -> Result<Loaded> {
+    let folders = find(given)?;
+    let mut loaded = Loaded::default();
+    for outcome in folders.par_iter().map(|folder| read(folder)).collect::<Vec<_>>() {
+        match outcome? {
+            Ok(run) => loaded.runs.push(run),
+            Err(absent) => loaded.absent.push(absent),
+        }
+    }
+    Ok(loaded)
+}
+
+/// Run folders at or below the given ones, each once, in the order of names.
+fn find(given: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>> {
+    let mut known = BTreeSet::new();
+    let mut folders = Vec::new();
+    for path in given.iter().map(AsRef::as_ref) {
+        let before = folders.len();
+        descend(path, &mut folders)?;
+        if folders.len() == before {
+            let reason = "holds no run.json, nor does any folder below; give folders that `mkgc train --out` wrote";
+            return Err(RunFolder::new(path).error(reason));
+        }
+    }
+    let mut new = |folder: &PathBuf| -> Result<bool> { Ok(known.insert(fs_err::canonicalize(folder)?)) };
+    let new: Vec<bool> = folders.iter().map(&mut new).collect::<Result<_>>()?;
+    Ok(folders.into_iter().zip(new).filter_map(|(folder, new)| new.then_some(folder)).collect())
+}
+
+fn descend(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    if RunFolder::new(folder).started() {
+        found.push(folder.to_owned());
+        return Ok(());
+    }
+    let mut below = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            below.push(entry.path());
+        }
+    }
+    below.sort();
+    below.iter().try_for_each(|folder| descend(folder, found))
+}
+
+/// A finished run, or what became of it and the benchmark it was on.
+fn read(path: &Path) -> Result<std::result::Result<Run, (String, Absent)>> {
+    let folder = RunFolder::new(path);
+    let record = folder.record()?;
+    if !folder.result().exists() {
+        return Ok(Err((record.dataset.name.clone(), unfinished(&folder, &record)?)));
+    }
+    let run = score::read_stages(&folder, &record.dataset).and_then(|stages| {
+        let result = score::score(&record, &stages);
+        let last = stages.last().map_or(&[][..], Vec::as_slice);
+        let counts = stage::instances(&record.dataset, stages.len().saturating_sub(1), last);
+        let ids = last.iter().map(|row| row.id.clone()).collect();
+        Ok(Run {
+            folder: path.to_owned(),
+            record: record.clone(),
+            result,
+            curve: log::read(&folder.metrics())?,
+            ids,
+            counts,
+        })
+    });
+    let damaged = |error: Error| {
+        let cause = format!("its predictions cannot be read: {error}");
+        (record.dataset.name.clone(), absent(&folder, &record, "failed", cause, None))
+    };
+    Ok(run.map_err(damaged))
+}
+
+fn unfinished(folder: &RunFolder, record: &RunRecord) -> Result<Absent> {
+    let tasks = record.dataset.tasks.len();
+    if let Some(failure) = failure::read(folder)? {
+        let cause = format!("in task {} of {tasks}: {}", failure.tasks_learned + 1, failure.error.join(": "));
+        return Ok(absent(folder, record, "failed", cause, Some(folder.failure())));
+    }
+    let place = log::read(&folder.metrics())?.last().map_or_else(
+        || "its metrics.jsonl is empty".to_owned(),
+        |line| format!("its metrics.jsonl ends in task {} of {tasks}, step {}", line.stage + 1, line.step),
+    );
+    let cause = format!("{place}; go on with `mkgc train` on the same folder");
+    Ok(absent(folder, record, "unfinished", cause, Some(folder.metrics())))
+}
+
+fn absent(folder: &RunFolder, record: &RunRecord, kind: &str, cause: String, log: Option<PathBuf>) -> Absent {
+    Absent {
+        label: record.label(),
+        seed: Some(record.config.train_seed),
+        kind: kind.to_owned(),
+        cause,
+        folder: Some(folder.dir().display().to_string()),
+        log: log.map(|log| log.display().to_string()),
+    }
+}

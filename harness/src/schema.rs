@@ -1,0 +1,29 @@
+//! JSON Schemas of the files that other programs read, derived from the types that mkgc reads and writes them with.
+
+use std::path::Path;
+
+use mkgc_builder::dataset::Manifest;
+use schemars::{Schema, schema_for};
+
+use crate::error::Result;
+use crate::metrics::score::RunResult;
+use crate::run::failure::Failure;
+use crate::run::predictions::Predicted;
+use crate::run::record::RunRecord;
+use crate::run::write_json;
+
+/// File name and schema of each: those of a run, of a benchmark's manifest, and of a row of `predictions.parquet`.
+pub fn all() -> [(&'static str, Schema); 5] {
+    [
+        ("manifest.schema.json", schema_for!(Manifest)),
+        ("run.schema.json", schema_for!(RunRecord)),
+        ("result.schema.json", schema_for!(RunResult)),
+        ("failure.schema.json", schema_for!(Failure)),
+        ("predictions.schema.json", schema_for!(Predicted)),
+    ]
+}
+
+/// Writes all into a folder.
+pub fn write(out: &Path) -> Result<()> {
+    all().iter().try_for_each(|(name, schema)| write_json(&out.join(name), schema))
+}

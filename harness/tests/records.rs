@@ -1,0 +1,148 @@
+//! Files of runs: every released version is read, the schemas published in docs/schema are those of the code.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use mkgc_harness::metrics::formulas;
+use mkgc_harness::metrics::score::{RunResult, read_stages, score_run};
+use mkgc_harness::metrics::{Counts, stage};
+use mkgc_harness::run::RunFolder;
+use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::schema;
+use serde_json::Value;
+
+fn path(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
+}
+
+/// A folder with the records of a released version.
+fn released(version: u32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["run", "result"] {
+        let fixture = path(&format!("tests/fixtures/{file}-version-{version}.json"));
+        fs_err::copy(fixture, folder.path().join(format!("{file}.json"))).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn records_and_results_of_every_version_are_read() {
+    for (version, method, stages) in [(1, "emr", 10), (2, "lmc", 4), (3, "ewc", 4)] {
+        let place = released(version);
+        let folder = RunFolder::new(place.path());
+        let (record, result) = (folder.record().unwrap(), RunResult::read(&folder).unwrap());
+        assert_eq!((record.method.as_str(), result.method.as_str()), (method, method));
+        assert_eq!((result.schema_version, result.stages.len()), (version, stages));
+        assert_eq!(result.fingerprint, record.dataset.fingerprint);
+        assert!(result.continual["forgetting_chaudhry18"].number().is_some());
+        let known = result.stages[0].get("task_masked_micro_f1");
+        assert!(known.reason().unwrap().starts_with("undefined: "), "entities and old results have none: {known:?}");
+        let later = fs_err::read_to_string(folder.result()).unwrap();
+        let later = later.replace(&format!("\"schema_version\": {version}"), "\"schema_version\": 99");
+        fs_err::write(folder.result(), later).unwrap();
+        assert!(RunResult::read(&folder).unwrap_err().to_string().contains("schema version 99"));
+    }
+}
+
+/// The fixture of the newest version is what this version writes.
+#[test]
+fn a_committed_run_scores_to_the_fixture_of_the_newest_version() {
+    let folder = RunFolder::new(&path("../reports/minilm-cpu/runs/twitter2017-plom/ewc"));
+    let fixture = fs_err::read_to_string(path("tests/fixtures/result-version-3.json")).unwrap();
+    let said = serde_json::to_string_pretty(&score_run(&folder).unwrap()).unwrap();
+    assert!(said == fixture.trim_end(), "now it is\n{said}");
+}
+
+fn close(what: &str, old: f64, new: f64) {
+    assert!((old - new).abs() < 1e-12, "{what}: {old} became {new}");
+}
+
+#[test]
+fn metrics_of_old_results_are_what_predictions_still_say() {
+    for run in ["mnre-10/emr", "twitter2017-plom/lmc"] {
+        let folder = RunFolder::new(&path(&format!("../reports/minilm-cpu/runs/{run}")));
+        let (old, new) = (RunResult::read(&folder).unwrap(), score_run(&folder).unwrap());
+        for (old, new) in old.matrix.iter().flatten().zip(new.matrix.iter().flatten()) {
+            close(run, *old, *new);
+        }
+        for (name, value) in &old.continual {
+            close(name, value.number().unwrap(), new.continual[name].number().unwrap());
+        }
+        for (old, new) in old.stages.iter().zip(&new.stages) {
+            close(run, old.micro_f1, new.micro_f1);
+            close(run, old.macro_f1, new.macro_f1);
+            close(run, old.accuracy.unwrap_or(0.0), new.accuracy.unwrap_or(0.0));
+            old.f1_by_class.iter().for_each(|(class, f1)| close(class, *f1, new.f1_by_class[class]));
+        }
+    }
+}
+
+/// What resampling adds up is the metric.
+#[test]
+fn counts_of_instances_sum_to_micro_f1() {
+    for run in ["mnre-10/emr", "mnre-10/lmc", "twitter2017-plom/rp-cre", "twitter2017-plom/joint"] {
+        let folder = RunFolder::new(&path(&format!("../reports/minilm-cpu/runs/{run}")));
+        let (dataset, result) = (folder.record().unwrap().dataset, score_run(&folder).unwrap());
+        for (index, rows) in read_stages(&folder, &dataset).unwrap().iter().enumerate() {
+            let counts: Counts = stage::instances(&dataset, index, rows).into_iter().sum();
+            assert_eq!(counts.f1(), result.stages[index].micro_f1, "{run}");
+        }
+    }
+}
+
+/// Methods of mkgc choose among the classes seen, so the class mask changes nothing; knowing the task helps.
+#[test]
+fn masked_twins_of_real_runs_are_in_order() {
+    for entry in fs_err::read_dir(path("../reports/minilm-cpu/runs/mnre-10")).unwrap() {
+        let folder = RunFolder::new(&entry.unwrap().path());
+        for stage in score_run(&folder).unwrap().stages {
+            for name in ["micro_f1", "macro_f1", "accuracy"] {
+                let of = |prefix: &str| stage.get(&format!("{prefix}{name}")).number().unwrap();
+                assert_eq!(of(""), of("class_masked_"), "{}", folder.dir().display());
+                assert!(name == "macro_f1" || of("task_masked_") >= of(""), "{}", folder.dir().display());
+            }
+            let confusion = stage.confusion.as_ref().unwrap();
+            let counted: usize = [&confusion.old[..], &confusion.new, &confusion.none].into_iter().flatten().sum();
+            assert_eq!(counted, stage.rows, "every row has its place");
+        }
+    }
+}
+
+#[test]
+fn every_metric_of_a_result_has_a_formula() {
+    let folder = RunFolder::new(&path("../reports/minilm-cpu/runs/mnre-10/emr"));
+    let result = score_run(&folder).unwrap();
+    let mut named: Vec<String> = formulas::MATRIX
+        .iter()
+        .map(|formula| formula.name.to_owned())
+        .filter(|name| !name.starts_with("intrans"))
+        .collect();
+    for formula in &formulas::STAGE {
+        named.extend([formulas::last(formula.name), formulas::average(formula.name)]);
+    }
+    named.sort();
+    assert_eq!(result.continual.keys().cloned().collect::<Vec<_>>(), named);
+}
+
+#[test]
+fn published_schemas_are_up_to_date() {
+    for (name, schema) in schema::all() {
+        let published = fs_err::read_to_string(path("../docs/schema").join(name)).unwrap();
+        let published: Value = serde_json::from_str(&published).unwrap();
+        assert!(published == schema.to_value(), "docs/schema/{name} is old; `mkgc schema --out docs/schema` makes it");
+    }
+}
+
+#[test]
+fn the_schema_of_predictions_names_the_columns_of_the_file() {
+    let path = tempfile::tempdir().unwrap().keep().join("predictions.parquet");
+    let row = Predicted { id: "a".into(), owner: None, gold: vec![1], predicted: vec![1], scores: vec![] };
+    predictions::write(&path, &[row]).unwrap();
+    let file = fs_err::File::open(&path).unwrap().into_parts().0;
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let columns: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let (_, schema) = schema::all().into_iter().find(|(name, _)| name.starts_with("predictions")).unwrap();
+    let properties = schema.to_value()["properties"].as_object().unwrap().clone();
+    assert!(properties.keys().eq(&columns), "{columns:?} {properties:?}");
+    fs_err::remove_dir_all(path.parent().unwrap()).unwrap();
+}

@@ -1,0 +1,256 @@
+//! Reports over made-up predictions: what is averaged, what is told apart, what is refused, what stays visible without a
+//! number.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use mkgc_harness::error::Result;
+use mkgc_harness::report;
+use mkgc_harness::report::board::{Absent, Board, Entry};
+use mkgc_harness::run::RunFolder;
+use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::stats::interval::student;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder of runs on 200 rows, two tasks of one relation each.
+struct Runs(TempDir);
+
+const ROWS: usize = 200;
+
+impl Runs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A finished run that is right on all rows but every `wrong`th of the last test; `change` edits its run.json.
+    fn run(&self, name: &str, method: &str, seed: u64, wrong: usize, change: impl Fn(&mut Value)) -> PathBuf {
+        let folder = RunFolder::new(&self.path(name));
+        let fixture = include_str!("fixtures/run-version-3.json");
+        let mut record: Value = serde_json::from_str(fixture).unwrap();
+        record["method"] = method.into();
+        record["config"]["train_seed"] = seed.into();
+        record["dataset"]["task"] = "re".into();
+        record["dataset"]["labels"] = json!(["None", "a", "b"]);
+        record["dataset"]["tasks"] = json!([{"name": "a", "classes": ["a"]}, {"name": "b", "classes": ["b"]}]);
+        change(&mut record);
+        fs_err::create_dir_all(folder.dir()).unwrap();
+        fs_err::write(folder.dir().join("run.json"), record.to_string()).unwrap();
+        for stage in 0..2 {
+            let row = |index: usize| {
+                let gold = if stage == 0 { 1 } else { 1 + (index % 2) as u32 };
+                let predicted = if stage == 1 && index.is_multiple_of(wrong) { 3 - gold } else { gold };
+                let owner = Some(gold as usize - 1);
+                Predicted { id: index.to_string(), owner, gold: vec![gold], predicted: vec![predicted], scores: vec![] }
+            };
+            let rows: Vec<Predicted> = (0..ROWS).map(row).collect();
+            predictions::write(&folder.predictions(stage), &rows).unwrap();
+        }
+        fs_err::write(folder.result(), "{}").unwrap();
+        folder.dir().to_owned()
+    }
+
+    fn plain(&self, name: &str, method: &str, seed: u64, wrong: usize) -> PathBuf {
+        self.run(name, method, seed, wrong, |_| ())
+    }
+
+    fn boards(&self) -> Result<Vec<Board>> {
+        report::boards(report::load(&[self.0.path()])?)
+    }
+
+    fn board(&self) -> Board {
+        self.boards().unwrap().remove(0)
+    }
+}
+
+fn entry<'a>(board: &'a Board, label: &str) -> &'a Entry {
+    board.entries.iter().find(|entry| entry.label == label).unwrap()
+}
+
+fn absent<'a>(board: &'a Board, kind: &str) -> Vec<&'a Absent> {
+    board.absent.iter().filter(|run| run.kind == kind).collect()
+}
+
+#[test]
+fn seeds_are_averaged_and_both_intervals_kept_apart() {
+    let runs = Runs::new();
+    for (seed, wrong) in [(1, 4), (2, 5), (3, 10)] {
+        runs.plain(&format!("emr{seed}"), "emr", seed, wrong);
+    }
+    let board = runs.board();
+    let entry = entry(&board, "emr");
+    let last = entry.stages["micro_f1"].last().unwrap();
+    let expected = [0.75, 0.8, 0.9];
+    assert_eq!((entry.seeds.as_slice(), last.instances), ([1, 2, 3].as_slice(), ROWS));
+    assert_eq!(last.by_seed, expected.map(Some));
+    assert!((last.mean.number().unwrap() - 2.45 / 3.0).abs() < 1e-12);
+    assert_eq!(last.seed_interval, student(&expected));
+    let [low, high] = last.sampling_interval.unwrap();
+    // Of one seed, √(0.8 · 0.2 / 200) · 1.96 is 0.055; three seeds share some of their wrong rows.
+    assert!((0.75..0.80).contains(&low) && (0.83..0.88).contains(&high), "{low} {high}");
+    assert_eq!(entry.stages["micro_f1"][0].sampling_interval, None);
+    assert_eq!(entry.matrix[1], [entry.matrix[1][0], entry.matrix[1][1]]);
+}
+
+#[test]
+fn ranks_follow_what_can_be_told_apart() {
+    let runs = Runs::new();
+    for (method, wrong) in [("joint", 100), ("rp-cre", 8), ("emr", 9), ("vanilla", 2)] {
+        runs.plain(method, method, 1, wrong);
+    }
+    let board = runs.board();
+    let ranks: Vec<(&str, usize)> = board.entries.iter().map(|entry| (entry.label.as_str(), entry.rank)).collect();
+    assert_eq!(ranks, [("joint", 1), ("emr", 2), ("rp-cre", 2), ("vanilla", 4)]);
+    assert_eq!(board.comparisons.len(), 6);
+    let pair = board.comparisons.iter().find(|pair| (pair.one, pair.other) == (1, 2)).unwrap();
+    assert!(pair.p > 0.05 && pair.p_holm >= pair.p && (pair.difference - 0.01).abs() < 0.006, "{pair:?}");
+    // Each learns the first task like Joint; of the second, every other wrong row of EMR, none of Vanilla's.
+    let of = |label: &str| entry(&board, label).summary["intransigence_chaudhry18"].mean.clone();
+    let emr = of("emr").number().unwrap();
+    assert!((emr - (1.0 - 0.89) / 2.0).abs() < 1e-12 && of("vanilla").number() == Some(0.0), "{emr}");
+    assert!(of("joint").reason().unwrap().starts_with("undefined: "));
+    assert!(entry(&board, "emr").summary["last_task_masked_micro_f1"].mean.reason().is_some(), "no scores, no twin");
+    let confusion = &entry(&board, "vanilla").confusion;
+    // The even rows are wrong, and these are all of relation a.
+    assert_eq!(
+        (confusion.old, confusion.new, confusion.items),
+        ([0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [100, 100, 0])
+    );
+}
+
+#[test]
+fn intransigence_needs_joint() {
+    let runs = Runs::new();
+    runs.plain("emr", "emr", 1, 8);
+    let value = entry(&runs.board(), "emr").summary["intransigence_chaudhry18"].mean.clone();
+    assert_eq!(value.reason().unwrap(), "undefined: needs a run of Joint on the board");
+    runs.run("joint", "joint", 1, 100, |record| record["encoder"]["identity"] = "other".into());
+    let value = entry(&runs.board(), "emr").summary["intransigence_chaudhry18"].mean.clone();
+    assert!(value.reason().unwrap().contains("another text encoder"));
+}
+
+#[test]
+fn what_gives_no_number_is_a_row_with_its_cause() {
+    let runs = Runs::new();
+    runs.plain("a/emr1", "emr", 1, 8);
+    runs.plain("a/emr2", "emr", 2, 8);
+    runs.plain("b/emr1", "emr", 1, 9);
+    runs.plain("b/vanilla1", "vanilla", 1, 2);
+    let failed = runs.plain("b/vanilla2", "vanilla", 2, 2);
+    fs_err::remove_file(failed.join("result.json")).unwrap();
+    let failure =
+        r#"{"schema_version": 3, "code_version": "0", "tasks_learned": 1, "error": ["no space", "disk | full"]}"#;
+    fs_err::write(failed.join("failure.json"), failure).unwrap();
+    let half = runs.plain("b/ewc1", "ewc", 1, 2);
+    fs_err::remove_file(half.join("result.json")).unwrap();
+    let line = r#"{"stage":1,"epoch":0,"step":150,"loss":0.1,"lr_encoder":0.1,"samples_per_s":1.0,"memory_mib":1}"#;
+    fs_err::write(half.join("metrics.jsonl"), format!("{line}\n{{\"stage\":1,\"ep")).unwrap();
+    runs.plain("c/joint1", "joint", 1, 100);
+    let damaged = runs.plain("c/rp-cre1", "rp-cre", 1, 8);
+    fs_err::write(damaged.join("stages/1/predictions.parquet"), "x").unwrap();
+    let board = runs.board();
+    assert_eq!(board.entries.len(), 3);
+    let one = |kind: &str, label: &str| {
+        let found: Vec<&Absent> = absent(&board, kind).into_iter().filter(|run| run.label == label).collect();
+        assert_eq!(found.len(), 1, "{kind} {label}: {:?}", board.absent);
+        found[0].clone()
+    };
+    let failed = one("failed", "vanilla");
+    assert_eq!((failed.seed, failed.cause.as_str()), (Some(2), "in task 2 of 2: no space: disk | full"));
+    assert!(failed.log.unwrap().ends_with("vanilla2/failure.json"));
+    let half = one("unfinished", "ewc");
+    assert!(half.cause.contains("ends in task 2 of 2, step 150") && half.log.unwrap().ends_with("metrics.jsonl"));
+    assert!(one("failed", "rp-cre").cause.contains("its predictions cannot be read"));
+    assert!(one("duplicate", "emr").cause.contains("a/emr1, which is shown"));
+    assert_eq!(one("missing", "joint").seed, Some(2));
+    assert_eq!(board.absent.len(), 5, "a failed seed is no gap: {:?}", board.absent);
+    let text = report::write(&[board], &runs.path("report")).unwrap();
+    assert!(text.contains("| vanilla | 2 | failed | in task 2 of 2: no space: disk \\| full |"), "{text}");
+}
+
+#[test]
+fn a_run_given_twice_counts_once_and_folders_without_runs_are_named() {
+    let runs = Runs::new();
+    let run = runs.plain("deep/er/emr", "emr", 1, 8);
+    let loaded = report::load(&[runs.path("deep"), run.clone(), run]).unwrap();
+    assert_eq!((loaded.runs.len(), loaded.absent.len()), (1, 0));
+    fs_err::create_dir_all(runs.path("empty")).unwrap();
+    let error = report::load(&[runs.path("empty")]).err().unwrap().to_string();
+    assert!(error.contains("empty") && error.contains("run.json"), "{error}");
+}
+
+#[test]
+fn runs_that_must_not_be_compared_are_refused_by_name() {
+    let vision = |layout: &str, real: usize| json!({"encoder": {"name": "tiny", "identity": "tiny"}, "layout": layout, "real_images": real, "stand_in_images": 5 - real});
+    type Change = Box<dyn Fn(&mut Value)>;
+    let cases: [(&str, &str, Change); 7] = [
+        ("vanilla", "data (fingerprint)", Box::new(|record| record["dataset"]["fingerprint"] = "other".into())),
+        (
+            "vanilla",
+            "protocol (tasks)",
+            Box::new(|record| record["dataset"]["tasks"][0]["classes"] = json!(["b", "a"])),
+        ),
+        (
+            "vanilla",
+            "labels: None, a, b and None, b, a",
+            Box::new(|record| record["dataset"]["labels"] = json!(["None", "b", "a"])),
+        ),
+        ("lmc", "visual mode: image and crops", Box::new(move |record| record["vision"] = vision("crops", 5))),
+        (
+            "concat",
+            "pictures: 5 real and 0 stand-ins and 2 real",
+            Box::new(move |record| record["vision"] = vision("image", 2)),
+        ),
+        ("emr", "setting `epochs`", Box::new(|record| record["config"]["epochs"] = 7.into())),
+        ("emr", "encoders", Box::new(|record| record["encoder"]["identity"] = "other".into())),
+    ];
+    for (method, what, change) in cases {
+        let runs = Runs::new();
+        runs.run("one/emr", "emr", 1, 8, |record| record["vision"] = Value::Null);
+        runs.run("one/lmc", "mkgformer", 1, 8, |record| record["vision"] = vision("image", 5));
+        runs.run("two", method, 2, 8, |record| {
+            record["vision"] = Value::Null;
+            change(record);
+        });
+        let error = runs.boards().err().unwrap_or_else(|| panic!("{what} is not refused")).to_string();
+        assert!(error.contains(what) && error.contains("/one/") && error.contains("/two "), "{error}");
+        assert!(error.contains("apart"), "no remedy: {error}");
+    }
+}
+
+#[test]
+fn every_file_of_a_report_says_the_same() {
+    let runs = Runs::new();
+    for (method, seed, wrong) in [("joint", 1, 100), ("emr", 1, 8), ("emr", 2, 10), ("rp-cre", 1, 9), ("vanilla", 1, 2)]
+    {
+        runs.run(&format!("{method}-{seed}"), method, seed, wrong, |record| record["dataset"]["name"] = "a_b".into());
+    }
+    let out = runs.path("report");
+    let boards = runs.boards().unwrap();
+    let text = report::write(&boards, &out).unwrap();
+    let read = |name: &str| fs_err::read_to_string(Path::new(&out).join(name)).unwrap();
+    assert_eq!(text, read("report.md"));
+    let mean = boards[0].entries[1].stages["micro_f1"][1].mean.number().unwrap();
+    let emr = text.lines().find(|line| line.starts_with("| 2 | emr |")).unwrap();
+    assert!(emr.contains("| 2 | 100.0 ± 0.0 | 88.8 ± 15.9 [") && (mean - 0.8875).abs() < 1e-9, "{emr}");
+    let csv = read("a_b-micro_f1.csv");
+    assert!(csv.starts_with("rank,method,seeds,T1,T1_seeds_low,T1_seeds_high,T2,T2_seeds_low"), "{csv}");
+    assert!(csv.contains("\n2,emr,2,1.000000,1.000000,1.000000,0.887500,"), "{csv}");
+    assert!(read("scores.csv").contains("a_b,emr,2,2,micro_f1,0.900000,200,\n"));
+    assert!(read("scores.csv").contains("a_b,emr,1,,last_task_masked_accuracy,,200,"));
+    assert!(read("a_b-pairs.csv").starts_with("one,other,difference,p,p_holm\njoint,"));
+    assert!(read("a_b-f1_by_class.csv").contains("\nvanilla,1,a,1,100,1.000000,0.000000\n"));
+    let json: Value = serde_json::from_str(&read("board.json")).unwrap();
+    assert_eq!(json[0]["entries"][1]["stages"]["micro_f1"][1]["mean"], mean);
+    let latex = read("a_b.tex");
+    assert!(latex.contains("a\\_b: Micro-F1 without None") && latex.contains("\\begin{tabular}{lrrrrrr}"), "{latex}");
+    let row = |start: &str| latex.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert!(row("rp-cre").contains("\\textbf{88.9}") || row("emr").contains("\\textbf{"), "{latex}");
+    assert!(row("joint").starts_with("joint & 1 & 100.0"), "the upper bound takes no part: {latex}");
+    assert!(latex.lines().any(|line| line.starts_with("emr\\dag &") || line.starts_with("rp-cre\\dag &")), "{latex}");
+    assert!(!row("vanilla").contains("\\dag"), "{latex}");
+}
