@@ -1,6 +1,8 @@
 //! Arguments as typed, and the functions they select.
 
 mod benchmark;
+mod gate;
+mod score;
 mod training;
 
 use std::path::PathBuf;
@@ -40,6 +42,10 @@ enum Command {
     Sweep(training::SweepArgs),
     /// Time the optimiser steps of a method on rows of a benchmark: JSON to stdout.
     Bench(training::BenchArgs),
+    /// Score the predictions of a model trained elsewhere: a run folder for reports, the result to stdout.
+    Score(score::ScoreArgs),
+    /// Compare runs with a baseline: a table to stdout, exit code 1 on a regression.
+    Gate(gate::GateArgs),
     /// List what there is.
     Ls {
         /// What to list.
@@ -73,6 +79,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Train(args) => training::train(args)?,
         Command::Sweep(args) => training::sweep(&args)?,
         Command::Bench(args) => training::bench(args)?,
+        Command::Score(args) => score::score(args)?,
+        Command::Gate(args) => return gate::gate(&args),
         Command::Ls { what: Listing::Methods } => training::ls_methods(),
         Command::Report { runs, out } => {
             print!("{}", mkgc_harness::report::write(&mkgc_harness::report::load(&runs)?, &out)?);

@@ -9,16 +9,17 @@ use candle_core::Device;
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::config::{self, Config};
-use mkgc_harness::data::{Benchmark, Pictures, Task};
+use mkgc_harness::config::{self, Config, Resolved};
+use mkgc_harness::data::{Batch, Benchmark, Example, Pictures, Seen, Task};
 use mkgc_harness::error::Result;
-use mkgc_harness::learner::{Blueprint, EncoderSource, Prediction};
+use mkgc_harness::learner::{Blueprint, EncoderSource, Learner, Prediction, TINY};
 use mkgc_harness::methods::memory::Memory;
-use mkgc_harness::methods::{self, Method, Session, registry};
+use mkgc_harness::methods::{self, Method, Session, State, registry};
 use mkgc_harness::run::checkpoint::{self, Saved};
 use mkgc_harness::run::ledger::Ledger;
 use mkgc_harness::run::log::Log;
 use mkgc_harness::run::record::Cost;
+use mkgc_harness::stream::Request;
 use mkgc_models::bert::BertConfig;
 use mkgc_models::clip::ClipVisionConfig;
 use mkgc_models::tokenize::WordTokenizer;
@@ -72,6 +73,11 @@ impl Place {
         Self { folder, kind }
     }
 
+    /// RE or NER.
+    pub fn kind(&self) -> TaskKind {
+        self.kind
+    }
+
     /// The benchmark folder.
     pub fn built(&self) -> std::path::PathBuf {
         self.folder.path().join("built")
@@ -90,6 +96,23 @@ impl Place {
         }
         flags.extend(toml::from_str::<toml::Table>(further).unwrap());
         config::resolve(self.kind, method, None, flags).unwrap().config
+    }
+
+    /// A run with the command's own tiny encoders into a folder.
+    pub fn request(&self, method: &str, further: &str, out: &Path) -> Request {
+        let origins = [].into();
+        Request {
+            benchmark: self.built(),
+            method: method.to_owned(),
+            variant: None,
+            encoder: TINY.to_owned(),
+            vision: TINY.to_owned(),
+            resolved: Resolved { config: self.config(method, further), origins },
+            device: Device::Cpu,
+            device_name: "cpu".to_owned(),
+            cache: self.folder.path().join("cache"),
+            out: out.to_owned(),
+        }
     }
 
     /// The network a method has here.
@@ -190,6 +213,50 @@ impl Learned {
     pub fn values(&self) -> Vec<f32> {
         let tensors = self.method.learner().params().tensors().unwrap();
         tensors.values().flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
+    }
+}
+
+/// A method with a planted bug: the rows it stores lose their labels, as if they were masked with those of a later task.
+pub struct Unlabelled(Box<dyn Method>);
+
+impl Unlabelled {
+    /// As [`methods::create`].
+    pub fn create(name: &str, session: &mut Session<'_>) -> Result<Box<dyn Method>> {
+        Ok(Box::new(Self(methods::create(name, session)?)))
+    }
+}
+
+impl Method for Unlabelled {
+    fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
+        self.0.learn(task, session)?;
+        let memory = self.0.memory_mut().unwrap();
+        let unlabelled = |row: &Example| Example { gold: vec![0; row.gold.len()], ..row.clone() };
+        memory.replace_last(memory.newest().iter().map(unlabelled).collect());
+        Ok(())
+    }
+
+    fn learner(&self) -> &Learner {
+        self.0.learner()
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        self.0.memory()
+    }
+
+    fn memory_mut(&mut self) -> Option<&mut Memory> {
+        self.0.memory_mut()
+    }
+
+    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+        self.0.predict(batch, seen)
+    }
+
+    fn state(&self) -> Result<State> {
+        self.0.state()
+    }
+
+    fn restore(&mut self, state: &mut State) -> Result<()> {
+        self.0.restore(state)
     }
 }
 
