@@ -25,10 +25,11 @@ pub fn markdown(outcome: &Outcome) -> String {
 }
 
 fn verdict(line: &Line) -> String {
+    let reason = line.reason.replace('|', "\\|");
     match line.verdict {
         Verdict::Pass => "pass".to_owned(),
-        Verdict::Gain => format!("gain: {}", line.reason),
-        Verdict::Fail => format!("**FAIL**: {}", line.reason),
+        Verdict::Gain => format!("gain: {reason}"),
+        Verdict::Fail => format!("**FAIL**: {reason}"),
     }
 }
 
