@@ -136,7 +136,8 @@ fn jsonl(path: &Path) -> Result<Vec<Line>> {
 fn csv(path: &Path, kind: TaskKind) -> Result<Vec<Line>> {
     // No type is guessed: every column is text.
     let options = CsvReadOptions::default().with_infer_schema_length(Some(0));
-    let frame = options.try_into_reader_with_file_path(Some(path.to_owned()))?.finish()?;
+    let frame = options.try_into_reader_with_file_path(Some(path.to_owned())).and_then(SerReader::finish);
+    let frame = frame.map_err(|error| bad(path, error))?;
     let column = |name: &str| -> Result<Vec<Option<String>>> {
         let column = frame.column(name).map_err(|_| bad(path, format!("there is no column `{name}`")))?;
         Ok(column.str()?.iter().map(|text| text.map(str::to_owned)).collect())
@@ -170,10 +171,12 @@ fn numbers(text: &str) -> Option<Vec<Option<f32>>> {
 fn parquet(path: &Path) -> Result<Vec<Line>> {
     let damaged = |error: parquet::errors::ParquetError| bad(path, error);
     let file = fs_err::File::open(path)?.into_parts().0;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).map_err(damaged)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(damaged)?;
     let mut lines = Vec::new();
     for batch in reader {
-        lines.append(&mut batch_lines(&batch?, path)?);
+        lines.append(&mut batch_lines(&batch.map_err(|error| bad(path, error))?, path)?);
     }
     Ok(lines)
 }

@@ -41,7 +41,7 @@ const LEFT_OUT: [&str; 5] = ["encoder", "device", "dtype", "threads", "origins"]
 impl RunRecord {
     /// A record of an external run.
     pub fn external(manifest: &Manifest, name: &str, train_seed: u64, external: ExternalRecord) -> Self {
-        let config = Config { train_seed, ..Config::default_for(manifest.task, name) };
+        let config = Config { train_seed, ..Config::default_for(manifest.task, "") };
         let resolved = Resolved { config, origins: [].into() };
         let (dtype, threads, memory_budget) = (UNKNOWN.to_owned(), 0, "not known".to_owned());
         let known = Self::new(manifest, name, EncoderRecord::built_in(UNKNOWN), UNKNOWN, &resolved);

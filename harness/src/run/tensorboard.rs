@@ -97,14 +97,50 @@ fn varint(mut value: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::run::log::Log;
 
-    /// As TensorFlow's own tests have them (`crc32c_test.cc`: "a" and the mask) and protobuf's guide (150).
+    /// Events of a task that did not end go with its lines: what stays is the version and one event per line kept.
+    #[test]
+    fn a_run_that_goes_on_drops_the_events_of_its_last_task() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let line = |stage, step| Line {
+            stage,
+            epoch: 0,
+            step,
+            loss: 0.5,
+            lr_encoder: 1e-3,
+            samples_per_s: 9.0,
+            memory_mib: 1,
+        };
+        let lines = [line(0, 50), line(0, 70), line(1, 50)].map(|line| serde_json::to_string(&line).unwrap());
+        fs_err::write(&path, lines.join("\n")).unwrap();
+        let mut log = Log::open(&path, "", 2, 1, 1e-3).unwrap();
+        let count = || {
+            let bytes = fs_err::read(folder.path().join("tensorboard").join(NAME)).unwrap();
+            let (mut at, mut count) = (0, 0);
+            while at < bytes.len() {
+                at += 16 + u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+                count += 1;
+            }
+            assert_eq!(at, bytes.len());
+            count
+        };
+        assert_eq!(count(), 3);
+        log.stage(1);
+        log.phase(4);
+        log.step(0, 4, 0.5).unwrap();
+        log.end_phase().unwrap();
+        assert_eq!((count(), fs_err::read_to_string(&path).unwrap().lines().count()), (4, 3));
+    }
+
+    /// As RFC 3720, B.4, has them (zeros and ones), and protobuf's guide (150).
     #[test]
     fn checksums_and_varints_are_those_of_the_formats() {
         assert_eq!(CRC_32C.checksum(&[0; 32]), 0x8a91_36aa);
         assert_eq!(CRC_32C.checksum(&[0xff; 32]), 0x62a8_ab43);
         assert_eq!(varint(150), [0x96, 0x01]);
-        assert_eq!(record(b"").len(), 16);
     }
 }
