@@ -127,7 +127,7 @@ fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
         cache: demo().join("cache"),
         out: out.to_owned(),
     };
-    train_with(&request, &common::Unlabelled::create).unwrap();
+    train_with(&request, &common::bug::Unlabelled::create).unwrap();
 }
 
 /// What `.ci/run` relies on: the committed baseline passes these runs and is not too wide to catch a bug.

@@ -6,7 +6,8 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Place, Unlabelled};
+use common::Place;
+use common::bug::Unlabelled;
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
 use mkgc_harness::gate::observed::observe;

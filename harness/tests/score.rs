@@ -221,7 +221,7 @@ fn files_that_cannot_be_read_are_named_with_the_place() {
         (text(&file("d.csv", "stage,id\n0,x\n")), "d.csv: there is no column `prediction`"),
         (text(&file("e.csv", "stage,id,prediction\nlast,x,None\n")), "row 1 below the heading: `stage` is no number"),
         (text(&file("f.txt", "")), "f.txt: is none of .parquet, .jsonl and .csv"),
-        (text(&file("g.parquet", "damaged")), "g.parquet: "),
+        (text(&file("g.parquet", "damaged")), "write Parquet with compression"),
     ];
     for (source, message) in cases {
         let error = score(&own.request(&[source], "wrong")).unwrap_err().to_string();

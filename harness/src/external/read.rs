@@ -168,15 +168,17 @@ fn numbers(text: &str) -> Option<Vec<Option<f32>>> {
     text.split_whitespace().map(|number| number.parse().ok().map(Some)).collect()
 }
 
+/// The two that mkgc is built with; Python's writers take another unless told.
+const COMPRESSIONS: &str = "write Parquet with compression=\"zstd\", or with none";
+
 fn parquet(path: &Path) -> Result<Vec<Line>> {
-    let damaged = |error: parquet::errors::ParquetError| bad(path, error);
+    let unreadable = |error: &dyn std::fmt::Display| bad(path, format!("{error}; {COMPRESSIONS}"));
     let file = fs_err::File::open(path)?.into_parts().0;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(damaged)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
+    let reader = reader.map_err(|error| unreadable(&error))?;
     let mut lines = Vec::new();
     for batch in reader {
-        lines.append(&mut batch_lines(&batch.map_err(|error| bad(path, error))?, path)?);
+        lines.append(&mut batch_lines(&batch.map_err(|error| unreadable(&error))?, path)?);
     }
     Ok(lines)
 }

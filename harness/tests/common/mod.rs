@@ -1,6 +1,8 @@
 //! Very small benchmarks and networks that tests train in seconds.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of this")]
 
+pub mod bug;
+
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
@@ -10,11 +12,11 @@ use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::config::{self, Config, Resolved};
-use mkgc_harness::data::{Batch, Benchmark, Example, Pictures, Seen, Task};
+use mkgc_harness::data::{Benchmark, Pictures, Task};
 use mkgc_harness::error::Result;
-use mkgc_harness::learner::{Blueprint, EncoderSource, Learner, Prediction, TINY};
+use mkgc_harness::learner::{Blueprint, EncoderSource, Prediction, TINY};
 use mkgc_harness::methods::memory::Memory;
-use mkgc_harness::methods::{self, Method, Session, State, registry};
+use mkgc_harness::methods::{self, Method, Session, registry};
 use mkgc_harness::run::checkpoint::{self, Saved};
 use mkgc_harness::run::ledger::Ledger;
 use mkgc_harness::run::log::Log;
@@ -213,50 +215,6 @@ impl Learned {
     pub fn values(&self) -> Vec<f32> {
         let tensors = self.method.learner().params().tensors().unwrap();
         tensors.values().flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
-    }
-}
-
-/// A method with a planted bug: the rows it stores lose their labels, as if they were masked with those of a later task.
-pub struct Unlabelled(Box<dyn Method>);
-
-impl Unlabelled {
-    /// As [`methods::create`].
-    pub fn create(name: &str, session: &mut Session<'_>) -> Result<Box<dyn Method>> {
-        Ok(Box::new(Self(methods::create(name, session)?)))
-    }
-}
-
-impl Method for Unlabelled {
-    fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        self.0.learn(task, session)?;
-        let memory = self.0.memory_mut().unwrap();
-        let unlabelled = |row: &Example| Example { gold: vec![0; row.gold.len()], ..row.clone() };
-        memory.replace_last(memory.newest().iter().map(unlabelled).collect());
-        Ok(())
-    }
-
-    fn learner(&self) -> &Learner {
-        self.0.learner()
-    }
-
-    fn memory(&self) -> Option<&Memory> {
-        self.0.memory()
-    }
-
-    fn memory_mut(&mut self) -> Option<&mut Memory> {
-        self.0.memory_mut()
-    }
-
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
-        self.0.predict(batch, seen)
-    }
-
-    fn state(&self) -> Result<State> {
-        self.0.state()
-    }
-
-    fn restore(&mut self, state: &mut State) -> Result<()> {
-        self.0.restore(state)
     }
 }
 
