@@ -13,7 +13,7 @@ pub mod error;
 pub mod export;
 mod gather;
 pub mod images;
-mod place;
+pub mod place;
 pub mod plan;
 pub mod protocol;
 mod stats;

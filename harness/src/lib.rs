@@ -8,6 +8,8 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod error;
+pub mod external;
+pub mod gate;
 pub mod learner;
 pub mod methods;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! The `mkgc` command. stdout is data, stderr is progress; exit codes: 0 fine, 1 verification failed, 2 wrong usage or
+//! The `mkgc` command. stdout is data, stderr is progress; exit codes: 0 fine, 1 verification or gate failed, 2 wrong usage or
 //! input.
 #![allow(clippy::print_stdout, reason = "the command's results go to stdout")]
 

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_builder::dataset::RowLabels;
 
 use crate::config::Resolved;
 use crate::data::{Benchmark, Example, Pictures, Seen, Task};
@@ -51,8 +50,16 @@ pub struct Request {
 /// Rows per prediction batch.
 const PREDICT_BATCH: usize = 64;
 
+/// Makes a method by name, as [`methods::create`] does.
+pub type Create<'a> = &'a dyn Fn(&str, &mut Session<'_>) -> Result<Box<dyn Method>>;
+
 /// Runs the stream, or what is left of it, and returns the result (also in `result.json`).
 pub fn train(request: &Request) -> Result<RunResult> {
+    train_with(request, &methods::create)
+}
+
+/// The same with a method that the caller makes.
+pub fn train_with(request: &Request, create: Create<'_>) -> Result<RunResult> {
     let benchmark = Benchmark::open(&request.benchmark, request.resolved.config.max_length)?;
     let (blueprint, record) = prepare(request, &benchmark)?;
     let folder = RunFolder::new(&request.out);
@@ -65,7 +72,7 @@ pub fn train(request: &Request) -> Result<RunResult> {
         return RunResult::read(&folder);
     }
     failure::clear(&folder)?;
-    let finished = finish(request, &benchmark, blueprint, &folder, &record);
+    let finished = finish(request, &benchmark, blueprint, &folder, &record, create);
     if let Err(error) = &finished
         && let Err(second) = failure::write(&folder, record.dataset.tasks.len(), error)
     {
@@ -81,9 +88,11 @@ fn finish(
     blueprint: Rc<Blueprint>,
     folder: &RunFolder,
     record: &RunRecord,
+    create: Create<'_>,
 ) -> Result<RunResult> {
-    let cost = learn_all(request, benchmark, blueprint, folder)?;
+    let (cost, mut log) = learn_all(request, benchmark, blueprint, folder, create)?;
     let result = score_run(folder)?;
+    result.stages.iter().try_for_each(|scores| log.scores(scores))?;
     folder.charge(record, cost)?;
     write_json(&folder.result(), &result)?;
     fs_err::remove_dir_all(folder.checkpoint())?;
@@ -119,8 +128,14 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
     Ok((Rc::new(blueprint), record))
 }
 
-/// The task loop; what it cost.
-fn learn_all(request: &Request, benchmark: &Benchmark, blueprint: Rc<Blueprint>, folder: &RunFolder) -> Result<Cost> {
+/// The task loop; what it cost, and its log.
+fn learn_all(
+    request: &Request,
+    benchmark: &Benchmark,
+    blueprint: Rc<Blueprint>,
+    folder: &RunFolder,
+    create: Create<'_>,
+) -> Result<(Cost, Log)> {
     let config = &request.resolved.config;
     let saved = checkpoint::load(&folder.checkpoint(), &request.device)?;
     let first = saved.as_ref().map_or(0, |saved| saved.stage + 1);
@@ -129,7 +144,7 @@ fn learn_all(request: &Request, benchmark: &Benchmark, blueprint: Rc<Blueprint>,
     let mut log = Log::open(&folder.metrics(), &title, benchmark.tasks(), first, config.lr_encoder)?;
     let mut ledger = Ledger::default();
     let mut session = Session { blueprint, config, benchmark, log: &mut log, ledger: &mut ledger };
-    let mut method = methods::create(&request.method, &mut session)?;
+    let mut method = create(&request.method, &mut session)?;
     if let Some(mut saved) = saved {
         method.restore(&mut saved.state)?;
         if let Some(memory) = method.memory_mut() {
@@ -155,17 +170,13 @@ fn learn_all(request: &Request, benchmark: &Benchmark, blueprint: Rc<Blueprint>,
         let saved = Saved { stage, state: method.state()?, memory, cost: cost.clone() };
         checkpoint::save(&folder.checkpoint(), &saved)?;
     }
-    Ok(cost)
+    Ok((cost, log))
 }
 
-/// Predictions for the test rows of a stage, in file order; gold labels are the corpus's own for the classes seen.
+/// Predictions for the test rows of a stage, in file order.
 fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen) -> Result<Vec<Predicted>> {
     let rows = session.benchmark.test_rows(seen.stage)?;
-    let known = |label: &usize| if seen.allowed[*label] { *label as u32 } else { 0 };
-    let gold = rows.iter().map(|row| match &row.labels {
-        RowLabels::Relation { original, .. } => vec![known(original)],
-        RowLabels::Entities { original, .. } => original.iter().map(known).collect(),
-    });
+    let gold = rows.iter().map(|row| seen.gold(row));
     let examples = session.benchmark.tokenised(&rows, &session.blueprint.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|row| examples[*row].ids.len());

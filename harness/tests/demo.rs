@@ -2,13 +2,24 @@
 //! like an uninterrupted one.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use candle_core::Device;
+use mkgc_builder::corpus::TaskKind;
+use mkgc_harness::config;
+use mkgc_harness::gate::baseline::Baseline;
+use mkgc_harness::gate::observed::observe;
+use mkgc_harness::gate::{Verdict, check, show};
+use mkgc_harness::learner::TINY;
 use mkgc_harness::metrics::score::RunResult;
+use mkgc_harness::run::find::find;
+use mkgc_harness::stream::{Request, train_with};
 use tempfile::TempDir;
 
 /// The demo's folder, made once for all tests here.
@@ -100,4 +111,40 @@ fn a_folder_of_another_run_is_not_overwritten() {
     assert_eq!(output.status.code(), Some(2));
     assert!(message.contains("another method"), "{message}");
     assert_eq!(fs_err::read(run.join("run.json")).unwrap(), before);
+}
+
+/// The demo's `emr`, its stored rows without labels.
+fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
+    let request = Request {
+        benchmark: demo().join("benchmarks").join(benchmark),
+        method: "emr".to_owned(),
+        variant: None,
+        encoder: TINY.to_owned(),
+        vision: TINY.to_owned(),
+        resolved: config::resolve(task, "emr", Some(&demo().join("recipe.toml")), toml::Table::new()).unwrap(),
+        device: Device::Cpu,
+        device_name: "cpu".to_owned(),
+        cache: demo().join("cache"),
+        out: out.to_owned(),
+    };
+    train_with(&request, &common::bug::Unlabelled::create).unwrap();
+}
+
+/// What `.ci/run` relies on: the committed baseline passes these runs and is not too wide to catch a bug.
+#[test]
+fn the_committed_baseline_passes_the_demo_and_catches_replay_without_labels() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/baselines/demo-cpu.json");
+    let mut baseline = Baseline::read(Path::new(path)).unwrap();
+    let outcome = check(&baseline, &observe(&find(&[demo().join("runs")]).unwrap()).unwrap(), false);
+    assert!(!outcome.failed() && outcome.unknown.is_empty(), "{}", show::markdown(&outcome));
+    let folder = tempfile::tempdir().unwrap();
+    for (benchmark, task) in [("demo-re", TaskKind::Re), ("demo-ner", TaskKind::Ner)] {
+        buggy(benchmark, task, &folder.path().join(benchmark));
+    }
+    baseline.entries.retain(|entry| entry.method == "emr");
+    let outcome = check(&baseline, &observe(&find(&[folder.path()]).unwrap()).unwrap(), false);
+    for line in outcome.lines.iter().filter(|line| line.metric == "last_micro_f1") {
+        assert_eq!(line.verdict, Verdict::Fail, "{}", show::markdown(&outcome));
+    }
+    assert_eq!(baseline.entries.len(), 2);
 }

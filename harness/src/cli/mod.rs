@@ -1,6 +1,8 @@
 //! Arguments as typed, and the functions they select.
 
 mod benchmark;
+mod gate;
+mod score;
 mod training;
 
 use std::path::PathBuf;
@@ -47,6 +49,10 @@ enum Command {
         #[arg(long, default_value = "cuda")]
         device: String,
     },
+    /// Score the predictions of a model trained elsewhere: a run folder for reports, the result to stdout.
+    Score(score::ScoreArgs),
+    /// Compare runs with a baseline: a table to stdout, exit code 1 on a regression.
+    Gate(gate::GateArgs),
     /// List what there is.
     Ls {
         /// What to list.
@@ -87,6 +93,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sweep(args) => training::sweep(&args)?,
         Command::Bench(args) => training::bench(args)?,
         Command::Kernels { device } => return training::kernels(&device),
+        Command::Score(args) => score::score(args)?,
+        Command::Gate(args) => return gate::gate(&args),
         Command::Ls { what: Listing::Methods } => training::ls_methods(),
         Command::Report { runs, out } => {
             print!("{}", report::write(&report::boards(report::load(&runs)?)?, &out)?);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mkgc_builder::corpus::{Split, TaskKind};
-use mkgc_builder::dataset::{Benchmark as Folder, Manifest, Row};
+use mkgc_builder::dataset::{Benchmark as Folder, Manifest, Row, RowLabels};
 use mkgc_builder::protocol::Tests;
 use mkgc_models::tokenize::WordTokenizer;
 use rayon::prelude::*;
@@ -21,6 +21,17 @@ pub struct Seen {
     pub allowed: Vec<bool>,
     /// Per label id: does it belong to this task (or is it `None`/`O`)?
     pub current: Vec<bool>,
+}
+
+impl Seen {
+    /// Gold labels of a test row: the corpus's own where they were seen, `None`/`O` (id 0) elsewhere.
+    pub fn gold(&self, row: &Row) -> Vec<u32> {
+        let known = |label: &usize| if self.allowed[*label] { *label as u32 } else { 0 };
+        match &row.labels {
+            RowLabels::Relation { original, .. } => vec![known(original)],
+            RowLabels::Entities { original, .. } => original.iter().map(known).collect(),
+        }
+    }
 }
 
 /// One task as a method sees it.

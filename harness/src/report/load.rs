@@ -1,7 +1,6 @@
 //! Finds run folders and reads them: finished runs with their metrics derived afresh, the others with what became of
 //! them.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -11,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Counts;
 use crate::metrics::score::{self, RunResult};
 use crate::metrics::stage;
+use crate::run::find::find;
 use crate::run::log::{self, Line};
 use crate::run::record::RunRecord;
 use crate::run::{RunFolder, failure};
@@ -51,39 +51,6 @@ pub fn load(given: &[impl AsRef<Path>]) -> Result<Loaded> {
         }
     }
     Ok(loaded)
-}
-
-/// Run folders at or below the given ones, each once, in the order of names.
-fn find(given: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>> {
-    let mut known = BTreeSet::new();
-    let mut folders = Vec::new();
-    for path in given.iter().map(AsRef::as_ref) {
-        let before = folders.len();
-        descend(path, &mut folders)?;
-        if folders.len() == before {
-            let reason = "holds no run.json, nor does any folder below; give folders that `mkgc train --out` wrote";
-            return Err(RunFolder::new(path).error(reason));
-        }
-    }
-    let mut new = |folder: &PathBuf| -> Result<bool> { Ok(known.insert(fs_err::canonicalize(folder)?)) };
-    let new: Vec<bool> = folders.iter().map(&mut new).collect::<Result<_>>()?;
-    Ok(folders.into_iter().zip(new).filter_map(|(folder, new)| new.then_some(folder)).collect())
-}
-
-fn descend(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    if RunFolder::new(folder).started() {
-        found.push(folder.to_owned());
-        return Ok(());
-    }
-    let mut below = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            below.push(entry.path());
-        }
-    }
-    below.sort();
-    below.iter().try_for_each(|folder| descend(folder, found))
 }
 
 /// A finished run, or what became of it and the benchmark it was on.

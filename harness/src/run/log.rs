@@ -1,4 +1,5 @@
-//! Live progress: a bar with samples/s and time left on a terminal, plain lines otherwise, and `metrics.jsonl`.
+//! Live progress: a bar with samples/s and time left on a terminal, plain lines otherwise, and `metrics.jsonl` with its
+//! events for TensorBoard.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,7 +8,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
+use super::tensorboard::EventFile;
 use crate::error::Result;
+use crate::metrics::stage::StageScores;
 
 /// A line of `metrics.jsonl`: means since the line before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +46,7 @@ const LINE_EVERY: usize = 50;
 /// The log of one run.
 pub struct Log {
     file: fs_err::File,
+    events: EventFile,
     title: String,
     lr_encoder: f64,
     stage: usize,
@@ -71,19 +75,23 @@ impl Window {
 }
 
 impl Log {
-    /// Opens `metrics.jsonl` for appending, dropping lines of tasks from `first_stage` on (an interrupted task).
+    /// Opens `metrics.jsonl` for appending, dropping lines of tasks from `first_stage` on (an interrupted task), and
+    /// writes the events of the lines kept anew.
     pub fn open(path: &Path, title: &str, stages: usize, first_stage: usize, lr_encoder: f64) -> Result<Self> {
         let before = if path.exists() { fs_err::read_to_string(path)? } else { String::new() };
-        let finished = |line: &&str| serde_json::from_str::<Line>(line).is_ok_and(|line| line.stage < first_stage);
+        let lines = before.lines().filter_map(|text| Some((text, serde_json::from_str::<Line>(text).ok()?)));
         let mut file = fs_err::File::create(path)?;
-        for line in before.lines().filter(finished) {
-            writeln!(file, "{line}")?;
+        let mut events = EventFile::create(&path.with_file_name("tensorboard"))?;
+        for (text, line) in lines.filter(|(_, line)| line.stage < first_stage) {
+            writeln!(file, "{text}")?;
+            events.line(&line)?;
         }
         let (title, now) = (title.to_owned(), Instant::now());
         let (bar, window) = (ProgressBar::hidden(), Window::new());
         let (stage, total, done, step, epoch) = (first_stage, 0, 0, 0, 0);
         Ok(Self {
             file,
+            events,
             title,
             lr_encoder,
             stage,
@@ -156,7 +164,14 @@ impl Log {
             memory_mib: memory_mib("VmRSS:"),
         };
         writeln!(self.file, "{}", serde_json::to_string(&line)?)?;
-        Ok(())
+        self.events.line(&line)
+    }
+
+    /// Adds the test scores after a task to the events.
+    pub fn scores(&mut self, scores: &StageScores) -> Result<()> {
+        let mut scalars = vec![("test/micro_f1", scores.micro_f1), ("test/macro_f1", scores.macro_f1)];
+        scalars.extend(scores.accuracy.map(|accuracy| ("test/accuracy", accuracy)));
+        self.events.scalars(scores.tasks_learned - 1, &scalars)
     }
 }
 

@@ -1,13 +1,16 @@
-//! A run is a folder: `run.json` (what was asked for), `metrics.jsonl` (live), `stages/k/predictions.parquet`,
-//! `checkpoint/` (to go on after an interruption), and `result.json`, written last: the done marker. A run that ends with
-//! an error leaves `failure.json`.
+//! A run is a folder: `run.json` (what was asked for), `metrics.jsonl` and `tensorboard/` (live),
+//! `stages/k/predictions.parquet`, `checkpoint/` (to go on after an interruption), and `result.json`, written last: the
+//! done marker. A run that ends with an error leaves `failure.json`.
 
 pub mod checkpoint;
+pub mod external;
 pub mod failure;
+pub mod find;
 pub mod ledger;
 pub mod log;
 pub mod predictions;
 pub mod record;
+pub mod tensorboard;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

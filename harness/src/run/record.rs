@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::external::{self, ExternalRecord};
 use crate::config::{Config, Resolved};
 use crate::data::Pictures;
 use crate::error::Result;
@@ -137,6 +138,9 @@ pub struct RunRecord {
     /// What tells this run's settings from others of the method.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub variant: Option<String>,
+    /// Where the predictions come from, if the model was trained outside mkgc.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub external: Option<ExternalRecord>,
     /// What the method may keep between tasks.
     #[serde(default)]
     pub memory_budget: String,
@@ -170,6 +174,7 @@ impl RunRecord {
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             method: method.to_owned(),
             variant: None,
+            external: None,
             memory_budget: budget(method, resolved.config.memory_per_class),
             dataset: DatasetRecord::new(manifest),
             encoder,
@@ -198,12 +203,14 @@ impl RunRecord {
         checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
     }
 
-    /// The method, with the variant's name where there is one and a mark where generated pictures took the place of
-    /// the corpus's own.
+    /// The method, with the variant's name where there is one, and marks where generated pictures took the place of the
+    /// corpus's own and where the model was trained outside mkgc.
     pub fn label(&self) -> String {
         let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
         let stand_in = self.vision.as_ref().is_some_and(|vision| vision.stand_in_images > 0);
-        format!("{}{variant}{}", self.method, if stand_in { " (stand-in images)" } else { "" })
+        let stand_in = if stand_in { " (stand-in images)" } else { "" };
+        let external = if self.external.is_some() { " (external)" } else { "" };
+        format!("{}{variant}{stand_in}{external}", self.method)
     }
 
     /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
@@ -217,16 +224,24 @@ impl RunRecord {
             upgrade_from_1(&mut value)?;
         }
         value["schema_version"] = SCHEMA_VERSION.into();
+        if value.get("external").is_some() {
+            let task = task(&value)?;
+            external::complete(&mut value, task)?;
+        }
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
+}
+
+fn task(value: &Value) -> std::result::Result<TaskKind, String> {
+    let task = value.pointer("/dataset/task").cloned().unwrap_or_default();
+    serde_json::from_value(task).map_err(|error| format!("dataset.task: {error}"))
 }
 
 fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     let damaged = || "a key of schema version 1 is missing".to_owned();
     let method = text(value, "method").ok_or_else(damaged)?;
-    let task = value.pointer("/dataset/task").cloned().ok_or_else(damaged)?;
-    let task = serde_json::from_value(task).map_err(|error| error.to_string())?;
+    let task = task(value)?;
     let (name, identity) = text(value, "encoder").zip(text(value, "encoder_identity")).ok_or_else(damaged)?;
     let mut config = serde_json::to_value(Config::default_for(task, &method)).map_err(|error| error.to_string())?;
     let stored = value.get("config").and_then(Value::as_object).ok_or_else(damaged)?;

@@ -1,6 +1,8 @@
 //! Very small benchmarks and networks that tests train in seconds.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of this")]
 
+pub mod bug;
+
 use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
@@ -9,16 +11,17 @@ use candle_core::{DType, Device};
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::config::{self, Config};
+use mkgc_harness::config::{self, Config, Resolved};
 use mkgc_harness::data::{Benchmark, Pictures, Task};
 use mkgc_harness::error::Result;
-use mkgc_harness::learner::{Blueprint, EncoderSource, Prediction};
+use mkgc_harness::learner::{Blueprint, EncoderSource, Prediction, TINY};
 use mkgc_harness::methods::memory::Memory;
 use mkgc_harness::methods::{self, Method, Session, registry};
 use mkgc_harness::run::checkpoint::{self, Saved};
 use mkgc_harness::run::ledger::Ledger;
 use mkgc_harness::run::log::Log;
 use mkgc_harness::run::record::Cost;
+use mkgc_harness::stream::Request;
 use mkgc_models::bert::BertConfig;
 use mkgc_models::clip::ClipVisionConfig;
 use mkgc_models::tokenize::WordTokenizer;
@@ -72,6 +75,11 @@ impl Place {
         Self { folder, kind }
     }
 
+    /// RE or NER.
+    pub fn kind(&self) -> TaskKind {
+        self.kind
+    }
+
     /// The benchmark folder.
     pub fn built(&self) -> std::path::PathBuf {
         self.folder.path().join("built")
@@ -90,6 +98,24 @@ impl Place {
         }
         flags.extend(toml::from_str::<toml::Table>(further).unwrap());
         config::resolve(self.kind, method, None, flags).unwrap().config
+    }
+
+    /// A run with the command's own tiny encoders into a folder.
+    pub fn request(&self, method: &str, further: &str, out: &Path) -> Request {
+        let origins = [].into();
+        Request {
+            benchmark: self.built(),
+            method: method.to_owned(),
+            variant: None,
+            encoder: TINY.to_owned(),
+            vision: TINY.to_owned(),
+            resolved: Resolved { config: self.config(method, further), origins },
+            device: Device::Cpu,
+            device_name: "cpu".to_owned(),
+            dtype: DType::F32,
+            cache: self.folder.path().join("cache"),
+            out: out.to_owned(),
+        }
     }
 
     /// The network a method has here.

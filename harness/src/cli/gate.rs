@@ -1,0 +1,79 @@
+//! `mkgc gate`.
+
+use std::env;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use mkgc_harness::gate::baseline::{Baseline, Tolerance};
+use mkgc_harness::gate::observed::{BySeed, Key, observe};
+use mkgc_harness::gate::{Outcome, check, junit, show, update};
+use mkgc_harness::run::find::find;
+use mkgc_harness::run::write_atomically;
+
+#[derive(Args)]
+pub struct GateArgs {
+    /// JSON file of expectations; its format is described in docs/ci-gate.md.
+    #[arg(long)]
+    baseline: PathBuf,
+    /// Run folders, or folders above them.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Also write the outcome as JUnit XML.
+    #[arg(long, value_name = "FILE", conflicts_with = "update")]
+    junit: Option<PathBuf>,
+    /// Fail on an unexpected gain as well.
+    #[arg(long, conflicts_with = "update")]
+    strict_gain: bool,
+    /// Write the baseline from these runs, and print what changed.
+    #[arg(long)]
+    update: bool,
+    /// With --update: tolerance of every line, in units of the metrics (0.05 is 5 percentage points).
+    #[arg(long, value_name = "T", requires = "update", conflicts_with = "standard_errors")]
+    tolerance: Option<f64>,
+    /// With --update: tolerance of every line, in standard errors over the seeds.
+    #[arg(long, value_name = "K", requires = "update")]
+    standard_errors: Option<f64>,
+}
+
+/// Exit code 1 if an expectation fails.
+pub fn gate(args: &GateArgs) -> Result<ExitCode> {
+    let observed = observe(&find(&args.runs)?)?;
+    if args.update {
+        rewrite(args, &observed)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outcome = check(&Baseline::read(&args.baseline)?, &observed, args.strict_gain);
+    let table = show::markdown(&outcome);
+    print!("{table}");
+    if let Some(path) = &args.junit {
+        write_atomically(path, &junit::xml(&outcome)?)?;
+    }
+    tell_github(&outcome, &table)?;
+    Ok(if outcome.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn rewrite(args: &GateArgs, observed: &std::collections::BTreeMap<Key, BySeed>) -> Result<()> {
+    let old = if args.baseline.exists() { Some(Baseline::read(&args.baseline)?) } else { None };
+    let errors = args.standard_errors.map(Tolerance::StandardErrors);
+    let new = update::update(old.as_ref(), observed, args.tolerance.map(Tolerance::Absolute).or(errors))?;
+    new.write(&args.baseline)?;
+    let changes = update::diff(old.as_ref(), &new);
+    changes.iter().for_each(|change| println!("{change}"));
+    eprintln!("{}: {} changes", args.baseline.display(), changes.len());
+    Ok(())
+}
+
+/// Annotations and the summary of the job, where GitHub Actions asks for them.
+fn tell_github(outcome: &Outcome, table: &str) -> Result<()> {
+    if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+        show::annotations(outcome).iter().for_each(|line| eprintln!("{line}"));
+    }
+    if let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        writeln!(file, "## mkgc gate\n\n{table}")?;
+    }
+    Ok(())
+}

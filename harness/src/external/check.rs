@@ -1,0 +1,155 @@
+//! Predictions of a file against the test rows of a benchmark: every mistake is found before any is reported.
+
+use std::collections::BTreeMap;
+
+use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::dataset::Row;
+
+use super::read::Given;
+use crate::data::{Benchmark, Seen};
+use crate::error::{Error, Result};
+use crate::run::predictions::Predicted;
+
+/// Examples shown of each kind of mistake.
+const EXAMPLES: usize = 5;
+
+/// Mistakes by kind, in the order in which the kinds were met.
+#[derive(Default)]
+struct Mistakes(Vec<(String, usize, Vec<String>)>);
+
+impl Mistakes {
+    fn add(&mut self, kind: String, example: String) {
+        let place = self.0.iter().position(|(known, ..)| *known == kind).unwrap_or(self.0.len());
+        if place == self.0.len() {
+            self.0.push((kind, 0, Vec::new()));
+        }
+        let (_, count, examples) = &mut self.0[place];
+        *count += 1;
+        if examples.len() < EXAMPLES {
+            examples.push(example);
+        }
+    }
+
+    fn result(self) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let line = |(kind, count, examples): &(String, usize, Vec<String>)| {
+            let more = if *count > examples.len() { ", …" } else { "" };
+            format!("\n  {kind}: {count} ({}{more})", examples.join(", "))
+        };
+        let lines: String = self.0.iter().map(line).collect();
+        Err(Error::Usage(format!("the predictions cannot be scored; nothing was written{lines}")))
+    }
+}
+
+/// The predictions of every stage in the order of its test rows, with gold labels from the benchmark. `files` are rows
+/// by file name.
+pub fn check(benchmark: &Benchmark, files: &[(String, Vec<Given>)]) -> Result<Vec<Vec<Predicted>>> {
+    let mut mistakes = Mistakes::default();
+    let mut stages = by_stage(files, benchmark.tasks(), &mut mistakes);
+    let mut predictions = Vec::new();
+    for (stage, given) in stages.iter_mut().enumerate() {
+        predictions.push(stage_predictions(benchmark, stage, given, &mut mistakes)?);
+    }
+    mistakes.result()?;
+    Ok(predictions)
+}
+
+/// By id, the file and the row.
+type ById<'a> = BTreeMap<&'a str, (&'a str, &'a Given)>;
+
+fn by_stage<'a>(files: &'a [(String, Vec<Given>)], tasks: usize, mistakes: &mut Mistakes) -> Vec<ById<'a>> {
+    let mut stages = vec![ById::new(); tasks];
+    for (file, row) in files.iter().flat_map(|(file, rows)| rows.iter().map(move |row| (file, row))) {
+        let stage = row.stage;
+        let Some(known) = stages.get_mut(stage) else {
+            let kind = format!("{file}: rows of stages that do not exist (there are 0 to {})", tasks - 1);
+            mistakes.add(kind, format!("{} of stage {stage}", row.id));
+            continue;
+        };
+        if known.insert(&row.id, (file, row)).is_some() {
+            mistakes.add(format!("{file}: stage {stage}: ids given more than once"), row.id.clone());
+        }
+    }
+    stages
+}
+
+fn stage_predictions(
+    benchmark: &Benchmark,
+    stage: usize,
+    given: &mut ById<'_>,
+    mistakes: &mut Mistakes,
+) -> Result<Vec<Predicted>> {
+    let Some((file, _)) = given.values().next().copied() else {
+        let kind = "stages without predictions (the matrix over tasks needs all)";
+        mistakes.add(kind.to_owned(), format!("stage {stage}"));
+        return Ok(Vec::new());
+    };
+    let labels = Labels { names: &benchmark.manifest().labels, kind: benchmark.kind(), seen: benchmark.seen(stage) };
+    let mut predictions = Vec::new();
+    for row in benchmark.test_rows(stage)? {
+        match given.remove(row.id.as_str()) {
+            Some((file, own)) => {
+                let mut add = |what: &str, example| mistakes.add(format!("{file}: stage {stage}: {what}"), example);
+                predictions.push(labels.predicted(&row, own, &mut add));
+            }
+            None => mistakes.add(format!("{file}: stage {stage}: test rows without a prediction"), row.id),
+        }
+    }
+    for (id, (file, _)) in given {
+        mistakes.add(format!("{file}: stage {stage}: ids that are no test rows of this stage"), (*id).to_owned());
+    }
+    Ok(predictions)
+}
+
+/// What may be predicted at a stage.
+struct Labels<'a> {
+    names: &'a [String],
+    kind: TaskKind,
+    seen: Seen,
+}
+
+impl Labels<'_> {
+    fn predicted(&self, row: &Row, given: &Given, add: &mut impl FnMut(&str, String)) -> Predicted {
+        let (id, wanted) = (&row.id, if self.kind == TaskKind::Re { 1 } else { row.tokens.len() });
+        let got = given.prediction.len();
+        if got != wanted {
+            let what = ["predictions that are not one relation", "predictions that are not one tag per word"];
+            let what = what[usize::from(self.kind == TaskKind::Ner)];
+            add(what, format!("{id}: {got} for {wanted}"));
+        }
+        let known = |label: &String| self.names.iter().position(|name| name == label).or_else(|| self.id(label));
+        let mut predicted = Vec::new();
+        for label in &given.prediction {
+            match known(label) {
+                None => add("labels that the benchmark does not have", format!("`{label}` for {id}")),
+                Some(label) if !self.seen.allowed[label] => {
+                    add("labels of tasks still to come", format!("`{}` for {id}", self.names[label]));
+                }
+                Some(label) => predicted.push(label as u32),
+            }
+        }
+        let (gold, scores) = (self.seen.gold(row), self.scores(id, given, add));
+        Predicted { id: id.clone(), owner: row.owner_task, gold, predicted, scores }
+    }
+
+    fn id(&self, label: &str) -> Option<usize> {
+        label.parse().ok().filter(|id| *id < self.names.len())
+    }
+
+    /// As mkgc's own runs have them: minus infinity for labels not seen.
+    fn scores(&self, id: &str, given: &Given, add: &mut impl FnMut(&str, String)) -> Vec<f32> {
+        let (got, wanted) = (given.scores.len(), if self.kind == TaskKind::Re { self.names.len() } else { 0 });
+        if got == 0 {
+            return Vec::new();
+        }
+        if got != wanted {
+            add("scores that are not one per label (for tags, none)", format!("{id}: {got} for {wanted}"));
+        } else if given.scores.iter().any(|score| score.is_nan()) {
+            add("scores that are no numbers", id.to_owned());
+        }
+        let seen = self.seen.allowed.iter().zip(&given.scores);
+        seen.map(|(allowed, score)| if *allowed { *score } else { f32::NEG_INFINITY }).collect()
+    }
+}

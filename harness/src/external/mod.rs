@@ -1,0 +1,98 @@
+//! `mkgc score`: predictions of any program become a run folder that stands beside mkgc's own runs. Gold labels come
+//! from the benchmark folder, never from the file, and the scores from the same function as every run's.
+
+mod check;
+mod read;
+
+pub use read::Source;
+
+use std::path::{Path, PathBuf};
+
+use mkgc_builder::corpus::sha256_file;
+use mkgc_builder::place::{install, parent};
+use mkgc_builder::verify::verify;
+
+use crate::data::Benchmark;
+use crate::error::{Error, Result};
+use crate::methods;
+use crate::metrics::score::{RunResult, score_run};
+use crate::run::external::{ExternalRecord, PredictionsRecord, to_json};
+use crate::run::record::RunRecord;
+use crate::run::{RunFolder, predictions, write_json};
+
+/// What to score.
+pub struct Request {
+    /// Folder that `mkgc build` wrote.
+    pub benchmark: PathBuf,
+    /// Files of predictions.
+    pub predictions: Vec<Source>,
+    /// The model's name in reports.
+    pub name: String,
+    /// What the model is, in words.
+    pub description: Option<String>,
+    /// Where to read more.
+    pub url: Option<String>,
+    /// Seed the model was trained with; runs of several seeds become mean ± standard deviation.
+    pub train_seed: u64,
+    /// The run folder.
+    pub out: PathBuf,
+}
+
+/// Checks the predictions, writes the run folder and returns its result.
+pub fn score(request: &Request) -> Result<RunResult> {
+    check_name(&request.name)?;
+    if request.out.exists() {
+        return Err(RunFolder::new(&request.out).error("exists already; choose another --out, or delete the folder"));
+    }
+    intact(&request.benchmark)?;
+    let benchmark = Benchmark::open(&request.benchmark, 128)?;
+    let (mut files, mut records) = (Vec::new(), Vec::new());
+    for source in &request.predictions {
+        records.push(file_record(&source.path)?);
+        files.push((source.path.display().to_string(), read::read(source, benchmark.kind())?));
+    }
+    let stages = check::check(&benchmark, &files)?;
+    let (description, url) = (request.description.clone(), request.url.clone());
+    let external = ExternalRecord { description, url, predictions: records };
+    let record = RunRecord::external(benchmark.manifest(), &request.name, request.train_seed, external);
+
+    fs_err::create_dir_all(parent(&request.out))?;
+    let temporary = tempfile::Builder::new().prefix(".mkgc-score-").tempdir_in(parent(&request.out))?;
+    let folder = RunFolder::new(temporary.path());
+    write_json(&temporary.path().join("run.json"), &to_json(&record)?)?;
+    for (stage, rows) in stages.iter().enumerate() {
+        predictions::write(&folder.predictions(stage), rows)?;
+    }
+    let result = score_run(&folder)?;
+    write_json(&folder.result(), &result)?;
+    install(temporary, &request.out)?;
+    Ok(result)
+}
+
+/// A name that tells the model from mkgc's own methods and fits into a table.
+fn check_name(name: &str) -> Result<()> {
+    let bad = |reason: &str| Err(Error::Usage(format!("--name {name:?}: {reason}")));
+    if name.trim() != name || name.is_empty() || name.contains(|c: char| c.is_control() || c == '|') {
+        return bad("use one line of text without `|`, and no space at either end");
+    }
+    if let Some(own) = methods::names().find(|own| own.eq_ignore_ascii_case(name)) {
+        return bad(&format!("`{own}` is a method of mkgc; choose another name, e.g. `{name} of my group`"));
+    }
+    Ok(())
+}
+
+fn intact(benchmark: &Path) -> Result<()> {
+    let checks = verify(benchmark)?;
+    let problems: Vec<String> =
+        checks.iter().filter_map(|file| Some(format!("{}: {}", file.path, file.problem.as_ref()?))).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let reason = "is not what its manifest says; build it again, so that gold labels can be trusted";
+    Err(Error::Usage(format!("{} {reason}\n  {}", benchmark.display(), problems.join("\n  "))))
+}
+
+fn file_record(path: &Path) -> Result<PredictionsRecord> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(PredictionsRecord { name, sha256: sha256_file(path)?.0 })
+}

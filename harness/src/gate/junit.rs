@@ -1,0 +1,61 @@
+//! The outcome as JUnit XML: a test suite per benchmark, a test case per metric.
+
+use quick_xml::Writer;
+
+use super::{Line, Outcome, Verdict};
+use crate::error::Result;
+
+/// The file's bytes.
+pub fn xml(outcome: &Outcome) -> Result<Vec<u8>> {
+    let mut suites: Vec<(&str, Vec<&Line>)> = Vec::new();
+    for line in &outcome.lines {
+        match suites.iter_mut().find(|(name, _)| *name == line.key.0) {
+            Some((_, lines)) => lines.push(line),
+            None => suites.push((&line.key.0, vec![line])),
+        }
+    }
+    let mut bytes = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec();
+    let mut writer = Writer::new_with_indent(&mut bytes, b' ', 2);
+    let all: Vec<&Line> = outcome.lines.iter().collect();
+    let root = writer.create_element("testsuites").with_attributes(counts("mkgc gate", &all).each_ref().map(pair));
+    root.write_inner_content(|writer| suites.iter().try_for_each(|(name, lines)| suite(writer, name, lines)))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn counts(name: &str, lines: &[&Line]) -> [(&'static str, String); 3] {
+    let failures = lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
+    [("name", name.to_owned()), ("tests", lines.len().to_string()), ("failures", failures.to_string())]
+}
+
+fn pair<'a>((key, value): &'a (&'static str, String)) -> (&'a str, &'a str) {
+    (key, value.as_str())
+}
+
+fn suite(writer: &mut Writer<&mut Vec<u8>>, name: &str, lines: &[&Line]) -> std::io::Result<()> {
+    let element = writer.create_element("testsuite").with_attributes(counts(name, lines).each_ref().map(pair));
+    element.write_inner_content(|writer| lines.iter().try_for_each(|line| case(writer, line)))?;
+    Ok(())
+}
+
+fn case(writer: &mut Writer<&mut Vec<u8>>, line: &Line) -> std::io::Result<()> {
+    let (benchmark, method, device) = &line.key;
+    let class = format!("{benchmark}.{method}.{device}");
+    let element =
+        writer.create_element("testcase").with_attributes([("classname", class.as_str()), ("name", &line.metric)]);
+    if line.verdict == Verdict::Pass {
+        element.write_empty()?;
+        return Ok(());
+    }
+    // A gain is no failure in JUnit's terms; it is told as output.
+    element.write_inner_content(|writer| {
+        if line.verdict == Verdict::Fail {
+            writer.create_element("failure").with_attribute(("message", line.reason.as_str())).write_empty()?;
+        } else {
+            let text = quick_xml::events::BytesText::new(&line.reason);
+            writer.create_element("system-out").write_text_content(text)?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! `mkgc gate`: repeats pass, a planted bug is caught, and whatever cannot be compared fails and says why.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Place;
+use common::bug::Unlabelled;
+use mkgc_builder::corpus::TaskKind;
+use mkgc_harness::gate::baseline::{Baseline, Tolerance};
+use mkgc_harness::gate::observed::observe;
+use mkgc_harness::gate::{Line, Outcome, Verdict, check, junit, show, update};
+use mkgc_harness::methods;
+use mkgc_harness::run::find::find;
+use mkgc_harness::stream::{Create, train, train_with};
+use serde_json::Value;
+
+const SEEDS: [u64; 3] = [1, 2, 3];
+
+/// A benchmark and runs on it.
+struct Gate {
+    place: Place,
+    folder: tempfile::TempDir,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { place: Place::new(TaskKind::Re), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs of `emr` below a folder, one per seed.
+    fn runs(&self, name: &str, create: Create<'_>) -> PathBuf {
+        for seed in SEEDS {
+            let out = self.path(name).join(format!("seed{seed}"));
+            let settings = format!("train_seed = {seed}\nepochs = 8");
+            train_with(&self.place.request("emr", &settings, &out), create).unwrap();
+        }
+        self.path(name)
+    }
+
+    /// One run of a method.
+    fn one(&self, method: &str) -> PathBuf {
+        train(&self.place.request(method, "epochs = 2", &self.path(method))).unwrap();
+        self.path(method)
+    }
+
+    fn baseline(&self, runs: &Path, tolerance: Tolerance) -> Baseline {
+        update::update(None, &observe(&find(&[runs]).unwrap()).unwrap(), Some(tolerance)).unwrap()
+    }
+
+    /// Exit code, stdout and stderr of `mkgc gate`, outside of GitHub.
+    fn mkgc(&self, arguments: &[&str], github: &[(&str, &Path)]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));
+        command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY").envs(github.iter().copied());
+        let output = command.arg("gate").args(arguments).current_dir(self.folder.path()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+}
+
+fn compared(baseline: &Baseline, runs: &Path) -> Outcome {
+    check(baseline, &observe(&find(&[runs]).unwrap()).unwrap(), false)
+}
+
+fn reasons(outcome: &Outcome) -> Vec<&str> {
+    outcome.lines.iter().map(|line| line.reason.as_str()).collect()
+}
+
+#[test]
+fn ten_repeats_pass_and_replay_without_labels_is_caught() {
+    let gate = Gate::new();
+    let first = gate.runs("first", &methods::create);
+    let exact = gate.baseline(&first, Tolerance::Absolute(0.0));
+    let result = |runs: &Path| fs_err::read(runs.join("seed1/result.json")).unwrap();
+    for repeat in 0..10 {
+        let runs = gate.runs(&format!("repeat{repeat}"), &methods::create);
+        assert_eq!(result(&runs), result(&first));
+        let outcome = compared(&exact, &runs);
+        assert!(outcome.lines.iter().all(|line| line.verdict == Verdict::Pass), "{}", show::markdown(&outcome));
+    }
+    let usual = gate.baseline(&first, Tolerance::StandardErrors(3.0));
+    let outcome = compared(&usual, &gate.runs("bug", &Unlabelled::create));
+    let fails =
+        |metric: &str| outcome.lines.iter().any(|line: &Line| line.metric == metric && line.verdict == Verdict::Fail);
+    assert!(
+        outcome.failed() && fails("last_micro_f1") && fails("forgetting_chaudhry18"),
+        "{}",
+        show::markdown(&outcome)
+    );
+    // The other way round it is a gain, which fails only where it is asked for.
+    let buggy = gate.baseline(&gate.path("bug"), Tolerance::StandardErrors(3.0));
+    let clean = observe(&find(&[&first]).unwrap()).unwrap();
+    let outcome = check(&buggy, &clean, false);
+    assert!(!outcome.failed() && outcome.lines.iter().any(|line| line.verdict == Verdict::Gain));
+    assert!(check(&buggy, &clean, true).failed());
+}
+
+#[test]
+fn what_cannot_be_compared_fails_and_says_why() {
+    let gate = Gate::new();
+    let run = gate.one("vanilla");
+    let baseline = gate.baseline(&run, Tolerance::Absolute(0.1));
+    let failing = |baseline: &Baseline, runs: &Path| -> String {
+        let outcome = compared(baseline, runs);
+        assert!(outcome.lines.iter().all(|line| line.verdict == Verdict::Fail), "{}", show::markdown(&outcome));
+        reasons(&outcome)[0].to_owned()
+    };
+    let mut other = baseline.clone();
+    other.entries[0].seeds = vec![4];
+    assert_eq!(failing(&other, &run), "no run with seed 4");
+    for name in ["data", "encoder"] {
+        let mut other = baseline.clone();
+        other.entries[0].fingerprints.insert(name.to_owned(), "old".to_owned());
+        let reason = failing(&other, &run);
+        assert!(reason.contains(&format!("the fingerprint `{name}` changed from `old` to `")), "{reason}");
+    }
+    // A metric that the runs leave undefined.
+    let mut other = baseline.clone();
+    let line = other.entries[0].metrics["last_micro_f1"].clone();
+    other.entries[0].metrics = [("last_nonsense".to_owned(), line)].into();
+    assert!(failing(&other, &run).contains("does not know the metric"));
+    let path = run.join("result.json");
+    let stored = fs_err::read_to_string(&path).unwrap();
+    let mut doctored: Value = serde_json::from_str(&stored).unwrap();
+    doctored["continual"]["forgetting_chaudhry18"] = (-1.0).into();
+    fs_err::write(&path, doctored.to_string()).unwrap();
+    let reason = failing(&baseline, &run);
+    assert!(
+        reason.contains("forgetting_chaudhry18 is Number(-1.0) in result.json, but its predictions give"),
+        "{reason}"
+    );
+    doctored["continual"]["forgetting_chaudhry18"] = "undefined: no".into();
+    fs_err::write(&path, doctored.to_string()).unwrap();
+    assert!(failing(&baseline, &run).contains("forgetting_chaudhry18 is Undefined"));
+    fs_err::remove_file(&path).unwrap();
+    assert!(failing(&baseline, &run).contains("not finished"));
+    fs_err::write(&path, stored).unwrap();
+    fs_err::write(run.join("stages/0/predictions.parquet"), "damaged").unwrap();
+    assert!(compared(&baseline, &run).failed());
+}
+
+#[test]
+fn the_command_updates_compares_and_tells_github() {
+    let gate = Gate::new();
+    gate.one("vanilla");
+    gate.one("ewc");
+    let update = ["--baseline", "b.json", "vanilla", "--update"];
+    let (code, out, error) = gate.mkgc(&update, &[]);
+    assert!(
+        (code, out.as_str()) == (2, "") && error.contains("is new; give --tolerance or --standard-errors"),
+        "{error}"
+    );
+    let (code, out, _) = gate.mkgc(&[&update[..], &["--tolerance", "0.01"]].concat(), &[]);
+    assert!(code == 0 && out.contains("tiny-re × vanilla × cpu × last_micro_f1: - → 0."), "{out}");
+    assert_eq!(gate.mkgc(&update, &[]).1, "", "the same runs and tolerances change nothing");
+    let (code, table, error) = gate.mkgc(&["--baseline", "b.json", "vanilla", "ewc"], &[]);
+    assert!(code == 0 && error.is_empty() && table.contains("7 passed, 0 gained, 0 failed"), "{table}{error}");
+    assert!(table.contains("Not in the baseline: ewc."), "{table}");
+
+    let mut baseline = Baseline::read(&gate.path("b.json")).unwrap();
+    baseline.entries[0].metrics.get_mut("last_micro_f1").unwrap().expected = 1.5;
+    baseline.entries[0].metrics.get_mut("last_macro_f1").unwrap().expected = -0.5;
+    baseline.write(&gate.path("b.json")).unwrap();
+    let (actions, summary) = (PathBuf::from("true"), gate.path("summary.md"));
+    let github = [("GITHUB_ACTIONS", actions.as_path()), ("GITHUB_STEP_SUMMARY", &summary)];
+    let (code, table, error) = gate.mkgc(&["--baseline", "b.json", ".", "--junit", "junit.xml"], &github);
+    assert!(code == 1 && table.contains("**FAIL**: worse by"), "{table}");
+    assert!(
+        error.starts_with("::error title=mkgc gate::tiny-re × vanilla × cpu%0Alast_micro_f1: worse by "),
+        "{error}"
+    );
+    assert!(error.contains("\n::notice title=mkgc gate::"), "{error}");
+    assert!(fs_err::read_to_string(summary).unwrap().ends_with(&format!("{table}\n")));
+    let xml = fs_err::read_to_string(gate.path("junit.xml")).unwrap();
+    assert!(xml.contains("<testsuites name=\"mkgc gate\" tests=\"7\" failures=\"1\">"), "{xml}");
+    assert!(xml.contains("<failure message=\"worse by ") && xml.contains("<system-out>better by "), "{xml}");
+    assert_eq!(gate.mkgc(&["--baseline", "b.json", ".", "--strict-gain"], &[]).0, 1);
+
+    let (_, changes, _) = gate.mkgc(&update, &[]);
+    assert!(changes.lines().count() == 2 && changes.contains("last_micro_f1: 1.5000 ± 0.0100 → 0."), "{changes}");
+}
+
+#[test]
+fn wrong_input_ends_with_exit_code_2_and_a_remedy() {
+    let gate = Gate::new();
+    let run = gate.one("vanilla");
+    let wrong = |arguments: &[&str], message: &str| {
+        let (code, out, error) = gate.mkgc(arguments, &[]);
+        assert!((code, out.as_str()) == (2, "") && error.contains(message), "{code} {out} {error}");
+    };
+    wrong(&["--baseline", "b.json", "vanilla"], "make it with `mkgc gate --update`");
+    fs_err::create_dir_all(gate.path("empty")).unwrap();
+    wrong(&["--baseline", "b.json", "empty"], "holds no run.json");
+    wrong(&["--baseline", "b.json", "vanilla", "--update", "--standard-errors", "2"], "needs two at least");
+    wrong(&["--baseline", "b.json", "vanilla", "--update", "--tolerance=-1"], "must be 0 or a positive number");
+    assert!(!gate.path("b.json").exists());
+    let mut baseline = serde_json::to_value(gate.baseline(&run, Tolerance::Absolute(0.1))).unwrap();
+    baseline["schema_version"] = 2.into();
+    fs_err::write(gate.path("b.json"), baseline.to_string()).unwrap();
+    wrong(&["--baseline", "b.json", "vanilla"], "schema_version is 2, this mkgc reads 1");
+    train(&gate.place.request("vanilla", "epochs = 1", &gate.path("again"))).unwrap();
+    wrong(&["--baseline", "b.json", "vanilla", "again"], "is a second run of vanilla with seed 3");
+}
+
+#[test]
+fn xml_and_commands_escape_what_would_break_them() {
+    let key = ("a & b".to_owned(), "<x>".to_owned(), "cpu".to_owned());
+    let (metric, reason) = ("last_micro_f1".to_owned(), "100 % \"worse\"".to_owned());
+    let line = Line { key, metric, expected: 1.0, observed: None, allowed: 0.0, verdict: Verdict::Fail, reason };
+    let outcome = Outcome { lines: vec![line], unknown: vec![] };
+    let xml = String::from_utf8(junit::xml(&outcome).unwrap()).unwrap();
+    assert!(xml.contains("a &amp; b.&lt;x&gt;.cpu") && xml.contains("100 % &quot;worse&quot;"), "{xml}");
+    assert!(show::annotations(&outcome)[0].ends_with("%0Alast_micro_f1: 100 %25 \"worse\""));
+}
