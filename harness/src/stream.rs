@@ -14,6 +14,7 @@ use crate::learner::{Blueprint, EncoderSource, Learner, Prediction};
 use crate::methods::memory::Memory;
 use crate::methods::{self, Method, Session, registry};
 use crate::metrics::score::{RunResult, score_run};
+use crate::metrics::stage;
 use crate::run::checkpoint::Saved;
 use crate::run::ledger::Ledger;
 use crate::run::log::Log;
@@ -90,9 +91,8 @@ fn finish(
     record: &RunRecord,
     create: Create<'_>,
 ) -> Result<RunResult> {
-    let (cost, mut log) = learn_all(request, benchmark, blueprint, folder, create)?;
+    let cost = learn_all(request, benchmark, blueprint, folder, record, create)?;
     let result = score_run(folder)?;
-    result.stages.iter().try_for_each(|scores| log.scores(scores))?;
     folder.charge(record, cost)?;
     write_json(&folder.result(), &result)?;
     fs_err::remove_dir_all(folder.checkpoint())?;
@@ -128,20 +128,24 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
     Ok((Rc::new(blueprint), record))
 }
 
-/// The task loop; what it cost, and its log.
+/// The task loop; what it cost.
 fn learn_all(
     request: &Request,
     benchmark: &Benchmark,
     blueprint: Rc<Blueprint>,
     folder: &RunFolder,
+    record: &RunRecord,
     create: Create<'_>,
-) -> Result<(Cost, Log)> {
+) -> Result<Cost> {
     let config = &request.resolved.config;
     let saved = checkpoint::load(&folder.checkpoint(), &request.device)?;
     let first = saved.as_ref().map_or(0, |saved| saved.stage + 1);
     let mut cost = saved.as_ref().map_or_else(Cost::default, |saved| saved.cost.clone());
     let title = format!("{} {}", benchmark.manifest().name, request.method);
     let mut log = Log::open(&folder.metrics(), &title, benchmark.tasks(), first, config.lr_encoder)?;
+    for stage in 0..first {
+        log.scores(&stage::score(&record.dataset, stage, &predictions::read(&folder.predictions(stage))?))?;
+    }
     let mut ledger = Ledger::default();
     let mut session = Session { blueprint, config, benchmark, log: &mut log, ledger: &mut ledger };
     let mut method = create(&request.method, &mut session)?;
@@ -159,7 +163,9 @@ fn learn_all(
         let task = Task { seen: benchmark.seen(stage), train: benchmark.training(stage, tokenizer)? };
         session.ledger.task(&task.seen);
         method.learn(&task, &mut session)?;
-        predictions::write(&folder.predictions(stage), &predict(method.as_ref(), &session, &task.seen)?)?;
+        let predicted = predict(method.as_ref(), &session, &task.seen)?;
+        predictions::write(&folder.predictions(stage), &predicted)?;
+        session.log.scores(&stage::score(&record.dataset, task.seen.stage, &predicted))?;
         cost = Cost {
             optimiser_steps: before.optimiser_steps + session.ledger.steps,
             wall_seconds: before.wall_seconds + started.elapsed().as_secs_f64(),
@@ -170,7 +176,7 @@ fn learn_all(
         let saved = Saved { stage, state: method.state()?, memory, cost: cost.clone() };
         checkpoint::save(&folder.checkpoint(), &saved)?;
     }
-    Ok((cost, log))
+    Ok(cost)
 }
 
 /// Predictions for the test rows of a stage, in file order.

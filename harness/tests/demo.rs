@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::config;
 use mkgc_harness::gate::baseline::Baseline;
@@ -39,7 +39,7 @@ fn result(benchmark: &str, method: &str) -> RunResult {
 }
 
 fn last_micro_f1(result: &RunResult) -> f64 {
-    result.stages.last().unwrap().micro_f1
+    result.stages.last().unwrap().micro_f1.unwrap()
 }
 
 fn forgetting(result: &RunResult) -> f64 {
@@ -124,6 +124,7 @@ fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
         resolved: config::resolve(task, "emr", Some(&demo().join("recipe.toml")), toml::Table::new()).unwrap(),
         device: Device::Cpu,
         device_name: "cpu".to_owned(),
+        dtype: DType::F32,
         cache: demo().join("cache"),
         out: out.to_owned(),
     };

@@ -150,9 +150,8 @@ fn own_predictions_score_the_same_from_every_format() {
 fn an_external_run_stands_on_the_board_and_claims_no_settings() {
     let own = Scored::new(TaskKind::Re);
     score(&own.request(&[text(&own.csv("all.csv"))], "scored")).unwrap();
-    let text =
-        let runs = report::load(&[own.path("own"), own.path("scored")]).unwrap();
-    report::write(&report::boards(runs).unwrap(), &own.path("report")).unwrap();
+    let runs = report::load(&[own.path("own"), own.path("scored")]).unwrap();
+    let text = report::write(&report::boards(runs).unwrap(), &own.path("report")).unwrap();
     assert!(text.contains("\n| My model (external) |") && text.contains("\n| emr |"), "{text}");
     let record: Value = serde_json::from_str(&fs_err::read_to_string(own.path("scored/run.json")).unwrap()).unwrap();
     assert_eq!(record["config"], json!({"train_seed": 7}));
@@ -160,6 +159,23 @@ fn an_external_run_stands_on_the_board_and_claims_no_settings() {
     assert_eq!(record["external"]["predictions"][0]["name"], "all.csv");
     let error = score(&own.request(&["x.csv".to_owned()], "scored")).unwrap_err().to_string();
     assert!(error.contains("exists already"), "{error}");
+}
+
+#[test]
+fn stages_may_be_left_out_but_the_last() {
+    let own = Scored::new(TaskKind::Re);
+    let all = score(&own.request(&[text(&own.csv("all.csv"))], "all")).unwrap();
+    let mut lines = own.json();
+    lines.retain(|line| line["stage"] == 1);
+    let last = score(&own.request(&[text(&own.jsonl("last.jsonl", &lines))], "last")).unwrap();
+    assert_eq!(last.stages[1], all.stages[1]);
+    assert_eq!((last.stages[0].rows, last.stages[0].micro_f1, last.matrix[0].len()), (0, None, 0));
+    assert_eq!(last.continual["last_micro_f1"], all.continual["last_micro_f1"]);
+    let forgetting = &last.continual["forgetting_chaudhry18"];
+    assert_eq!(forgetting.reason().unwrap(), "undefined: no predictions after task 1");
+    let runs = report::load(&[own.path("own"), own.path("last")]).unwrap();
+    let page = report::write(&report::boards(runs).unwrap(), &own.path("report")).unwrap();
+    assert!(page.contains("My model (external)") && page.contains("undefined"), "{page}");
 }
 
 #[test]
@@ -201,8 +217,8 @@ fn tags_must_be_one_per_word_and_have_no_scores() {
     let error = own.error(&lines);
     assert!(error.contains("stage 0: predictions that are not one tag per word: 1 (test-0"), "{error}");
     assert!(error.contains("scores that are not one per label (for tags, none): 1"), "{error}");
-    lines.retain(|line| line["stage"] == 1);
-    assert!(own.error(&lines).contains("stages without predictions (the matrix over tasks needs all): 1 (stage 0)"));
+    lines.retain(|line| line["stage"] == 0);
+    assert!(own.error(&lines).contains("no predictions of the last stage, by which runs are ranked: 1 (stage 1)"));
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub fn score(request: &Request) -> Result<RunResult> {
     let temporary = tempfile::Builder::new().prefix(".mkgc-score-").tempdir_in(parent(&request.out))?;
     let folder = RunFolder::new(temporary.path());
     write_json(&temporary.path().join("run.json"), &to_json(&record)?)?;
-    for (stage, rows) in stages.iter().enumerate() {
+    for (stage, rows) in stages.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
         predictions::write(&folder.predictions(stage), rows)?;
     }
     let result = score_run(&folder)?;

@@ -168,8 +168,8 @@ fn numbers(text: &str) -> Option<Vec<Option<f32>>> {
     text.split_whitespace().map(|number| number.parse().ok().map(Some)).collect()
 }
 
-/// The two that mkgc is built with; Python's writers take another unless told.
-const COMPRESSIONS: &str = "write Parquet with compression=\"zstd\", or with none";
+/// What mkgc is built with.
+const COMPRESSIONS: &str = "write Parquet compressed with snappy or zstd, or not at all";
 
 fn parquet(path: &Path) -> Result<Vec<Line>> {
     let unreadable = |error: &dyn std::fmt::Display| bad(path, format!("{error}; {COMPRESSIONS}"));

@@ -5,6 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::stage::unscored;
+
 /// A number, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -49,12 +51,15 @@ impl Value {
     }
 }
 
-/// Row `i` holds `R[i][0..=i]`.
+/// Row `i` holds `R[i][0..=i]`, or nothing where the stage has no predictions.
 pub type Matrix = Vec<Vec<f64>>;
 
 /// Mean over tasks of the last row, `1/T sum_j R[T-1][j]` (Lopez-Paz and Ranzato 2017, "ACC").
 pub fn average_lopezpaz17(matrix: &Matrix) -> Value {
-    mean(matrix.last().map_or(&[], Vec::as_slice))
+    match matrix.last() {
+        Some(last) if last.is_empty() => unscored(matrix.len()),
+        last => mean(last.map_or(&[], Vec::as_slice)),
+    }
 }
 
 /// `1/(T-1) sum_{j<T-1} (max_{j<=l<T-1} R[l][j] - R[T-1][j])` (Chaudhry et al. 2018, eq. 3-4). Higher is worse.
@@ -72,7 +77,7 @@ pub fn bwt_lopezpaz17(matrix: &Matrix) -> Value {
 
 /// Plasticity: `1/T sum_i R[i][i]`, each task's score when it has just been learned (Riemer et al. 2019, "LA").
 pub fn learning_accuracy_riemer19(matrix: &Matrix) -> Value {
-    mean(&diagonal(matrix))
+    gap(matrix).unwrap_or_else(|| mean(&diagonal(matrix)))
 }
 
 /// `1/T sum_i (R*[i][i] - R[i][i])`, `R*` of a network trained on all tasks up to `i` at once (Chaudhry et al. 2018,
@@ -80,6 +85,9 @@ pub fn learning_accuracy_riemer19(matrix: &Matrix) -> Value {
 pub fn intransigence_chaudhry18(matrix: &Matrix, joint: &Matrix) -> Value {
     if matrix.len() != joint.len() {
         return Value::undefined("Joint learned another number of tasks");
+    }
+    if let Some(undefined) = gap(matrix).or_else(|| gap(joint)) {
+        return undefined;
     }
     let losses: Vec<f64> = diagonal(joint).iter().zip(diagonal(matrix)).map(|(joint, own)| joint - own).collect();
     mean(&losses)
@@ -91,8 +99,16 @@ fn over_old_tasks(matrix: &Matrix, of: impl Fn(&[f64]) -> f64) -> Value {
     if tasks < 2 {
         return Value::undefined("needs at least two tasks");
     }
+    if let Some(undefined) = gap(matrix) {
+        return undefined;
+    }
     let column = |j: usize| matrix[j..].iter().map(|row| row[j]).collect::<Vec<_>>();
     mean(&(0..tasks - 1).map(|j| of(&column(j))).collect::<Vec<_>>())
+}
+
+/// Why nothing that needs all stages is defined, if one has no predictions.
+fn gap(matrix: &Matrix) -> Option<Value> {
+    matrix.iter().position(Vec::is_empty).map(|stage| unscored(stage + 1))
 }
 
 fn diagonal(matrix: &Matrix) -> Vec<f64> {
@@ -122,6 +138,19 @@ mod tests {
         close(learning_accuracy_riemer19(&matrix), (0.9 + 0.8 + 0.7) / 3.0);
         let joint = vec![vec![0.9], vec![0.7, 0.9], vec![0.1, 0.2, 1.0]];
         close(intransigence_chaudhry18(&matrix, &joint), ((0.9 - 0.9) + (0.9 - 0.8) + (1.0 - 0.7)) / 3.0);
+    }
+
+    #[test]
+    fn a_stage_without_predictions_leaves_what_it_needs_undefined() {
+        let matrix = vec![vec![], vec![0.75, 0.25]];
+        close(average_lopezpaz17(&matrix), 0.5);
+        let joint = vec![vec![0.5], vec![0.5, 0.5]];
+        let undefined = Value::Undefined("undefined: no predictions after task 1".to_owned());
+        for of in [forgetting_chaudhry18, bwt_lopezpaz17, learning_accuracy_riemer19] {
+            assert_eq!(of(&matrix), undefined);
+        }
+        assert_eq!(intransigence_chaudhry18(&matrix, &joint), undefined);
+        assert_eq!(intransigence_chaudhry18(&joint, &matrix), undefined);
     }
 
     #[test]

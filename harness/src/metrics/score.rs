@@ -13,7 +13,7 @@ use super::formulas;
 use super::stage::{self, StageScores};
 use crate::error::Result;
 use crate::run::predictions::{self, Predicted};
-use crate::run::record::{DatasetRecord, RunRecord, SCHEMA_VERSION};
+use crate::run::record::{RunRecord, SCHEMA_VERSION};
 use crate::run::{RunFolder, read_json};
 
 /// The contents of `result.json`.
@@ -33,7 +33,7 @@ pub struct RunResult {
     pub stages: Vec<StageScores>,
     /// What `matrix[i][j]` is.
     pub matrix_metric: String,
-    /// `R[i][j]`, `j <= i`.
+    /// `R[i][j]`, `j <= i`; a row is empty where an external run has no predictions.
     pub matrix: Matrix,
     /// Named formulas over stages and matrix: numbers, or `undefined: reason`.
     pub continual: BTreeMap<String, Value>,
@@ -56,20 +56,23 @@ impl RunResult {
 /// Derives all metrics of a finished run from its stored predictions.
 pub fn score_run(folder: &RunFolder) -> Result<RunResult> {
     let record = folder.record()?;
-    Ok(score(&record, &read_stages(folder, &record.dataset)?))
+    Ok(score(&record, &read_stages(folder, &record)?))
 }
 
-/// The predictions of every stage.
-pub fn read_stages(folder: &RunFolder, dataset: &DatasetRecord) -> Result<Vec<Vec<Predicted>>> {
+/// The predictions of every stage; an external run may lack some.
+pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Vec<Predicted>>> {
     let read = |stage: usize| {
         let path = folder.predictions(stage);
         if !path.exists() {
+            if record.external.is_some() {
+                return Ok(Vec::new());
+            }
             let reason = format!("stage {stage} has no predictions; finish it with `mkgc train` on the same folder");
             return Err(folder.error(&reason));
         }
         predictions::read(&path)
     };
-    (0..dataset.tasks.len()).map(read).collect()
+    (0..record.dataset.tasks.len()).map(read).collect()
 }
 
 /// All metrics of the predictions of every stage.
@@ -77,7 +80,10 @@ pub fn score(record: &RunRecord, predictions: &[Vec<Predicted>]) -> RunResult {
     let dataset = &record.dataset;
     let by_stage = || predictions.iter().enumerate();
     let stages: Vec<StageScores> = by_stage().map(|(stage, rows)| stage::score(dataset, stage, rows)).collect();
-    let tasks = |(stage, rows): (usize, &Vec<Predicted>)| (0..=stage).map(|j| stage::task(dataset, j, rows)).collect();
+    let tasks = |(stage, rows): (usize, &Vec<Predicted>)| {
+        let tasks = if rows.is_empty() { 0 } else { stage + 1 };
+        (0..tasks).map(|j| stage::task(dataset, j, rows)).collect()
+    };
     let matrix: Matrix = by_stage().map(tasks).collect();
     let matrix_metric = match dataset.task {
         TaskKind::Re => "micro-F1 without None over the test rows task j owns (its relations and its share of None)",

@@ -14,19 +14,21 @@ use crate::run::predictions::Predicted;
 use crate::run::record::DatasetRecord;
 
 /// Scores on the test file of one stage, over the classes seen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageScores {
     /// 1-based number of tasks learned.
     pub tasks_learned: usize,
-    /// Test rows.
+    /// Test rows; 0 where an external run has no predictions, and then no score either.
     pub rows: usize,
     /// RE only: share of rows whose label is right, `None` included (strict: argmax over seen classes).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub accuracy: Option<f64>,
     /// F1 over all relations or entity types seen (RE without `None`).
-    pub micro_f1: f64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub micro_f1: Option<f64>,
     /// Unweighted mean of the F1 of each relation or type seen.
-    pub macro_f1: f64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub macro_f1: Option<f64>,
     /// The same of the predictions a masked classifier makes, see `formulas.rs`; since version 3.
     #[serde(default)]
     pub masked: BTreeMap<String, Value>,
@@ -42,9 +44,11 @@ pub struct StageScores {
 impl StageScores {
     /// A metric of [`super::formulas::STAGE`] by name.
     pub fn get(&self, name: &str) -> Value {
+        let scored = |value: Option<f64>| value.map_or_else(|| unscored(self.tasks_learned), Value::Number);
         match name {
-            "micro_f1" => Value::Number(self.micro_f1),
-            "macro_f1" => Value::Number(self.macro_f1),
+            _ if self.rows == 0 => unscored(self.tasks_learned),
+            "micro_f1" => scored(self.micro_f1),
+            "macro_f1" => scored(self.macro_f1),
             "accuracy" => self.accuracy.map_or_else(
                 || Value::undefined("most words of any sentence are O; spans are what counts"),
                 Value::Number,
@@ -54,8 +58,16 @@ impl StageScores {
     }
 }
 
-/// What one test file says after learning tasks `0..=stage`.
+/// Why there is no score after so many tasks.
+pub(super) fn unscored(tasks: usize) -> Value {
+    Value::undefined(&format!("no predictions after task {tasks}"))
+}
+
+/// What one test file says after learning tasks `0..=stage`; no score without predictions.
 pub fn score(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> StageScores {
+    if rows.is_empty() {
+        return StageScores { tasks_learned: stage + 1, ..StageScores::default() };
+    }
     let classes = seen(dataset, stage);
     let (accuracy, micro, macro_f1, counts) = match dataset.task {
         TaskKind::Re => {
@@ -72,8 +84,8 @@ pub fn score(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> Stage
         tasks_learned: stage + 1,
         rows: rows.len(),
         accuracy,
-        micro_f1: micro.f1(),
-        macro_f1,
+        micro_f1: Some(micro.f1()),
+        macro_f1: Some(macro_f1),
         masked: masked_scores(dataset, stage, rows),
         f1_by_class: by_class().map(|(class, counts)| (class, counts.f1())).collect(),
         support_by_class: by_class().map(|(class, counts)| (class, counts.gold)).collect(),

@@ -149,7 +149,8 @@ fn joint(groups: &[Group]) -> Joint {
 fn mean_matrix(group: &Group) -> Matrix {
     let matrices: Vec<&Matrix> = group.values().map(|run| &run.result.matrix).collect();
     let mean = |i: usize, j: usize| matrices.iter().map(|matrix| matrix[i][j]).sum::<f64>() / matrices.len() as f64;
-    (0..matrices[0].len()).map(|i| (0..=i).map(|j| mean(i, j)).collect()).collect()
+    let scored = |i: usize| if matrices.iter().any(|matrix| matrix[i].is_empty()) { 0 } else { i + 1 };
+    (0..matrices[0].len()).map(|i| (0..scored(i)).map(|j| mean(i, j)).collect()).collect()
 }
 
 fn intransigence(run: &Run, joint: &Joint) -> Value {

@@ -60,7 +60,7 @@ fn read(path: &Path) -> Result<std::result::Result<Run, (String, Absent)>> {
     if !folder.result().exists() {
         return Ok(Err((record.dataset.name.clone(), unfinished(&folder, &record)?)));
     }
-    let run = score::read_stages(&folder, &record.dataset).and_then(|stages| {
+    let run = score::read_stages(&folder, &record).and_then(|stages| {
         let result = score::score(&record, &stages);
         let last = stages.last().map_or(&[][..], Vec::as_slice);
         let counts = stage::instances(&record.dataset, stages.len().saturating_sub(1), last);

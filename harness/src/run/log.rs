@@ -169,8 +169,12 @@ impl Log {
 
     /// Adds the test scores after a task to the events.
     pub fn scores(&mut self, scores: &StageScores) -> Result<()> {
-        let mut scalars = vec![("test/micro_f1", scores.micro_f1), ("test/macro_f1", scores.macro_f1)];
-        scalars.extend(scores.accuracy.map(|accuracy| ("test/accuracy", accuracy)));
+        let named = [
+            ("test/micro_f1", scores.micro_f1),
+            ("test/macro_f1", scores.macro_f1),
+            ("test/accuracy", scores.accuracy),
+        ];
+        let scalars: Vec<_> = named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         self.events.scalars(scores.tasks_learned - 1, &scalars)
     }
 }
