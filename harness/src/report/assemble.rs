@@ -28,9 +28,9 @@ pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
     let mut boards = Vec::new();
     for (name, runs) in by_benchmark {
         agree::check(&runs)?;
-        let (own, others) = absent.into_iter().partition(|(benchmark, _)| *benchmark == name);
+        let (own, others) = absent.into_iter().partition::<Vec<_>, _>(|(benchmark, _)| *benchmark == name);
         absent = others;
-        boards.push(board(runs, own.into_iter().map(|(_, absent): (String, Absent)| absent).collect()));
+        boards.push(board(runs, own.into_iter().map(|(_, absent)| absent).collect()));
     }
     if let Some((benchmark, run)) = absent.first() {
         let folder = run.folder.as_deref().unwrap_or_default();
@@ -107,25 +107,32 @@ fn gaps(entries: &[Entry], absent: &[Absent]) -> Vec<Absent> {
     entries.iter().flat_map(missing).collect()
 }
 
-fn info(formula: &Formula, task: TaskKind, name: String, title: String, how: String, per_stage: bool) -> MetricInfo {
-    let title = if title.is_empty() { formula.title(task).to_owned() } else { title };
-    MetricInfo { name, title, formula: how, higher_is_better: formula.higher_is_better, per_stage }
-}
-
 /// Every metric of a task: after each stage, of the last one, averaged, of the matrix.
 fn metrics(task: TaskKind) -> Vec<MetricInfo> {
-    let mut all: Vec<MetricInfo> = Vec::new();
-    let plain = |formula: &Formula, per_stage| {
-        info(formula, task, formula.name.to_owned(), String::new(), formula.formula.to_owned(), per_stage)
+    let plain = |formula: &Formula, per_stage| MetricInfo {
+        name: formula.name.to_owned(),
+        title: formula.title(task).to_owned(),
+        formula: formula.formula.to_owned(),
+        higher_is_better: formula.higher_is_better,
+        per_stage,
     };
-    all.extend(formulas::STAGE.iter().map(|formula| plain(formula, true)));
-    for formula in &formulas::STAGE {
-        let (name, title) = (formula.name, formula.title(task));
-        let last = format!("`{name}` after the last task");
-        all.push(info(formula, task, formulas::last(name), format!("{title}, last"), last, false));
-        let average = format!("mean of `{name}` over the stages (Rebuffi et al. 2017, average incremental)");
-        all.push(info(formula, task, formulas::average(name), format!("{title}, average"), average, false));
-    }
+    let last = |metric: &MetricInfo| MetricInfo {
+        name: formulas::last(&metric.name),
+        title: format!("{}, last", metric.title),
+        formula: format!("`{}` after the last task", metric.name),
+        per_stage: false,
+        ..metric.clone()
+    };
+    let average = |metric: &MetricInfo| MetricInfo {
+        name: formulas::average(&metric.name),
+        title: format!("{}, average", metric.title),
+        formula: format!("mean of `{}` over the stages (Rebuffi et al. 2017, average incremental)", metric.name),
+        per_stage: false,
+        ..metric.clone()
+    };
+    let mut all: Vec<MetricInfo> = formulas::STAGE.iter().map(|formula| plain(formula, true)).collect();
+    let over: Vec<MetricInfo> = all.iter().flat_map(|metric| [last(metric), average(metric)]).collect();
+    all.extend(over);
     all.extend(formulas::MATRIX.iter().map(|formula| plain(formula, false)));
     all
 }
