@@ -83,7 +83,8 @@ fn stage_predictions(
 ) -> Result<Vec<Predicted>> {
     let Some((file, _)) = given.values().next().copied() else {
         if stage + 1 == benchmark.tasks() {
-            mistakes.add("no predictions of the last stage, by which runs are ranked".to_owned(), format!("stage {stage}"));
+            mistakes
+                .add("no predictions of the last stage, by which runs are ranked".to_owned(), format!("stage {stage}"));
         }
         return Ok(Vec::new());
     };

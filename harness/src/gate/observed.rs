@@ -7,8 +7,8 @@ use super::baseline::Direction::{self, HigherIsBetter, LowerIsBetter};
 use crate::error::{Error, Result};
 use crate::metrics::continual::Value;
 use crate::metrics::score::{RunResult, score_run};
+use crate::run::RunFolder;
 use crate::run::record::RunRecord;
-use crate::run::{RunFolder, read_json};
 
 /// Metrics of a baseline: scores after the last task, and those over tasks.
 pub const METRICS: [(&str, Direction); 7] = [
@@ -76,7 +76,7 @@ fn values(folder: &RunFolder) -> std::result::Result<BTreeMap<&'static str, Valu
         return Err(format!("{}: not finished (no result.json)", shown(folder.dir())));
     }
     let text = |error: Error| error.to_string();
-    let stored = metrics(&read_json(&folder.result()).map_err(text)?);
+    let stored = metrics(&RunResult::read(folder).map_err(text)?);
     let derived = metrics(&score_run(folder).map_err(text)?);
     // JSON may round the last bit.
     let same = |one: &Value, other: &Value| match (one.number(), other.number()) {
@@ -96,9 +96,7 @@ fn values(folder: &RunFolder) -> std::result::Result<BTreeMap<&'static str, Valu
 fn metrics(result: &RunResult) -> BTreeMap<&'static str, Value> {
     let last = result.stages.last();
     let value = |name: &str| match name {
-        "last_micro_f1" => last.map(|stage| stage.micro_f1).map(Value::Number),
-        "last_macro_f1" => last.map(|stage| stage.macro_f1).map(Value::Number),
-        "last_accuracy" => last.and_then(|stage| stage.accuracy).map(Value::Number),
+        "last_micro_f1" | "last_macro_f1" | "last_accuracy" => last.map(|stage| stage.get(&name["last_".len()..])),
         name => result.continual.get(name).cloned(),
     };
     let missing = || Value::Undefined("undefined: not measured".to_owned());

@@ -164,8 +164,11 @@ struct Setting {
     origin: String,
 }
 
-/// All settings of a run but its seed, which is shown beside them.
+/// All settings of a run but its seed, which is shown beside them; none of an external run.
 fn settings(run: &RunCard) -> Result<Vec<Setting>> {
+    if run.record.external.is_some() {
+        return Ok(Vec::new());
+    }
     let config = serde_json::to_value(&run.record.config)?;
     let origin = |key: &str| run.record.origins.get(key).cloned().unwrap_or_default();
     let setting = |(key, value): (&String, &serde_json::Value)| {
@@ -177,7 +180,8 @@ fn settings(run: &RunCard) -> Result<Vec<Setting>> {
 }
 
 fn shared_settings(board: &Board) -> Result<Vec<Setting>> {
-    let mut runs = board.entries.iter().flat_map(|entry| &entry.runs);
+    let own = |run: &&RunCard| run.record.external.is_none();
+    let mut runs = board.entries.iter().flat_map(|entry| &entry.runs).filter(own);
     let mut shared = runs.next().map(settings).transpose()?.unwrap_or_default();
     for run in runs {
         let own = settings(run)?;

@@ -215,21 +215,22 @@ fn run(card: &RunCard) -> Vec<String> {
             format!("{}, {real} images, {stand_in} stand-ins", vision.encoder.name)
         },
     );
+    let known = |text: String| if record.external.is_some() { "not known".to_owned() } else { text };
     let cost = |of: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), of);
     vec![
         record.label(),
         config.train_seed.to_string(),
         card.folder.clone(),
-        record.encoder.name.clone(),
+        known(record.encoder.name.clone()),
         vision,
-        config.epochs.to_string(),
-        config.batch_size.to_string(),
-        format!("{:e} / {:e}", config.lr_encoder, config.lr_head),
+        known(config.epochs.to_string()),
+        known(config.batch_size.to_string()),
+        known(format!("{:e} / {:e}", config.lr_encoder, config.lr_head)),
         record.memory_budget.clone(),
         cost(|cost| cost.stored_rows.to_string()),
         cost(|cost| cost.optimiser_steps.to_string()),
         cost(|cost| format!("{:.1}", cost.wall_seconds / 60.0)),
-        format!("{}, {} threads", record.device, record.threads),
+        known(format!("{}, {} threads", record.device, record.threads)),
         record.code_version.clone(),
     ]
 }
