@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
-use super::board::{Board, Comparison, Entry, RunCard};
+use super::board::{Board, Comparison, Entry, MetricInfo, RunCard};
 use super::plots;
 use crate::error::Result;
 use crate::methods::registry;
@@ -52,6 +52,10 @@ struct BoardView<'a> {
     #[serde(flatten)]
     board: &'a Board,
     rows: Vec<EntryView<'a>>,
+    /// Metrics of the ranking.
+    ranked: Vec<&'a MetricInfo>,
+    /// Metrics over tasks.
+    staged: Vec<&'a MetricInfo>,
     /// Plot of each metric that has stages.
     scores: BTreeMap<&'a str, String>,
     /// Entries with plots, in the order of their series.
@@ -72,7 +76,8 @@ impl<'a> BoardView<'a> {
             EntryView::new(board, entry, series, &shared)
         };
         let mut scores = BTreeMap::new();
-        for metric in board.metrics.iter().filter(|metric| metric.per_stage) {
+        let staged = plots::metrics(board);
+        for metric in &staged {
             if let Some(svg) = plots::scores(board, metric)? {
                 scores.insert(metric.name.as_str(), svg);
             }
@@ -84,11 +89,23 @@ impl<'a> BoardView<'a> {
             board,
             stand_ins: rows.iter().any(|row| row.stand_in),
             rows,
+            ranked: board.metrics.iter().filter(|metric| ranked(metric, &staged)).collect(),
+            staged,
             scores,
             pairs: board.comparisons.iter().filter(both).collect(),
             drawn,
             shared,
         })
+    }
+}
+
+/// Whether the ranking has a metric: scores after the last task without masks, the average of the main one, and what
+/// compares tasks.
+fn ranked(metric: &MetricInfo, staged: &[&MetricInfo]) -> bool {
+    let name = metric.name.as_str();
+    match metric.per_stage {
+        true => !name.contains("masked") && staged.iter().any(|other| other.name == name),
+        false => name == "average_incremental_micro_f1" || !(name.starts_with("last_") || name.starts_with("average_")),
     }
 }
 

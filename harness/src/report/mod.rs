@@ -54,7 +54,7 @@ fn draw(board: &Board, out: &Path) -> Result<()> {
         let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_");
         write_atomically(&out.join(format!("{}-{name}.svg", board.benchmark)), svg.as_bytes())
     };
-    for metric in board.metrics.iter().filter(|metric| metric.per_stage) {
+    for metric in plots::metrics(board) {
         if let Some(svg) = plots::scores(board, metric)? {
             write(&metric.name, svg)?;
         }

@@ -18,7 +18,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::board::{Board, Entry};
+use super::board::{Board, Entry, Estimate, MetricInfo};
 use crate::error::Result;
 
 const COLOURS: [&str; 6] = ["#0072B2", "#D55E00", "#008F6B", "#B5588F", "#A97400", "#6A6F76"];
@@ -49,6 +49,20 @@ pub fn pen(series: usize) -> Pen {
 /// Is it the floor or the upper bound?
 pub fn reference(entry: &Entry) -> bool {
     REFERENCES.contains(&entry.label.as_str())
+}
+
+/// Metrics after each task that some entry has a value of. Choosing among the classes seen is what mkgc's methods do
+/// anyway, so the class-masked twins are left to `scores.csv`.
+pub fn metrics(board: &Board) -> Vec<&MetricInfo> {
+    let defined = |estimate: &Estimate| estimate.mean.number().is_some();
+    let some = |name: &str| {
+        let mut stages = board.entries.iter().filter_map(|entry| entry.stages.get(name));
+        stages.any(|stages| stages.iter().any(defined))
+    };
+    let shown = |metric: &&MetricInfo| {
+        metric.per_stage && !metric.name.starts_with("class_masked") && (board.entries.is_empty() || some(&metric.name))
+    };
+    board.metrics.iter().filter(shown).collect()
 }
 
 /// Entries that get plots, best first: series `k` is the `k`-th of them.
