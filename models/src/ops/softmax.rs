@@ -28,14 +28,13 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
 /// Shapes that do not fit.
 pub fn masked_softmax(scores: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (batch, _, _, keys) = scores.dims4()?;
-    if bias.dims() == [batch, 1, 1, keys] {
-        if fused(scores) && fused(bias) {
-            return scores.contiguous()?.apply_op2(&bias.contiguous()?.detach(), Softmax);
-        }
-        #[cfg(feature = "cuda")]
-        if super::cuda::takes(scores) && bias.dtype() == candle_core::DType::F32 {
-            return super::cuda::softmax(scores, Some((bias, scores.elem_count() / bias.elem_count())));
-        }
+    let by_row = bias.dims() == [batch, 1, 1, keys];
+    if by_row && fused(scores) && fused(bias) {
+        return scores.contiguous()?.apply_op2(&bias.contiguous()?.detach(), Softmax);
+    }
+    #[cfg(feature = "cuda")]
+    if by_row && super::cuda::takes(scores) && bias.dtype() == candle_core::DType::F32 {
+        return super::cuda::softmax(scores, Some((bias, scores.elem_count() / bias.elem_count())));
     }
     candle_nn::ops::softmax(&scores.broadcast_add(&bias.detach().to_dtype(scores.dtype())?)?, D::Minus1)
 }
