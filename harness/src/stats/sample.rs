@@ -2,7 +2,7 @@
 //! of all resamples of all runs follow from one matrix product, weights `[resamples, instances]` × counts
 //! `[instances, 2·runs]`.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array1, Array2};
 
 use crate::metrics::Counts;
 
@@ -54,8 +54,7 @@ impl Totals {
 
     /// Correct and predicted items of a run.
     pub fn of(&self, row: usize, run: usize) -> [f64; 2] {
-        let row: ArrayView1<f32> = self.0.row(row);
-        [f64::from(row[2 * run]), f64::from(row[2 * run + 1])]
+        [0, 1].map(|count| f64::from(self.0[[row, 2 * run + count]]))
     }
 
     /// Micro-F1 of a run.
