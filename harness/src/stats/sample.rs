@@ -15,8 +15,11 @@ pub struct Sample {
     gold: Array1<f32>,
 }
 
-/// Sums over instances: `[resamples, 2·runs]`.
-pub struct Totals(Array2<f32>);
+/// Sums over instances: `width` = 2·runs values per resample.
+pub struct Totals {
+    values: Vec<f32>,
+    width: usize,
+}
 
 impl Sample {
     /// Of the counts of each run, instances in the same order.
@@ -37,7 +40,8 @@ impl Sample {
 
     /// Weighted sums of correct and predicted items.
     pub fn totals(&self, weights: &Array2<f32>) -> Totals {
-        Totals(weights.dot(&self.counts))
+        let sums = weights.dot(&self.counts);
+        Totals { width: sums.ncols(), values: sums.into_iter().collect() }
     }
 
     /// Weighted sums of gold items.
@@ -49,12 +53,13 @@ impl Sample {
 impl Totals {
     /// Nothing of as many runs.
     pub fn zeros(like: &Self) -> Self {
-        Self(Array2::zeros(like.0.dim()))
+        Self { values: vec![0.0; like.values.len()], width: like.width }
     }
 
     /// Correct and predicted items of a run.
     pub fn of(&self, row: usize, run: usize) -> [f64; 2] {
-        [0, 1].map(|count| f64::from(self.0[[row, 2 * run + count]]))
+        let at = row * self.width + 2 * run;
+        [f64::from(self.values[at]), f64::from(self.values[at + 1])]
     }
 
     /// Micro-F1 of a run.
