@@ -30,8 +30,8 @@ def build(folder):
 class Launcher:
     """Launches kernels; arrays are passed by their address, None as a null pointer."""
 
-    def __init__(self, library):
-        self.library = library
+    def __init__(self, shared):
+        self.shared = shared
 
     def __call__(self, name, grid, threads, *arguments, shared=0):
         values = []
@@ -46,7 +46,7 @@ class Launcher:
                     values.append(argument)
         pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
         x, y = grid if isinstance(grid, tuple) else (grid, 1)
-        assert self.library.launch(name.encode(), x, y, threads, shared, pointers) == 0, f"no kernel {name}"
+        assert self.shared.launch(name.encode(), x, y, threads, shared, pointers) == 0, f"no kernel {name}"
 
 
 i32, u32, u64, f32 = ctypes.c_int32, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_float

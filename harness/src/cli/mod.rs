@@ -59,12 +59,12 @@ enum Command {
         #[arg(value_enum)]
         what: Listing,
     },
-    /// Compare runs: Markdown to stdout; Markdown, CSV, LaTeX and JSON into a folder.
+    /// Compare runs: Markdown to stdout; Markdown, HTML, CSV, LaTeX, SVG and JSON into a folder.
     Report {
         /// Folders that `mkgc train --out` wrote, or folders above them.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
-        /// Folder for report.md, board.json and the tables.
+        /// Folder for report.md, report.html, board.json, the tables and the plots.
         #[arg(long)]
         out: PathBuf,
     },

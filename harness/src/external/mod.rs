@@ -32,7 +32,7 @@ pub struct Request {
     pub description: Option<String>,
     /// Where to read more.
     pub url: Option<String>,
-    /// Seed the model was trained with; runs of several seeds become mean ± standard deviation.
+    /// Seed the model was trained with; runs of several seeds become a mean with its interval.
     pub train_seed: u64,
     /// The run folder.
     pub out: PathBuf,

@@ -198,6 +198,7 @@ impl RunRecord {
             ("vision encoder or set of images", self.vision == other.vision),
             // Not the threads: they do not change a number.
             ("device", self.device == other.device),
+            ("number type (--dtype)", self.dtype == other.dtype),
             ("configuration", self.config == other.config),
         ];
         checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
@@ -290,6 +291,13 @@ mod tests {
         let mut damaged = version_1();
         damaged["method"] = Value::Null;
         assert!(RunRecord::from_json(damaged).is_err());
+    }
+
+    #[test]
+    fn a_run_does_not_go_on_in_another_number_type() {
+        let record = RunRecord::from_json(version_1()).unwrap();
+        let other = RunRecord { dtype: "bf16".to_owned(), ..record.clone() };
+        assert_eq!((record.difference(&record), record.difference(&other)), (None, Some("number type (--dtype)")));
     }
 
     #[test]
