@@ -230,8 +230,8 @@ impl Writer<'_> {
     fn picture(&self, split: Split, id: &str, stand_in: &Picture) -> Result<Vec<u8>> {
         match (self.gallery, self.images) {
             (Some(gallery), Some(images)) if !images.bad.contains_key(id) => gallery
-                .load(split, id)
-                .map(|(picture, _)| picture.bytes)
+                .check(split, id)
+                .map(|picture| picture.bytes)
                 .map_err(|reason| Error::image(Path::new(id), format!("changed during the build: {reason}"))),
             _ => Ok(stand_in.bytes.clone()),
         }

@@ -106,12 +106,15 @@ fn loaded(
     chunk: &[(Split, &str)],
     view: Option<Viewer<'_>>,
 ) -> Result<Vec<std::result::Result<Picture, String>>> {
-    let load = |(split, id): &(Split, &str)| match (gallery.load(*split, id), view) {
-        (Ok((picture, pixels)), Some(view)) => {
-            view(id, &pixels).map_err(|reason| Error::image(Path::new(id), reason))?;
-            Ok(Ok(picture))
+    let load = |(split, id): &(Split, &str)| {
+        let Some(view) = view else { return Ok(gallery.check(*split, id)) };
+        match gallery.load(*split, id) {
+            Ok((picture, pixels)) => {
+                view(id, &pixels).map_err(|reason| Error::image(Path::new(id), reason))?;
+                Ok(Ok(picture))
+            }
+            Err(reason) => Ok(Err(reason)),
         }
-        (loaded, _) => Ok(loaded.map(|(picture, _)| picture)),
     };
     chunk.par_iter().map(load).collect()
 }
@@ -145,7 +148,7 @@ pub(crate) fn crops(
     let mut writer: Option<PictureWriter> = None;
     let named = named_crops(gallery, corpus);
     let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
-        let load = |crop: &CropKey| gallery.load_crop(crop.kind, crop.split, &crop.id);
+        let load = |crop: &CropKey| gallery.check_crop(crop.kind, crop.split, &crop.id);
         let loaded: Vec<_> = chunk.par_iter().map(load).collect();
         Ok(chunk.iter().zip(loaded).filter_map(|(crop, loaded)| stats.count(crop, loaded)).collect::<Vec<_>>())
     });

@@ -187,12 +187,13 @@ fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen) -> Result<Ve
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|row| examples[*row].ids.len());
     let mut predicted: Vec<Option<Prediction>> = vec![None; examples.len()];
-    for chunk in order.chunks(PREDICT_BATCH) {
-        let batch: Vec<&Example> = chunk.iter().map(|row| &examples[*row]).collect();
-        for (row, prediction) in chunk.iter().zip(method.predict(&method.learner().batch(&batch)?, seen)?) {
+    let batches = order.chunks(PREDICT_BATCH).map(|chunk| (chunk, chunk.iter().map(|row| &examples[*row]).collect()));
+    method.learner().batches(batches.collect(), |chunk, batch| {
+        for (row, prediction) in chunk.iter().zip(method.predict(batch, seen)?) {
             predicted[*row] = Some(prediction);
         }
-    }
+        Ok(())
+    })?;
     let paired = examples.iter().zip(gold).zip(predicted.into_iter().flatten());
     Ok(paired.map(|((example, gold), prediction)| stored(session.blueprint.kind, example, gold, prediction)).collect())
 }

@@ -11,7 +11,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
 use super::schema::{Column, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema};
@@ -55,8 +56,13 @@ impl Hashed {
 }
 
 fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<Hashed>> {
+    // Picture files are compressed already, differ from one another, and nobody filters by their bytes.
+    let pictures = ColumnPath::from(vec!["image".to_owned(), "bytes".to_owned()]);
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_column_compression(pictures.clone(), Compression::UNCOMPRESSED)
+        .set_column_dictionary_enabled(pictures.clone(), false)
+        .set_column_statistics_enabled(pictures, EnabledStatistics::None)
         .set_created_by(format!("mkgc version {}", env!("CARGO_PKG_VERSION")))
         .build();
     let file = Hashed { file: fs_err::File::create(path)?, digest: Sha256::new(), bytes: 0 };

@@ -12,8 +12,8 @@ use image::{ImageFormat, Rgb, RgbImage};
 use crate::corpus::{Corpus, CorpusKind, Split, sha256_hex};
 use crate::error::{Error, Result};
 pub use crops::{CropKind, Crops};
-use decode::MAX_FILE_BYTES;
 pub use decode::decode;
+use decode::{MAX_FILE_BYTES, check};
 
 /// A picture as it goes into a file: original bytes with their hash, and the size the decoder saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,30 +90,49 @@ impl Gallery {
         self.crop_folders.iter().flatten().any(|folders| !folders.is_empty())
     }
 
-    /// Reads a picture and decodes it once to see that it is whole; the error says why it cannot be used.
+    /// Reads a picture and decodes it; the error says why it cannot be used.
     pub fn load(&self, split: Split, id: &str) -> std::result::Result<(Picture, RgbImage), String> {
+        self.picture(split, id, |bytes| decode(bytes).map(|pixels| (pixels.dimensions(), pixels)))
+    }
+
+    /// [`Gallery::load`] for those who need no pixels: less work.
+    pub fn check(&self, split: Split, id: &str) -> std::result::Result<Picture, String> {
+        self.picture(split, id, |bytes| check(bytes).map(|size| (size, ()))).map(|(picture, ())| picture)
+    }
+
+    /// As [`Gallery::check`] for a crop that [`Gallery::crops`] names.
+    pub fn check_crop(&self, kind: CropKind, split: Split, name: &str) -> std::result::Result<Picture, String> {
+        let folders = &self.crop_folders[kind as usize][split as usize];
+        read(folders, name, |bytes| check(bytes).map(|size| (size, ()))).map(|(picture, ())| picture)
+    }
+
+    fn picture<T>(
+        &self,
+        split: Split,
+        id: &str,
+        see: impl FnOnce(&[u8]) -> std::result::Result<((u32, u32), T), String>,
+    ) -> std::result::Result<(Picture, T), String> {
         if !is_plain(id) {
             return Err("unsafe name: an image id must be a plain file name".to_owned());
         }
-        picture(&self.folders[split as usize], id)
-    }
-
-    /// As [`Gallery::load`] for a crop that [`Gallery::crops`] names.
-    pub fn load_crop(&self, kind: CropKind, split: Split, name: &str) -> std::result::Result<Picture, String> {
-        picture(&self.crop_folders[kind as usize][split as usize], name).map(|(picture, _)| picture)
+        read(&self.folders[split as usize], id, see)
     }
 }
 
-/// Reads `name` from the first folder that has it.
-fn picture(folders: &[PathBuf], name: &str) -> std::result::Result<(Picture, RgbImage), String> {
+/// Reads `name` from the first folder that has it, with what `see` makes of its bytes besides the size.
+fn read<T>(
+    folders: &[PathBuf],
+    name: &str,
+    see: impl FnOnce(&[u8]) -> std::result::Result<((u32, u32), T), String>,
+) -> std::result::Result<(Picture, T), String> {
     let path = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file()).ok_or(MISSING)?;
     let size = fs_err::metadata(&path).map_err(|error| error.to_string())?.len();
     if size > MAX_FILE_BYTES {
         return Err(format!("{size} bytes, more than the limit of {MAX_FILE_BYTES}"));
     }
     let bytes = fs_err::read(&path).map_err(|error| error.to_string())?;
-    let pixels = decode(&bytes)?;
-    Ok((Picture::new(bytes, pixels.dimensions()), pixels))
+    let (size, seen) = see(&bytes)?;
+    Ok((Picture::new(bytes, size), seen))
 }
 
 /// A plain file name: no separator, no parent, nothing hidden in it.

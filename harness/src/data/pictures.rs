@@ -214,11 +214,7 @@ impl Album {
     }
 
     /// What `of` makes of each picture's bytes, in the places of the rows; zeros in empty slots.
-    fn filled<T: Copy + Default + Send>(
-        &self,
-        rows: &[&str],
-        of: impl Fn(Cow<'_, [u8]>) -> Cow<'_, [T]> + Sync,
-    ) -> Result<Vec<T>> {
+    fn filled<T: Copy + Default>(&self, rows: &[&str], of: impl Fn(Cow<'_, [u8]>) -> Cow<'_, [T]>) -> Result<Vec<T>> {
         let size = 3 * self.side * self.side;
         let names = |row: &&str| {
             let names = self.of_row.get(*row);
@@ -226,12 +222,12 @@ impl Album {
         };
         let names = rows.iter().map(names).collect::<Result<Vec<_>>>()?;
         let mut values = vec![T::default(); rows.len() * self.slots * size];
-        values.par_chunks_mut(self.slots * size).zip(names).for_each(|(row, names)| {
+        for (row, names) in values.chunks_mut(self.slots * size).zip(names) {
             for (slot, name) in row.chunks_exact_mut(size).zip(names) {
                 let planes = self.planes(name).map_or_else(|| stand_in(name, self.side).into(), Cow::from);
                 slot.copy_from_slice(&of(planes));
             }
-        });
+        }
         Ok(values)
     }
 }

@@ -12,6 +12,8 @@ pub use items::Items;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
 
 use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
@@ -64,6 +66,16 @@ pub struct Blueprint {
     pub device: Device,
     /// Number type of states and products; weights are f32.
     pub dtype: DType,
+}
+
+impl Blueprint {
+    fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
+        let mut batch = Batch::new(examples.to_vec(), self.tokenizer.pad_id(), &self.device)?;
+        if let Some(pictures) = &self.pictures {
+            batch.pixels = Some(pictures.pixels(examples, &self.device)?);
+        }
+        Ok(batch)
+    }
 }
 
 /// Encoders with a head.
@@ -133,11 +145,27 @@ impl Learner {
 
     /// Pads rows for this network, with their pictures if it reads them.
     pub fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
-        let mut batch = Batch::new(examples.to_vec(), self.blueprint.tokenizer.pad_id(), self.device())?;
-        if let Some(pictures) = &self.blueprint.pictures {
-            batch.pixels = Some(pictures.pixels(examples, self.device())?);
-        }
-        Ok(batch)
+        self.blueprint.batch(examples)
+    }
+
+    /// Hands the batch of each plan's rows to `each`, in order and with the rest of the plan, while a thread makes the
+    /// next: a GPU does not wait for it.
+    ///
+    /// # Errors
+    /// As [`Learner::batch`]; an error of `each`.
+    pub fn batches<'b, T: Send>(
+        &self,
+        plans: Vec<(T, Vec<&'b Example>)>,
+        mut each: impl FnMut(T, &Batch<'b>) -> Result<()>,
+    ) -> Result<()> {
+        let blueprint = &*self.blueprint;
+        let made = plans.into_iter().map(|(plan, rows)| Ok((plan, blueprint.batch(&rows)?)));
+        // No room: the thread keeps the one it has made until `each` is done with the one before.
+        let (sender, receiver) = mpsc::sync_channel(0);
+        thread::scope(|scope| {
+            scope.spawn(move || made.map(|made| sender.send(made)).all(|sent| sent.is_ok()));
+            receiver.into_iter().try_for_each(|made: Result<_>| made.and_then(|(plan, batch)| each(plan, &batch)))
+        })
     }
 
     /// Encoders and the head's features.

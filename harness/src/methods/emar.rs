@@ -24,7 +24,7 @@ use super::memory::{self, Memory};
 use super::phases::{CURRENT, Objective, TaskLoss, Trainer, all, fit};
 use super::prototypes::{Prototypes, features, normalised};
 use super::{Method, Session};
-use crate::data::{Batch, Seen, Task};
+use crate::data::{Batch, Example, Seen, Task};
 use crate::error::{Error, Result};
 use crate::learner::{Items, Learner, Prediction};
 
@@ -59,13 +59,11 @@ impl Emar {
         let mut optimiser = session.optimiser(&self.learner)?;
         let phase = format!("reconsolidation/{round}");
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, &phase);
-        let mut objective = Reconsolidation { prototypes };
-        trainer.epochs(session, 1, &self.memory.rows(), |trainer, session, batch| {
-            if batch.iter().any(|row| row.gold.iter().any(|label| objective.counts(self.learner.kind(), *label))) {
-                trainer.step(session, "reconsolidation", &mut objective, batch)
-            } else {
-                Ok(0.0)
-            }
+        let objective = Reconsolidation { prototypes };
+        let counts = |row: &Example| row.gold.iter().any(|label| objective.counts(self.learner.kind(), *label));
+        trainer.epochs(session, (1, &self.memory.rows()), &mut &objective, |batch| {
+            let some = batch.iter().any(|row| counts(row));
+            some.then_some(("reconsolidation", batch)).into_iter().collect()
         })
     }
 
@@ -100,7 +98,7 @@ impl Reconsolidation {
     }
 }
 
-impl Objective for Reconsolidation {
+impl Objective for &Reconsolidation {
     fn loss(&mut self, learner: &Learner, batch: &Batch, _: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
         let features = learner.forward(batch, mode)?.features;
         let items = Items::of(learner.kind(), &features, batch, |label| self.counts(learner.kind(), label))?;

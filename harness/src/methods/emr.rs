@@ -36,19 +36,17 @@ impl Method for Emr {
         let mut turn = 0;
         let mut optimiser = session.optimiser(&self.learner)?;
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, CURRENT);
-        trainer.epochs(session, config.epochs, &all(&task.train), |trainer, session, batch| {
+        let rows = all(&task.train);
+        trainer.epochs(session, (config.epochs, &rows), &mut TaskLoss, |batch| {
             if replayed.is_empty() {
-                return trainer.step(session, CURRENT, &mut TaskLoss, batch);
+                return vec![(CURRENT, batch)];
             }
-            let old: Vec<&Example> = replayed[turn % replayed.len()].iter().collect();
+            let old = all(&replayed[turn % replayed.len()]);
             turn += 1;
             let old: Vec<&Example> = old.choose_multiple(&mut rng, config.batch_size).copied().collect();
             match config.replay {
-                Replay::Alternate => {
-                    trainer.step(session, "replay", &mut TaskLoss, &old)?;
-                    trainer.step(session, CURRENT, &mut TaskLoss, batch)
-                }
-                Replay::Concat => trainer.step(session, CURRENT, &mut TaskLoss, &[batch, &old].concat()),
+                Replay::Alternate => vec![("replay", old), (CURRENT, batch)],
+                Replay::Concat => vec![(CURRENT, [batch, old].concat())],
             }
         })?;
         self.memory.push(memory::select(&self.learner, task, session)?);

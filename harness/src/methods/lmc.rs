@@ -55,15 +55,14 @@ impl Lmc {
     fn phase(
         &mut self,
         name: &str,
-        (epochs, rows): (usize, &[&Example]),
+        passes: (usize, &[&Example]),
         teacher: Option<&Teacher>,
         seen: &Seen,
         session: &mut Session<'_>,
     ) -> Result<()> {
         let mut objective = Balanced::new(session.config, teacher, seen.stage, name);
         let mut trainer = Trainer::new(&self.learner, &mut self.optimiser, seen, session, name);
-        trainer
-            .epochs(session, epochs, rows, |trainer, session, batch| trainer.step(session, name, &mut objective, batch))
+        trainer.epochs(session, passes, &mut objective, |batch| vec![(name, batch)])
     }
 }
 

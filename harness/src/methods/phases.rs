@@ -64,17 +64,16 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// One optimiser step on `rows`; returns the loss.
-    pub fn step(
+    /// One optimiser step; returns the loss.
+    fn step(
         &mut self,
         session: &mut Session<'_>,
         phase: &str,
         objective: &mut impl Objective,
-        rows: &[&Example],
+        batch: &Batch,
     ) -> Result<f64> {
-        let batch = self.learner.batch(rows)?;
         let mut mode = Mode::Train(&mut self.dropout);
-        let loss = objective.loss(self.learner, &batch, &self.allowed, &mut mode)?;
+        let loss = objective.loss(self.learner, batch, &self.allowed, &mut mode)?;
         let mut grads = backward(&loss)?;
         objective.adjust(self.learner, &mut grads)?;
         self.optimiser.step(&grads, self.clip)?;
@@ -84,29 +83,40 @@ impl<'a> Trainer<'a> {
             let reason = "lower lr_encoder or lr_head, or check the encoder's weights";
             return Err(Error::Usage(format!("the training loss became {value}: {reason}")));
         }
-        session.ledger.step(phase, rows, value);
+        session.ledger.step(phase, &batch.examples, value);
         Ok(value)
     }
 
-    /// `epochs` passes over `rows` in shuffled batches; `step` does what the method does with each batch and returns
-    /// the loss on it.
-    pub fn epochs(
+    /// `epochs` passes over `rows` in shuffled batches; `steps` says which steps a batch takes, the last of which gives
+    /// the loss to log.
+    pub fn epochs<'r>(
         &mut self,
         session: &mut Session<'_>,
-        epochs: usize,
-        rows: &[&Example],
-        mut step: impl FnMut(&mut Self, &mut Session<'_>, &[&Example]) -> Result<f64>,
+        (epochs, rows): (usize, &[&'r Example]),
+        objective: &mut impl Objective,
+        mut steps: impl FnMut(Vec<&'r Example>) -> Vec<Step<'r>>,
     ) -> Result<()> {
         session.log.phase(epochs * rows.len());
         for epoch in 0..epochs {
+            let mut plans = Vec::new();
             for batch in batches(rows, session.config.batch_size, &mut self.shuffle) {
-                let loss = step(self, session, &batch)?;
-                session.log.step(epoch, batch.len(), loss)?;
+                let size = batch.len();
+                let steps = steps(batch);
+                let last = steps.len();
+                let plan = |((phase, rows), number)| ((phase, (number == last).then_some(size)), rows);
+                plans.extend(steps.into_iter().zip(1..).map(plan));
             }
+            self.learner.batches(plans, |(phase, done), batch| {
+                let loss = self.step(session, phase, objective, batch)?;
+                done.map_or(Ok(()), |rows| session.log.step(epoch, rows, loss))
+            })?;
         }
         session.log.end_phase()
     }
 }
+
+/// A step's phase, and the rows it is on.
+pub type Step<'r> = (&'r str, Vec<&'r Example>);
 
 /// Name of the phase on a task's own rows.
 pub const CURRENT: &str = "current";
@@ -117,14 +127,12 @@ pub fn fit(
     seen: &Seen,
     session: &mut Session<'_>,
     phase: &str,
-    (epochs, rows): (usize, &[&Example]),
+    passes: (usize, &[&Example]),
     objective: &mut impl Objective,
 ) -> Result<()> {
     let mut optimiser = session.optimiser(learner)?;
     let mut trainer = Trainer::new(learner, &mut optimiser, seen, session, phase);
-    trainer.epochs(session, epochs, rows, |trainer, session, batch| {
-        trainer.step(session, step_name(phase), objective, batch)
-    })
+    trainer.epochs(session, passes, objective, |batch| vec![(step_name(phase), batch)])
 }
 
 /// A phase's name without what tells its repetitions apart.

@@ -84,9 +84,8 @@ impl RpCre {
         let mut rows = self.memory.replayed(task.seen.stage, session).concat();
         rows.extend_from_slice(self.memory.newest());
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, "memory_network");
-        trainer.epochs(session, config.memory_epochs, &all(&rows), |trainer, session, batch| {
-            trainer.step(session, "memory_network", &mut &*refiner, batch)
-        })
+        let passes = (config.memory_epochs, &*all(&rows));
+        trainer.epochs(session, passes, &mut &*refiner, |batch| vec![("memory_network", batch)])
     }
 }
 

@@ -9,15 +9,13 @@ use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crc::{CRC_32_ISCSI, Crc};
+use crc32c::crc32c;
 
 use super::log::Line;
 use crate::error::Result;
 
 /// TensorBoard reads every file whose name holds `tfevents`; a fixed one is replaced when a run goes on.
 const NAME: &str = "events.out.tfevents.0.mkgc";
-
-const CRC_32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// The event file of one run.
 pub struct EventFile {
@@ -72,7 +70,7 @@ fn record(data: &[u8]) -> Vec<u8> {
 
 /// CRC-32C, masked because records may hold checksums themselves.
 fn checksum(data: &[u8]) -> [u8; 4] {
-    CRC_32C.checksum(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+    crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
 /// A field of bytes, text or a message (wire type 2).
@@ -139,8 +137,8 @@ mod tests {
     /// As RFC 3720, B.4, has them (zeros and ones), and protobuf's guide (150).
     #[test]
     fn checksums_and_varints_are_those_of_the_formats() {
-        assert_eq!(CRC_32C.checksum(&[0; 32]), 0x8a91_36aa);
-        assert_eq!(CRC_32C.checksum(&[0xff; 32]), 0x62a8_ab43);
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
         assert_eq!(varint(150), [0x96, 0x01]);
     }
 }

@@ -56,7 +56,7 @@ impl From<usize> for Arg {
 
 /// The three arguments of a mask; one that keeps everything if there is none.
 fn mask(mask: Option<Mask>) -> [Arg; 3] {
-    let (key, threshold, scale) = mask.map_or((0, 0, 1.0), |mask| mask.parts());
+    let (key, threshold, scale) = mask.map_or((0, 0, 1.0), Mask::parts);
     [Arg::U64(key), Arg::U32(threshold), Arg::F32(scale)]
 }
 
