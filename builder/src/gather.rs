@@ -116,7 +116,8 @@ fn loaded(
             Err(reason) => Ok(Err(reason)),
         }
     };
-    chunk.par_iter().map(load).collect()
+    // One picture at a time, so that no thread ends long before the other.
+    chunk.par_iter().with_max_len(1).map(load).collect()
 }
 
 /// Hands each chunk to `write` on a thread of its own, in order, while the next is made: three are in memory at most.
@@ -149,7 +150,7 @@ pub(crate) fn crops(
     let named = named_crops(gallery, corpus);
     let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
         let load = |crop: &CropKey| gallery.check_crop(crop.kind, crop.split, &crop.id);
-        let loaded: Vec<_> = chunk.par_iter().map(load).collect();
+        let loaded: Vec<_> = chunk.par_iter().with_max_len(1).map(load).collect();
         Ok(chunk.iter().zip(loaded).filter_map(|(crop, loaded)| stats.count(crop, loaded)).collect::<Vec<_>>())
     });
     written(chunks, |kept| {

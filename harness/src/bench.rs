@@ -40,8 +40,8 @@ pub fn description(method: &str, benchmark: &Benchmark, blueprint: &Blueprint, c
     })
 }
 
-/// Takes two steps that do not count and then those that do. The answer has `seconds` of each step (batch, forward,
-/// backward and update), `losses`, `peak_mib`, device, threads and version.
+/// Takes two steps that do not count and then those that do. The answer has `seconds` of each step (what is left to wait
+/// for its batch, forward, backward and update), `losses`, `peak_mib`, device, threads and version.
 ///
 /// # Errors
 /// A task with too few rows, and as [`crate::stream::train`].

@@ -27,6 +27,7 @@ def corpus(folder, rows, classes):
     rng = random.Random(1)
     folder.mkdir(parents=True)
     names = [f"/per/org/relation_{n}" for n in range(classes)]
+    (folder / "ours_rel2id.json").write_text(json.dumps({name: number for number, name in enumerate(names)}))
     for split, count in (("train", rows), ("val", rows // 10), ("test", rows // 10)):
         with open(folder / f"mnre_{split}.txt", "w") as file:
             for row in range(max(count, classes)):

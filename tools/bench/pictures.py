@@ -1,11 +1,12 @@
 """Times `mkgc build --pixels` against the same work in Pillow and pyarrow, on generated JPEG files.
 
-    python tools/bench/pictures.py target/release/mkgc result.json [--images 9201] [--rounds 5] [--cores N]
+    python tools/bench/pictures.py --mkgc target/release/mkgc --out reports/bench
 
 Both read a folder of 1024 x 768 JPEGs of about 100 KB, decode each to see that it is whole, write its bytes to Parquet
-(zstd, 128 pictures a row group) and what CLIP's image processor makes of it at 224 x 224, as bytes, to another file.
-mkgc also parses and plans a corpus, and hashes all it writes. They take turns; the result holds every time, medians,
-and the peak of the memory of all their processes (proportional set size, sampled).
+(uncompressed, 128 pictures a row group) and what CLIP's image processor makes of it at 224 x 224, as bytes, to another file.
+mkgc also parses and plans a corpus, and hashes all it writes. They take turns; the results hold every time, medians,
+and the peak of the memory of all their processes (proportional set size, sampled). Writes pictures.json and pictures.md
+into OUT.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from step import processor
 
 SIDE = 224
 GROUP = 128
@@ -105,7 +107,9 @@ def peer(raw, out, cores):
     out.mkdir()
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("id", pa.string()), ("image", image), ("width", pa.int32()), ("height", pa.int32())])
-    writer = pq.ParquetWriter(out / "images.parquet", schema, compression="zstd", compression_level=3)
+    texts = ["id", "image.path"]
+    codecs = dict.fromkeys([*texts, "width", "height"], "zstd") | {"image.bytes": "none"}
+    writer = pq.ParquetWriter(out / "images.parquet", schema, compression=codecs, use_dictionary=texts)
     paths = [path for split in ("train", "val", "test") for path in sorted((raw / "img_org" / split).iterdir())]
     group = []
 
@@ -179,7 +183,8 @@ def rounds(mkgc, work, arguments):
     return times
 
 
-def summary(times, images):
+def summary(times, arguments):
+    images = arguments.images
     median = {name: statistics.median(run["wall_s"] for run in runs) for name, runs in times.items()}
     cpu = {name: statistics.median(run["cpu_s"] for run in runs) for name, runs in times.items()}
     return {
@@ -189,30 +194,46 @@ def summary(times, images):
         "peak_bytes": {name: max(run["peak_bytes"] for run in runs) for name, runs in times.items()},
         "times_as_fast": median["pillow"] / median["mkgc"],
         "times_as_fast_in_cpu_time": cpu["pillow"] / cpu["mkgc"],
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "processor": processor(),
+        "cores": arguments.cores,
         "versions": {"python": platform.python_version(), "pillow": PIL.__version__, "pyarrow": pa.__version__},
         "runs": times,
     }
 
 
+def table(found):
+    rate, cpu, peak = found["images_per_s"], found["cpu_ms_per_image"], found["peak_bytes"]
+    rows = [("pictures a second", rate, "{:.0f}", found["times_as_fast"])]
+    rows += [("CPU time of a picture, ms", cpu, "{:.2f}", found["times_as_fast_in_cpu_time"])]
+    rows += [("peak memory, MiB", {name: size / 2**20 for name, size in peak.items()}, "{:.0f}", peak["pillow"] / peak["mkgc"])]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    lines = [f"{found['images']:,} JPEGs of 1024 x 768, {found['cores']} cores, {found['processor']}; {versions}; medians of"]
+    lines[0] += f" {len(found['runs']['mkgc'])} rounds in turn."
+    lines += ["", "| | mkgc | Pillow + pyarrow | times as good |", "|---|---:|---:|---:|"]
+    for name, values, form, ratio in rows:
+        lines.append(f"| {name} | {form.format(values['mkgc'])} | {form.format(values['pillow'])} | {ratio:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs=2, type=Path, metavar="PATH", help="the mkgc binary, and the JSON file to write")
+    parser.add_argument("--mkgc", type=Path)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--images", type=int, default=9201)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--work", type=Path, help="an existing folder for the files, some 4 GB for the full number")
-    parser.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peer", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
-        return peer(*arguments.paths, arguments.cores)
-    mkgc, result = arguments.paths
+        return peer(*arguments.peer, arguments.cores)
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
         corpus(Path(work) / "raw", arguments.images)
-        found = summary(rounds(mkgc.resolve(), Path(work), arguments), arguments.images)
-    found["cores_used"] = arguments.cores
-    result.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps({key: value for key, value in found.items() if key != "runs"}, indent=2))
+        found = summary(rounds(arguments.mkgc.resolve(), Path(work), arguments), arguments)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "pictures.json").write_text(json.dumps(found, indent=1) + "\n")
+    (arguments.out / "pictures.md").write_text(table(found))
+    print(table(found))
 
 
 if __name__ == "__main__":

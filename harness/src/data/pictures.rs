@@ -154,7 +154,7 @@ fn crop_album(folder: &Folder, (kind, side): (CropKind, usize), of_row: NamesOfR
 
 /// Decodes files from `path`, as many at a time as there are threads.
 fn prepare(files: Vec<(String, Vec<u8>)>, writer: &PixelWriter, path: &Path) -> Result<()> {
-    files.into_par_iter().try_for_each(|(name, bytes)| {
+    files.into_par_iter().with_max_len(1).try_for_each(|(name, bytes)| {
         let picture = decode(&bytes).map_err(|reason| {
             let remedy = "check the folder with `mkgc verify`, or build it again";
             mkgc_builder::Error::dataset(path, format!("picture `{name}` {reason}; {remedy}"))
