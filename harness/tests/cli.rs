@@ -278,3 +278,9 @@ fn a_sweep_goes_on_after_a_failed_run_and_says_so_at_its_end() {
     assert!(table.contains("| vanilla | 1 |") && place.path("out/report/report.md").exists(), "{table}");
     assert!(err.contains("1 of 2 runs failed") && err.contains("lmc-seed42: ") && err.contains("lower it"), "{err}");
 }
+
+#[test]
+fn the_version_is_that_of_mkgc() {
+    let (code, stdout, _) = Corpora::new().mkgc("--version");
+    assert_eq!((code, stdout.as_str()), (0, concat!("mkgc ", env!("CARGO_PKG_VERSION"), "\n")));
+}

@@ -128,7 +128,8 @@ async function main() {
     await accessible(page, `board ${at + 1}, dark`);
     await page.emulateMedia({ colorScheme: "light" });
     await page.locator(".board:not([hidden]) .ranking tbody a").first().click();
-    assert.ok(await page.locator("details.card[open]").first().isVisible(), "a name does not open its card");
+    const open = page.locator("details.card[open]").first();
+    await open.waitFor({ timeout: 5000 }).catch(() => assert.fail("a name does not open its card"));
     await page.setViewportSize(phone);
     await page.evaluate(() => document.querySelectorAll("details").forEach((one, at) => { one.open = at < 40; }));
     await sideways(page, `board ${at + 1} on a phone`);

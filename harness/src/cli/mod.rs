@@ -14,7 +14,7 @@ use mkgc_harness::report;
 
 /// Class-incremental benchmarks for multimodal knowledge-graph construction: build splits, train, compare.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "mkgc", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
