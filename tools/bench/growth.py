@@ -32,7 +32,7 @@ def corpus(folder, rows, classes):
         with open(folder / f"mnre_{split}.txt", "w") as file:
             for row in range(max(count, classes)):
                 tokens = [rng.choice(WORDS) for _ in range(15)]
-                ends = {key: {"name": tokens[at], "pos": [at, at + 1]} for key, at in (("h", 2), ("t", 9))}
+                ends = {key: {"name": tokens[at], "pos": [at, at + 1]} for key, at in (("h", 0), ("t", 2))}
                 file.write(repr({"token": tokens, **ends, "img_id": f"{split}_{row}.jpg", "relation": names[row % classes]}) + "\n")
     (folder / "protocol.toml").write_text('name = "growth"\ncorpus = "mnre"\nn_tasks = 4\n')
 

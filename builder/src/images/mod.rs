@@ -97,13 +97,13 @@ impl Gallery {
 
     /// [`Gallery::load`] for those who need no pixels: less work.
     pub fn check(&self, split: Split, id: &str) -> std::result::Result<Picture, String> {
-        self.picture(split, id, |bytes| check(bytes).map(|size| (size, ()))).map(|(picture, ())| picture)
+        self.picture(split, id, checked).map(|(picture, ())| picture)
     }
 
     /// As [`Gallery::check`] for a crop that [`Gallery::crops`] names.
     pub fn check_crop(&self, kind: CropKind, split: Split, name: &str) -> std::result::Result<Picture, String> {
         let folders = &self.crop_folders[kind as usize][split as usize];
-        read(folders, name, |bytes| check(bytes).map(|size| (size, ()))).map(|(picture, ())| picture)
+        read(folders, name, checked).map(|(picture, ())| picture)
     }
 
     fn picture<T>(
@@ -117,6 +117,11 @@ impl Gallery {
         }
         read(&self.folders[split as usize], id, see)
     }
+}
+
+/// The size alone, for [`read`].
+fn checked(bytes: &[u8]) -> std::result::Result<((u32, u32), ()), String> {
+    check(bytes).map(|size| (size, ()))
 }
 
 /// Reads `name` from the first folder that has it, with what `see` makes of its bytes besides the size.
