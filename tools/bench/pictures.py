@@ -3,10 +3,10 @@
     python tools/bench/pictures.py --mkgc target/release/mkgc --out reports/bench
 
 Both read a folder of 1024 x 768 JPEGs of about 100 KB, decode each to see that it is whole, write its bytes to Parquet
-(uncompressed, 128 pictures a row group) and what CLIP's image processor makes of it at 224 x 224, as bytes, to another file.
-mkgc also parses and plans a corpus, and hashes all it writes. They take turns; the results hold every time, medians,
-and the peak of the memory of all their processes (proportional set size, sampled). Writes pictures.json and pictures.md
-into OUT.
+(uncompressed, 128 pictures a row group) and what CLIP's image processor makes of it at 224 x 224, as bytes, to another
+file. mkgc also parses and plans a corpus, and hashes all it writes. They take turns; the results hold every time,
+medians, and the peak of the memory of all their processes (proportional set size, sampled). Writes pictures.json and
+pictures.md into OUT.
 """
 
 import argparse
@@ -227,6 +227,8 @@ def main():
     arguments = parser.parse_args()
     if arguments.peer:
         return peer(*arguments.peer, arguments.cores)
+    if not (arguments.mkgc and arguments.out):
+        parser.error("--mkgc and --out are needed")
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
         corpus(Path(work) / "raw", arguments.images)
         found = summary(rounds(arguments.mkgc.resolve(), Path(work), arguments), arguments)

@@ -59,7 +59,7 @@ fn brightness(bytes: &[u8]) -> Option<(u32, u32)> {
         return None;
     }
     let side = MAX_SIDE as usize;
-    // As the image crate opens it.
+    // As the image crate opens it, within the limits of `decode`.
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(side).set_max_height(side);
     let options = options.jpeg_set_out_colorspace(ColorSpace::Luma);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);

@@ -30,7 +30,7 @@ const MARK: &[u8; 8] = b"mkgcpix2";
 /// SHA-256, length, mark.
 const TAIL: usize = 32 + 8 + 8;
 
-/// Name and CRC-32C of each picture: a sum against damage, a tenth of the work of a hash against malice.
+/// Name and CRC-32C of each picture: against damage, not malice, and far less work than a hash.
 type Index = Vec<(String, u32)>;
 
 /// The folder of prepared pixels: `$MKGC_CACHE`, else `$XDG_CACHE_HOME/mkgc`, else `~/.cache/mkgc`.
