@@ -3,6 +3,8 @@
 //! Data flows one way: [`data`] (Parquet rows to batches) → [`stream`] (the task loop) → [`methods`] → [`learner`]
 //! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`].
 
+#[cfg(test)]
+mod authors;
 pub mod bench;
 pub mod config;
 pub mod data;

@@ -34,6 +34,29 @@ impl Objective for TaskLoss {
     }
 }
 
+/// One optimiser step; returns the loss before it.
+pub fn update(
+    learner: &Learner,
+    optimiser: &mut AdamW,
+    objective: &mut impl Objective,
+    batch: &Batch,
+    allowed: &[bool],
+    mode: &mut Mode<'_>,
+    clip: Option<f64>,
+) -> Result<f64> {
+    let loss = objective.loss(learner, batch, allowed, mode)?;
+    let mut grads = backward(&loss)?;
+    objective.adjust(learner, &mut grads)?;
+    optimiser.step(&grads, clip)?;
+    // Last, so that a GPU is not waited for before it has all its work.
+    let value = f64::from(loss.to_scalar::<f32>()?);
+    if !value.is_finite() {
+        let reason = "lower lr_encoder or lr_head, or check the encoder's weights";
+        return Err(Error::Usage(format!("the training loss became {value}: {reason}")));
+    }
+    Ok(value)
+}
+
 /// A phase: its optimiser, its own shuffle and dropout generators, the labels that compete in its loss.
 pub struct Trainer<'a> {
     learner: &'a Learner,
@@ -73,16 +96,7 @@ impl<'a> Trainer<'a> {
         batch: &Batch,
     ) -> Result<f64> {
         let mut mode = Mode::Train(&mut self.dropout);
-        let loss = objective.loss(self.learner, batch, &self.allowed, &mut mode)?;
-        let mut grads = backward(&loss)?;
-        objective.adjust(self.learner, &mut grads)?;
-        self.optimiser.step(&grads, self.clip)?;
-        // Last, so that a GPU is not waited for before it has all its work.
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        if !value.is_finite() {
-            let reason = "lower lr_encoder or lr_head, or check the encoder's weights";
-            return Err(Error::Usage(format!("the training loss became {value}: {reason}")));
-        }
+        let value = update(self.learner, self.optimiser, objective, batch, &self.allowed, &mut mode, self.clip)?;
         session.ledger.step(phase, &batch.examples, value);
         Ok(value)
     }

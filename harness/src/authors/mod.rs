@@ -1,0 +1,233 @@
+//! Tests against tensors that the methods' authors made with their own PyTorch code.
+//!
+//! `MKGC_AUTHORS` names a folder of cases, each a `NAME.json` (configuration, meaning of every tensor) and a
+//! `NAME.safetensors`; without it the small cases in `tests/fixtures/authors` are read. Every test takes all shapes,
+//! rates and schedules from the JSON, so that any further case of the same kinds is checked by the variable alone:
+//!
+//! ```sh
+//! MKGC_AUTHORS=/path/to/cases cargo test --package mkgc-harness authors_ -- --nocapture
+//! ```
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use candle_core::{DType, Device, Tensor};
+use mkgc_builder::corpus::TaskKind;
+use mkgc_models::bert::BertConfig;
+use mkgc_models::clip::ClipVisionConfig;
+use mkgc_models::tokenize::WordTokenizer;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::data::Example;
+use crate::learner::{Architecture, Blueprint, EncoderSource, Learner};
+
+/// Bar for logits, losses, maps and coefficients.
+pub const FORWARD: f64 = 1e-5;
+/// Bar for gradients.
+pub const GRADIENT: f64 = 1e-4;
+/// Bar for trajectories.
+pub const TRAJECTORY: f64 = 1e-3;
+
+/// What there are cases of. A case belongs to the longest kind that its name begins with.
+const KINDS: [&str; 7] = ["lmc-re", "lmc-ner", "mkgformer-re", "mkgformer-ner", "rp-cre", "emar-bert", "ewc-re"];
+
+/// One case: its description and its tensors.
+pub struct Case {
+    /// Name of the file, without ending.
+    pub name: String,
+    /// The description.
+    pub json: Value,
+    /// All tensors, 64-bit integers as they are.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+fn folder() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Some(named) = std::env::var_os("MKGC_AUTHORS") else { return package.join("tests/fixtures/authors") };
+    // Tests run in the package's folder; a relative path is meant from the workspace.
+    let named = PathBuf::from(named);
+    if named.is_dir() { named } else { package.join("..").join(named) }
+}
+
+/// Paths of all descriptions, in order of names.
+fn descriptions() -> Vec<PathBuf> {
+    let folder = folder();
+    let mut paths: Vec<PathBuf> = fs_err::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} holds no case", folder.display());
+    paths
+}
+
+fn read(path: &Path) -> Case {
+    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let json: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+    let tensors = candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
+    Case { name, json, tensors: tensors.into_iter().collect() }
+}
+
+fn kind_of(case: &str) -> Option<&'static str> {
+    KINDS.into_iter().filter(|kind| case.starts_with(kind)).max_by_key(|kind| kind.len())
+}
+
+/// The kind of a described case: by its `case` field, else by the name of its file.
+fn kind_at(path: &Path) -> Option<&'static str> {
+    let json: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+    json["case"].as_str().and_then(kind_of).or_else(|| kind_of(&path.file_stem().unwrap().to_string_lossy()))
+}
+
+/// Runs `check` on every case of a kind and prints the table of each; fails if any quantity misses its bar.
+pub fn each(kind: &str, check: impl Fn(&Case, &mut Errors)) {
+    let mut failed = Vec::new();
+    for path in descriptions().iter().filter(|path| kind_at(path) == Some(kind)) {
+        let case = read(path);
+        let mut errors = Errors::default();
+        check(&case, &mut errors);
+        assert!(!errors.rows.is_empty(), "{}: nothing was compared", case.name);
+        errors.print(&case.name);
+        failed.extend(errors.missed().map(|quantity| format!("{}: {quantity}", case.name)));
+    }
+    assert!(failed.is_empty(), "beyond the bar:\n{}", failed.join("\n"));
+}
+
+impl Case {
+    /// A tensor by its name in the file.
+    pub fn tensor(&self, name: &str) -> &Tensor {
+        self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.name))
+    }
+
+    /// A tensor's values.
+    pub fn values(&self, name: &str) -> Vec<f32> {
+        self.tensor(name).flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1().unwrap()
+    }
+
+    /// A number of `config`.
+    pub fn size(&self, key: &str) -> usize {
+        integer(&self.json["config"][key], key)
+    }
+
+    /// The tensors whose name begins with `prefix`, without it.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Tensor)> {
+        self.tensors.iter().filter_map(move |(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)))
+    }
+
+    /// A list of names in `order`.
+    pub fn order(&self, key: &str) -> Vec<&str> {
+        self.json["order"][key].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect()
+    }
+
+    /// What is stored by blocks, with every value repeated `block` times along both last dimensions.
+    pub fn unblocked(&self, tensor: &Tensor) -> Tensor {
+        let block = self.size("block");
+        let dims = tensor.dims();
+        let (height, width) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+        let leading = dims[..dims.len() - 2].to_vec();
+        let narrow = [leading.clone(), vec![height, 1, width, 1]].concat();
+        let wide = [leading.clone(), vec![height, block, width, block]].concat();
+        let pixels = [leading, vec![height * block, width * block]].concat();
+        tensor.reshape(narrow).unwrap().broadcast_as(wide).unwrap().contiguous().unwrap().reshape(pixels).unwrap()
+    }
+}
+
+/// An integer of a description.
+pub fn integer(value: &Value, key: &str) -> usize {
+    value.as_u64().unwrap_or_else(|| panic!("`{key}` is no integer but {value}")) as usize
+}
+
+/// Row numbers of a description.
+pub fn rows(value: &Value) -> Vec<usize> {
+    value.as_array().unwrap().iter().map(|row| integer(row, "row")).collect()
+}
+
+/// Relative errors of a case, each with its bar.
+#[derive(Default)]
+pub struct Errors {
+    rows: Vec<(String, f64, f64)>,
+}
+
+impl Errors {
+    /// Compares tensors: ‖ours − theirs‖ / ‖theirs‖.
+    pub fn tensor(&mut self, quantity: &str, ours: &Tensor, theirs: &Tensor, bar: f64) {
+        assert_eq!(ours.elem_count(), theirs.elem_count(), "{quantity}: {:?} and {:?}", ours.dims(), theirs.dims());
+        let values = |tensor: &Tensor| -> Vec<f64> {
+            tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+        };
+        self.values(quantity, &values(ours), &values(theirs), bar);
+    }
+
+    /// Compares lists of numbers the same way.
+    pub fn values(&mut self, quantity: &str, ours: &[f64], theirs: &[f64], bar: f64) {
+        assert_eq!(ours.len(), theirs.len(), "{quantity}: number of values");
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let difference = norm(&mut ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs));
+        let size = norm(&mut theirs.iter().copied());
+        self.rows.push((quantity.to_owned(), if size > 0.0 { difference / size } else { difference }, bar));
+    }
+
+    /// Compares one number.
+    pub fn number(&mut self, quantity: &str, ours: f64, theirs: f64, bar: f64) {
+        self.values(quantity, &[ours], &[theirs], bar);
+    }
+
+    fn print(&self, case: &str) {
+        println!("\n{case}\n| quantity | relative error | bar |\n|---|---|---|");
+        for (quantity, error, bar) in &self.rows {
+            println!("| {quantity} | {error:.1e} | {bar:.0e} |");
+        }
+    }
+
+    /// Quantities beyond their bar; what is not a number is beyond any.
+    fn missed(&self) -> impl Iterator<Item = String> {
+        let missed = self.rows.iter().filter(|(_, error, bar)| error.is_nan() || error > bar);
+        missed.map(|(quantity, error, bar)| format!("{quantity}: {error:.1e}, bar {bar:.0e}"))
+    }
+}
+
+/// A learner of the authors' shapes, its variables not yet theirs.
+pub fn learner(
+    kind: TaskKind,
+    architecture: Architecture,
+    (text, vision): (BertConfig, Option<ClipVisionConfig>),
+    labels: usize,
+    config: &Config,
+) -> Learner {
+    let blueprint = Blueprint {
+        kind,
+        labels,
+        architecture,
+        encoder: EncoderSource::seeded(text, vision),
+        tokenizer: WordTokenizer::from_words(vec!["word".to_owned()]).unwrap(),
+        pictures: None,
+        device: Device::Cpu,
+        dtype: DType::F32,
+    };
+    Learner::new(&Rc::new(blueprint), config, 0).unwrap()
+}
+
+/// Gives a learner's variables the authors' values; every variable must get one.
+pub fn load(learner: &Learner, values: BTreeMap<String, Tensor>) {
+    let missing: Vec<String> =
+        learner.params().vars().into_iter().map(|(name, _)| name).filter(|name| !values.contains_key(name)).collect();
+    assert!(missing.is_empty(), "no value for {}", missing.join(", "));
+    learner.params().load(&values).unwrap();
+}
+
+/// A row of the authors' pool: its real pieces, the pieces that the head reads, a label for each.
+pub fn example(id: usize, ids: Vec<u32>, anchors: Vec<u32>, gold: Vec<u32>) -> Example {
+    let words = anchors.len();
+    let original = gold.clone();
+    Example { id: id.to_string(), ids, anchors, gold, original, words, owner: None, image: String::new(), crops: vec![] }
+}
+
+#[test]
+fn authors_every_case_is_of_a_known_kind() {
+    for path in descriptions() {
+        assert!(kind_at(&path).is_some(), "{}: a case of no known kind ({})", path.display(), KINDS.join(", "));
+    }
+}
