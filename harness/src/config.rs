@@ -106,7 +106,8 @@ pub struct Config {
     pub fisher_rows: usize,
     /// What the vision stream sees (multimodal methods).
     pub visual: Visual,
-    /// Upper layers whose attention LMC shares and distils.
+    /// Upper layers whose attention LMC shares and distils: 3 of 12 by default, so 1 of a six-layer encoder's. Even that
+    /// one costs: with MiniLM, LMC's micro-F1 after the first task of mnre-10 falls from 90.1 to 85.2.
     pub shared_layers: usize,
     /// Keys of those layers.
     pub key: Key,
@@ -177,7 +178,10 @@ impl Config {
                 Self { lr_encoder, lr_head, weight_decay: 1e-2, head_dropout: if re { 0.0 } else { 0.1 }, ..base }
             }
             "lmc" => Self::lmc(base, re),
-            "lmc-released" => Self { key: Key::Released, replay_o: ReplayO::Keep, ..Self::lmc(base, re) },
+            "lmc-released" => {
+                let (key, pooling, replay_o) = (Key::Released, Pooling::Width, ReplayO::Keep);
+                Self { key, pooling, replay_o, ..Self::lmc(base, re) }
+            }
             _ => base,
         }
     }
@@ -193,7 +197,7 @@ impl Config {
             weight_decay: 1e-2,
             optimiser_per_task: false,
             clip_norm: 0.0,
-            head_dropout: 0.0,
+            head_dropout: if re { 0.0 } else { 0.1 },
             max_length: if re { 80 } else { 128 },
             memory_per_class: 6,
             selection: Selection::Random,

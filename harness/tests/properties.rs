@@ -122,7 +122,8 @@ fn a_kept_teacher_says_what_a_fresh_one_would() {
             let seen = Tensor::ones((batch.examples.len(), 5), DType::U32, student.device()).unwrap();
             let loss = |student: &[Tensor], teacher: &[Tensor], mask: &Tensor| {
                 let teacher = pool(teacher, mask, pooling).unwrap();
-                attention_distillation(student, mask, &teacher, pooling).unwrap().to_scalar::<f32>().unwrap()
+                let student = pool(student, mask, pooling).unwrap();
+                attention_distillation(&student, &teacher, mask, pooling).unwrap().to_scalar::<f32>().unwrap()
             };
             let expected = loss(&forward.text_maps, &fresh.text_maps, &batch.mask)
                 + loss(&forward.vision_maps, &fresh.vision_maps, &seen);

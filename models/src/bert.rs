@@ -72,7 +72,8 @@ impl Default for BertConfig {
 
 pub(crate) struct Embeddings {
     word: Tensor,
-    position: Tensor,
+    /// `[P, H]`.
+    pub position: Tensor,
     kind: Tensor,
     norm: LayerNorm,
     dropout: f64,

@@ -123,7 +123,7 @@ impl Mkgformer {
             below = Some(Prefix { keys: attended.keys, values: attended.values });
         }
         let vision = Some(self.vision.post_norm(&vision)?);
-        Ok(Encoded { text, vision, text_maps: Vec::new(), vision_maps: Vec::new() })
+        Ok(Encoded { text, vision, positions: None, text_maps: Vec::new(), vision_maps: Vec::new() })
     }
 
     /// Padding of `[text; vision]` as vision layers see it, `[B, 1, 1, T + V]`.

@@ -203,9 +203,10 @@ fn the_joint_relation_head_equals_pytorch() {
     let features = head.features(text.as_tensor(), vision.as_tensor(), &mut Mode::Eval).unwrap();
     let logits = head.logits(&features).unwrap();
     let (of_text, of_vision) = head.stream_scores(&features).unwrap();
+    let bracketed = head.bracketed_text_scores(&features).unwrap();
     let loss = masked_cross_entropy(&logits, &golden["targets"], None).unwrap();
     let values = [("features", &features), ("logits", &logits), ("loss", &loss)];
-    let scores = [("scores.text", &of_text), ("scores.vision", &of_vision)];
+    let scores = [("scores.text", &of_text), ("scores.vision", &of_vision), ("scores.bracketed", &bracketed)];
     let worst = values.into_iter().chain(scores).map(|(name, ours)| close(name, ours, &golden[name]));
     let worst = worst.fold(0.0, f64::max);
     let grads = backward(&loss).unwrap();
@@ -218,10 +219,11 @@ fn the_joint_relation_head_equals_pytorch() {
 #[test]
 fn the_joint_entity_head_equals_pytorch() {
     let (golden, store) = (golden("joint_entity_head"), store("joint_entity_head"));
-    let head = JointEntityHead::new(SIZES, 11, 5, 0.5, store.builder()).unwrap();
+    let head = JointEntityHead::new(StreamSizes { text: 16, vision: 16 }, 5, 0.5, store.builder()).unwrap();
     store.require_pretrained("").unwrap();
-    let (text, vision) = (var(&golden, "text"), var(&golden, "vision"));
-    let features = head.features(text.as_tensor(), vision.as_tensor(), &golden["anchors"], &mut Mode::Eval).unwrap();
+    let (text, vision, positions) = (var(&golden, "text"), var(&golden, "vision"), var(&golden, "positions"));
+    let states = [text.as_tensor(), vision.as_tensor(), positions.as_tensor()];
+    let features = head.features(states, &golden["anchors"], &mut Mode::Eval).unwrap();
     let emissions = head.emissions(&features).unwrap();
     let (of_text, of_vision) = head.stream_scores(&features).unwrap();
     let nll = head.crf().nll(&emissions, &golden["tags"], &golden["words"]).unwrap();
@@ -230,7 +232,7 @@ fn the_joint_entity_head_equals_pytorch() {
     let worst = values.into_iter().chain(scores).map(|(name, ours)| close(name, ours, &golden[name]));
     let worst = worst.fold(0.0, f64::max);
     let grads = backward(&nll.mean_all().unwrap()).unwrap();
-    let inputs = [("grad.text", &text), ("grad.vision", &vision)];
+    let inputs = [("grad.text", &text), ("grad.vision", &vision), ("grad.positions", &positions)];
     let gradient = inputs.map(|(name, var)| close(name, grads.get(var.as_tensor()).unwrap(), &golden[name]));
     let gradient = gradient.into_iter().fold(gradients_agree(&store, &grads, &golden, 1.0), f64::max);
     println!("joint entity head: values {worst:.1e}, gradients {gradient:.1e}");

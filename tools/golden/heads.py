@@ -13,8 +13,8 @@ def normal(generator, *shape):
     return torch.randn(shape, generator=generator).double()
 
 
-def head_inputs(generator):
-    return normal(generator, 4, 9, 16).requires_grad_(), normal(generator, 4, 5, 12).requires_grad_()
+def head_inputs(generator, width=12):
+    return normal(generator, 4, 9, 16).requires_grad_(), normal(generator, 4, 5, width).requires_grad_()
 
 
 def halves(linear, features, size):
@@ -22,6 +22,11 @@ def halves(linear, features, size):
     text = functional.linear(features[..., :size], linear.weight[:, :size])
     vision = functional.linear(features[..., size:], linear.weight[:, size:])
     return text + linear.bias / 2, vision + linear.bias / 2
+
+
+def bracketed(linear, states):
+    """What the released code says of the text: half the bias is added to the matrix, before the product."""
+    return states @ (linear.weight[:, : states.shape[-1]].T + linear.bias / 2)
 
 
 def joint_relation_head(seed):
@@ -40,27 +45,30 @@ def joint_relation_head(seed):
     tensors |= {"text": text, "vision": vision, "grad.text": text.grad, "grad.vision": vision.grad}
     tensors |= {"features": features, "logits": logits, "loss": loss}
     tensors |= {"scores.text": of_text, "scores.vision": of_vision}
+    tensors["scores.bracketed"] = bracketed(module["classifier"], text[:, 0])
     return tensors | {"targets": targets.to(torch.uint32)}
 
 
 def joint_entity_head(seed):
+    """`positions` is the text's own table: an input of the head, not a variable of it."""
     generator = torch.Generator().manual_seed(seed)
-    crf = CRF(5, batch_first=True)
-    module = nn.ModuleDict({"positions": nn.Embedding(11, 12), "emission": nn.Linear(28, 5), "crf": crf})
+    module = nn.ModuleDict({"emission": nn.Linear(32, 5), "crf": CRF(5, batch_first=True)})
     fill(module, generator)
     module.double()
-    text, vision = head_inputs(generator)
+    text, vision = head_inputs(generator, 16)
+    positions = normal(generator, 11, 16).requires_grad_()
     anchors = torch.tensor([[1, 2, 4, 7], [1, 3, 5, 0], [2, 0, 0, 0], [1, 2, 3, 8]])
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]])
     tags = torch.randint(0, 5, (4, 4), generator=generator)
     words = torch.stack([text[row, places] for row, places in enumerate(anchors)])
-    features = torch.cat([words, vision[:, :1] + module["positions"](anchors)], -1)
+    features = torch.cat([words, vision[:, :1] + positions[anchors]], -1)
     emissions = module["emission"](features)
     nll = -module["crf"](emissions, tags, mask=mask.bool(), reduction="none")
     nll.mean().backward()
     of_text, of_vision = halves(module["emission"], features, 16)
     tensors = dict(module.named_parameters()) | gradients(module)
     tensors |= {"text": text, "vision": vision, "grad.text": text.grad, "grad.vision": vision.grad, "nll": nll}
+    tensors |= {"positions": positions, "grad.positions": positions.grad}
     tensors |= {"features": features, "emissions": emissions, "scores.text": of_text, "scores.vision": of_vision}
     integers = {"anchors": anchors, "words": mask, "tags": tags}
     return tensors | {name: value.to(torch.uint32) for name, value in integers.items()}

@@ -79,16 +79,16 @@ class JointRelation(nn.Module):
 
 
 class JointEntity(nn.Module):
-    """NER on both streams: linear over [h_i^text; h_cls^vision + positions[i]], i = place of the word's first piece."""
+    """NER on both streams: linear over [h_i^text; h_cls^vision + p_i], i = place of the word's first piece, p_i its row of
+    the text's own position embeddings."""
 
-    def __init__(self, hidden, labels, length):
+    def __init__(self, hidden, labels):
         super().__init__()
-        self.positions = nn.Embedding(length, hidden)
         self.emission, self.crf = nn.Linear(2 * hidden, labels), CRF(labels, batch_first=True)
 
     def sides(self, encoded, batch):
         """What the head reads of text and of vision, `[B, W, H]` each."""
-        return gather(encoded.text, batch.anchors), encoded.vision[:, None] + self.positions(batch.anchors)
+        return gather(encoded.text, batch.anchors), encoded.vision[:, None] + encoded.positions[batch.anchors]
 
     def linear(self):
         return self.emission

@@ -62,7 +62,9 @@ class Encoded:
     """Last states, and the attention logits (with position bias, without mask) of the layers joined by `lmc`."""
 
     text: torch.Tensor  # [B, T, H]
-    vision: torch.Tensor | None = None  # [B, H]: class token after `post_layernorm`
+    # [B, H]: class token, for LMC's heads as the layers leave it, in MKGformer after `post_layernorm`
+    vision: torch.Tensor | None = None
+    positions: torch.Tensor | None = None  # [P, H]: the text's own position embeddings
     text_maps: tuple = ()  # of [B, h, T, T]
     vision_maps: tuple = ()  # of [B, h, V, V]
 
@@ -136,11 +138,13 @@ class Network(nn.Module):
         if method not in TEXT_METHODS:
             assert config.get("visual", "image") == "image", "only whole images, no crops"
             self.vision_model = CLIPVisionModel(_config(CLIPVisionConfig, case["vision"]))
+        if method in DUAL_METHODS:
+            self.vision_model.post_layernorm = nn.Identity()
         if method in ("lmc", "lmc-released"):
             self._join(config)
         if method in MKGFORMER_METHODS:
             self._interact(config, bert.config)
-        self.head = _head(method, kind, hidden, labels, config.get("max_length"))
+        self.head = _head(method, kind, hidden, labels)
         self.eval()  # there is no dropout in a trajectory, whatever the encoder's configuration says
 
     def _pairs(self, count):
@@ -198,6 +202,7 @@ class Network(nn.Module):
         return Encoded(
             text,
             self.vision_model.post_layernorm(vision[:, 0]),
+            self.embeddings.position_embeddings.weight,
             tuple(layer.attention.self.logits for _, layer, _, _ in pairs),
             tuple(layer.self_attn.logits for _, _, _, layer in pairs),
         )
@@ -229,9 +234,9 @@ def fused(layer, linear, text, mask, vision):
     return layer.output(inner, states)
 
 
-def _head(method, kind, hidden, labels, length):
+def _head(method, kind, hidden, labels):
     if method in DUAL_METHODS:
-        return JointRelation(hidden, labels) if kind == "re" else JointEntity(hidden, labels, length)
+        return JointRelation(hidden, labels) if kind == "re" else JointEntity(hidden, labels)
     if kind == "ner":
         return Entity(hidden, labels)
     return Marker(hidden, labels) if method in MKGFORMER_METHODS else Relation(hidden, labels)

@@ -45,8 +45,7 @@ def shared_shapes(n, key):
 def head_shapes(method, kind, labels):
     joint = method.startswith(("concat", "lmc"))
     if kind == "ner":
-        shapes = {"head.positions.weight": [LENGTH, HIDDEN]} if joint else {}
-        shapes |= linear("head.emission", (2 if joint else 1) * HIDDEN, labels)
+        shapes = linear("head.emission", (2 if joint else 1) * HIDDEN, labels)
         shapes |= {"head.crf.start_transitions": [labels], "head.crf.end_transitions": [labels]}
         return shapes | {"head.crf.transitions": [labels, labels]}
     if joint or method.startswith("mkgformer"):
@@ -63,7 +62,9 @@ def network_shapes(method, kind, config, labels):
         "embeddings.token_type_embeddings.weight": [2, HIDDEN],
     } | norm("embeddings.LayerNorm", HIDDEN)
     if visual:
-        shapes |= norm("vision_model.pre_layrnorm", HIDDEN) | norm("vision_model.post_layernorm", HIDDEN)
+        shapes |= norm("vision_model.pre_layrnorm", HIDDEN)
+        if method.startswith("mkgformer"):
+            shapes |= norm("vision_model.post_layernorm", HIDDEN)
         shapes |= {
             "vision_model.embeddings.class_embedding": [HIDDEN],
             "vision_model.embeddings.patch_embedding.weight": [HIDDEN, 3, PATCH, PATCH],

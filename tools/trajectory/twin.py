@@ -161,7 +161,9 @@ class Replay:
 
     def modulate(self, encoded, batch):
         head = self.network.head
-        factors = methods.modulation(head, head.sides(encoded, batch), batch, self.allowed, self.config["alpha"])
+        padding = self.config["key"] == "released"
+        sides = head.sides(encoded, batch)
+        factors = methods.modulation(head, sides, batch, self.allowed, self.config["alpha"], padding)
         for name, value in self.variables().items():
             if methods.stream(name) is not None and value.grad is not None:
                 value.grad *= factors[methods.stream(name)]

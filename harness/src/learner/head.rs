@@ -28,7 +28,6 @@ pub(super) enum Head {
 pub(super) struct HeadShape {
     pub streams: StreamSizes,
     pub labels: usize,
-    pub max_length: usize,
     pub dropout: f64,
 }
 
@@ -39,7 +38,7 @@ impl Head {
         shape: &HeadShape,
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
-        let HeadShape { streams, labels, max_length, dropout } = *shape;
+        let HeadShape { streams, labels, dropout } = *shape;
         let text = streams.text;
         Ok(match (kind, architecture) {
             (TaskKind::Re, Architecture::Text) => Self::Relation(RelationHead::new(text, labels, dropout, vb)?),
@@ -48,7 +47,7 @@ impl Head {
                 Self::JointRelation(JointRelationHead::new(streams, labels, dropout, vb)?)
             }
             (TaskKind::Ner, Architecture::Dual) => {
-                Self::JointEntity(JointEntityHead::new(streams, max_length, labels, dropout, vb)?)
+                Self::JointEntity(JointEntityHead::new(streams, labels, dropout, vb)?)
             }
             (TaskKind::Ner, _) => Self::Entity(EntityHead::new(text, labels, dropout, vb)?),
         })
@@ -56,14 +55,18 @@ impl Head {
 
     /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
     pub(super) fn features(&self, encoded: &Encoded, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let vision = || encoded.vision.as_ref().ok_or_else(|| Error::Usage("a joint head needs pictures".to_owned()));
+        let missing = || Error::Usage("a joint head needs a network with a vision stream".to_owned());
+        let vision = || encoded.vision.as_ref().ok_or_else(missing);
         let mention = |column| batch.anchors.narrow(1, column, 1)?.squeeze(1)?.contiguous();
         Ok(match self {
             Self::Relation(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
             Self::Markers(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
             Self::JointRelation(head) => head.features(&encoded.text, vision()?, mode)?,
             Self::Entity(head) => head.features(&encoded.text, &batch.anchors, mode)?,
-            Self::JointEntity(head) => head.features(&encoded.text, vision()?, &batch.anchors, mode)?,
+            Self::JointEntity(head) => {
+                let positions = encoded.positions.as_ref().ok_or_else(missing)?;
+                head.features([&encoded.text, vision()?, positions], &batch.anchors, mode)?
+            }
         })
     }
 
@@ -85,6 +88,17 @@ impl Head {
             Self::JointEntity(head) => Some(head.stream_scores(features)?),
             _ => None,
         })
+    }
+
+    /// The text's scores as LMC's released code computes them for relations. None for other heads.
+    pub(super) fn bracketed_text_scores(&self, features: &Tensor) -> Result<Option<Tensor>> {
+        let Self::JointRelation(head) = self else { return Ok(None) };
+        Ok(Some(head.bracketed_text_scores(features)?))
+    }
+
+    /// Whether both streams are read.
+    pub(super) fn joint(&self) -> bool {
+        matches!(self, Self::JointRelation(_) | Self::JointEntity(_))
     }
 
     /// The transitions of an entity head.

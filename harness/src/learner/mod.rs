@@ -90,6 +90,8 @@ pub struct Learner {
 pub struct Forward {
     /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
     pub features: Tensor,
+    /// The same without a joint head's own dropout: what [`Learner::stream_scores`] asks each stream about in training.
+    pub undropped: Tensor,
     /// Attention logits of the text layers that share keys, `[B, heads, T, T]` each.
     pub text_maps: Vec<Tensor>,
     /// The same of the vision layers, `[B, heads, V, V]`.
@@ -104,8 +106,8 @@ impl Learner {
         let builder = store.builder();
         let vocabulary = blueprint.tokenizer.vocab_size();
         let network = encoder.network(blueprint.architecture, vocabulary, config, builder.clone())?;
-        let (labels, max_length, dropout) = (blueprint.labels, config.max_length, config.head_dropout);
-        let shape = HeadShape { streams: encoder.widths(), labels, max_length, dropout };
+        let (labels, dropout) = (blueprint.labels, config.head_dropout);
+        let shape = HeadShape { streams: encoder.widths(), labels, dropout };
         let head = Head::new(blueprint.kind, blueprint.architecture, &shape, builder.pp("head"))?;
         encoder.check_pretrained(&store)?;
         Ok(Self { blueprint: Rc::clone(blueprint), store, network, head })
@@ -174,7 +176,11 @@ impl Learner {
         let inputs = Inputs { ids: &batch.ids, mask: &batch.mask, pixels, dtype };
         let encoded = self.network.forward(&inputs, mode)?;
         let features = self.head.features(&encoded, batch, mode)?;
-        Ok(Forward { features, text_maps: encoded.text_maps, vision_maps: encoded.vision_maps })
+        let undropped = match mode {
+            Mode::Train(_) if self.head.joint() => self.head.features(&encoded, batch, &mut Mode::Eval)?,
+            _ => features.clone(),
+        };
+        Ok(Forward { features, undropped, text_maps: encoded.text_maps, vision_maps: encoded.vision_maps })
     }
 
     /// RE logits `[B, L]`, NER emissions `[B, W, L]` of features.
@@ -186,6 +192,12 @@ impl Learner {
     pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         let scores = self.head.stream_scores(features)?;
         scores.ok_or_else(|| Error::Usage("this network has no joint head, so no scores of single streams".to_owned()))
+    }
+
+    /// The text's scores with the bracket of LMC's released code (see `methods::lmc`).
+    pub(crate) fn bracketed_text_scores(&self, features: &Tensor) -> Result<Tensor> {
+        let scores = self.head.bracketed_text_scores(features)?;
+        scores.ok_or_else(|| Error::Usage("only a joint relation head has such scores".to_owned()))
     }
 
     /// Mean loss of scores over labels with `allowed`, a scalar.

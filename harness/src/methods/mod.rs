@@ -8,7 +8,7 @@ mod joint;
 mod kmeans;
 pub mod lmc;
 pub mod memory;
-mod phases;
+pub(crate) mod phases;
 mod prototypes;
 pub mod registry;
 mod rp_cre;
