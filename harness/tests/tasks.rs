@@ -46,7 +46,9 @@ fn a_run_that_goes_on_ends_with_the_bytes_of_one_that_never_stopped() {
         assert_eq!((&first.stages[0], &first.matrix[0]), (&all.stages[0], &all.matrix[0]), "{method}");
         assert_eq!(record(&parts)["stop_after"], 1);
         assert!(parts.join("checkpoint/state.json").exists() && !parts.join("stages/1").exists());
-        assert_eq!(run(&place, method, Some(1), &parts).unwrap(), first, "a finished run is shown again");
+        let shown = fs_err::read(parts.join("result.json")).unwrap();
+        assert_eq!(run(&place, method, Some(1), &parts).unwrap().stages.len(), 1, "a finished run is shown again");
+        assert_eq!(fs_err::read(parts.join("result.json")).unwrap(), shown);
         // All tasks by number are all tasks.
         assert_eq!(run(&place, method, Some(2), &parts).unwrap(), all);
         assert!(!parts.join("checkpoint").exists());
