@@ -72,8 +72,9 @@ pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
         fs_err::create_dir_all(folder)?;
         ledger.write(folder, description(&request.method, &benchmark, &blueprint, config))?;
     }
-    let (seconds, losses): (Vec<f64>, Vec<f64>) =
-        ledger.timed()[before + WARM_UP..][..timing.steps].iter().copied().unzip();
+    let timed = ledger.timed().get(before + WARM_UP..before + counted);
+    let none = || Error::Usage(format!("{} takes no such steps, so there is nothing to time", request.method));
+    let (seconds, losses): (Vec<f64>, Vec<f64>) = timed.ok_or_else(none)?.iter().copied().unzip();
     Ok(json!({
         "device": record.device, "threads": record.threads, "version": record.code_version,
         "seconds": seconds, "losses": losses, "peak_mib": memory_mib("VmHWM:"),

@@ -86,6 +86,9 @@ pub struct Config {
     pub softmax: Softmax,
     /// Stored rows per class (replay methods).
     pub memory_per_class: usize,
+    /// NER: store `memory_per_class` sentences without any entity of the task as well, as if `O` were a class.
+    #[serde(default)]
+    pub memory_outside: bool,
     /// How stored rows are chosen.
     pub selection: Selection,
     /// Passes over the memory: LMC's replay phase, RP-CRE's training of the memory network.
@@ -131,7 +134,8 @@ impl Config {
     /// A method's own settings: those of its paper where it has some.
     ///
     /// The BERT line of methods (RP-CRE's first phase): 10 epochs, batch 16, Adam 1e-5/1e-3, clip 10. EMAR-BERT as
-    /// reimplemented by ACA (Wang et al. 2022). LMC: batch 2, AdamW, no clipping, 6 rows per class drawn at random.
+    /// reimplemented by ACA (Wang et al. 2022). Fea is RP-CRE's line without its network. LMC: batch 2, AdamW, no
+    /// clipping, 6 rows per class drawn at random; `lmc-replay` the same with its devices off.
     pub fn default_for(task: TaskKind, method: &str) -> Self {
         let re = task == TaskKind::Re;
         let base = Self {
@@ -149,6 +153,7 @@ impl Config {
             max_length: 128,
             softmax: Softmax::Seen,
             memory_per_class: 10,
+            memory_outside: true,
             selection: Selection::Kmeans,
             memory_epochs: 10,
             rounds: 2,
@@ -171,7 +176,8 @@ impl Config {
         };
         match method {
             "emar-bert" => Self { epochs: 2, batch_size: 32, ..base },
-            "concat" | "concat-replay" => Self { head_dropout: 0.0, ..base },
+            "seq-star" => Self::seq_star(base),
+            "concat" | "concat-replay" | "joint-multimodal" => Self { head_dropout: 0.0, ..base },
             "mkgformer" | "mkgformer-replay" => {
                 let lr_head = if re { 1e-5 } else { 5e-2 };
                 let lr_encoder = if re { 1e-5 } else { 3e-5 };
@@ -181,6 +187,9 @@ impl Config {
             "lmc-released" => {
                 let (key, pooling, replay_o) = (Key::Released, Pooling::Width, ReplayO::Keep);
                 Self { key, pooling, replay_o, ..Self::lmc(base, re) }
+            }
+            "lmc-replay" => {
+                Self { shared_layers: 0, key: Key::Own, lambda: 0.0, alpha: 0.0, noise: false, ..Self::lmc(base, re) }
             }
             _ => base,
         }
@@ -208,6 +217,12 @@ impl Config {
             noise: true,
             ..base
         }
+    }
+
+    /// Three epochs of warm-up, batch 4, 1e-5/1e-3, decay 5e-4 of the encoder, no clipping: the configuration files and
+    /// the defaults of the authors' code (zzz47zzz/codebase-for-incremental-learning-with-llm).
+    fn seq_star(base: Self) -> Self {
+        Self { epochs: 3, batch_size: 4, weight_decay: 5e-4, clip_norm: 0.0, softmax: Softmax::All, ..base }
     }
 
     fn check(&self) -> Result<()> {

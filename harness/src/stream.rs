@@ -9,7 +9,7 @@ use mkgc_builder::corpus::TaskKind;
 
 use crate::config::Resolved;
 use crate::data::{Benchmark, Example, Pictures, Seen, Task};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::{Blueprint, EncoderSource, Learner, Prediction};
 use crate::methods::memory::Memory;
 use crate::methods::{self, Method, Session, registry};
@@ -34,6 +34,8 @@ pub struct Request {
     pub encoder: String,
     /// Vision encoder of multimodal methods: `tiny`, a folder or a repository.
     pub vision: String,
+    /// Stop after so many tasks; all of them if not given.
+    pub tasks: Option<usize>,
     /// Settings.
     pub resolved: Resolved,
     /// Where to compute.
@@ -95,8 +97,24 @@ fn finish(
     let result = score_run(folder)?;
     folder.charge(record, cost)?;
     write_json(&folder.result(), &result)?;
-    fs_err::remove_dir_all(folder.checkpoint())?;
+    if record.stop_after.is_none() {
+        fs_err::remove_dir_all(folder.checkpoint())?;
+    }
     Ok(result)
+}
+
+/// After how many tasks a run stops; none if that is after the last one.
+///
+/// # Errors
+/// No task, or more than there are.
+pub fn stop_after(tasks: Option<usize>, benchmark: &Benchmark) -> Result<Option<usize>> {
+    let (name, all) = (&benchmark.manifest().name, benchmark.tasks());
+    match tasks {
+        Some(tasks) if !(1..=all).contains(&tasks) => {
+            Err(Error::Usage(format!("--tasks {tasks}: {name} has {all} tasks; give 1 to {all}, or leave it out")))
+        }
+        tasks => Ok(tasks.filter(|tasks| *tasks < all)),
+    }
 }
 
 /// Opens encoders and pictures.
@@ -106,6 +124,7 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
     let mut record =
         RunRecord::new(benchmark.manifest(), &request.method, text, &request.device_name, &request.resolved);
     record.variant.clone_from(&request.variant);
+    record.stop_after = stop_after(request.tasks, benchmark)?;
     record.dtype = request.dtype.as_str().to_owned();
     let mut pictures = None;
     if info.multimodal() {
@@ -157,7 +176,7 @@ fn learn_all(
     }
     let before = cost.clone();
     let started = Instant::now();
-    for stage in first..benchmark.tasks() {
+    for stage in first..record.tasks() {
         session.log.stage(stage);
         let tokenizer = &session.blueprint.tokenizer;
         let task = Task { seen: benchmark.seen(stage), train: benchmark.training(stage, tokenizer)? };
@@ -165,7 +184,7 @@ fn learn_all(
         method.learn(&task, &mut session)?;
         let predicted = predict(method.as_ref(), &session, &task.seen)?;
         predictions::write(&folder.predictions(stage), &predicted)?;
-        session.log.scores(&stage::score(&record.dataset, task.seen.stage, &predicted))?;
+        session.log.learned(&stage::score(&record.dataset, task.seen.stage, &predicted))?;
         cost = Cost {
             optimiser_steps: before.optimiser_steps + session.ledger.steps,
             wall_seconds: before.wall_seconds + started.elapsed().as_secs_f64(),
@@ -188,7 +207,7 @@ fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen) -> Result<Ve
     order.sort_by_key(|row| examples[*row].ids.len());
     let mut predicted: Vec<Option<Prediction>> = vec![None; examples.len()];
     let batches = order.chunks(PREDICT_BATCH).map(|chunk| (chunk, chunk.iter().map(|row| &examples[*row]).collect()));
-    method.learner().batches(batches.collect(), |chunk, batch| {
+    session.blueprint.batches(batches.collect(), |chunk, batch| {
         for (row, prediction) in chunk.iter().zip(method.predict(batch, seen)?) {
             predicted[*row] = Some(prediction);
         }

@@ -280,6 +280,27 @@ fn a_sweep_goes_on_after_a_failed_run_and_says_so_at_its_end() {
 }
 
 #[test]
+fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
+    let place = Corpora::new();
+    place.build();
+    let line = format!("{TRAIN} --method majority --out run");
+    assert!(place.error(&format!("{line} --tasks 0")).contains("--tasks 0: small has 2 tasks; give 1 to 2"));
+    let (code, out, err) = place.mkgc(&format!("{line} --tasks 1"));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("small majority task 1/2 learned: micro_f1 0.0, ") && !err.contains("task 2/2"), "{err}");
+    assert!(out.contains("\"tasks_learned\": 1") && !out.contains("\"tasks_learned\": 2"), "{out}");
+    let (_, out, err) = place.mkgc(&line);
+    assert!(err.contains("task 2/2 learned") && !err.contains("task 1/2"), "{err}");
+    assert!(out.contains("\"tasks_learned\": 2"), "{out}");
+    let error = place.error("bench data --method majority --set batch_size=1 --steps 2");
+    assert!(error.contains("majority takes no such steps"), "{error}");
+    fs_err::write(place.path("plan.toml"), "methods = [\"majority\"]\ntasks = 1").unwrap();
+    assert!(place.ok("sweep plan.toml --benchmark data --out out").contains("| majority (1 of 2 tasks) | 1 |"));
+    fs_err::write(place.path("plan.toml"), "methods = [\"majority\"]\ntasks = 9").unwrap();
+    assert!(place.error("sweep plan.toml --benchmark data --out out").contains("--tasks 9: small has 2 tasks"));
+}
+
+#[test]
 fn the_version_is_that_of_mkgc() {
     let (code, stdout, _) = Corpora::new().mkgc("--version");
     assert_eq!((code, stdout.as_str()), (0, concat!("mkgc ", env!("CARGO_PKG_VERSION"), "\n")));

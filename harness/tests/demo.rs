@@ -121,6 +121,7 @@ fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
         variant: None,
         encoder: TINY.to_owned(),
         vision: TINY.to_owned(),
+        tasks: None,
         resolved: config::resolve(task, "emr", Some(&demo().join("recipe.toml")), toml::Table::new()).unwrap(),
         device: Device::Cpu,
         device_name: "cpu".to_owned(),

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Tensor};
 use common::{Learned, Place};
@@ -48,11 +48,12 @@ fn the_shared_key_changes_lmc_but_not_what_its_code_computes() {
     let place = Place::new(TaskKind::Re);
     for (method, matters) in [("lmc", true), ("lmc-released", false)] {
         let (before, after) = (place.learned(method, ""), place.learned(method, ""));
-        let mut values = after.method.learner().params().tensors().unwrap();
+        let params = after.method.learner().unwrap().params();
+        let mut values = params.tensors().unwrap();
         let name = values.keys().find(|name| name.starts_with("shared.key.")).unwrap().clone();
         let key = &values[&name];
         values.insert(name, (key * -3.0).unwrap());
-        after.method.learner().params().load(&values).unwrap();
+        params.load(&values).unwrap();
         let difference = difference(&before, &after);
         assert_eq!(difference > 1e-3, matters, "{method}: {difference}");
     }
@@ -90,6 +91,8 @@ fn methods_without_their_device_equal_their_plain_counterpart_to_the_bit() {
         equal("mkgformer-replay", "memory_per_class = 0", "mkgformer", "");
         let off = "lambda = 0.0\nalpha = 0.0\nshared_layers = 0\nmemory_per_class = 0\noptimiser_per_task = true\nweight_decay = 0.0";
         equal("lmc", off, "concat", "");
+        equal("fea", "memory_epochs = 0", "vanilla", "");
+        equal("lmc-replay", "", "lmc", "lambda = 0.0\nalpha = 0.0\nshared_layers = 0\nkey = \"own\"");
     }
 }
 
@@ -215,7 +218,7 @@ fn labels_not_seen_yet_are_never_predicted() {
         let learned = place.learned(method, SHORT);
         let rows = learned.benchmark.test_rows(1).unwrap();
         let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
-        let batch = learned.method.learner().batch(&examples.iter().collect::<Vec<_>>()).unwrap();
+        let batch = learned.blueprint.batch(&examples.iter().collect::<Vec<_>>()).unwrap();
         let seen = learned.benchmark.seen(0);
         for prediction in learned.method.predict(&batch, &seen).unwrap() {
             assert!(seen.allowed[prediction.labels[0] as usize], "{method}");
@@ -231,7 +234,7 @@ fn labels_not_seen_yet_are_never_predicted() {
 fn memory_is_charged_and_bounded() {
     for kind in KINDS {
         let place = Place::new(kind);
-        for info in METHODS.iter().filter(|info| info.name != "joint") {
+        for info in METHODS.iter().filter(|info| info.memory != "all rows") {
             let learned = place.learned(info.name, SHORT);
             let Some(memory) = learned.method.memory() else {
                 assert!(!info.rehearses, "{} rehearses but shows no memory", info.name);
@@ -246,4 +249,96 @@ fn memory_is_charged_and_bounded() {
             }
         }
     }
+}
+
+/// The variables of a network by name, flat.
+fn variables(learned: &Learned) -> BTreeMap<String, Vec<f32>> {
+    let tensors = learned.method.learner().unwrap().params().tensors().unwrap();
+    tensors.into_iter().map(|(name, tensor)| (name, tensor.flatten_all().unwrap().to_vec1().unwrap())).collect()
+}
+
+/// Of the values of a variable in a network of `labels` labels, which belong to `old` labels alone; all of an encoder's.
+fn frozen(name: &str, place: usize, size: usize, old: &[bool]) -> bool {
+    let labels = old.len();
+    match name {
+        "head.crf.transitions" => old[place / labels] && old[place % labels],
+        "head.classifier.weight" | "head.emission.weight" => old[place / (size / labels)],
+        "head.crf.start_transitions" | "head.crf.end_transitions" => old[place],
+        _ => true,
+    }
+}
+
+#[test]
+fn what_seq_star_freezes_does_not_change_by_a_bit_and_the_rest_learns() {
+    // Decay and moments would move what has no gradient.
+    let settings = "weight_decay = 0.1\nclip_norm = 0.5";
+    for kind in KINDS {
+        let place = Place::new(kind);
+        let (first, second) = (place.begun("seq-star", settings), place.learned("seq-star", settings));
+        let (before, after) = (variables(&first), variables(&second));
+        let old = second.benchmark.seen(0).allowed;
+        let mut moved = BTreeSet::new();
+        for (name, values) in &after {
+            let changed = values.iter().zip(&before[name]).map(|(after, before)| after.to_bits() != before.to_bits());
+            for (at, _) in changed.enumerate().filter(|(_, changed)| *changed) {
+                assert!(!frozen(name, at, values.len(), &old), "{kind:?}: {name}[{at}] moved");
+                moved.insert(name.as_str());
+            }
+        }
+        let learns: &[&str] = match kind {
+            TaskKind::Re => &["head.classifier.weight"],
+            TaskKind::Ner => &[
+                "head.crf.end_transitions",
+                "head.crf.start_transitions",
+                "head.crf.transitions",
+                "head.emission.weight",
+            ],
+        };
+        assert!(moved.iter().eq(learns), "{kind:?}: {moved:?}");
+    }
+}
+
+#[test]
+fn sentences_without_an_entity_are_stored_where_asked_for_and_shown_where_they_say_something() {
+    let place = Place::new(TaskKind::Ner);
+    // Every fourth sentence loses its entities.
+    let emptied = |mut task: Task| {
+        for row in task.train.iter_mut().step_by(4) {
+            row.gold.fill(0);
+        }
+        task
+    };
+    for selection in ["kmeans", "random"] {
+        let learned = |further: &str| {
+            let settings = format!("{SHORT}\nmemory_per_class = 2\nselection = \"{selection}\"\n{further}");
+            place.learned_with("emr", &settings, emptied).unwrap()
+        };
+        let (with, without) = (learned(""), learned("memory_outside = false"));
+        let counts = |learned: &Learned| {
+            let memory = learned.method.memory().unwrap();
+            (memory.rows().len(), memory.by_class(learned.benchmark.manifest()).get("O").copied())
+        };
+        assert_eq!(counts(&without).1, None, "{selection}");
+        assert_eq!(counts(&with), (counts(&without).0 + 4, Some(4)), "two of each task ({selection})");
+        let ids = |learned: &Learned| learned.method.memory().unwrap().ids();
+        let (with, without) = (ids(&with), ids(&without));
+        assert!(with[0].starts_with(&without[0]), "the others are drawn as without them");
+    }
+    for (reading, shown) in [("mask", false), ("keep", true)] {
+        let settings = format!("{SHORT}\nmemory_per_class = 2\nreplay_o = \"{reading}\"");
+        let replayed = replayed(&place.learned_with("emr", &settings, emptied).unwrap());
+        assert!(!replayed.is_empty() && replayed.iter().any(|gold| gold.iter().all(|tag| *tag == 0)) == shown);
+        assert!(!replayed.iter().any(|gold| gold.iter().all(|tag| *tag == -1)), "a sentence that says nothing");
+    }
+}
+
+/// The labels of every row of every replay step, -1 where one is not known.
+fn replayed(learned: &Learned) -> Vec<Vec<i64>> {
+    let folder = tempfile::tempdir().unwrap();
+    learned.ledger.write(folder.path(), serde_json::json!({})).unwrap();
+    let case = fs_err::read_to_string(folder.path().join("case.json")).unwrap();
+    let case: serde_json::Value = serde_json::from_str(&case).unwrap();
+    let steps = case["trace"].as_array().unwrap().iter().filter(|entry| entry["phase"] == "replay");
+    let rows = steps.flat_map(|step| step["rows"].as_array().unwrap());
+    rows.map(|row| serde_json::from_value(row["gold"].clone()).unwrap()).collect()
 }

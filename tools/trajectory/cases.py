@@ -37,6 +37,9 @@ VARIANTS = {
     "mkgformer-replay": ("mkgformer-replay", {"epochs": 3}),
     "emar-bert": ("emar-bert", {"epochs": 1}),
     "rp-cre": ("rp-cre", {"epochs": 3}),
+    "fea": ("fea", {"epochs": 3}),
+    "seq-star": ("seq-star", {"epochs": 5, "softmax": "all"}),
+    "joint-multimodal": ("joint-multimodal", {"epochs": 3}),
     "ewc": ("ewc", {"epochs": 5}),
     "ewc-zero": ("ewc", {"epochs": 5, "ewc_lambda": 0.0}),
     "lmc-own": ("lmc", LMC | {"key": "own", "pooling": "both"}),
@@ -45,6 +48,7 @@ VARIANTS = {
     "lmc-matrix": ("lmc", LMC | {"key": "matrix", "pooling": "both", "shared_layers": 2}),
     "lmc-matrix-zero": ("lmc", LMC | {"key": "matrix", "pooling": "both", "shared_layers": 2, "lambda": 0.0}),
     "lmc-vector": ("lmc", LMC | {"key": "vector", "pooling": "width"}),
+    "lmc-replay": ("lmc-replay", LMC | {"shared_layers": 0, "alpha": 0.0, "lambda": 0.0}),
     "lmc-released": ("lmc-released", LMC | {"key": "released", "pooling": "width"}),
     "lmc-released-zero": ("lmc-released", LMC | {"key": "released", "pooling": "width", "lambda": 0.0}),
 }
@@ -122,7 +126,7 @@ class Trace:
         return {str(label): rows for label, rows in merged.items()}
 
     def build(self):
-        if self.method != "joint":
+        if not self.method.startswith("joint"):
             self.add("network")
         if self.method.startswith("lmc"):
             self.optimiser()
@@ -151,6 +155,18 @@ class Trace:
 
         self.epochs("current", self.tasks[task], self.config["epochs"], before)
         self.select(task)
+
+    def fea(self, task):
+        self.plain(task)
+        self.select(task)
+        self.optimiser()
+        memory = [row for old in range(task) for row in self.replayed(old)] + self.stored(task)
+        self.epochs("memory", memory, self.config["memory_epochs"])
+
+    def seq_star(self, task):
+        if task > 0:
+            self.add("freeze")
+        self.plain(task)
 
     def emar(self, task):
         self.optimiser()
@@ -188,13 +204,15 @@ class Trace:
         if task > 0:
             memory = [row for old in range(task) for row in self.replayed(old)] + self.stored(task)
             self.epochs("memory", memory, self.config["memory_epochs"])
-        self.add("teacher")
+        if self.method != "lmc-replay":
+            self.add("teacher")
 
 
 LEARN = {
     "vanilla": "plain", "concat": "plain", "mkgformer": "plain", "emr": "replay", "concat-replay": "replay",
     "mkgformer-replay": "replay", "joint": "joint", "emar-bert": "emar", "rp-cre": "rp_cre", "ewc": "ewc",
-    "lmc": "lmc", "lmc-released": "lmc",
+    "lmc": "lmc", "lmc-released": "lmc", "lmc-replay": "lmc", "fea": "fea", "seq-star": "seq_star",
+    "joint-multimodal": "joint",
 }  # fmt: skip
 
 

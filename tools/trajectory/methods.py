@@ -126,6 +126,41 @@ class ElasticWeights:
             self.anchors[name] = variables[name].detach().clone()
 
 
+# SEQ* (Zheng et al. 2024).
+
+
+def cosines(head, features):
+    """Features `[..., F]` -> cosine with the classifier's row of every label, `[..., L]`; no bias."""
+    rows = (head.classifier if hasattr(head, "classifier") else head.emission).weight
+    return functional.normalize(features, dim=-1) @ functional.normalize(rows, dim=1).T
+
+
+class Frozen:
+    """The parts of a classifier that belong to `old` labels `[L]` bool alone: no gradient, and the values they had."""
+
+    def __init__(self, head, old):
+        layers = ("classifier", "emission", "crf")
+        named = [(name, value) for name, value in head.named_parameters() if name.split(".")[0] in layers]
+        self.parts = [(value, self.mask(name, value, old), value.detach().clone()) for name, value in named]
+
+    @staticmethod
+    def mask(name, value, old):
+        """Where a variable is frozen: rows of old labels; transitions from one old tag to another."""
+        if name == "crf.transitions":
+            return old[:, None] & old
+        return old.reshape(-1, *[1] * (value.dim() - 1)).expand(value.shape)
+
+    def hide_gradients(self):
+        for value, mask, _ in self.parts:
+            if value.grad is not None:
+                value.grad[mask] = 0
+
+    @torch.no_grad()
+    def put_back(self):
+        for value, mask, before in self.parts:
+            value[mask] = before[mask]
+
+
 # LMC (arXiv 2305.08698).
 
 

@@ -14,8 +14,8 @@ from transformers import AttentionInterface, BertConfig, BertModel, CLIPVisionCo
 
 from heads import Entity, JointEntity, JointRelation, Marker, Relation
 
-TEXT_METHODS = ("vanilla", "emr", "joint", "emar-bert", "rp-cre", "ewc")
-DUAL_METHODS = ("concat", "concat-replay", "lmc", "lmc-released")
+TEXT_METHODS = ("vanilla", "emr", "joint", "emar-bert", "rp-cre", "ewc", "fea", "seq-star")
+DUAL_METHODS = ("concat", "concat-replay", "lmc", "lmc-released", "lmc-replay", "joint-multimodal")
 MKGFORMER_METHODS = ("mkgformer", "mkgformer-replay")
 
 

@@ -29,7 +29,11 @@ class Watched(twin.Replay):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.largest = {}
+        self.largest, self.at_freezing = {}, None
+
+    def on_freeze(self, entry):
+        super().on_freeze(entry)
+        self.at_freezing = {name: value.detach().clone() for name, value in self.variables().items()}
 
     def on_step(self, entry):
         super().on_step(entry)
@@ -56,7 +60,8 @@ def still(name, variant):
         )
     if variant == "lmc-own":  # the distilled logits of the last layer feel the bias
         return key_bias and ".0." in name
-    return key_bias or name == "memory_network.key_norm.bias"
+    # Cosines have no bias.
+    return key_bias or name in ("memory_network.key_norm.bias", "head.emission.bias" * (variant == "seq-star"))
 
 
 def moves(run, variant, folder):
@@ -176,6 +181,24 @@ def test_strengths(results):
         )
 
 
+def test_freezing(runs):
+    """SEQ*: what is frozen is what it was, to the bit; of the rest, every row of a new label learns."""
+    for kind in KINDS:
+        run = runs["seq-star", kind]
+        moved = {name: value != run.at_freezing[name] for name, value in run.variables().items()}
+        weight = "head.classifier.weight" if kind == "re" else "head.emission.weight"
+        rows = moved.pop(weight).any(1)
+        check(not rows[run.before].any() and rows[~run.before].all(), f"seq-star-{kind}: rows {rows} moved")
+        if kind == "ner":
+            moves = moved.pop("head.crf.transitions")
+            old = run.before[:, None] & run.before
+            check(not moves[old].any() and moves.any(), f"seq-star-{kind}: transitions of old tags moved")
+            for end in ("start", "end"):
+                check(not moved.pop(f"head.crf.{end}_transitions")[run.before].any(), f"seq-star-{kind}: {end} moved")
+        check(not any(change.any() for change in moved.values()), f"seq-star-{kind}: the encoder moved")
+    print("seq-star: what is frozen does not move")
+
+
 def test_pieces(runs):
     """naive.py on networks that have learned."""
     found = {"crf": naive.crf(), "distillation": naive.distillation(), "memory network": naive.memory_network()}
@@ -255,6 +278,7 @@ def main():
         root = pathlib.Path(folder)
         runs, results = test_cases(root)
         test_strengths(results)
+        test_freezing(runs)
         test_pieces(runs)
         test_inert_key(runs)
         test_distillation(root)

@@ -43,7 +43,7 @@ def shared_shapes(n, key):
 
 
 def head_shapes(method, kind, labels):
-    joint = method.startswith(("concat", "lmc"))
+    joint = method.startswith(("concat", "lmc", "joint-multimodal"))
     if kind == "ner":
         shapes = linear("head.emission", (2 if joint else 1) * HIDDEN, labels)
         shapes |= {"head.crf.start_transitions": [labels], "head.crf.end_transitions": [labels]}
@@ -55,7 +55,7 @@ def head_shapes(method, kind, labels):
 
 
 def network_shapes(method, kind, config, labels):
-    visual = method.startswith(("concat", "lmc", "mkgformer"))
+    visual = method.startswith(("concat", "lmc", "mkgformer", "joint-multimodal"))
     shapes = {
         "embeddings.word_embeddings.weight": [VOCABULARY, HIDDEN],
         "embeddings.position_embeddings.weight": [16, HIDDEN],

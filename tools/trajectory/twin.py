@@ -34,7 +34,8 @@ class Replay:
         self.networks, self.memory_networks = 0, 0
         self.network, self.memory_network, self.teacher, self.optimiser = None, None, None, None
         self.old, self.prototypes = {}, {}
-        self.elastic = None
+        self.elastic, self.frozen = None, None
+        self.seen, self.before = None, None
         if self.method == "ewc":
             self.elastic = methods.ElasticWeights(self.config["ewc_lambda"], self.config["ewc_gamma"])
         self.losses, self.predicted, self.evaluation = [], [], {}
@@ -67,7 +68,10 @@ class Replay:
     # Events.
 
     def on_task(self, entry):
-        self.allowed = torch.tensor(entry["allowed"])
+        self.before, self.seen = self.seen, torch.tensor(entry["allowed"])
+        softmax = self.config.get("softmax", "seen")
+        assert softmax in ("seen", "all"), f"no softmax over {softmax} labels"
+        self.allowed = self.seen if softmax == "seen" else torch.ones_like(self.seen)
         self.memory_network, self.old, self.prototypes = None, {}, {}
 
     def on_network(self, _):
@@ -112,6 +116,9 @@ class Replay:
         else:
             self.prototypes = dict(sorted((self.old | made).items()))
 
+    def on_freeze(self, _):
+        self.frozen = methods.Frozen(self.network.head, self.before)
+
     def on_teacher(self, _):
         self.teacher = Network(self.case)
         self.teacher.load_state_dict(self.network.state_dict())
@@ -136,20 +143,27 @@ class Replay:
         loss.backward()
         if self.method in ("lmc", "lmc-released"):
             self.modulate(encoded, batch)
+        if self.frozen:
+            self.frozen.hide_gradients()
         if self.config["clip_norm"]:
             torch.nn.utils.clip_grad_norm_(self.variables().values(), self.config["clip_norm"])
         self.optimiser.step()
+        if self.frozen:
+            self.frozen.put_back()
 
     def loss(self, phase, encoded, batch):
         """What the step minimises, without EWC's penalty."""
         assert phase in PHASES, f"unknown phase {phase}"
         head = self.network.head
         features = head.features(encoded, batch)
+        if self.frozen:
+            features = features.detach()
         if phase == "reconsolidation":
             return methods.reconsolidation_loss(features, batch, self.prototypes)
         if phase == "memory_network":
             features = self.memory_network(features, self.stacked(self.prototypes))
-        loss = methods.task_losses(head, head.scores(features), batch, self.allowed).mean()
+        scores = methods.cosines(head, features) if self.method == "seq-star" else head.scores(features)
+        loss = methods.task_losses(head, scores, batch, self.allowed).mean()
         if phase == "current" and self.teacher is not None:
             loss = loss + self.config["lambda"] * self.distillation(encoded, batch)
         return loss

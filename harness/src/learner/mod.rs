@@ -69,12 +69,35 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
+    /// Pads rows for a network of this shape, with their pictures if it reads them.
+    ///
+    /// # Errors
+    /// Pictures that cannot be read.
+    pub fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
         let mut batch = Batch::new(examples.to_vec(), self.tokenizer.pad_id(), &self.device)?;
         if let Some(pictures) = &self.pictures {
             batch.pixels = Some(pictures.pixels(examples, &self.device)?);
         }
         Ok(batch)
+    }
+
+    /// Hands the batch of each plan's rows to `each`, in order and with the rest of the plan, while a thread makes the
+    /// next: a GPU does not wait for it.
+    ///
+    /// # Errors
+    /// As [`Blueprint::batch`]; an error of `each`.
+    pub fn batches<'b, T: Send>(
+        &self,
+        plans: Vec<(T, Vec<&'b Example>)>,
+        mut each: impl FnMut(T, &Batch<'b>) -> Result<()>,
+    ) -> Result<()> {
+        let made = plans.into_iter().map(|(plan, rows)| Ok((plan, self.batch(&rows)?)));
+        // No room: the thread keeps the one it has made until `each` is done with the one before.
+        let (sender, receiver) = mpsc::sync_channel(0);
+        thread::scope(|scope| {
+            scope.spawn(move || made.map(|made| sender.send(made)).all(|sent| sent.is_ok()));
+            receiver.into_iter().try_for_each(|made: Result<_>| made.and_then(|(plan, batch)| each(plan, &batch)))
+        })
     }
 }
 
@@ -145,29 +168,21 @@ impl Learner {
         Ok(AdamW::new(groups, AdamWConfig::default())?)
     }
 
-    /// Pads rows for this network, with their pictures if it reads them.
+    /// As [`Blueprint::batch`].
     pub fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
         self.blueprint.batch(examples)
     }
 
-    /// Hands the batch of each plan's rows to `each`, in order and with the rest of the plan, while a thread makes the
-    /// next: a GPU does not wait for it.
+    /// Hands batches over as [`Blueprint::batches`] does.
     ///
     /// # Errors
-    /// As [`Learner::batch`]; an error of `each`.
+    /// As there.
     pub fn batches<'b, T: Send>(
         &self,
         plans: Vec<(T, Vec<&'b Example>)>,
-        mut each: impl FnMut(T, &Batch<'b>) -> Result<()>,
+        each: impl FnMut(T, &Batch<'b>) -> Result<()>,
     ) -> Result<()> {
-        let blueprint = &*self.blueprint;
-        let made = plans.into_iter().map(|(plan, rows)| Ok((plan, blueprint.batch(&rows)?)));
-        // No room: the thread keeps the one it has made until `each` is done with the one before.
-        let (sender, receiver) = mpsc::sync_channel(0);
-        thread::scope(|scope| {
-            scope.spawn(move || made.map(|made| sender.send(made)).all(|sent| sent.is_ok()));
-            receiver.into_iter().try_for_each(|made: Result<_>| made.and_then(|(plan, batch)| each(plan, &batch)))
-        })
+        self.blueprint.batches(plans, each)
     }
 
     /// Encoders and the head's features.

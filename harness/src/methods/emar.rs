@@ -134,8 +134,8 @@ impl Method for Emar {
         self.learner.decide(&scores, batch, &seen.allowed)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 
     fn memory(&self) -> Option<&Memory> {

@@ -123,8 +123,8 @@ impl Method for Ewc {
         self.consolidate(task, session)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 
     fn state(&self) -> Result<State> {

@@ -4,14 +4,17 @@
 mod emar;
 mod emr;
 mod ewc;
+mod fea;
 mod joint;
 mod kmeans;
 pub mod lmc;
+mod majority;
 pub mod memory;
 pub(crate) mod phases;
 mod prototypes;
 pub mod registry;
 mod rp_cre;
+mod seq_star;
 mod state;
 mod vanilla;
 
@@ -65,8 +68,8 @@ pub trait Method {
     /// Everything the method does with a task's data.
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()>;
 
-    /// The network.
-    fn learner(&self) -> &Learner;
+    /// The network, if the method has one.
+    fn learner(&self) -> Option<&Learner>;
 
     /// Stored rows, if the method keeps any.
     fn memory(&self) -> Option<&Memory> {
@@ -78,32 +81,37 @@ pub trait Method {
         None
     }
 
-    /// Predictions for a batch, among `seen.allowed`.
+    /// Predictions for a batch, among `seen.allowed`: the network's, so a method without one must say its own.
     fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
-        self.learner().predict(batch, &seen.allowed)
+        let learner =
+            self.learner().ok_or_else(|| Error::Usage("a method without a network predicts itself".into()))?;
+        learner.predict(batch, &seen.allowed)
     }
 
     /// What, besides stored rows, a later process needs to go on after this task.
     fn state(&self) -> Result<State> {
-        State::new(self.learner())
+        self.learner().map_or_else(|| Ok(State::default()), State::new)
     }
 
     /// Takes a state back.
     fn restore(&mut self, state: &mut State) -> Result<()> {
-        state.restore(self.learner())
+        self.learner().map_or(Ok(()), |learner| state.restore(learner))
     }
 }
 
 /// A method by name.
 pub fn create(name: &str, session: &mut Session<'_>) -> Result<Box<dyn Method>> {
     Ok(match name {
+        "majority" => Box::new(majority::Majority::new(session)),
         "vanilla" | "concat" | "mkgformer" => Box::new(vanilla::Vanilla::new(session)?),
         "ewc" => Box::new(ewc::Ewc::new(session)?),
         "emr" | "concat-replay" | "mkgformer-replay" => Box::new(emr::Emr::new(session)?),
         "emar-bert" => Box::new(emar::Emar::new(session)?),
         "rp-cre" => Box::new(rp_cre::RpCre::new(session)?),
-        "lmc" | "lmc-released" => Box::new(lmc::Lmc::new(session)?),
-        "joint" => Box::new(joint::Joint::new(session)?),
+        "fea" => Box::new(fea::Fea::new(session)?),
+        "seq-star" => Box::new(seq_star::SeqStar::new(session)?),
+        "lmc" | "lmc-released" | "lmc-replay" => Box::new(lmc::Lmc::new(session)?),
+        "joint" | "joint-multimodal" => Box::new(joint::Joint::new(session)?),
         other => return Err(unknown_method(other)),
     })
 }

@@ -23,6 +23,11 @@ pub trait Objective {
     fn adjust(&mut self, _learner: &Learner, _grads: &mut GradStore) -> Result<()> {
         Ok(())
     }
+
+    /// Puts back what the optimiser must not have changed.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The mean loss of the task, gradients as they are.
@@ -48,6 +53,7 @@ pub fn update(
     let mut grads = backward(&loss)?;
     objective.adjust(learner, &mut grads)?;
     optimiser.step(&grads, clip)?;
+    objective.settle()?;
     // Last, so that a GPU is not waited for before it has all its work.
     let value = f64::from(loss.to_scalar::<f32>()?);
     if !value.is_finite() {

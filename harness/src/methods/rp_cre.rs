@@ -114,8 +114,8 @@ impl Method for RpCre {
         self.learner.decide(&refiner.scores(&self.learner, &features)?, batch, &seen.allowed)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 
     fn memory(&self) -> Option<&Memory> {

@@ -25,7 +25,7 @@ impl Method for Vanilla {
         fit(&self.learner, &task.seen, session, CURRENT, rows, &mut TaskLoss)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 }

@@ -72,7 +72,7 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Vec<Pre
         }
         predictions::read(&path)
     };
-    (0..record.dataset.tasks.len()).map(read).collect()
+    (0..record.tasks()).map(read).collect()
 }
 
 /// All metrics of the predictions of every stage.

@@ -41,6 +41,11 @@ fn same_data(one: &Run, other: &Run) -> Result<()> {
     if ours.fingerprint != theirs.fingerprint {
         return Err(refuse(one, other, "data (fingerprint)", (&ours.fingerprint, &theirs.fingerprint), remedy));
     }
+    if one.record.tasks() != other.record.tasks() {
+        let learned = |run: &Run| run.record.shortened().unwrap_or_else(|| "all tasks".to_owned());
+        let remedy = "let `mkgc train` go on with the shorter run, or report them apart";
+        return Err(refuse(one, other, "number of tasks (--tasks)", (&learned(one), &learned(other)), remedy));
+    }
     if one.ids != other.ids || !one.counts.iter().map(|row| row.gold).eq(other.counts.iter().map(|row| row.gold)) {
         let rows = |run: &Run| format!("{} rows", run.ids.len());
         let remedy = "the data are the same, so one of them has damaged predictions: leave it out";

@@ -52,7 +52,9 @@ fn board(runs: Vec<Run>, mut absent: Vec<Absent>) -> Board {
     let (mut entries, groups): (Vec<Entry>, Vec<Group>) = entries.into_iter().unzip();
     let comparisons = significance::compare(&mut entries, &groups);
     absent.extend(gaps(&entries, &absent));
-    let dataset = entries[0].runs[0].record.dataset.clone();
+    let record = &entries[0].runs[0].record;
+    let (mut dataset, learned) = (record.dataset.clone(), record.tasks());
+    dataset.tasks.truncate(learned);
     Board {
         benchmark: dataset.name,
         task: dataset.task,
@@ -222,7 +224,7 @@ fn classes(runs: &[&Run]) -> Vec<ClassRow> {
         support: stages.last().and_then(|stage| stage.support_by_class.get(class)).copied().unwrap_or(0),
         f1: (0..stages.len()).map(|stage| mean(class, stage)).collect(),
     };
-    let tasks = runs[0].record.dataset.tasks.iter().enumerate();
+    let tasks = runs[0].record.dataset.tasks.iter().enumerate().take(stages.len());
     tasks.flat_map(|(index, task)| task.classes.iter().map(move |class| (index, class))).map(row).collect()
 }
 

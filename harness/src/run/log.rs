@@ -169,14 +169,24 @@ impl Log {
 
     /// Adds the test scores after a task to the events.
     pub fn scores(&mut self, scores: &StageScores) -> Result<()> {
-        let named = [
-            ("test/micro_f1", scores.micro_f1),
-            ("test/macro_f1", scores.macro_f1),
-            ("test/accuracy", scores.accuracy),
-        ];
-        let scalars: Vec<_> = named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let scalars: Vec<_> = named(scores).map(|(name, value)| (format!("test/{name}"), value)).collect();
+        let scalars: Vec<_> = scalars.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         self.events.scalars(scores.tasks_learned - 1, &scalars)
     }
+
+    /// The same for the task just learned, with a line of them, in percent.
+    pub fn learned(&mut self, scores: &StageScores) -> Result<()> {
+        let shown: Vec<String> = named(scores).map(|(name, value)| format!("{name} {:.1}", 100.0 * value)).collect();
+        let shown = if shown.is_empty() { "no score".to_owned() } else { shown.join(", ") };
+        eprintln!("{} learned: {shown}", self.heading());
+        self.scores(scores)
+    }
+}
+
+/// The scores there are.
+fn named(scores: &StageScores) -> impl Iterator<Item = (&'static str, f64)> {
+    let named = [("micro_f1", scores.micro_f1), ("macro_f1", scores.macro_f1), ("accuracy", scores.accuracy)];
+    named.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// A memory field of Linux's `/proc/self/status` in MiB, 0 elsewhere: `VmRSS:` now, `VmHWM:` at most so far.

@@ -161,6 +161,9 @@ pub struct RunRecord {
     pub config: Config,
     /// Where each setting came from.
     pub origins: BTreeMap<String, String>,
+    /// After how many of the benchmark's tasks the run stops (`--tasks`), if not after the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stop_after: Option<usize>,
     /// What the run cost, once it is finished.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost: Option<Cost>,
@@ -184,8 +187,20 @@ impl RunRecord {
             threads: candle_core::utils::get_num_threads(),
             config: resolved.config.clone(),
             origins: resolved.origins.clone(),
+            stop_after: None,
             cost: None,
         }
+    }
+
+    /// How many tasks the run learns.
+    pub fn tasks(&self) -> usize {
+        let all = self.dataset.tasks.len();
+        self.stop_after.map_or(all, |tasks| tasks.min(all))
+    }
+
+    /// `3 of 10 tasks` for a run that stops early.
+    pub fn shortened(&self) -> Option<String> {
+        self.stop_after.map(|_| format!("{} of {} tasks", self.tasks(), self.dataset.tasks.len()))
     }
 
     /// The first thing in which two runs differ so that one cannot go on with the other.
@@ -204,14 +219,15 @@ impl RunRecord {
         checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
     }
 
-    /// The method, with the variant's name where there is one, and marks where generated pictures took the place of the
-    /// corpus's own and where the model was trained outside mkgc.
+    /// The method, with the variant's name where there is one, and marks where the run stopped before the last task, where
+    /// generated pictures took the place of the corpus's own and where the model was trained outside mkgc.
     pub fn label(&self) -> String {
         let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
         let stand_in = self.vision.as_ref().is_some_and(|vision| vision.stand_in_images > 0);
         let stand_in = if stand_in { " (stand-in images)" } else { "" };
         let external = if self.external.is_some() { " (external)" } else { "" };
-        format!("{}{variant}{stand_in}{external}", self.method)
+        let shortened = self.shortened().map_or_else(String::new, |tasks| format!(" ({tasks})"));
+        format!("{}{variant}{shortened}{stand_in}{external}", self.method)
     }
 
     /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
@@ -245,6 +261,7 @@ fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
     let task = task(value)?;
     let (name, identity) = text(value, "encoder").zip(text(value, "encoder_identity")).ok_or_else(damaged)?;
     let mut config = serde_json::to_value(Config::default_for(task, &method)).map_err(|error| error.to_string())?;
+    config["memory_outside"] = false.into();
     let stored = value.get("config").and_then(Value::as_object).ok_or_else(damaged)?;
     for (key, setting) in stored {
         config[key] = setting.clone();
