@@ -19,12 +19,14 @@ pub struct Coefficients {
     pub text: f64,
     /// Of the vision stream.
     pub vision: f64,
+    /// ρ_vision, where there is an item.
+    pub ratio: Option<f64>,
 }
 
 impl Default for Coefficients {
     /// Nothing is damped.
     fn default() -> Self {
-        Self { text: 1.0, vision: 1.0 }
+        Self { text: 1.0, vision: 1.0, ratio: None }
     }
 }
 
@@ -49,7 +51,7 @@ pub fn coefficients(
     let ratio = score(vision)? / score(text)?;
     // Without items the ratio is not a number, and nothing is damped.
     let factor = |ratio: f64| if ratio > 1.0 { 1.0 - (alpha * ratio).tanh() } else { 1.0 };
-    Ok(Coefficients { text: factor(ratio.recip()), vision: factor(ratio) })
+    Ok(Coefficients { text: factor(ratio.recip()), vision: factor(ratio), ratio: Some(ratio).filter(|r| r.is_finite()) })
 }
 
 /// What happens to the gradient of a variable.

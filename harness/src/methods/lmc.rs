@@ -27,7 +27,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::memory::{self, Memory};
-use super::phases::{CURRENT, Objective, Trainer, all};
+use super::phases::{CURRENT, Objective, RHO, Trainer, all};
 use super::{Method, Session, State};
 use crate::config::Config;
 use crate::data::{Batch, Example, Seen, Task};
@@ -94,6 +94,15 @@ impl Objective for Balanced<'_> {
         }
     }
 
+    fn scalars(&self) -> Option<Vec<(&'static str, f64)>> {
+        if self.config.alpha <= 0.0 {
+            return None;
+        }
+        let Coefficients { text, vision, ratio } = self.coefficients;
+        let ratio = ratio.map(|ratio| (RHO, ratio));
+        Some(ratio.into_iter().chain([("kappa_text", text), ("kappa_vision", vision)]).collect())
+    }
+
     fn adjust(&mut self, learner: &Learner, grads: &mut GradStore) -> Result<()> {
         let mut changes = Vec::new();
         for (name, var) in learner.params().vars() {
@@ -118,8 +127,8 @@ fn stream_coefficient(name: &str, coefficients: &Coefficients) -> Option<f64> {
     }
 }
 
-/// κ of both streams from the scores each gives alone; detached.
-fn coefficients(
+/// κ of both streams, and their ratio, from the scores each gives alone; detached.
+pub(super) fn coefficients(
     learner: &Learner,
     features: &Tensor,
     batch: &Batch,
