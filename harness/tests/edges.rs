@@ -195,15 +195,7 @@ fn perfect(random: &mut ChaCha8Rng, dataset: &DatasetRecord, stage: usize, seen:
     let one_hot = |label: usize| f32::from(u8::from(label == gold[0] as usize));
     let scores = if dataset.task == TaskKind::Re { (0..dataset.labels.len()).map(one_hot).collect() } else { vec![] };
     let halves = gold.clone();
-    Predicted {
-        id: String::new(),
-        owner,
-        predicted: gold.clone(),
-        scores,
-        text: halves.clone(),
-        vision: halves,
-        gold,
-    }
+    Predicted { id: String::new(), owner, predicted: gold.clone(), scores, text: halves.clone(), vision: halves, gold }
 }
 
 /// Every score of a result by name.

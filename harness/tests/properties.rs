@@ -249,9 +249,8 @@ fn the_balance_of_two_streams_is_logged_and_what_they_say_is_stored() {
         let out = folder.path().join(format!("{method}{}", settings.len()));
         let result = train(&place.request(method, settings, &out)).unwrap();
         let lines = log::read(&out.join("metrics.jsonl")).unwrap();
-        let steps = |name: &str| -> usize {
-            lines.iter().filter_map(|line| line.scalars.get(name)).map(Vec::len).sum()
-        };
+        let steps =
+            |name: &str| -> usize { lines.iter().filter_map(|line| line.scalars.get(name)).map(Vec::len).sum() };
         let counts = ["rho", "kappa_text", "kappa_vision"].map(steps);
         (result, counts, lines.iter().map(|line| line.scalars.get("rho").cloned()).collect::<Vec<_>>())
     };

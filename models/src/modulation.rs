@@ -51,7 +51,11 @@ pub fn coefficients(
     let ratio = score(vision)? / score(text)?;
     // Without items the ratio is not a number, and nothing is damped.
     let factor = |ratio: f64| if ratio > 1.0 { 1.0 - (alpha * ratio).tanh() } else { 1.0 };
-    Ok(Coefficients { text: factor(ratio.recip()), vision: factor(ratio), ratio: Some(ratio).filter(|r| r.is_finite()) })
+    Ok(Coefficients {
+        text: factor(ratio.recip()),
+        vision: factor(ratio),
+        ratio: Some(ratio).filter(|r| r.is_finite()),
+    })
 }
 
 /// What happens to the gradient of a variable.

@@ -60,8 +60,5 @@ pub(super) fn continual(half: Half, matrix: Option<&Matrix>) -> [(String, Mean);
     let of = |name: &str, metric: fn(&Matrix) -> Mean| {
         (half.metric(name), matrix.map_or_else(|| Mean::undefined(missing(), 0), metric))
     };
-    [
-        of("learning_accuracy_riemer19", learning_accuracy_riemer19),
-        of("forgetting_chaudhry18", forgetting_chaudhry18),
-    ]
+    [of("learning_accuracy_riemer19", learning_accuracy_riemer19), of("forgetting_chaudhry18", forgetting_chaudhry18)]
 }

@@ -16,8 +16,8 @@ pub mod stage;
 use serde::{Deserialize, Serialize};
 
 use crate::run::predictions::Predicted;
-use continual::Value;
 use crate::run::record::DatasetRecord;
+use continual::Value;
 
 /// True positives, predicted and gold counts, and what follows from them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Labels;
 use super::continual::{
-    Entered, Matrix, Mean, Value, average_lopezpaz17, bwt_lopezpaz17, forgetting_chaudhry18,
-    learning_accuracy_riemer19,
+    Entered, Matrix, Mean, Value, average_lopezpaz17, bwt_lopezpaz17, forgetting_chaudhry18, learning_accuracy_riemer19,
 };
-use super::half::{self, Half};
 use super::formulas;
+use super::half::{self, Half};
 use super::stage::{self, StageScores};
 use crate::error::Result;
 use crate::run::predictions::{self, Predicted};

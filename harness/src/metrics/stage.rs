@@ -246,8 +246,7 @@ fn relations<'a>(
 ) -> relation::RelationScores {
     // A class that is no label has an id that no row has.
     let place = |class: &&str| dataset.labels.iter().position(|label| label == class);
-    let ids: Vec<u32> =
-        classes.iter().map(|class| place(class).unwrap_or(dataset.labels.len()) as u32).collect();
+    let ids: Vec<u32> = classes.iter().map(|class| place(class).unwrap_or(dataset.labels.len()) as u32).collect();
     let gold: Vec<u32> = rows.into_iter().map(|row| label(&row.gold)).collect();
     relation::score(&gold, &predicted.collect::<Vec<_>>(), &ids)
 }

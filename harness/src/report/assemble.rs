@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agree;
-use super::bounds::{Bounds, mean_matrix};
 use super::board::{Absent, Board, ClassRow, Confusion, Entry, Estimate, MetricInfo, RunCard};
+use super::bounds::{Bounds, mean_matrix};
 use super::load::{Loaded, Run};
 use super::significance;
 use crate::error::{Error, Result};
 use crate::methods;
 use crate::metrics::confusion::ConfusionCounts;
-use crate::metrics::continual::{Entered, Matrix, Mean, Value};
+use crate::metrics::continual::{Entered, Mean, Value};
 use crate::metrics::formulas::{self, Formula};
 use crate::stats::interval::student;
 use mkgc_builder::corpus::TaskKind;
@@ -151,9 +151,9 @@ fn entry(group: &Group, bounds: &Bounds) -> Entry {
     let runs: Vec<&Run> = group.values().collect();
     let stages = runs[0].result.stages.len();
     let stage = |name: &str, stage: usize| {
-        let scores = |run: &&Run| &run.result.stages[stage];
-        let values = runs.iter().map(|run| scores(run).get(name)).collect();
-        estimate(values, scores(&runs[0]).rows, scores(&runs[0]).entered(name))
+        let (values, first) =
+            (runs.iter().map(|run| run.result.stages[stage].get(name)), &runs[0].result.stages[stage]);
+        estimate(values.collect(), first.rows, first.entered(name))
     };
     let by_stage =
         |formula: &Formula| (formula.name.to_owned(), (0..stages).map(|index| stage(formula.name, index)).collect());
@@ -209,9 +209,9 @@ fn classes(runs: &[&Run]) -> Vec<ClassRow> {
 fn confusion(runs: &[&Run]) -> Confusion {
     let last = |run: &&Run| run.result.stages.last().and_then(|stage| stage.confusion.clone()).unwrap_or_default();
     let counts: Vec<ConfusionCounts> = runs.iter().map(last).collect();
-    let items = counts.last().map_or([0; 3], |ConfusionCounts { old, new, none }| {
-        [old.iter().sum(), new.iter().sum(), none.iter().sum()]
-    });
+    let items = counts
+        .last()
+        .map_or([0; 3], |ConfusionCounts { old, new, none }| [old.iter().sum(), new.iter().sum(), none.iter().sum()]);
     Confusion {
         old: shares(counts.iter().map(|counts| counts.old)),
         new: shares(counts.iter().map(|counts| counts.new)),

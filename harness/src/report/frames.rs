@@ -128,8 +128,7 @@ pub fn pairs(board: &Board) -> Result<DataFrame> {
 
 /// F1 of each class after each task, mean over seeds; empty before it is seen and where the test has no row of it.
 pub fn classes(board: &Board) -> Result<DataFrame> {
-    let all: Vec<_> =
-        board.all().flat_map(|entry| entry.classes.iter().map(move |class| (entry, class))).collect();
+    let all: Vec<_> = board.all().flat_map(|entry| entry.classes.iter().map(move |class| (entry, class))).collect();
     let mut columns = vec![
         Series::new("method".into(), all.iter().map(|(entry, _)| entry.label.clone()).collect::<Vec<_>>()),
         Series::new("seeds".into(), all.iter().map(|(entry, _)| entry.seeds.len() as u32).collect::<Vec<_>>()),

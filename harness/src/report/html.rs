@@ -82,9 +82,8 @@ impl<'a> BoardView<'a> {
             let series = drawn.iter().position(|other| *other == at);
             EntryView::new(board, entry, format!("{id}-e{}", at + 1), series, &shared)
         };
-        let other = |(at, entry): (usize, &'a Entry)| {
-            EntryView::new(board, entry, format!("{id}-a{}", at + 1), None, &shared)
-        };
+        let other =
+            |(at, entry): (usize, &'a Entry)| EntryView::new(board, entry, format!("{id}-a{}", at + 1), None, &shared);
         let mut scores = BTreeMap::new();
         let staged = plots::metrics(board);
         for metric in &staged {
@@ -154,13 +153,7 @@ struct EntryView<'a> {
 }
 
 impl<'a> EntryView<'a> {
-    fn new(
-        board: &Board,
-        entry: &'a Entry,
-        id: String,
-        series: Option<usize>,
-        shared: &[Setting],
-    ) -> Result<Self> {
+    fn new(board: &Board, entry: &'a Entry, id: String, series: Option<usize>, shared: &[Setting]) -> Result<Self> {
         let name = entry.label.strip_suffix(" (stand-in images)").unwrap_or(&entry.label);
         let drawn = series.is_some() || entry.rank.is_none();
         let plot = |plot: fn(&Board, &Entry) -> Result<String>| drawn.then(|| plot(board, entry)).transpose();

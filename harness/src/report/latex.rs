@@ -21,9 +21,8 @@ fn table(board: &Board, table: &Table<'_>) -> String {
     let (bounds, learners): (Vec<_>, Vec<_>) =
         table.entries.iter().enumerate().partition(|(_, entry)| is_upper_bound(&entry.method));
     let best: Vec<Option<String>> = table.columns.iter().map(|column| best(column, &learners)).collect();
-    let row = |(index, entry): &(usize, &Entry)| {
-        row(table, entry, if tied(board, *index) { "\\dag" } else { "" }, &best)
-    };
+    let row =
+        |(index, entry): &(usize, &Entry)| row(table, entry, if tied(board, *index) { "\\dag" } else { "" }, &best);
     let (learners, bounds): (String, String) = (learners.iter().map(row).collect(), bounds.iter().map(row).collect());
     let middle = if learners.is_empty() || bounds.is_empty() { "" } else { "\\midrule\n" };
     let label = format!("tab:{}-{}", board.benchmark, table.name);

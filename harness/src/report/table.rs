@@ -113,7 +113,8 @@ impl<'a> Table<'a> {
         columns.retain(|column| board.all().any(|entry| number(entry, column)));
         notes.sort();
         notes.dedup();
-        let entered = columns.iter().filter_map(|column| Some((column.name.clone(), entered(board, column)?))).collect();
+        let entered =
+            columns.iter().filter_map(|column| Some((column.name.clone(), entered(board, column)?))).collect();
         let (name, title) = (name.to_owned(), title.to_owned());
         Self { name, title, columns, entries: &board.entries, apart: &board.apart, entered, notes }
     }

@@ -190,8 +190,7 @@ impl Log {
     pub fn scores(&mut self, task: &str, scores: StageScores) -> Result<()> {
         let names = ["micro_f1", "macro_f1", "accuracy", "text_half_micro_f1", "vision_half_micro_f1"];
         let named = names.map(|name| (format!("test/{name}"), scores.get(name)));
-        let scalars: Vec<_> =
-            named.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?))).collect();
+        let scalars: Vec<_> = named.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?))).collect();
         self.events.scalars(scores.tasks_learned - 1, &scalars)?;
         self.scored.push(scores.micro_f1);
         if ProgressDrawTarget::stderr().is_hidden() {
@@ -227,7 +226,10 @@ mod tests {
         let mut scored = vec![Value::Number(0.895)];
         assert_eq!(said("peer", &scored), "peer: micro-F1 89.5, average so far 89.5");
         scored.extend([Value::undefined("no test rows after task 2"), Value::Number(0.5)]);
-        assert_eq!(said("a b", &scored[..2]), "a b: micro-F1 undefined: no test rows after task 2, average so far 89.5");
+        assert_eq!(
+            said("a b", &scored[..2]),
+            "a b: micro-F1 undefined: no test rows after task 2, average so far 89.5"
+        );
         assert_eq!(said("c", &scored), "c: micro-F1 50.0, average so far 69.8");
     }
 }

@@ -19,5 +19,5 @@ pub fn balance(board: &Board, entry: &Entry) -> Result<Option<String>> {
     let (low, high) = (logarithms().fold(-1.0, f64::min).floor(), logarithms().fold(1.0, f64::max).ceil());
     let label = |logarithm: &f64| format!("{}", (logarithm.exp2() * 100.0).round() / 100.0);
     let title = |end: f64| format!("{}, {}: ρ over {end:.0} batches", board.benchmark, entry.label);
-    plot(&curves, low..high, &label, title)
+    plot(&curves, low..high, Some(&label), title)
 }

@@ -62,7 +62,9 @@ pub fn metrics(board: &Board) -> Vec<&MetricInfo> {
         stages.any(|stages| stages.iter().any(defined))
     };
     let shown = |metric: &&MetricInfo| {
-        metric.per_stage && !metric.name.starts_with("class_masked") && (board.all().next().is_none() || some(&metric.name))
+        metric.per_stage
+            && !metric.name.starts_with("class_masked")
+            && (board.all().next().is_none() || some(&metric.name))
     };
     board.metrics.iter().filter(shown).collect()
 }

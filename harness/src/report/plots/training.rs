@@ -22,7 +22,7 @@ pub fn training(board: &Board, entry: &Entry) -> Result<Option<String>> {
     let curves: Vec<Curve> = entry.runs.iter().map(|run| curve(&run.curve, loss)).collect();
     let most = curves.iter().flatten().flatten().map(|point| point.1).fold(0.0, f64::max);
     let title = |end: f64| format!("{}, {}: training loss over {end:.0} batches", board.benchmark, entry.label);
-    plot(&curves, 0.0..most.max(1e-9) * 1.05, &|_| String::new(), title)
+    plot(&curves, 0.0..most.max(1e-9) * 1.05, None, title)
 }
 
 /// Batch of the whole stream and value, by task. Steps of the log begin anew with each task.
@@ -43,11 +43,15 @@ pub(super) fn curve(lines: &[Line], values: impl Fn(&Line) -> Vec<(usize, f64)>)
     lines.chunk_by(|one, other| one.stage == other.stage).map(task).collect()
 }
 
-/// Curves between `low` and `high`; `label` names a height, the title is given the last batch. `None` without a point.
+/// How a height is written.
+pub(super) type Label<'a> = &'a dyn Fn(&f64) -> String;
+
+/// Curves over a range of heights, written as `label` says or else as numbers; `title` is given the last batch. `None`
+/// without a point.
 pub(super) fn plot(
     curves: &[Curve],
     heights: Range<f64>,
-    label: &dyn Fn(&f64) -> String,
+    label: Option<Label<'_>>,
     title: impl Fn(f64) -> String,
 ) -> Result<Option<String>> {
     let end = curves.iter().flatten().flatten().map(|point| point.0).fold(0.0, f64::max);
@@ -57,12 +61,7 @@ pub(super) fn plot(
     draw(SIZE, &title(end), |root| paint(root, curves, (end, heights), label)).map(Some)
 }
 
-fn paint(
-    root: &Area<'_>,
-    curves: &[Curve],
-    (end, heights): (f64, Range<f64>),
-    label: &dyn Fn(&f64) -> String,
-) -> Result<()> {
+fn paint(root: &Area<'_>, curves: &[Curve], (end, heights): (f64, Range<f64>), label: Option<Label<'_>>) -> Result<()> {
     let mut chart = ChartBuilder::on(root)
         .margin_top(10)
         .margin_right(14)
@@ -77,9 +76,11 @@ fn paint(
         .label_style(plain())
         .x_labels(6)
         .y_labels(6)
-        .x_label_formatter(&|step| format!("{step:.0}"))
-        .y_label_formatter(label)
-        .draw()?;
+        .x_label_formatter(&|step| format!("{step:.0}"));
+    if let Some(label) = label {
+        mesh.y_label_formatter(label);
+    }
+    mesh.draw()?;
     let ends = curves.first().into_iter().flatten().filter_map(|task| task.last());
     for &(x, _) in ends {
         chart.draw_series([PathElement::new([(x, heights.start), (x, heights.end)], BLACK.mix(0.12))])?;
