@@ -10,7 +10,7 @@ use mkgc_builder::corpus::TaskKind;
 use crate::config::Resolved;
 use crate::data::{Benchmark, Example, Pictures, Seen, Task};
 use crate::error::{Error, Result};
-use crate::learner::{Blueprint, EncoderSource, Learner, Prediction};
+use crate::learner::{Answer, Blueprint, EncoderSource, Learner};
 use crate::methods::memory::Memory;
 use crate::methods::{self, Method, Session, registry};
 use crate::metrics::score::{RunResult, score_run};
@@ -163,7 +163,8 @@ fn learn_all(
     let title = format!("{} {}", benchmark.manifest().name, request.method);
     let mut log = Log::open(&folder.metrics(), &title, benchmark.tasks(), first, config.lr_encoder)?;
     for stage in 0..first {
-        log.scores(&stage::score(&record.dataset, stage, &predictions::read(&folder.predictions(stage))?))?;
+        let predicted = predictions::read(&folder.predictions(stage))?;
+        log.scores(&record.dataset.tasks[stage].name, stage::score(&record.dataset, stage, &predicted))?;
     }
     let mut ledger = Ledger::default();
     let mut session = Session { blueprint, config, benchmark, log: &mut log, ledger: &mut ledger };
@@ -184,7 +185,7 @@ fn learn_all(
         method.learn(&task, &mut session)?;
         let predicted = predict(method.as_ref(), &session, &task.seen)?;
         predictions::write(&folder.predictions(stage), &predicted)?;
-        session.log.learned(&stage::score(&record.dataset, task.seen.stage, &predicted))?;
+        session.log.scores(&record.dataset.tasks[stage].name, stage::score(&record.dataset, stage, &predicted))?;
         cost = Cost {
             optimiser_steps: before.optimiser_steps + session.ledger.steps,
             wall_seconds: before.wall_seconds + started.elapsed().as_secs_f64(),
@@ -205,23 +206,25 @@ fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen) -> Result<Ve
     let examples = session.benchmark.tokenised(&rows, &session.blueprint.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|row| examples[*row].ids.len());
-    let mut predicted: Vec<Option<Prediction>> = vec![None; examples.len()];
+    let mut predicted: Vec<Option<Answer>> = vec![None; examples.len()];
     let batches = order.chunks(PREDICT_BATCH).map(|chunk| (chunk, chunk.iter().map(|row| &examples[*row]).collect()));
     session.blueprint.batches(batches.collect(), |chunk, batch| {
-        for (row, prediction) in chunk.iter().zip(method.predict(batch, seen)?) {
-            predicted[*row] = Some(prediction);
+        for (row, answer) in chunk.iter().zip(method.answer(batch, seen)?) {
+            predicted[*row] = Some(answer);
         }
         Ok(())
     })?;
     let paired = examples.iter().zip(gold).zip(predicted.into_iter().flatten());
-    Ok(paired.map(|((example, gold), prediction)| stored(session.blueprint.kind, example, gold, prediction)).collect())
+    Ok(paired.map(|((example, gold), answer)| stored(session.blueprint.kind, example, gold, answer)).collect())
 }
 
 /// Words cut off by `max_length` count as `O`.
-fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, prediction: Prediction) -> Predicted {
-    let mut predicted = prediction.labels;
+fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> Predicted {
+    let Answer { joint, mut text, mut vision } = answer;
+    let mut predicted = joint.labels;
     if kind == TaskKind::Ner {
-        predicted.resize(example.words, 0);
+        let halves = [&mut text, &mut vision].into_iter().filter(|half| !half.is_empty());
+        halves.chain([&mut predicted]).for_each(|labels| labels.resize(example.words, 0));
     }
-    Predicted { id: example.id.clone(), owner: example.owner, gold, predicted, scores: prediction.scores }
+    Predicted { id: example.id.clone(), owner: example.owner, gold, predicted, scores: joint.scores, text, vision }
 }

@@ -39,7 +39,7 @@ fn result(benchmark: &str, method: &str) -> RunResult {
 }
 
 fn last_micro_f1(result: &RunResult) -> f64 {
-    result.stages.last().unwrap().micro_f1.unwrap()
+    result.stages.last().unwrap().micro_f1.number().unwrap()
 }
 
 fn forgetting(result: &RunResult) -> f64 {

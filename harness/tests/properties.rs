@@ -14,6 +14,9 @@ use mkgc_harness::data::{Example, Task};
 use mkgc_harness::learner::Learner;
 use mkgc_harness::methods::lmc::Teacher;
 use mkgc_harness::methods::{METHODS, names};
+use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::run::{RunFolder, log};
+use mkgc_harness::stream::train;
 use mkgc_models::distill::{
     Pooling, Stream, attention_distillation, attention_distillation_released, pool, pool_released,
 };
@@ -228,6 +231,69 @@ fn labels_not_seen_yet_are_never_predicted() {
             );
         }
     }
+}
+
+/// What each stream says alone comes from the same forward pass as what the network says.
+#[test]
+fn an_answer_is_the_prediction_and_its_halves_are_the_streams() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        for info in METHODS {
+            let learned = place.learned(info.name, SHORT);
+            let rows = learned.benchmark.test_rows(1).unwrap();
+            let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
+            let (learner, seen) = (learned.method.learner(), learned.benchmark.seen(1));
+            let batch = learner.batch(&examples.iter().collect::<Vec<_>>()).unwrap();
+            let answers = learned.method.answer(&batch, &seen).unwrap();
+            let joint: Vec<_> = answers.iter().map(|answer| answer.joint.clone()).collect();
+            assert_eq!(joint, learned.method.predict(&batch, &seen).unwrap(), "{} ({kind:?})", info.name);
+            let halves = answers.iter().map(|answer| [&answer.text, &answer.vision].map(Clone::clone));
+            let halves: Vec<[Vec<u32>; 2]> = halves.collect();
+            if !learner.two_streams() {
+                assert!(halves.iter().flatten().all(Vec::is_empty), "{}", info.name);
+                continue;
+            }
+            let features = learner.forward(&batch, &mut Mode::Eval).unwrap().features;
+            let (text, vision) = learner.stream_scores(&features).unwrap();
+            let decided = [text, vision].map(|scores| learner.decide(&scores, &batch, &seen.allowed).unwrap());
+            for (row, [text, vision]) in halves.iter().enumerate() {
+                assert_eq!([text, vision], [&decided[0][row].labels, &decided[1][row].labels], "{}", info.name);
+            }
+        }
+    }
+}
+
+/// LMC logs ρ and κ of every step, other methods of two streams ρ of the first and every fiftieth batch of a phase.
+#[test]
+fn the_balance_of_two_streams_is_logged_and_what_they_say_is_stored() {
+    let place = Place::new(TaskKind::Ner);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |method: &str, settings: &str| {
+        let out = folder.path().join(format!("{method}{}", settings.len()));
+        let result = train(&place.request(method, settings, &out)).unwrap();
+        let lines = log::read(&out.join("metrics.jsonl")).unwrap();
+        let steps =
+            |name: &str| -> usize { lines.iter().filter_map(|line| line.scalars.get(name)).map(Vec::len).sum() };
+        let counts = ["rho", "kappa_text", "kappa_vision"].map(steps);
+        (result, counts, lines.iter().map(|line| line.scalars.get("rho").cloned()).collect::<Vec<_>>())
+    };
+    let (result, [rho, text, vision], _) = run("lmc", "");
+    let record = RunFolder::new(&folder.path().join("lmc0")).record().unwrap();
+    assert_eq!([rho, text, vision], [record.cost.unwrap().optimiser_steps; 3]);
+    assert_eq!(result.halves.len(), 2);
+    assert!(result.continual["vision_half_forgetting_chaudhry18"].number().is_some());
+    let words = |row: &Predicted| (row.predicted.len(), row.text.len(), row.vision.len());
+    let rows = predictions::read(&RunFolder::new(&folder.path().join("lmc0")).predictions(1)).unwrap();
+    assert!(rows.iter().all(|row| words(row) == (row.gold.len(), row.gold.len(), row.gold.len())));
+    for (method, settings) in [("concat-replay", ""), ("lmc", "alpha = 0.0")] {
+        let (_, counts, ratios) = run(method, settings);
+        let measured: Vec<(usize, f32)> = ratios.into_iter().flatten().flatten().collect();
+        assert!(measured.len() >= 2 && measured[0].0 == 1, "{method}: {measured:?}");
+        assert!(measured.iter().all(|(_, ratio)| *ratio > 0.0), "{method}: {measured:?}");
+        assert_eq!(counts, [measured.len(), 0, 0], "{method}");
+    }
+    let (result, counts, _) = run("emr", "");
+    assert!(result.halves.is_empty() && counts == [0; 3]);
 }
 
 #[test]

@@ -37,6 +37,23 @@ pub struct Prediction {
     pub scores: Vec<f32>,
 }
 
+/// What a network says about one row; with two streams, also what each half of its head says alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Of the whole head.
+    pub joint: Prediction,
+    /// Labels as [`Prediction::labels`], of the text half; empty for networks of one stream.
+    pub text: Vec<u32>,
+    /// The same of the vision half.
+    pub vision: Vec<u32>,
+}
+
+impl From<Prediction> for Answer {
+    fn from(joint: Prediction) -> Self {
+        Self { joint, text: Vec::new(), vision: Vec::new() }
+    }
+}
+
 /// Which network a method has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
@@ -241,6 +258,24 @@ impl Learner {
     pub fn predict(&self, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
         let forward = self.forward(batch, &mut Mode::Eval)?;
         self.decide(&self.scores(&forward.features)?, batch, allowed)
+    }
+
+    /// Does the head join two streams, so that [`Learner::stream_scores`] tells them apart?
+    pub fn two_streams(&self) -> bool {
+        self.blueprint.architecture == Architecture::Dual
+    }
+
+    /// As [`Learner::predict`], with what the text and the vision half of a joint head say alone, from one forward pass.
+    ///
+    /// # Errors
+    /// A head that joins no streams.
+    pub fn answer(&self, batch: &Batch, allowed: &[bool]) -> Result<Vec<Answer>> {
+        let features = self.forward(batch, &mut Mode::Eval)?.features;
+        let (text, vision) = self.stream_scores(&features)?;
+        let decide = |scores: &Tensor| self.decide(scores, batch, allowed);
+        let halves = decide(&text)?.into_iter().zip(decide(&vision)?);
+        let joined = decide(&self.scores(&features)?)?.into_iter().zip(halves);
+        Ok(joined.map(|(joint, (text, vision))| Answer { joint, text: text.labels, vision: vision.labels }).collect())
     }
 
     /// The items of rows whose label `keep` accepts, without dropout; None if there are none.

@@ -57,7 +57,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::memory::{self, Memory};
-use super::phases::{CURRENT, Objective, Trainer, all};
+use super::phases::{CURRENT, Objective, RHO, Trainer, all};
 use super::{Method, Session, State};
 use crate::config::Config;
 use crate::data::{Batch, Example, Seen, Task, UNKNOWN};
@@ -115,20 +115,38 @@ impl<'a> Balanced<'a> {
         Self { config, teacher, noise, ratio: 1.0, coefficients, bracketed: false }
     }
 
-    /// ρ of vision from the scores that each stream gives alone; detached.
+    /// ρ of vision in this step.
     fn ratio(&self, learner: &Learner, forward: &Forward, batch: &Batch, allowed: &[bool]) -> Result<f64> {
-        let states = forward.undropped.detach();
-        let (mut text, vision) = learner.stream_scores(&states)?;
-        if self.bracketed {
-            text = learner.bracketed_text_scores(&states)?;
+        let padding = self.config.key == Key::Released;
+        if !self.bracketed {
+            return ratio(learner, forward, batch, allowed, padding);
         }
-        let flat = |scores: &Tensor| scores.detach().reshape(((), allowed.len()));
-        let (text, vision) = (flat(&text)?, flat(&vision)?);
-        let words = text.dim(0)? / batch.examples.len();
-        let (gold, counts) = items(batch, words, self.config.key == Key::Released);
-        let on_device = |values: Vec<u32>| Tensor::new(values, text.device());
-        Ok(modulation::ratio(&text, &vision, &on_device(gold)?, &on_device(counts)?, Some(allowed))?)
+        let states = forward.undropped.detach();
+        let (_, vision) = learner.stream_scores(&states)?;
+        ratio_of((&learner.bracketed_text_scores(&states)?, &vision), batch, allowed, padding)
     }
+}
+
+/// ρ of vision from the scores that each stream gives alone, without dropout and detached. With `padding`, padded words
+/// count as label 0.
+pub(super) fn ratio(
+    learner: &Learner,
+    forward: &Forward,
+    batch: &Batch,
+    allowed: &[bool],
+    padding: bool,
+) -> Result<f64> {
+    let (text, vision) = learner.stream_scores(&forward.undropped.detach())?;
+    ratio_of((&text, &vision), batch, allowed, padding)
+}
+
+fn ratio_of((text, vision): (&Tensor, &Tensor), batch: &Batch, allowed: &[bool], padding: bool) -> Result<f64> {
+    let flat = |scores: &Tensor| scores.detach().reshape(((), allowed.len()));
+    let (text, vision) = (flat(text)?, flat(vision)?);
+    let words = text.dim(0)? / batch.examples.len();
+    let (gold, counts) = items(batch, words, padding);
+    let on_device = |values: Vec<u32>| Tensor::new(values, text.device());
+    Ok(modulation::ratio(&text, &vision, &on_device(gold)?, &on_device(counts)?, Some(allowed))?)
 }
 
 /// Gold labels of a batch's items, `words` a row, and 1 for those that ρ counts: known labels, and with `padding` also
@@ -154,6 +172,15 @@ impl Objective for Balanced<'_> {
             Some(teacher) => Ok((loss + (teacher.distillation(&forward, batch)? * self.config.lambda)?)?),
             None => Ok(loss),
         }
+    }
+
+    fn scalars(&self) -> Option<Vec<(&'static str, f64)>> {
+        if self.config.alpha <= 0.0 {
+            return None;
+        }
+        let Coefficients { text, vision } = self.coefficients;
+        let ratio = self.ratio.is_finite().then_some((RHO, self.ratio));
+        Some(ratio.into_iter().chain([("kappa_text", text), ("kappa_vision", vision)]).collect())
     }
 
     fn adjust(&mut self, learner: &Learner, grads: &mut GradStore) -> Result<()> {

@@ -25,11 +25,12 @@ use mkgc_models::optim::AdamW;
 use crate::config::{Config, unknown};
 use crate::data::{Batch, Benchmark, Seen, Task};
 use crate::error::{Error, Result};
-use crate::learner::{Blueprint, Learner, Prediction};
+use crate::learner::{Answer, Blueprint, Learner, Prediction};
 use crate::run::ledger::Ledger;
 use crate::run::log::Log;
 use crate::seed;
 use memory::Memory;
+pub use phases::RHO;
 pub use registry::{METHODS, MethodInfo, names, place};
 pub use state::State;
 
@@ -86,6 +87,15 @@ pub trait Method {
         let learner =
             self.learner().ok_or_else(|| Error::Usage("a method without a network predicts itself".into()))?;
         learner.predict(batch, &seen.allowed)
+    }
+
+    /// The same, with what each stream of a network of two says alone. A method of such a network that changes
+    /// [`Method::predict`] changes this as well.
+    fn answer(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Answer>> {
+        if self.learner().two_streams() {
+            return self.learner().answer(batch, &seen.allowed);
+        }
+        Ok(self.predict(batch, seen)?.into_iter().map(Answer::from).collect())
     }
 
     /// What, besides stored rows, a later process needs to go on after this task.

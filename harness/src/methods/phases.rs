@@ -8,6 +8,7 @@ use mkgc_models::optim::AdamW;
 use rand_chacha::ChaCha8Rng;
 
 use super::Session;
+use super::lmc;
 use crate::config::Softmax;
 use crate::data::{Batch, Example, Seen, batches};
 use crate::error::{Error, Result};
@@ -18,6 +19,12 @@ use crate::seed;
 pub trait Objective {
     /// A scalar.
     fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor>;
+
+    /// Named numbers of the newest step, for the log; `None` if the objective has none, not even that of the streams'
+    /// balance.
+    fn scalars(&self) -> Option<Vec<(&'static str, f64)>> {
+        None
+    }
 
     /// Changes the gradients in place.
     fn adjust(&mut self, _learner: &Learner, _grads: &mut GradStore) -> Result<()> {
@@ -71,7 +78,15 @@ pub struct Trainer<'a> {
     shuffle: ChaCha8Rng,
     allowed: Vec<bool>,
     clip: Option<f64>,
+    /// Batches taken.
+    batches: usize,
 }
+
+/// Name in the log of ρ_vision, what the vision stream gives the gold labels over what the text stream does.
+pub const RHO: &str = "rho";
+
+/// Batches between two measurements of ρ by methods that do not need it themselves: each costs a forward pass.
+const RHO_EVERY: usize = 50;
 
 impl<'a> Trainer<'a> {
     /// A phase of the task in `seen`; `name` tells apart the phases of one task.
@@ -90,7 +105,20 @@ impl<'a> Trainer<'a> {
             shuffle: seed::generator(config.train_seed, &purpose("shuffle"), seen.stage),
             allowed,
             clip: (config.clip_norm > 0.0).then_some(config.clip_norm),
+            batches: 0,
         }
+    }
+
+    /// ρ of every [`RHO_EVERY`]th batch before its step, without dropout, for networks of two streams.
+    fn ratio(&mut self, batch: &Batch) -> Result<Option<f64>> {
+        let due = self.batches.is_multiple_of(RHO_EVERY);
+        self.batches += 1;
+        if !due || !self.learner.two_streams() {
+            return Ok(None);
+        }
+        let forward = self.learner.forward(batch, &mut Mode::Eval)?;
+        let ratio = lmc::ratio(self.learner, &forward, batch, &self.allowed, false)?;
+        Ok(ratio.is_finite().then_some(ratio))
     }
 
     /// One optimiser step; returns the loss.
@@ -127,8 +155,12 @@ impl<'a> Trainer<'a> {
                 plans.extend(steps.into_iter().zip(1..).map(plan));
             }
             self.learner.batches(plans, |(phase, done), batch| {
+                let measured = if done.is_some() && objective.scalars().is_none() { self.ratio(batch)? } else { None };
                 let loss = self.step(session, phase, objective, batch)?;
-                done.map_or(Ok(()), |rows| session.log.step(epoch, rows, loss))
+                let Some(rows) = done else { return Ok(()) };
+                let ratio = measured.map(|ratio| (RHO, ratio));
+                session.log.scalars(objective.scalars().into_iter().flatten().chain(ratio));
+                session.log.step(epoch, rows, loss)
             })?;
         }
         session.log.end_phase()

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::methods::registry;
 
 /// Version of `run.json`, `predictions.parquet` and `result.json`.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// One task of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -219,19 +219,23 @@ impl RunRecord {
         checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
     }
 
+    /// Did the method see generated pictures in place of the corpus's own?
+    pub fn stand_ins(&self) -> bool {
+        self.vision.as_ref().is_some_and(|vision| vision.stand_in_images > 0)
+    }
+
     /// The method, with the variant's name where there is one, and marks where the run stopped before the last task, where
     /// generated pictures took the place of the corpus's own and where the model was trained outside mkgc.
     pub fn label(&self) -> String {
         let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
-        let stand_in = self.vision.as_ref().is_some_and(|vision| vision.stand_in_images > 0);
-        let stand_in = if stand_in { " (stand-in images)" } else { "" };
+        let stand_in = if self.stand_ins() { " (stand-in images)" } else { "" };
         let external = if self.external.is_some() { " (external)" } else { "" };
         let shortened = self.shortened().map_or_else(String::new, |tasks| format!(" ({tasks})"));
         format!("{}{variant}{shortened}{stand_in}{external}", self.method)
     }
 
     /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
-    /// on its methods, so their defaults stand. Version 3 changed `result.json` alone.
+    /// on its methods, so their defaults stand. Versions 3 and 4 changed `result.json`, 4 also the predictions.
     pub fn from_json(mut value: Value) -> std::result::Result<Self, String> {
         let version = value.get("schema_version").and_then(Value::as_u64).ok_or("no schema_version")?;
         if !(1..=u64::from(SCHEMA_VERSION)).contains(&version) {
