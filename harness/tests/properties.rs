@@ -10,9 +10,11 @@ use candle_core::{DType, Tensor};
 use common::{Learned, Place};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::data::{Example, Task};
-use mkgc_harness::learner::Learner;
+use mkgc_harness::learner::{Architecture, Learner};
 use mkgc_harness::methods::lmc::Teacher;
 use mkgc_harness::methods::{METHODS, names};
+use mkgc_harness::run::log;
+use mkgc_harness::stream;
 use mkgc_models::distill::{Pooling, attention_distillation, pool};
 use mkgc_models::mode::Mode;
 
@@ -129,6 +131,64 @@ fn a_kept_teacher_says_what_a_fresh_one_would() {
             assert!((ours / expected - 1.0).abs() < 1e-5, "{pooling:?}: {ours} kept, {expected} fresh");
             let of_itself = kept.distillation(&fresh, &batch).unwrap().to_scalar::<f32>().unwrap();
             assert!(of_itself < 1e-9 && ours > 1e-4, "{pooling:?}: {of_itself} from itself");
+        }
+    }
+}
+
+#[test]
+fn the_first_step_of_a_warm_up_moves_nothing_and_the_log_says_which_rate_was_used() {
+    let place = Place::new(TaskKind::Re);
+    let single = "epochs = 1\nbatch_size = 1000\nschedule = \"linear\"";
+    for (warmup, moves) in [("0.5", false), ("0.0", true)] {
+        let learned = place.learned("vanilla", &format!("{single}\nwarmup = {warmup}\nweight_decay = 0.1"));
+        let fresh = learned.ledger.fresh_values("network").unwrap();
+        let fresh: Vec<f32> = fresh.values().flat_map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect();
+        assert_eq!(fresh != learned.values(), moves, "warmup {warmup}");
+    }
+    // EMR takes two steps per batch from the second task on; all of them count.
+    let out = tempfile::tempdir().unwrap();
+    let request = place.request("emr", "schedule = \"linear\"\nwarmup = 0.5\nlr_encoder = 1e-3", &out.path().join("run"));
+    stream::train(&request).unwrap();
+    for (stage, steps_per_batch) in [(0, 1), (1, 2)] {
+        let lines = log::read(&out.path().join("run/metrics.jsonl")).unwrap();
+        let last = lines.into_iter().rfind(|line| line.stage == stage).unwrap();
+        let steps = (last.step * steps_per_batch) as f64;
+        let expected = 1e-3 / (steps / 2.0);
+        assert!((last.lr_encoder / expected - 1.0).abs() < 1e-9, "task {stage}: {} of {steps} steps", last.lr_encoder);
+    }
+}
+
+#[test]
+fn both_heads_work_with_every_method_on_relations() {
+    let place = Place::new(TaskKind::Re);
+    for info in METHODS {
+        let learned = |head: &str| place.learned(info.name, &format!("{SHORT}\nhead = \"{head}\""));
+        let (markers, cls) = (learned("markers"), learned("cls"));
+        for (learned, on_markers) in [(&markers, true), (&cls, false)] {
+            let values = learned.method.learner().params().tensors().unwrap();
+            let layer = values.contains_key("head.dense.weight");
+            assert_eq!(layer, on_markers && info.architecture != Architecture::Mkgformer, "{}", info.name);
+            assert!(values.contains_key("head.classifier.weight"), "{}", info.name);
+            assert!(!learned.predictions().is_empty() && learned.ledger.losses().iter().all(|loss| loss.is_finite()));
+        }
+        assert_ne!(markers.predictions(), cls.predictions(), "{}: the head changes nothing", info.name);
+    }
+}
+
+/// Only the picture tells two rows of the same text apart, and only where pictures are shown.
+#[test]
+fn blank_pictures_tell_nothing() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        for (visual, alike) in [("blank", true), ("auto", false)] {
+            let learned = place.learned("concat", &format!("{SHORT}\nvisual = \"{visual}\""));
+            let rows = learned.benchmark.test_rows(1).unwrap();
+            let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
+            let other = Example { id: examples[1].id.clone(), ..examples[0].clone() };
+            let batch = learned.method.learner().batch(&[&examples[0], &other]).unwrap();
+            let features = learned.method.learner().forward(&batch, &mut Mode::Eval).unwrap().features;
+            let [one, two] = [0, 1].map(|row| features.get(row).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            assert_eq!(one == two, alike, "{visual} ({kind:?})");
         }
     }
 }

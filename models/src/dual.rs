@@ -128,7 +128,7 @@ impl Dual {
         let vision = self.vision.encode(inputs.pixels()?, inputs.dtype, mode)?;
         Ok(Encoded {
             text: text.last().clone(),
-            vision: Some(self.vision.post_norm(vision.last())?),
+            vision: Some(vision.last().clone()),
             text_maps: text.into_last_logits(self.mapped),
             vision_maps: vision.into_last_logits(self.mapped),
         })

@@ -43,7 +43,7 @@ impl Inputs<'_> {
 pub struct Encoded {
     /// Last states of the text, `[B, T, H]`.
     pub text: Tensor,
-    /// Last states of the vision stream, class token first, after `post_layernorm`, `[B, V, Hv]`.
+    /// Last states of the vision stream, class token first, as the layers leave them, `[B, V, Hv]`.
     pub vision: Option<Tensor>,
     /// Attention logits of the last `shared_layers` layers of [`Dual`]: before softmax, with the position bias, without
     /// padding, `[B, heads, T, T]`.

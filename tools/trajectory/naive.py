@@ -47,8 +47,9 @@ def encoders(run, batch):
     if encoded.vision is not None:
         config = CLIPVisionConfig.from_dict(run.case["vision"], attn_implementation="eager")
         clip = CLIPVisionModel(config).eval()
-        clip.load_state_dict(network.vision_model.state_dict())
-        pairs.append((clip(batch.pixels).pooler_output, encoded.vision))
+        missing = clip.load_state_dict(network.vision_model.state_dict(), strict=False).missing_keys
+        assert all("post_layernorm" in name for name in missing), missing
+        pairs.append((clip(batch.pixels).last_hidden_state[:, 0], encoded.vision))
     return gap(*pairs)
 
 

@@ -9,6 +9,8 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod mkgformer;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;

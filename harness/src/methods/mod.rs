@@ -8,10 +8,11 @@ mod joint;
 mod kmeans;
 pub mod lmc;
 pub mod memory;
-mod phases;
+pub(crate) mod phases;
 mod prototypes;
 pub mod registry;
 mod rp_cre;
+pub(crate) mod schedule;
 mod state;
 mod vanilla;
 

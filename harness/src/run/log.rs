@@ -23,7 +23,7 @@ pub struct Line {
     pub step: usize,
     /// Mean training loss on current rows.
     pub loss: f64,
-    /// Encoder learning rate.
+    /// Encoder learning rate of the last step.
     pub lr_encoder: f64,
     /// Rows of the task per second of wall time.
     pub samples_per_s: f64,
@@ -49,6 +49,7 @@ pub struct Log {
     events: EventFile,
     title: String,
     lr_encoder: f64,
+    factor: f64,
     stage: usize,
     stages: usize,
     bar: ProgressBar,
@@ -94,6 +95,7 @@ impl Log {
             events,
             title,
             lr_encoder,
+            factor: 1.0,
             stage,
             stages,
             bar,
@@ -125,6 +127,11 @@ impl Log {
 
     fn heading(&self) -> String {
         format!("{} task {}/{}", self.title, self.stage + 1, self.stages)
+    }
+
+    /// Says what a schedule scales the rate of the next steps by.
+    pub fn scale_rate(&mut self, factor: f64) {
+        self.factor = factor;
     }
 
     /// Counts one batch.
@@ -159,7 +166,7 @@ impl Log {
             epoch: self.epoch,
             step: self.step,
             loss: window.loss / window.steps as f64,
-            lr_encoder: self.lr_encoder,
+            lr_encoder: self.lr_encoder * self.factor,
             samples_per_s: window.rows as f64 / window.since.elapsed().as_secs_f64(),
             memory_mib: memory_mib("VmRSS:"),
         };

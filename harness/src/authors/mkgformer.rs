@@ -1,0 +1,328 @@
+//! MKGformer against tensors of its authors' code (zjunlp/MKGformer): forward pass, gradients, training steps.
+//!
+//! Set to what that code does and mkgc by default does not: vision attends to the padding of the text; for entities, the
+//! CRF runs over all word pieces and their helper labels; for relations, the classifier is never trained (its rate is 0).
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use mkgc_builder::corpus::TaskKind;
+use mkgc_models::bert::BertConfig;
+use mkgc_models::clip::ClipVisionConfig;
+use mkgc_models::mode::Mode;
+use mkgc_models::network::Pixels;
+use mkgc_models::ops::backward;
+use serde_json::Value;
+
+use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, integer, learner, load, rows};
+use crate::config::{Config, Schedule, VisualSetting};
+use crate::data::{Batch, Example};
+use crate::learner::{Architecture, Learner};
+use crate::methods::phases::{TaskLoss, update};
+use crate::methods::schedule;
+
+#[test]
+fn authors_mkgformer_re() {
+    each("mkgformer-re", |case, errors| compare(case, TaskKind::Re, errors));
+}
+
+#[test]
+fn authors_mkgformer_ner() {
+    each("mkgformer-ner", |case, errors| compare(case, TaskKind::Ner, errors));
+}
+
+/// A case with a network of the authors' weights and the rows of their pool.
+struct Trial<'a> {
+    case: &'a Case,
+    kind: TaskKind,
+    config: Config,
+    learner: Learner,
+    pool: Vec<Example>,
+}
+
+/// The name here of one of the authors' variables. Both tables of crop positions are parts of one.
+fn renamed(theirs: &str) -> String {
+    let name = theirs.strip_suffix(".blocks").unwrap_or(theirs);
+    let name = name.strip_prefix("model.").unwrap_or(name);
+    if name.ends_with("aux_position_embedding.weight") || name.ends_with("rcnn_position_embedding.weight") {
+        return "vision.crop_positions.weight".to_owned();
+    }
+    if let Some((layer, part)) =
+        name.strip_prefix("encoder.text_layer.").and_then(|rest| rest.split_once(".intermediate.fusion_dense."))
+    {
+        return format!("text.fusion.{layer}.{part}");
+    }
+    let families = [
+        ("encoder.text_layer.", "encoder.layer."),
+        ("encoder.vision_layers.", "vision_model.encoder.layers."),
+        ("text_embeddings.", "embeddings."),
+        ("vision_embeddings.", "vision_model.embeddings."),
+        ("vision_", "vision_model."),
+        ("classifier.", "head.classifier."),
+        ("fc.", "head.emission."),
+        ("crf.", "head.crf."),
+    ];
+    let family = families.iter().find_map(|(theirs, ours)| Some((ours, name.strip_prefix(theirs)?)));
+    let (ours, rest) = family.unwrap_or_else(|| panic!("`{theirs}` is of no known part of the network"));
+    format!("{ours}{rest}")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("not a number: {value}"))
+}
+
+/// The rate of the head: that of the group with the CRF; 0 where the head is in no group.
+fn head_rate(case: &Case) -> f64 {
+    let groups = case.json["parameter_groups"].as_array().unwrap();
+    let of_head = |group: &&Value| group["members"].as_str().unwrap().contains("crf.");
+    groups.iter().find(of_head).map_or(0.0, |group| number(&group["initial lr"]))
+}
+
+impl<'a> Trial<'a> {
+    fn new(case: &'a Case, kind: TaskKind) -> Self {
+        Self::of_layers(case, kind, case.size("layers_text"))
+    }
+
+    /// A network of the lowest layers: it ends in the states that the whole one has there.
+    fn of_layers(case: &'a Case, kind: TaskKind, layers: usize) -> Self {
+        let hyper = &case.json["hyperparameters"];
+        let first = rows(&case.json["config"]["interacting_layers"])[0];
+        let config = Config {
+            lr_encoder: number(&hyper["lr"]),
+            lr_head: head_rate(case),
+            schedule: Schedule::Linear,
+            warmup: number(&hyper["warmup_ratio"]),
+            weight_decay: number(&case.json["parameter_groups"][0]["weight_decay"]),
+            clip_norm: 0.0,
+            head_dropout: number(&case.json["config"]["dropout"]),
+            visual: VisualSetting::Crops,
+            interaction_layers: layers.saturating_sub(first),
+            mask_text_padding: false,
+            ..Config::default_for(kind, "mkgformer")
+        };
+        let shapes = shapes(case, layers);
+        let learner = learner(kind, Architecture::Mkgformer, shapes, case.size("classes"), &config);
+        let mut values = weights(case);
+        values.retain(|name, _| learner.params().vars().iter().any(|(own, _)| own == name));
+        load(&learner, values);
+        Self { case, kind, config, learner, pool: pool(case, kind) }
+    }
+
+    fn batch(&self, rows: &[usize]) -> Batch<'_> {
+        let index = Tensor::new(rows.iter().map(|row| *row as u32).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+        let of_rows = |name: &str| self.case.tensor(name).index_select(&index, 0).unwrap();
+        let whole = |name: &str| of_rows(name).to_dtype(DType::U32).unwrap();
+        let mut batch = Batch::new(rows.iter().map(|row| &self.pool[*row]).collect(), 0, &Device::Cpu).unwrap();
+        (batch.ids, batch.mask) = (whole("in.ids"), whole("in.mask"));
+        if self.kind == TaskKind::Ner {
+            let places = Tensor::arange(0, batch.ids.dim(1).unwrap() as u32, &Device::Cpu).unwrap();
+            batch.anchors = places.broadcast_as(batch.ids.shape()).unwrap().contiguous().unwrap();
+            batch.anchor_mask = batch.mask.clone();
+        }
+        let crops = |name: &str| self.case.unblocked(&of_rows(name));
+        batch.pixels = Some(Pixels::Crops { grounding: crops("in.aux"), detected: crops("in.rcnn") });
+        batch
+    }
+
+    fn forward_rows(&self) -> Batch<'_> {
+        self.batch(&rows(&self.case.json["config"]["forward_rows"]))
+    }
+
+    fn allowed(&self) -> Vec<bool> {
+        vec![true; self.case.size("classes")]
+    }
+
+    /// Logits or emissions, and the loss.
+    fn scored(&self, batch: &Batch<'_>) -> (Tensor, Tensor) {
+        let scores = self.learner.scores(&self.learner.forward(batch, &mut Mode::Eval).unwrap().features).unwrap();
+        let loss = self.learner.task_loss(&scores, batch, &self.allowed()).unwrap();
+        (scores, loss)
+    }
+
+    /// What the authors call `name`, of values by our names.
+    fn part(&self, name: &str, of: impl Fn(&str) -> Tensor) -> Tensor {
+        let value = of(&renamed(name));
+        let rows = |name: &str| self.case.tensor(&format!("w.model.vision_embeddings.{name}")).dim(0).unwrap();
+        let (aux, rcnn) = ("aux_position_embedding.weight", "rcnn_position_embedding.weight");
+        if name.ends_with(aux) {
+            value.narrow(0, 0, rows(aux)).unwrap()
+        } else if name.ends_with(rcnn) {
+            value.narrow(0, rows(aux), rows(rcnn)).unwrap()
+        } else {
+            value
+        }
+    }
+
+    fn noise_driven(&self, name: &str) -> bool {
+        let noise = &self.case.json["noise_driven"];
+        let lists = ["parameters_in_the_trajectory", "float32_gradient_relative_error_meaningless"];
+        lists.iter().filter_map(|list| noise[list].as_array()).flatten().any(|own| own == name)
+    }
+
+    /// Norms in an order of the description, theirs and ours, without what rounding decides.
+    fn norms(&self, names: &[&str], theirs: &str, of: impl Fn(&str) -> Tensor) -> (Vec<f64>, Vec<f64>) {
+        let pairs = names.iter().zip(self.case.values(theirs)).filter(|(name, _)| !self.noise_driven(name));
+        pairs.map(|(name, theirs)| (norm(&self.part(name, &of)), f64::from(theirs))).unzip()
+    }
+}
+
+fn norm(tensor: &Tensor) -> f64 {
+    tensor.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
+}
+
+fn shapes(case: &Case, layers: usize) -> (BertConfig, Option<ClipVisionConfig>) {
+    let config = &case.json["config"];
+    let act = |key: &str| config[key].as_str().unwrap().split(' ').next().unwrap().to_owned();
+    let types = case.tensor("w.model.text_embeddings.token_type_embeddings.weight").dim(0).unwrap();
+    let text = BertConfig {
+        vocab_size: case.size("vocab"),
+        hidden_size: case.size("hidden"),
+        num_hidden_layers: layers,
+        num_attention_heads: case.size("heads"),
+        intermediate_size: case.size("text_intermediate"),
+        hidden_act: act("text_act"),
+        hidden_dropout_prob: number(&config["dropout"]),
+        attention_probs_dropout_prob: number(&config["dropout"]),
+        max_position_embeddings: case.size("max_position_embeddings"),
+        type_vocab_size: types,
+        layer_norm_eps: number(&config["text_layer_norm_eps"]),
+        ..BertConfig::default()
+    };
+    let vision = ClipVisionConfig {
+        hidden_size: case.size("hidden"),
+        intermediate_size: case.size("vision_intermediate"),
+        num_hidden_layers: layers,
+        num_attention_heads: case.size("heads"),
+        patch_size: case.size("patch"),
+        hidden_act: act("vision_act"),
+        layer_norm_eps: number(&config["vision_layer_norm_eps"]),
+        ..ClipVisionConfig::default()
+    };
+    (text, Some(vision))
+}
+
+/// The authors' weights by our names.
+fn weights(case: &Case) -> BTreeMap<String, Tensor> {
+    let mut values: BTreeMap<String, Tensor> = BTreeMap::new();
+    // In the order of names, so the positions of grounding crops (`aux`) come before those of detected ones (`rcnn`).
+    for (name, value) in case.below("w.") {
+        let value = if name.ends_with(".blocks") { case.unblocked(value) } else { value.clone() };
+        let value = match values.remove(&renamed(name)) {
+            Some(before) => Tensor::cat(&[before, value], 0).unwrap(),
+            None => value,
+        };
+        values.insert(renamed(name), value);
+    }
+    values
+}
+
+/// The pool's rows: relations with their opening markers as anchors, sentences with every piece as one.
+fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
+    let table = |name: &str| case.tensor(name).to_dtype(DType::U32).unwrap();
+    let (ids, mask) = (table("in.ids").to_vec2::<u32>().unwrap(), table("in.mask").to_vec2::<u32>().unwrap());
+    let row = |(row, (ids, mask)): (usize, (Vec<u32>, Vec<u32>))| {
+        let ids: Vec<u32> = ids[..mask.iter().sum::<u32>() as usize].to_vec();
+        let labels = table("in.labels").get(row).unwrap().flatten_all().unwrap().to_vec1::<u32>().unwrap();
+        let marker = |key: &str| {
+            ids.iter().position(|id| *id as usize == integer(&case.json["config"][key], key)).unwrap() as u32
+        };
+        let anchors = match kind {
+            TaskKind::Re => vec![marker("head_marker_id"), marker("tail_marker_id")],
+            TaskKind::Ner => (0..ids.len() as u32).collect(),
+        };
+        let gold = if kind == TaskKind::Re { labels } else { labels[..ids.len()].to_vec() };
+        example(row, ids, anchors, gold)
+    };
+    ids.into_iter().zip(mask).enumerate().map(row).collect()
+}
+
+fn compare(case: &Case, kind: TaskKind, errors: &mut Errors) {
+    let trial = Trial::new(case, kind);
+    forward(&trial, errors);
+    let (_, loss) = trial.scored(&trial.forward_rows());
+    gradients(&trial, &backward(&loss).unwrap(), errors);
+    trajectory(&trial, errors);
+}
+
+fn forward(trial: &Trial<'_>, errors: &mut Errors) {
+    let batch = trial.forward_rows();
+    let (scores, loss) = trial.scored(&batch);
+    for (name, theirs) in trial.case.below("out.") {
+        let ours = match name {
+            "text_state" => trial.learner.encoded(&batch, &mut Mode::Eval).unwrap().text,
+            "logits" | "emissions" => scores.clone(),
+            "loss" => loss.clone(),
+            "decoded" => decoded(trial, &scores, &batch),
+            _ => {
+                let layer = name.strip_prefix("vision_state.").unwrap_or_else(|| panic!("`out.{name}` is not known"));
+                let lowest = Trial::of_layers(trial.case, trial.kind, layer.parse::<usize>().unwrap() + 1);
+                lowest.learner.encoded(&batch, &mut Mode::Eval).unwrap().vision.unwrap()
+            }
+        };
+        errors.tensor(&format!("out.{name}"), &ours, theirs, FORWARD);
+    }
+}
+
+/// Tags of the best paths, -1 beyond a sentence.
+fn decoded(trial: &Trial<'_>, emissions: &Tensor, batch: &Batch<'_>) -> Tensor {
+    let length = batch.ids.dim(1).unwrap();
+    let paths = trial.learner.decide(emissions, batch, &trial.allowed()).unwrap();
+    let row = |labels: Vec<u32>| labels.into_iter().map(|tag| tag as f32).chain(std::iter::repeat(-1.0)).take(length);
+    let tags: Vec<f32> = paths.into_iter().flat_map(|path| row(path.labels)).collect();
+    Tensor::from_vec(tags, batch.ids.shape(), &Device::Cpu).unwrap()
+}
+
+fn stored(trial: &Trial<'_>, name: &str, value: &Tensor) -> Tensor {
+    if name.ends_with(".blocks") { trial.case.unblocked(value) } else { value.clone() }
+}
+
+fn gradients(trial: &Trial<'_>, grads: &GradStore, errors: &mut Errors) {
+    let vars: BTreeMap<_, _> = trial.learner.params().vars().into_iter().collect();
+    let of = |name: &str| grads.get(vars[name].as_tensor()).unwrap_or_else(|| panic!("{name}: no gradient")).clone();
+    for (name, theirs) in trial.case.below("g.").filter(|(name, _)| *name != "norms" && !trial.noise_driven(name)) {
+        errors.tensor(&format!("g.{name}"), &trial.part(name, of), &stored(trial, name, theirs), GRADIENT);
+    }
+    let (ours, theirs) = trial.norms(&trial.case.order("g.norms"), "g.norms", of);
+    errors.values("g.norms", &ours, &theirs, GRADIENT);
+}
+
+/// The authors' training loop with our objective, groups, optimiser and schedule.
+fn trajectory(trial: &Trial<'_>, errors: &mut Errors) {
+    let (case, learner) = (trial.case, &trial.learner);
+    let before = learner.params().tensors().unwrap();
+    let mut optimiser = learner.optimiser(&trial.config).unwrap();
+    let steps = case.json["order"]["traj.rows"].as_array().unwrap();
+    let groups = case.json["parameter_groups"].as_array().unwrap();
+    let (mut losses, mut rates) = (Vec::new(), Vec::new());
+    for (step, numbers) in steps.iter().enumerate() {
+        let (batch, factor) = (trial.batch(&rows(numbers)), schedule::factor(&trial.config, step, steps.len()));
+        rates.extend(groups.iter().map(|group| number(&group["initial lr"]) * factor));
+        optimiser.scale_rates(factor);
+        let mode = &mut Mode::Eval;
+        losses.push(update(learner, &mut optimiser, &mut TaskLoss, &batch, &trial.allowed(), mode, None).unwrap());
+    }
+    let theirs = |name: &str| -> Vec<f64> { case.values(name).into_iter().map(f64::from).collect() };
+    errors.values("traj.losses", &losses, &theirs("traj.losses"), TRAJECTORY);
+    errors.values("traj.lr", &rates, &theirs("traj.lr"), TRAJECTORY);
+    let after = learner.params().tensors().unwrap();
+    for (name, theirs) in case.below("traj.final.").filter(|(name, _)| !trial.noise_driven(name)) {
+        let ours = trial.part(name, |name| after[name].clone());
+        errors.tensor(&format!("traj.final.{name}"), &ours, &stored(trial, name, theirs), TRAJECTORY);
+    }
+    let names = case.order("traj.norm");
+    let (ours, expected) = trial.norms(&names, "traj.norm", |name| after[name].clone());
+    errors.values("traj.norm", &ours, &expected, TRAJECTORY);
+    let whole = |ours: &[f64]| ours.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+    errors.number("traj.norm_of_all_sound", whole(&ours), theirs("traj.norm_of_all_sound")[0], TRAJECTORY);
+    let all: Vec<f64> = names.iter().map(|name| norm(&trial.part(name, |name| after[name].clone()))).collect();
+    errors.number("traj.norm_of_all", whole(&all), theirs("traj.norm_of_all")[0], TRAJECTORY);
+    let moved = |name: &str| (&after[name] - &before[name]).unwrap();
+    let (ours, expected) = trial.norms(&names, "traj.change", moved);
+    errors.values("traj.change", &ours, &expected, TRAJECTORY);
+    let (scores, loss) = trial.scored(&trial.forward_rows());
+    for (name, theirs) in case.below("traj.final_") {
+        let ours = if name == "loss" { &loss } else { &scores };
+        errors.tensor(&format!("traj.final_{name}"), ours, theirs, TRAJECTORY);
+    }
+}
