@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::config::{Config, Schedule};
+use crate::config::Config;
 use crate::data::{Benchmark, Example, Task};
 use crate::error::{Error, Result};
 use crate::learner::Blueprint;
@@ -47,9 +47,7 @@ pub fn description(method: &str, benchmark: &Benchmark, blueprint: &Blueprint, c
 /// A task with too few rows, and as [`crate::stream::train`].
 pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     // The rows are as many as the steps need: one pass. Nothing after it is timed, so later phases are left out.
-    // A rate that stays is what the other program takes.
-    let schedule = Schedule::Constant;
-    let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, schedule, ..request.resolved.config.clone() };
+    let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ..request.resolved.config.clone() };
     let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
     let (blueprint, record) = prepare(request, &benchmark)?;
     let folder = tempfile::tempdir().map_err(|error| Error::Usage(format!("a temporary folder: {error}")))?;
