@@ -334,7 +334,10 @@ pub fn resolve(task: TaskKind, method: &str, recipe: Option<&Path>, flags: toml:
         .map_err(|error: toml::de::Error| Error::Usage(format!("configuration: {}", error.message())))?;
     config.check()?;
     if task == TaskKind::Ner && config.head != head_input(method) {
-        return Err(config_error("head", "chooses what a relation head reads; entity heads read every word: leave it out"));
+        return Err(config_error(
+            "head",
+            "chooses what a relation head reads; entity heads read every word: leave it out",
+        ));
     }
     Ok(Resolved { config, origins })
 }
@@ -397,7 +400,9 @@ mod tests {
         let set = |task, method: &str, head: &str| {
             resolve(task, method, None, toml::from_str(&format!("head = \"{head}\"")).unwrap())
         };
-        for (method, own, other) in [("emr", "markers", "cls"), ("lmc", "cls", "markers"), ("mkgformer", "markers", "cls")] {
+        for (method, own, other) in
+            [("emr", "markers", "cls"), ("lmc", "cls", "markers"), ("mkgformer", "markers", "cls")]
+        {
             for head in [own, other] {
                 assert!(set(TaskKind::Re, method, head).is_ok(), "{method} {head}");
             }

@@ -147,7 +147,8 @@ fn the_first_step_of_a_warm_up_moves_nothing_and_the_log_says_which_rate_was_use
     }
     // EMR takes two steps per batch from the second task on; all of them count.
     let out = tempfile::tempdir().unwrap();
-    let request = place.request("emr", "schedule = \"linear\"\nwarmup = 0.5\nlr_encoder = 1e-3", &out.path().join("run"));
+    let request =
+        place.request("emr", "schedule = \"linear\"\nwarmup = 0.5\nlr_encoder = 1e-3", &out.path().join("run"));
     stream::train(&request).unwrap();
     for (stage, steps_per_batch) in [(0, 1), (1, 2)] {
         let lines = log::read(&out.path().join("run/metrics.jsonl")).unwrap();
@@ -187,7 +188,8 @@ fn blank_pictures_tell_nothing() {
             let other = Example { id: examples[1].id.clone(), ..examples[0].clone() };
             let batch = learned.method.learner().batch(&[&examples[0], &other]).unwrap();
             let features = learned.method.learner().forward(&batch, &mut Mode::Eval).unwrap().features;
-            let [one, two] = [0, 1].map(|row| features.get(row).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+            let [one, two] =
+                [0, 1].map(|row| features.get(row).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
             assert_eq!(one == two, alike, "{visual} ({kind:?})");
         }
     }

@@ -60,8 +60,7 @@ impl Pictures {
         let form = config.visual.form(named && folder.has_crops());
         let shown = match form {
             Visual::Crops if !named => {
-                let reason =
-                    "no row has a crop: build it from a corpus with crops, or train with `visual = \"image\"`";
+                let reason = "no row has a crop: build it from a corpus with crops, or train with `visual = \"image\"`";
                 return Err(mkgc_builder::Error::dataset(folder.dir(), reason).into());
             }
             _ if config.visual == VisualSetting::Blank => Shown::blank(form, &rows, size),

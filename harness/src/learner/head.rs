@@ -77,9 +77,7 @@ impl Head {
             Self::Markers(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
             Self::Class(head) => head.features(&encoded.text, mode)?,
             Self::JointRelation(head) => head.features(&encoded.text, vision()?, mode)?,
-            Self::JointMarkers(head) => {
-                head.features((&encoded.text, vision()?), &mention(0)?, &mention(1)?, mode)?
-            }
+            Self::JointMarkers(head) => head.features((&encoded.text, vision()?), &mention(0)?, &mention(1)?, mode)?,
             Self::Entity(head) => head.features(&encoded.text, &batch.anchors, mode)?,
             Self::JointEntity(head) => head.features(&encoded.text, vision()?, &batch.anchors, mode)?,
         })
