@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_heads_feature_layer_is_modulated_with_the_text_it_reads() {
-        let coefficients = Coefficients { text: 0.5, vision: 0.25 };
+        let coefficients = Coefficients { text: 0.5, vision: 0.25, ..Coefficients::default() };
         for (name, expected) in [
             ("head.dense.weight", Some(0.5)),
             ("head.norm.bias", Some(0.5)),
