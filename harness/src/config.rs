@@ -1,16 +1,20 @@
 //! The settings of a training run and where each came from: flag > TOML recipe > the method's default.
 
+mod choices;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::clip::Visual;
 use mkgc_models::distill::Pooling;
 use mkgc_models::dual::Key;
 
 use crate::error::{Error, Result};
+use crate::learner::Architecture;
+use crate::methods::registry;
+pub use choices::{HeadInput, Schedule, VisualSetting};
 
 /// Which labels compete in the training loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,12 +76,20 @@ pub struct Config {
     pub lr_bias: f64,
     /// AdamW rate of RP-CRE's memory network.
     pub lr_memory_network: f64,
+    /// How the rates go over the steps of a phase, such as a task's epochs.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Share of a phase's steps over which the rate of a linear schedule rises.
+    #[serde(default)]
+    pub warmup: f64,
     /// AdamW decoupled weight decay; 0 is Adam.
     pub weight_decay: f64,
     /// A fresh optimiser (moments at zero) for each task, instead of one for the whole stream (LMC).
     pub optimiser_per_task: bool,
     /// Global-norm clipping of the gradients; 0 is none.
     pub clip_norm: f64,
+    /// What the head reads of the text (relations; entity heads read every word).
+    pub head: HeadInput,
     /// Dropout before the head.
     pub head_dropout: f64,
     /// Longest input, special tokens and markers included; longer rows are cut.
@@ -107,8 +119,8 @@ pub struct Config {
     pub ewc_gamma: f64,
     /// Most rows per task that EWC's Fisher information is estimated from.
     pub fisher_rows: usize,
-    /// What the vision stream sees (multimodal methods).
-    pub visual: Visual,
+    /// What the vision stream is shown (multimodal methods).
+    pub visual: VisualSetting,
     /// Upper layers whose attention LMC shares and distils: 3 of 12 by default, so 1 of a six-layer encoder's. Even that
     /// one costs: with MiniLM, LMC's micro-F1 after the first task of mnre-10 falls from 90.1 to 85.2.
     pub shared_layers: usize,
@@ -146,9 +158,12 @@ impl Config {
             lr_key: 1e-6,
             lr_bias: 1e-5,
             lr_memory_network: 1e-4,
+            schedule: Schedule::Constant,
+            warmup: 0.0,
             weight_decay: 0.0,
             optimiser_per_task: true,
             clip_norm: 10.0,
+            head: head_input(method),
             head_dropout: if re { 0.5 } else { 0.1 },
             max_length: 128,
             softmax: Softmax::Seen,
@@ -163,7 +178,7 @@ impl Config {
             ewc_lambda: 1e3,
             ewc_gamma: 1.0,
             fisher_rows: 2000,
-            visual: Visual::Image,
+            visual: VisualSetting::Auto,
             shared_layers: 0,
             key: Key::Own,
             pooling: Pooling::Both,
@@ -181,7 +196,9 @@ impl Config {
             "mkgformer" | "mkgformer-replay" => {
                 let lr_head = if re { 1e-5 } else { 5e-2 };
                 let lr_encoder = if re { 1e-5 } else { 3e-5 };
-                Self { lr_encoder, lr_head, weight_decay: 1e-2, head_dropout: if re { 0.0 } else { 0.1 }, ..base }
+                let (warmup, head_dropout) = if re { (0.06, 0.0) } else { (0.01, 0.1) };
+                let schedule = Schedule::Linear;
+                Self { lr_encoder, lr_head, schedule, warmup, weight_decay: 1e-2, head_dropout, ..base }
             }
             "lmc" => Self::lmc(base, re),
             "lmc-released" => {
@@ -238,6 +255,9 @@ impl Config {
         if self.max_length < 8 {
             return Err(config_error("max_length", "must be at least 8: two special tokens, four markers, two words"));
         }
+        if !(0.0..=1.0).contains(&self.warmup) {
+            return Err(config_error("warmup", "must lie in [0, 1]: it is a share of the steps"));
+        }
         if !(0.0..1.0).contains(&self.head_dropout) {
             return Err(config_error("head_dropout", "must lie in [0, 1)"));
         }
@@ -267,6 +287,14 @@ impl Config {
             return Err(config_error("lambda", reason));
         }
         Ok(())
+    }
+}
+
+/// What the relation head of a method's own network reads.
+pub(crate) fn head_input(method: &str) -> HeadInput {
+    match registry::find(method) {
+        Ok(info) if info.architecture == Architecture::Dual => HeadInput::Cls,
+        _ => HeadInput::Markers,
     }
 }
 
@@ -324,6 +352,12 @@ pub fn resolve(task: TaskKind, method: &str, recipe: Option<&Path>, flags: toml:
         .try_into()
         .map_err(|error: toml::de::Error| Error::Usage(format!("configuration: {}", error.message())))?;
     config.check()?;
+    if task == TaskKind::Ner && config.head != head_input(method) {
+        return Err(config_error(
+            "head",
+            "chooses what a relation head reads; entity heads read every word: leave it out",
+        ));
+    }
     Ok(Resolved { config, origins })
 }
 
@@ -376,5 +410,24 @@ mod tests {
         }
         let message = resolve(TaskKind::Re, "lmc", None, flags("shared_layers", 0)).unwrap_err().to_string();
         assert!(message.contains("`lambda`") && message.contains("raise shared_layers"), "{message}");
+        let message = resolve(TaskKind::Re, "mkgformer", None, flags("warmup", 2)).unwrap_err().to_string();
+        assert!(message.contains("`warmup`") && message.contains("[0, 1]"), "{message}");
+    }
+
+    #[test]
+    fn a_head_is_chosen_for_relations_alone() {
+        let set = |task, method: &str, head: &str| {
+            resolve(task, method, None, toml::from_str(&format!("head = \"{head}\"")).unwrap())
+        };
+        for (method, own, other) in
+            [("emr", "markers", "cls"), ("lmc", "cls", "markers"), ("mkgformer", "markers", "cls")]
+        {
+            for head in [own, other] {
+                assert!(set(TaskKind::Re, method, head).is_ok(), "{method} {head}");
+            }
+            assert!(set(TaskKind::Ner, method, own).is_ok(), "{method}");
+            let message = set(TaskKind::Ner, method, other).unwrap_err().to_string();
+            assert!(message.contains("`head`") && message.contains("entity heads read every word"), "{message}");
+        }
     }
 }

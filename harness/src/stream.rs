@@ -130,8 +130,8 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
     if info.multimodal() {
         let vision = encoder.open_vision(&request.vision)?;
         let size = encoder.image_size().unwrap_or_default();
-        let opened = Pictures::open(benchmark, config.visual, size, &request.cache)?;
-        record.vision = Some(VisionRecord::new(vision, config.visual, &opened));
+        let opened = Pictures::open(benchmark, config, size, &request.cache)?;
+        record.vision = Some(VisionRecord::new(vision, &opened));
         pictures = Some(opened);
     }
     let blueprint = Blueprint {

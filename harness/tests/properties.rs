@@ -11,7 +11,7 @@ use common::{Learned, Place};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::config::Config;
 use mkgc_harness::data::{Example, Task};
-use mkgc_harness::learner::Learner;
+use mkgc_harness::learner::{Architecture, Learner};
 use mkgc_harness::methods::lmc::Teacher;
 use mkgc_harness::methods::{METHODS, names};
 use mkgc_harness::run::predictions::{self, Predicted};
@@ -155,6 +155,69 @@ fn a_kept_teacher_says_what_a_fresh_one_would() {
                 let of_itself = kept.distillation(&before, &batch).unwrap().to_scalar::<f32>().unwrap();
                 assert!(of_itself < 1e-9, "{pooling:?}: {of_itself} from itself");
             }
+        }
+    }
+}
+
+#[test]
+fn the_first_step_of_a_warm_up_moves_nothing_and_the_log_says_which_rate_was_used() {
+    let place = Place::new(TaskKind::Re);
+    let single = "epochs = 1\nbatch_size = 1000\nschedule = \"linear\"";
+    for (warmup, moves) in [("0.5", false), ("0.0", true)] {
+        let learned = place.learned("vanilla", &format!("{single}\nwarmup = {warmup}\nweight_decay = 0.1"));
+        let fresh = learned.ledger.fresh_values("network").unwrap();
+        let fresh: Vec<f32> = fresh.values().flat_map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect();
+        assert_eq!(fresh != learned.values(), moves, "warmup {warmup}");
+    }
+    // From the second task on, EMR takes more steps than there are batches; all of them count.
+    let out = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(&out.path().join("run"));
+    let settings = "schedule = \"linear\"\nwarmup = 0.5\nlr_encoder = 1e-3";
+    stream::train(&place.request("emr", settings, folder.dir())).unwrap();
+    let lines = log::read(&folder.metrics()).unwrap();
+    let last = |stage| lines.iter().rfind(|line| line.stage == stage).unwrap();
+    let first = last(0).step;
+    let second = folder.record().unwrap().cost.unwrap().optimiser_steps - first;
+    assert!(second > last(1).step, "no replay: {second} steps");
+    for (stage, steps) in [(0, first), (1, second)] {
+        let expected = 1e-3 / (steps as f64 / 2.0);
+        let rate = last(stage).lr_encoder;
+        assert!((rate / expected - 1.0).abs() < 1e-9, "task {stage}: {rate} at the last of {steps} steps");
+    }
+}
+
+#[test]
+fn both_heads_work_with_every_method_on_relations() {
+    let place = Place::new(TaskKind::Re);
+    for info in METHODS {
+        let learned = |head: &str| place.learned(info.name, &format!("{SHORT}\nhead = \"{head}\""));
+        let (markers, cls) = (learned("markers"), learned("cls"));
+        for (learned, on_markers) in [(&markers, true), (&cls, false)] {
+            let Some(values) = learned.ledger.fresh_values("network") else { continue };
+            let layer = values.contains_key("head.dense.weight");
+            assert_eq!(layer, on_markers && info.architecture != Architecture::Mkgformer, "{}", info.name);
+            assert!(values.contains_key("head.classifier.weight"), "{}", info.name);
+            assert!(!learned.predictions().is_empty() && learned.ledger.losses().iter().all(|loss| loss.is_finite()));
+            assert_ne!(markers.ledger.losses(), cls.ledger.losses(), "{}: the head changes nothing", info.name);
+        }
+    }
+}
+
+/// Only the picture tells two rows of the same text apart, and only where pictures are shown.
+#[test]
+fn blank_pictures_tell_nothing() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        for (visual, alike) in [("blank", true), ("auto", false)] {
+            let learned = place.learned("concat", &format!("{SHORT}\nvisual = \"{visual}\""));
+            let rows = learned.benchmark.test_rows(1).unwrap();
+            let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
+            let other = Example { id: examples[1].id.clone(), ..examples[0].clone() };
+            let batch = learned.method.learner().batch(&[&examples[0], &other]).unwrap();
+            let features = learned.method.learner().forward(&batch, &mut Mode::Eval).unwrap().features;
+            let gap = (features.get(0).unwrap() - features.get(1).unwrap()).unwrap().abs().unwrap();
+            let gap = gap.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            assert_eq!(gap < 1e-6, alike, "{visual} ({kind:?}): {gap}");
         }
     }
 }

@@ -165,6 +165,35 @@ fn runs_that_must_not_be_compared_are_refused_by_name() {
     }
 }
 
+/// `visual = "blank"` and `"shuffled"`: rows of their own, not refused beside the pictures themselves.
+#[test]
+fn controls_of_the_pictures_stand_beside_them_under_their_own_label() {
+    let vision = |layout: &str, real: usize, stand_in: usize| json!({"encoder": {"name": "tiny", "identity": "tiny"}, "layout": layout, "real_images": real, "stand_in_images": stand_in, "stand_in_rows": stand_in});
+    let runs = Runs::new();
+    let run = |name: &str, visual: &str, seen: Value| {
+        runs.run(name, "lmc", 1, 8, |record| {
+            record["config"]["visual"] = visual.into();
+            record["vision"] = seen.clone();
+        })
+    };
+    run("a-blank", "blank", vision("image", 0, 0));
+    run("b", "auto", vision("image", 4, 1));
+    run("c-shuffled", "shuffled", vision("image", 4, 1));
+    let board = runs.board();
+    let mut labels: Vec<&str> = board.entries.iter().map(|entry| entry.label.as_str()).collect();
+    labels.sort_unstable();
+    let marked = ["lmc (blank images)", "lmc (shuffled images) (stand-in images)", "lmc (stand-in images)"];
+    assert_eq!(labels, marked);
+    // Pictures that differ are refused whatever stands before them.
+    let second = run("d", "shuffled", vision("image", 5, 0));
+    let error = runs.boards().err().unwrap().to_string();
+    assert!(error.contains("pictures: 4 real and 1 stand-ins and 5 real"), "{error}");
+    fs_err::remove_dir_all(second).unwrap();
+    run("e-blank", "blank", vision("crops", 0, 0));
+    let error = runs.boards().err().unwrap().to_string();
+    assert!(error.contains("visual mode: image and crops"), "{error}");
+}
+
 #[test]
 fn every_file_of_a_report_says_the_same() {
     let runs = Runs::new();

@@ -43,8 +43,7 @@ impl Inputs<'_> {
 pub struct Encoded {
     /// Last states of the text, `[B, T, H]`.
     pub text: Tensor,
-    /// Last states of the vision stream, class token first, `[B, V, Hv]`: in [`Dual`] as the layers leave them, in
-    /// [`Mkgformer`] after `post_layernorm`.
+    /// Last states of the vision stream, class token first, as the layers leave them, `[B, V, Hv]`.
     pub vision: Option<Tensor>,
     /// The text's own position embeddings, `[P, H]`: the variable itself, which LMC's entity head reads once more.
     pub positions: Option<Tensor>,

@@ -2,7 +2,8 @@
 //! that can be stored.
 //!
 //! p ← p·(1 − lr·wd); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²;
-//! p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable without a gradient is left alone.
+//! p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable without a gradient is left alone. A schedule scales every
+//! lr by one factor, that of the weight decay included, as PyTorch's `LambdaLR` does.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -57,6 +58,7 @@ pub struct AdamW {
     config: AdamWConfig,
     moments: BTreeMap<String, Moments>,
     step: usize,
+    factor: f64,
 }
 
 /// Numbers of one update of one group.
@@ -89,7 +91,17 @@ impl AdamW {
                 return Err(Error::State(format!("`{name}` is in two parameter groups")));
             }
         }
-        Ok(Self { groups, config, moments, step: 0 })
+        Ok(Self { groups, config, moments, step: 0, factor: 1.0 })
+    }
+
+    /// Scales the rates of all groups in the steps that follow; 1 at first, and no part of the stored state.
+    pub fn scale_rates(&mut self, factor: f64) {
+        self.factor = factor;
+    }
+
+    /// The rate of a group's next step.
+    fn rate(&self, group: &ParamGroup) -> f64 {
+        group.lr * self.factor
     }
 
     /// One update; with `clip`, gradients are scaled so that their global L2 norm is at most that (as
@@ -111,8 +123,8 @@ impl AdamW {
         for group in &self.groups {
             let update = Update {
                 config: self.config,
-                keep: 1.0 - group.lr * group.weight_decay,
-                rate: group.lr / bias(self.config.beta1),
+                keep: 1.0 - self.rate(group) * group.weight_decay,
+                rate: self.rate(group) / bias(self.config.beta1),
                 correction: bias(self.config.beta2).sqrt(),
                 scale,
             };
@@ -142,8 +154,8 @@ impl AdamW {
                 var,
                 grad,
                 moments: [m, v],
-                keep: (1.0 - group.lr * group.weight_decay) as f32,
-                rate: (group.lr / bias(self.config.beta1)) as f32,
+                keep: (1.0 - self.rate(group) * group.weight_decay) as f32,
+                rate: (self.rate(group) / bias(self.config.beta1)) as f32,
             })
             .collect();
         let AdamWConfig { beta1, beta2, eps } = self.config;

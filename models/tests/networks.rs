@@ -144,9 +144,9 @@ fn every_variable_of_two_streams_moves_in_one_step() {
     }
 }
 
-/// The heads of MKGformer read the text alone, so `post_layernorm` is the one part that no loss reaches.
+/// The heads of MKGformer read the text alone, and it reads the last vision layer.
 #[test]
-fn every_variable_of_mkgformer_moves_in_one_step_but_the_last_norm_of_vision() {
+fn every_variable_of_mkgformer_moves_in_one_step() {
     let markers = |store: &ParamStore, text: &Tensor, mode: &mut Mode<'_>| {
         let head = MarkerHead::new(24, 5, 0.1, store.builder().pp("head")).unwrap();
         let place = |n: u32| Tensor::new(&[n, n], &Device::Cpu).unwrap();
@@ -164,7 +164,7 @@ fn every_variable_of_mkgformer_moves_in_one_step_but_the_last_norm_of_vision() {
         let mut mode = Mode::Train(&mut rng);
         let encoded = encode(&network, Visual::Image, &mut mode);
         let still = unmoved(&store, &loss(&store, &encoded.text, &mut mode));
-        assert_eq!(still, ["vision_model.post_layernorm.bias", "vision_model.post_layernorm.weight"]);
+        assert!(still.is_empty(), "{still:?} did not move");
     }
 }
 

@@ -1,4 +1,4 @@
-"""The heads' part of networks.py: heads that read both streams, and MKGformer's relation head."""
+"""The heads' part of networks.py: heads that read both streams, MKGformer's relation head, and one on `[CLS]`."""
 
 import torch
 from torch import nn
@@ -87,5 +87,44 @@ def marker_head(seed):
     loss.backward()
     tensors = dict(module.named_parameters()) | gradients(module)
     tensors |= {"text": text, "grad.text": text.grad, "logits": logits, "loss": loss}
+    integers = {"head": head, "tail": tail, "targets": targets}
+    return tensors | {name: value.to(torch.uint32) for name, value in integers.items()}
+
+
+def class_head(seed):
+    generator = torch.Generator().manual_seed(seed)
+    module = nn.ModuleDict({"classifier": nn.Linear(16, 7)})
+    fill(module, generator)
+    module.double()
+    text, _ = head_inputs(generator)
+    targets = torch.tensor([0, 5, 2, 5])
+    logits = module["classifier"](text[:, 0])
+    loss = functional.cross_entropy(logits, targets)
+    loss.backward()
+    tensors = dict(module.named_parameters()) | gradients(module)
+    tensors |= {"text": text, "grad.text": text.grad, "logits": logits, "loss": loss}
+    return tensors | {"targets": targets.to(torch.uint32)}
+
+
+def joint_marker_head(seed):
+    """The feature of the text head on markers beside the class state of the vision stream."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = {"dense": nn.Linear(32, 16), "norm": nn.LayerNorm(16, eps=1e-5), "classifier": nn.Linear(28, 7)}
+    module = nn.ModuleDict(parts)
+    fill(module, generator)
+    module.double()
+    text, vision = head_inputs(generator)
+    head, tail, targets = torch.tensor([1, 4, 2, 8]), torch.tensor([3, 4, 7, 0]), torch.tensor([0, 5, 2, 5])
+    rows = torch.arange(4)
+    pair = torch.cat([text[rows, head], text[rows, tail]], -1)
+    features = torch.cat([module["norm"](functional.gelu(module["dense"](pair))), vision[:, 0]], -1)
+    logits = module["classifier"](features)
+    loss = functional.cross_entropy(logits, targets)
+    loss.backward()
+    of_text, of_vision = halves(module["classifier"], features, 16)
+    tensors = dict(module.named_parameters()) | gradients(module)
+    tensors |= {"text": text, "vision": vision, "grad.text": text.grad, "grad.vision": vision.grad}
+    tensors |= {"features": features, "logits": logits, "loss": loss}
+    tensors |= {"scores.text": of_text, "scores.vision": of_vision}
     integers = {"head": head, "tail": tail, "targets": targets}
     return tensors | {name: value.to(torch.uint32) for name, value in integers.items()}

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from heads import joint_entity_head, joint_relation_head, marker_head, normal
+from heads import class_head, joint_entity_head, joint_marker_head, joint_relation_head, marker_head, normal
 from models import fill
 
 
@@ -169,7 +169,7 @@ def mkgformer(pair, interacting, mask_padding, ids, mask, pixels):
             weight, bias = (pair.extra[f"text.fusion.{n}.{part}"] for part in ("weight", "bias"))
             extra = functional.linear(fused, weight, bias)
         text = text_end(below, text, context, extra)
-    return text, pair.vision.post_layernorm(vision)
+    return text, vision
 
 
 def batch(generator):
@@ -248,7 +248,8 @@ def mkgformer_case(seed):
     generator = torch.Generator().manual_seed(seed)
     parts = (("weight", (32, 24)), ("bias", (32,)))
     extra = [(f"text.fusion.{n}.{part}", shape) for n in (1, 2) for part, shape in parts]
-    pair = Pair(generator, TEXT, VISION | PATCHES | {"num_hidden_layers": 3}, extra=extra)
+    dropped = [f"vision_model.post_layernorm.{part}" for part, _ in parts]
+    pair = Pair(generator, TEXT, VISION | PATCHES | {"num_hidden_layers": 3}, extra=extra, dropped=dropped)
     ids, mask, pixels = batch(generator)
     tensors = pair.variables() | {"pixels": pixels, "ids": ids.to(torch.uint32), "mask": mask.to(torch.uint32)}
     of_text, of_vision = normal(generator, 2, 7, 24) * mask[:, :, None], normal(generator, 2, 17, 24)
@@ -288,7 +289,7 @@ def main():
     cases |= {"dual_crops": dual_case("matrix", 24, crops=True), "mkgformer": mkgformer_case(25)}
     cases |= {f"clip_{act}": clip_case(act, seed) for seed, act in ((26, "quick_gelu"), (27, "gelu"))}
     cases |= {"joint_relation_head": joint_relation_head(28), "joint_entity_head": joint_entity_head(29)}
-    cases["marker_head"] = marker_head(30)
+    cases |= {"marker_head": marker_head(30), "class_head": class_head(31), "joint_marker_head": joint_marker_head(32)}
     for name, tensors in cases.items():
         stored = lambda value: (value.float() if value.is_floating_point() else value).detach().contiguous().clone()
         save_file({key: stored(value) for key, value in tensors.items()}, out / f"{name}.safetensors")

@@ -35,6 +35,14 @@ VARIANTS = {
     "mkgformer": ("mkgformer", {"epochs": 5}),
     "mkgformer-released": ("mkgformer", {"epochs": 5, "mask_text_padding": False}),
     "mkgformer-replay": ("mkgformer-replay", {"epochs": 3}),
+    "vanilla-linear": ("vanilla", {"epochs": 5, "schedule": "linear", "warmup": 0.3}),
+    "emr-linear": ("emr", {"epochs": 3, "schedule": "linear", "warmup": 0.0}),
+    "lmc-linear": ("lmc", LMC | {"key": "matrix", "pooling": "both", "schedule": "linear", "warmup": 0.1}),
+    "emr-cls": ("emr", {"epochs": 3, "head": "cls"}),
+    "emar-bert-cls": ("emar-bert", {"epochs": 1, "head": "cls"}),
+    "rp-cre-cls": ("rp-cre", {"epochs": 3, "head": "cls"}),
+    "mkgformer-cls": ("mkgformer", {"epochs": 5, "head": "cls"}),
+    "lmc-markers": ("lmc", LMC | {"key": "matrix", "pooling": "both", "head": "markers"}),
     "emar-bert": ("emar-bert", {"epochs": 1}),
     "rp-cre": ("rp-cre", {"epochs": 3}),
     "fea": ("fea", {"epochs": 3}),
@@ -238,6 +246,7 @@ def write(folder, variant, kind, **changes):
         "intermediate_size": INNER,
     }
     text = sizes | {"model_type": "bert", "vocab_size": VOCABULARY, "max_position_embeddings": 16, "hidden_act": "gelu"}
+    text["pad_token_id"] = 2
     vision = sizes | {
         "model_type": "clip_vision_model",
         "image_size": IMAGE,

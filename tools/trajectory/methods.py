@@ -243,7 +243,12 @@ def modulation(head, sides, batch, allowed, alpha, padding=False):
 
 
 def stream(name):
-    """Which stream's coefficient a variable's gradient gets: 0 text, 1 vision, None for head and shared keys."""
+    """Which stream's coefficient a variable's gradient gets: 0 text, 1 vision, None for head and shared keys.
+
+    A head's feature layer reads the text alone and belongs to it.
+    """
+    if name.startswith(("head.dense.", "head.norm.")):
+        return 0
     if name.startswith(("head.", "shared.")):
         return None
     return 1 if name.startswith(("vision.", "vision_model.")) else 0

@@ -51,9 +51,9 @@ def still(name, variant):
     """Whether a gradient is zero by the formulas: a softmax over keys ignores what is the same for all keys."""
     key_bias = name.endswith(("self.key.bias", "k_proj.bias"))
     if variant.startswith("mkgformer"):
-        # Keys of both streams meet in the last vision layer; its final norm is read by nothing.
+        # Keys of both streams meet in the last vision layer.
         met = name in ("encoder.layer.0.attention.self.key.bias", "vision_model.encoder.layers.1.self_attn.k_proj.bias")
-        return "post_layernorm" in name or (key_bias and not met)
+        return key_bias and not met
     if variant.startswith("lmc-released"):
         return (
             key_bias or name.startswith("shared.key") or (".1." in name and (".query." in name or ".q_proj." in name))

@@ -42,16 +42,19 @@ def shared_shapes(n, key):
     }
 
 
-def head_shapes(method, kind, labels):
+def head_shapes(method, kind, labels, reads):
     joint = method.startswith(("concat", "lmc", "joint-multimodal"))
     if kind == "ner":
         shapes = linear("head.emission", (2 if joint else 1) * HIDDEN, labels)
         shapes |= {"head.crf.start_transitions": [labels], "head.crf.end_transitions": [labels]}
         return shapes | {"head.crf.transitions": [labels, labels]}
-    if joint or method.startswith("mkgformer"):
+    own = "cls" if joint else "markers"
+    if (reads or own) == "cls":
+        return linear("head.classifier", (2 if joint else 1) * HIDDEN, labels)
+    if method.startswith("mkgformer"):
         return linear("head.classifier", 2 * HIDDEN, labels)
     shapes = linear("head.dense", 2 * HIDDEN, HIDDEN) | norm("head.norm", HIDDEN)
-    return shapes | linear("head.classifier", HIDDEN, labels, bias=False)
+    return shapes | linear("head.classifier", (2 if joint else 1) * HIDDEN, labels, bias=joint)
 
 
 def network_shapes(method, kind, config, labels):
@@ -63,8 +66,6 @@ def network_shapes(method, kind, config, labels):
     } | norm("embeddings.LayerNorm", HIDDEN)
     if visual:
         shapes |= norm("vision_model.pre_layrnorm", HIDDEN)
-        if method.startswith("mkgformer"):
-            shapes |= norm("vision_model.post_layernorm", HIDDEN)
         shapes |= {
             "vision_model.embeddings.class_embedding": [HIDDEN],
             "vision_model.embeddings.patch_embedding.weight": [HIDDEN, 3, PATCH, PATCH],
@@ -76,7 +77,7 @@ def network_shapes(method, kind, config, labels):
         shapes |= shared_shapes(n, config["key"]) if shared else {}
         if method.startswith("mkgformer") and n >= LAYERS - config["interaction_layers"]:
             shapes |= linear(f"text.fusion.{n}", HIDDEN, INNER)
-    return shapes | head_shapes(method, kind, labels)
+    return shapes | head_shapes(method, kind, labels, config.get("head"))
 
 
 def memory_network_shapes():

@@ -10,16 +10,25 @@ code.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import get_linear_schedule_with_warmup
 
 import methods
 from networks import Network, collate
 
 PHASES = ("current", "replay", "activation", "reconsolidation", "memory_network", "memory")
+
+
+def same_phase(one, other):
+    """Whether two events are steps of one phase. LMC has nothing between a task's steps and those on its memory."""
+    if one["event"] != "step" or other["event"] != "step":
+        return False
+    return (one["phase"] == "memory") == (other["phase"] == "memory")
 
 
 class Replay:
@@ -39,11 +48,24 @@ class Replay:
         if self.method == "ewc":
             self.elastic = methods.ElasticWeights(self.config["ewc_lambda"], self.config["ewc_gamma"])
         self.losses, self.predicted, self.evaluation = [], [], {}
+        self.schedule = None
 
     def run(self):
-        for entry in self.case["trace"]:
+        trace = self.case["trace"]
+        for at, entry in enumerate(trace):
+            if entry["event"] == "step" and (at == 0 or not same_phase(trace[at - 1], entry)):
+                self.start_phase(trace[at:])
             getattr(self, "on_" + entry["event"])(entry)
         return self
+
+    def start_phase(self, trace):
+        """A schedule of its own for the steps that begin here, over whichever optimiser there is."""
+        following = zip(trace, trace[1:])
+        steps = 1 + sum(1 for _ in itertools.takewhile(lambda pair: same_phase(*pair), following))
+        self.schedule = None
+        if self.config.get("schedule", "constant") == "linear":
+            warm = self.config["warmup"] * steps
+            self.schedule = get_linear_schedule_with_warmup(self.optimiser, warm, steps)
 
     def batch(self, rows):
         uses_images = hasattr(self.network, "vision_model")
@@ -150,6 +172,8 @@ class Replay:
         self.optimiser.step()
         if self.frozen:
             self.frozen.put_back()
+        if self.schedule:
+            self.schedule.step()
 
     def loss(self, phase, encoded, batch):
         """What the step minimises, without EWC's penalty."""

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod lmc;
+mod mkgformer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

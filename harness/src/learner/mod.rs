@@ -17,8 +17,9 @@ use std::thread;
 
 use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
+use mkgc_models::clip::Visual;
 use mkgc_models::mode::Mode;
-use mkgc_models::network::{Inputs, Network};
+use mkgc_models::network::{Encoded, Inputs, Network};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 use mkgc_models::tokenize::WordTokenizer;
@@ -86,6 +87,11 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
+    /// What the vision stream sees: what the pictures are, or, without any, what the settings say.
+    fn form(&self, config: &Config) -> Visual {
+        self.pictures.as_ref().map_or_else(|| config.visual.form(false), Pictures::form)
+    }
+
     /// Pads rows for a network of this shape, with their pictures if it reads them.
     ///
     /// # Errors
@@ -145,9 +151,10 @@ impl Learner {
         let store = encoder.store(seed, &blueprint.device)?;
         let builder = store.builder();
         let vocabulary = blueprint.tokenizer.vocab_size();
-        let network = encoder.network(blueprint.architecture, vocabulary, config, builder.clone())?;
+        let seen = (config, blueprint.form(config));
+        let network = encoder.network(blueprint.architecture, vocabulary, seen, builder.clone())?;
         let (labels, dropout) = (blueprint.labels, config.head_dropout);
-        let shape = HeadShape { streams: encoder.widths(), labels, dropout };
+        let shape = HeadShape { streams: encoder.widths(), labels, dropout, reads: config.head };
         let head = Head::new(blueprint.kind, blueprint.architecture, &shape, builder.pp("head"))?;
         encoder.check_pretrained(&store)?;
         Ok(Self { blueprint: Rc::clone(blueprint), store, network, head })
@@ -202,11 +209,16 @@ impl Learner {
         self.blueprint.batches(plans, each)
     }
 
-    /// Encoders and the head's features.
-    pub fn forward(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Forward> {
+    /// States of the encoders.
+    pub(crate) fn encoded(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Encoded> {
         let (pixels, dtype) = (batch.pixels.as_ref(), self.blueprint.dtype);
         let inputs = Inputs { ids: &batch.ids, mask: &batch.mask, pixels, dtype };
-        let encoded = self.network.forward(&inputs, mode)?;
+        Ok(self.network.forward(&inputs, mode)?)
+    }
+
+    /// Encoders and the head's features.
+    pub fn forward(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Forward> {
+        let encoded = self.encoded(batch, mode)?;
         let features = self.head.features(&encoded, batch, mode)?;
         let undropped = match mode {
             Mode::Train(_) if self.head.joint() => self.head.features(&encoded, batch, &mut Mode::Eval)?,

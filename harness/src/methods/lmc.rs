@@ -196,9 +196,11 @@ impl Objective for Balanced<'_> {
     }
 }
 
-/// κ of the stream a variable belongs to; none for the head and the shared keys.
+/// κ of the stream a variable belongs to; none for the head and the shared keys. A head's feature layer (`dense`, `norm`)
+/// reads the text alone and belongs to its stream.
 fn stream_coefficient(name: &str, coefficients: &Coefficients) -> Option<f64> {
-    if name.starts_with("head.") || name.starts_with("shared.") {
+    let feature = name.starts_with("head.dense.") || name.starts_with("head.norm.");
+    if (name.starts_with("head.") && !feature) || name.starts_with("shared.") {
         None
     } else if name.starts_with("vision") {
         Some(coefficients.vision)
@@ -248,5 +250,26 @@ impl Method for Lmc {
     fn restore(&mut self, state: &mut State) -> Result<()> {
         state.restore(&self.learner)?;
         Ok(self.optimiser.load_state(&state.take("optimiser"))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heads_feature_layer_is_modulated_with_the_text_it_reads() {
+        let coefficients = Coefficients { text: 0.5, vision: 0.25, ..Coefficients::default() };
+        for (name, expected) in [
+            ("head.dense.weight", Some(0.5)),
+            ("head.norm.bias", Some(0.5)),
+            ("head.classifier.weight", None),
+            ("head.crf.transitions", None),
+            ("shared.key.2", None),
+            ("vision.crop_positions.weight", Some(0.25)),
+            ("embeddings.word_embeddings.weight", Some(0.5)),
+        ] {
+            assert_eq!(stream_coefficient(name, &coefficients), expected, "{name}");
+        }
     }
 }

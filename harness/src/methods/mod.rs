@@ -14,6 +14,7 @@ pub(crate) mod phases;
 mod prototypes;
 pub mod registry;
 mod rp_cre;
+pub(crate) mod schedule;
 mod seq_star;
 mod state;
 mod vanilla;

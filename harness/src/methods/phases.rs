@@ -7,8 +7,7 @@ use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
 use rand_chacha::ChaCha8Rng;
 
-use super::Session;
-use super::lmc;
+use super::{Session, lmc, schedule};
 use crate::config::Softmax;
 use crate::data::{Batch, Example, Seen, batches};
 use crate::error::{Error, Result};
@@ -136,7 +135,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// `epochs` passes over `rows` in shuffled batches; `steps` says which steps a batch takes, the last of which gives
-    /// the loss to log.
+    /// the loss to log. The whole phase is planned first, because a schedule needs to know the number of its steps.
     pub fn epochs<'r>(
         &mut self,
         session: &mut Session<'_>,
@@ -145,24 +144,29 @@ impl<'a> Trainer<'a> {
         mut steps: impl FnMut(Vec<&'r Example>) -> Vec<Step<'r>>,
     ) -> Result<()> {
         session.log.phase(epochs * rows.len());
+        let mut plans = Vec::new();
         for epoch in 0..epochs {
-            let mut plans = Vec::new();
             for batch in batches(rows, session.config.batch_size, &mut self.shuffle) {
                 let size = batch.len();
                 let steps = steps(batch);
                 let last = steps.len();
-                let plan = |((phase, rows), number)| ((phase, (number == last).then_some(size)), rows);
+                let plan = |((phase, rows), number)| ((epoch, phase, (number == last).then_some(size)), rows);
                 plans.extend(steps.into_iter().zip(1..).map(plan));
             }
-            self.learner.batches(plans, |(phase, done), batch| {
-                let measured = if done.is_some() && objective.scalars().is_none() { self.ratio(batch)? } else { None };
-                let loss = self.step(session, phase, objective, batch)?;
-                let Some(rows) = done else { return Ok(()) };
-                let ratio = measured.map(|ratio| (RHO, ratio));
-                session.log.scalars(objective.scalars().into_iter().flatten().chain(ratio));
-                session.log.step(epoch, rows, loss)
-            })?;
         }
+        let (mut taken, planned) = (0, plans.len());
+        self.learner.batches(plans, |(epoch, phase, done), batch| {
+            let factor = schedule::factor(session.config, taken, planned);
+            self.optimiser.scale_rates(factor);
+            session.log.scale_rate(factor);
+            let measured = if done.is_some() && objective.scalars().is_none() { self.ratio(batch)? } else { None };
+            let loss = self.step(session, phase, objective, batch)?;
+            taken += 1;
+            let Some(rows) = done else { return Ok(()) };
+            let ratio = measured.map(|ratio| (RHO, ratio));
+            session.log.scalars(objective.scalars().into_iter().flatten().chain(ratio));
+            session.log.step(epoch, rows, loss)
+        })?;
         session.log.end_phase()
     }
 }

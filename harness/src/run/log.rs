@@ -25,7 +25,7 @@ pub struct Line {
     pub step: usize,
     /// Mean training loss on current rows.
     pub loss: f64,
-    /// Encoder learning rate.
+    /// Encoder learning rate of the last step.
     pub lr_encoder: f64,
     /// Rows of the task per second of wall time.
     pub samples_per_s: f64,
@@ -56,6 +56,7 @@ pub struct Log {
     events: EventFile,
     title: String,
     lr_encoder: f64,
+    factor: f64,
     stage: usize,
     stages: usize,
     bar: ProgressBar,
@@ -104,6 +105,7 @@ impl Log {
             events,
             title,
             lr_encoder,
+            factor: 1.0,
             stage,
             stages,
             bar,
@@ -145,6 +147,11 @@ impl Log {
         }
     }
 
+    /// Says what a schedule scales the rate of the next steps by.
+    pub fn scale_rate(&mut self, factor: f64) {
+        self.factor = factor;
+    }
+
     /// Counts one batch.
     pub fn step(&mut self, epoch: usize, rows: usize, loss: f64) -> Result<()> {
         (self.done, self.step, self.epoch) = (self.done + rows, self.step + 1, epoch);
@@ -177,7 +184,7 @@ impl Log {
             epoch: self.epoch,
             step: self.step,
             loss: window.loss / window.steps as f64,
-            lr_encoder: self.lr_encoder,
+            lr_encoder: self.lr_encoder * self.factor,
             samples_per_s: window.rows as f64 / window.since.elapsed().as_secs_f64(),
             memory_mib: memory_mib("VmRSS:"),
             scalars: window.scalars,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::external::{self, ExternalRecord};
-use crate::config::{Config, Resolved};
+use crate::config::{Config, Resolved, head_input};
 use crate::data::Pictures;
 use crate::error::Result;
 use crate::methods::registry;
@@ -97,19 +97,23 @@ impl EncoderRecord {
 pub struct VisionRecord {
     /// The vision encoder.
     pub encoder: EncoderRecord,
-    /// `image` or `crops`.
+    /// The form of what was shown: `image` or `crops`. What was chosen is the setting `visual`.
     pub layout: Visual,
     /// Pictures of the corpus.
     pub real_images: usize,
     /// Generated pictures in place of missing ones.
     pub stand_in_images: usize,
+    /// Rows that show a generated picture; not known of older runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stand_in_rows: Option<usize>,
 }
 
 impl VisionRecord {
     /// Of an encoder over pictures.
-    pub fn new(encoder: EncoderRecord, layout: Visual, pictures: &Pictures) -> Self {
+    pub fn new(encoder: EncoderRecord, pictures: &Pictures) -> Self {
         let (real_images, stand_in_images) = (pictures.real(), pictures.stand_ins());
-        Self { encoder, layout, real_images, stand_in_images }
+        let (layout, stand_in_rows) = (pictures.form(), Some(pictures.stand_in_rows()));
+        Self { encoder, layout, real_images, stand_in_images, stand_in_rows }
     }
 }
 
@@ -225,13 +229,16 @@ impl RunRecord {
     }
 
     /// The method, with the variant's name where there is one, and marks where the run stopped before the last task, where
-    /// generated pictures took the place of the corpus's own and where the model was trained outside mkgc.
+    /// other pictures took the place of the corpus's own (a control of the setting `visual`, or generated ones) and where
+    /// the model was trained outside mkgc.
     pub fn label(&self) -> String {
         let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
         let stand_in = if self.stand_ins() { " (stand-in images)" } else { "" };
         let external = if self.external.is_some() { " (external)" } else { "" };
         let shortened = self.shortened().map_or_else(String::new, |tasks| format!(" ({tasks})"));
-        format!("{}{variant}{shortened}{stand_in}{external}", self.method)
+        let control = self.vision.as_ref().and(self.config.visual.control());
+        let control = control.map_or_else(String::new, |control| format!(" ({control})"));
+        format!("{}{variant}{shortened}{control}{stand_in}{external}", self.method)
     }
 
     /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
@@ -245,6 +252,7 @@ impl RunRecord {
             upgrade_from_1(&mut value)?;
         }
         value["schema_version"] = SCHEMA_VERSION.into();
+        complete_config(&mut value)?;
         if value.get("external").is_some() {
             let task = task(&value)?;
             external::complete(&mut value, task)?;
@@ -277,6 +285,16 @@ fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
     Ok(())
 }
 
+/// Settings that earlier versions did not have and whose default is the method's.
+fn complete_config(value: &mut Value) -> std::result::Result<(), String> {
+    let method = value.get("method").and_then(Value::as_str).unwrap_or_default();
+    let head = serde_json::to_value(head_input(method)).map_err(|error| error.to_string())?;
+    if let Some(config) = value.get_mut("config").and_then(Value::as_object_mut) {
+        config.entry("head").or_insert(head);
+    }
+    Ok(())
+}
+
 /// What a method may keep, in words.
 fn budget(method: &str, per_class: usize) -> String {
     let memory = registry::find(method).map_or("unknown", |info| info.memory);
@@ -293,6 +311,7 @@ fn last_part(encoder: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::{HeadInput, Schedule, VisualSetting};
 
     fn version_1() -> Value {
         serde_json::from_str(include_str!("../../tests/fixtures/run-version-1.json")).unwrap()
@@ -306,6 +325,7 @@ mod tests {
         assert_eq!((record.config.epochs, record.config.optimiser_per_task), (1, true));
         assert_eq!(record.memory_budget, "10 rows per class");
         assert!(record.cost.is_none() && record.vision.is_none());
+        assert_eq!((record.config.head, record.config.schedule), (HeadInput::Markers, Schedule::Constant));
         let mut later = version_1();
         later["schema_version"] = 99.into();
         assert!(RunRecord::from_json(later).unwrap_err().contains("schema version 99"));
@@ -326,7 +346,12 @@ mod tests {
         let mut record = RunRecord::from_json(version_1()).unwrap();
         record.variant = Some("still".to_owned());
         let encoder = EncoderRecord::built_in("tiny");
-        record.vision = Some(VisionRecord { encoder, layout: Visual::Image, real_images: 5, stand_in_images: 1 });
+        let (layout, stand_in_rows) = (Visual::Image, Some(2));
+        record.vision = Some(VisionRecord { encoder, layout, real_images: 5, stand_in_images: 1, stand_in_rows });
         assert_eq!(record.label(), "emr [still] (stand-in images)");
+        record.config.visual = VisualSetting::Shuffled;
+        assert_eq!(record.label(), "emr [still] (shuffled images) (stand-in images)");
+        record.vision = None;
+        assert_eq!(record.label(), "emr [still]", "a text method has no pictures to shuffle");
     }
 }

@@ -128,7 +128,7 @@ impl Place {
         let tokenizer = WordTokenizer::from_words(benchmark.training_words().unwrap()).unwrap();
         let cache = self.folder.path().join("cache");
         let pictures =
-            info.multimodal().then(|| Pictures::open(&benchmark, config.visual, vision.image_size, &cache).unwrap());
+            info.multimodal().then(|| Pictures::open(&benchmark, config, vision.image_size, &cache).unwrap());
         Rc::new(Blueprint {
             kind: self.kind,
             labels: benchmark.manifest().labels.len(),

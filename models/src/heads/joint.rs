@@ -7,7 +7,7 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, linear};
+use super::{at, class_state, linear};
 use crate::crf::Crf;
 use crate::linear::Linear;
 use crate::mode::Mode;
@@ -21,13 +21,13 @@ pub struct StreamSizes {
     pub vision: usize,
 }
 
-struct JointLinear {
-    linear: Linear,
+pub(super) struct JointLinear {
+    pub linear: Linear,
     sizes: StreamSizes,
 }
 
 impl JointLinear {
-    fn new(sizes: StreamSizes, labels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn new(sizes: StreamSizes, labels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         Ok(Self { linear: linear(sizes.text + sizes.vision, labels, true, vb)?, sizes })
     }
 
@@ -36,7 +36,7 @@ impl JointLinear {
     }
 
     /// `W^u h^u + b/2` of the text and of the vision half of `features` `[.., H + Hv]`.
-    fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         let half = |start, size| {
             let weight = self.linear.weight().narrow(1, start, size)?.contiguous()?;
             Linear::new(weight, self.half_bias()?).forward(&features.narrow(D::Minus1, start, size)?.contiguous()?)
@@ -74,8 +74,7 @@ impl JointRelationHead {
     /// # Errors
     /// Shapes that do not fit.
     pub fn features(&self, text: &Tensor, vision: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let class = |states: &Tensor| states.narrow(1, 0, 1)?.squeeze(1)?.contiguous();
-        mode.dropout(&Tensor::cat(&[class(text)?, class(vision)?], 1)?, self.dropout)
+        mode.dropout(&Tensor::cat(&[class_state(text)?, class_state(vision)?], 1)?, self.dropout)
     }
 
     /// Logits `[B, L]` of features `[B, H + Hv]`.
