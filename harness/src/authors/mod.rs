@@ -9,6 +9,11 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod bert;
+mod emar;
+mod ewc;
+mod rp_cre;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;

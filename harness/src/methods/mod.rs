@@ -1,17 +1,17 @@
 //! The continual-learning methods. Adding one: a file with a type that implements [`Method`], an entry in
 //! [`registry::METHODS`] and a line in [`create`].
 
-mod emar;
+pub(crate) mod emar;
 mod emr;
-mod ewc;
+pub(crate) mod ewc;
 mod joint;
 mod kmeans;
 pub mod lmc;
 pub mod memory;
-mod phases;
-mod prototypes;
+pub(crate) mod phases;
+pub(crate) mod prototypes;
 pub mod registry;
-mod rp_cre;
+pub(crate) mod rp_cre;
 mod state;
 mod vanilla;
 
@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::learner::{Blueprint, Learner, Prediction};
 use crate::run::ledger::Ledger;
 use crate::run::log::Log;
+use crate::run::record::LambdaChoice;
 use crate::seed;
 use memory::Memory;
 pub use registry::{METHODS, MethodInfo, names, place};
@@ -81,6 +82,11 @@ pub trait Method {
     /// Predictions for a batch, among `seen.allowed`.
     fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
         self.learner().predict(batch, &seen.allowed)
+    }
+
+    /// How EWC's λ was chosen, once it was.
+    fn choice(&self) -> Option<&LambdaChoice> {
+        None
     }
 
     /// What, besides stored rows, a later process needs to go on after this task.

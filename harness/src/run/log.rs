@@ -59,6 +59,13 @@ pub struct Log {
     step: usize,
     epoch: usize,
     window: Window,
+    trial: Option<Trial>,
+}
+
+/// Lines held back, and the step at which that began.
+struct Trial {
+    step: usize,
+    lines: Vec<Line>,
 }
 
 struct Window {
@@ -104,7 +111,26 @@ impl Log {
             step,
             epoch,
             window,
+            trial: None,
         })
+    }
+
+    /// Holds back the lines from here to [`Log::held`]: of several trials, one may be kept.
+    pub fn hold(&mut self) {
+        self.trial = Some(Trial { step: self.step, lines: Vec::new() });
+    }
+
+    /// Ends a trial and goes back to the step at which it began.
+    pub fn held(&mut self) -> Vec<Line> {
+        let Some(trial) = self.trial.take() else { return Vec::new() };
+        self.step = trial.step;
+        trial.lines
+    }
+
+    /// Writes the lines of the trial that is kept.
+    pub fn keep(&mut self, lines: &[Line]) -> Result<()> {
+        self.step = lines.last().map_or(self.step, |line| line.step);
+        lines.iter().try_for_each(|line| self.write(line))
     }
 
     /// Starts a task.
@@ -163,8 +189,16 @@ impl Log {
             samples_per_s: window.rows as f64 / window.since.elapsed().as_secs_f64(),
             memory_mib: memory_mib("VmRSS:"),
         };
-        writeln!(self.file, "{}", serde_json::to_string(&line)?)?;
-        self.events.line(&line)
+        match &mut self.trial {
+            Some(trial) => trial.lines.push(line),
+            None => self.write(&line)?,
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: &Line) -> Result<()> {
+        writeln!(self.file, "{}", serde_json::to_string(line)?)?;
+        self.events.line(line)
     }
 
     /// Adds the test scores after a task to the events.
