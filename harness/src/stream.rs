@@ -184,12 +184,7 @@ fn learn_all(
 }
 
 /// Predictions for rows, in their order, with the labels seen.
-pub(crate) fn predict(
-    method: &dyn Method,
-    session: &Session<'_>,
-    seen: &Seen,
-    rows: &[Row],
-) -> Result<Vec<Predicted>> {
+pub(crate) fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen, rows: &[Row]) -> Result<Vec<Predicted>> {
     let gold = rows.iter().map(|row| seen.gold(row));
     let examples = session.benchmark.tokenised(rows, &session.blueprint.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();

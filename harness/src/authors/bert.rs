@@ -175,6 +175,24 @@ pub fn worst<'a>(
     errors.number(&format!("{quantity} (worst: {name})"), ours, theirs, bar);
 }
 
+/// Compares a tensor that the case may hold.
+pub fn compare(case: &Case, errors: &mut Errors, name: &str, ours: &Tensor, bar: f64) {
+    if let Some(theirs) = case.tensors.get(name) {
+        errors.tensor(name, ours, theirs, bar);
+    }
+}
+
+/// Fails if the case holds a result that was not compared and that `left` does not leave out.
+pub fn all_compared(case: &Case, errors: &Errors, left: impl Fn(&str) -> bool) {
+    let given =
+        |name: &str| ["in.", "w.", "f32."].iter().any(|part| name.starts_with(part)) || name.contains(".start.");
+    for name in case.tensors.keys().filter(|name| !given(name) && !left(name)) {
+        let name = name.strip_suffix(".blocks").unwrap_or(name);
+        let compared = |(quantity, ..): &(String, f64, f64)| quantity.split(" (").next() == Some(name);
+        assert!(errors.rows.iter().any(compared), "{}: `{name}` was not compared", case.name);
+    }
+}
+
 /// What a trajectory ended with: `PREFIX.final.*`, and norms and changes of the names in `order`. `of` gives one of the
 /// authors' tensors from values by our names.
 pub fn ended(

@@ -8,7 +8,8 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
 use super::bert::{
-    Watched, chosen, encoder_name, ended, index, integers, learner, norm, range, rows, set, settings, values,
+    Watched, all_compared, chosen, compare, encoder_name, ended, index, integers, learner, noise_driven, norm, range,
+    rows, set, settings, values,
 };
 use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, integer, load};
 use crate::config::Config;
@@ -27,6 +28,7 @@ fn authors_emar_bert() {
         let rounds = Rounds::new(case);
         rounds.run(errors);
         rounds.evaluation(errors);
+        all_compared(case, errors, noise_driven);
     });
 }
 
@@ -85,24 +87,23 @@ fn fixed(case: &Case, errors: &mut Errors) {
     let x = Var::from_tensor(case.tensor("in.features")).unwrap();
     let scores = learner.scores(x.as_tensor()).unwrap();
     let loss = learner.task_loss(&scores, &batch, &vec![true; case.size("N")]).unwrap();
-    errors.tensor("fixed.activation_logits", &scores, case.tensor("fixed.activation_logits"), FORWARD);
-    errors.tensor("fixed.activation_loss", &loss, case.tensor("fixed.activation_loss"), FORWARD);
+    compare(case, errors, "fixed.activation_logits", &scores, FORWARD);
+    compare(case, errors, "fixed.activation_loss", &loss, FORWARD);
     let grads = backward(&loss).unwrap();
     let of_classifier = &set(&learner.params().vars(), |name| name == "head.classifier.weight")[0];
     let activation = [("g.activation.features", &x), ("g.activation.fc", of_classifier)];
     for (quantity, var) in activation {
-        errors.tensor(quantity, grads.get(var.as_tensor()).unwrap(), case.tensor(quantity), GRADIENT);
+        compare(case, errors, quantity, grads.get(var.as_tensor()).unwrap(), GRADIENT);
     }
 
     let given = case.tensor("in.prototypes");
     let products = similarities(x.as_tensor(), given).unwrap();
-    errors.tensor("fixed.reconsolidation_logits", &products, case.tensor("fixed.reconsolidation_logits"), FORWARD);
+    compare(case, errors, "fixed.reconsolidation_logits", &products, FORWARD);
     let reconsolidation = Reconsolidation { prototypes: by_label(case, given) };
     let loss = reconsolidation.of_features(TaskKind::Re, x.as_tensor(), &batch).unwrap();
-    errors.tensor("fixed.reconsolidation_loss", &loss, case.tensor("fixed.reconsolidation_loss"), FORWARD);
+    compare(case, errors, "fixed.reconsolidation_loss", &loss, FORWARD);
     let grads = backward(&loss).unwrap();
-    let quantity = "g.reconsolidation.features";
-    errors.tensor(quantity, grads.get(x.as_tensor()).unwrap(), case.tensor(quantity), GRADIENT);
+    compare(case, errors, "g.reconsolidation.features", grads.get(x.as_tensor()).unwrap(), GRADIENT);
     assert!(grads.get(of_classifier.as_tensor()).is_none(), "reconsolidation trains no classifier");
 }
 
@@ -114,12 +115,11 @@ fn fixed_prototypes(case: &Case, errors: &mut Errors) {
     let features = case.tensor("in.features").index_select(&Tensor::new(members, &Device::Cpu).unwrap(), 0).unwrap();
     let classifier = case.tensor("in.fc").narrow(0, class, 1).unwrap();
     let means = Prototypes::of([(class as u32, features.clone())].into()).unwrap().unwrap();
-    errors.tensor("fixed.train_prototype", &means.vectors, case.tensor("fixed.train_prototype"), FORWARD);
+    compare(case, errors, "fixed.train_prototype", &means.vectors, FORWARD);
     let direction = mean_of_units(Some(&features), &classifier).unwrap();
-    let quantity = "fixed.eval_prototype_before_last_norm";
-    errors.tensor(quantity, &direction, case.tensor(quantity), FORWARD);
+    compare(case, errors, "fixed.eval_prototype_before_last_norm", &direction, FORWARD);
     let evaluation = normalised(&direction).unwrap();
-    errors.tensor("fixed.eval_prototype", &evaluation, case.tensor("fixed.eval_prototype"), FORWARD);
+    compare(case, errors, "fixed.eval_prototype", &evaluation, FORWARD);
 }
 
 fn bert(case: &Case, errors: &mut Errors) {
@@ -128,7 +128,7 @@ fn bert(case: &Case, errors: &mut Errors) {
     let batch = batch(&rows[..expected.dims()[0]].iter().collect::<Vec<_>>());
     let features = learner.forward(&batch, &mut Mode::Eval).unwrap().features;
     errors.tensor("bert.features", &features, expected, FORWARD);
-    errors.tensor("bert.logits", &learner.scores(&features).unwrap(), case.tensor("bert.logits"), FORWARD);
+    compare(case, errors, "bert.logits", &learner.scores(&features).unwrap(), FORWARD);
 }
 
 /// The two rounds, then prediction.
@@ -179,9 +179,8 @@ impl<'a> Rounds<'a> {
         for round in 0..case.size("rounds") {
             let memory = features(&self.learner, &self.of_kind("memory")).unwrap();
             let prototypes = Prototypes::of(memory).unwrap().unwrap();
-            let quantity = format!("traj.round{round}.prototypes");
             let ours = in_their_order(case, &prototypes.vectors, |label| prototypes.place(label).unwrap());
-            errors.tensor(&quantity, &ours, case.tensor(&quantity), TRAJECTORY);
+            compare(case, errors, &format!("traj.round{round}.prototypes"), &ours, TRAJECTORY);
             taken.extend(self.phase(&format!("round {round} activation"), &mut TaskLoss));
             let reconsolidation = Reconsolidation { prototypes };
             taken.extend(self.phase(&format!("round {round} reconsolidation"), &mut &reconsolidation));
@@ -214,10 +213,10 @@ impl<'a> Rounds<'a> {
         let states = self.learner.forward(&batch, &mut Mode::Eval).unwrap().features;
         let scores = similarities(&states, &prototypes).unwrap();
         let own = in_their_order(case, &prototypes, |label| label);
-        errors.tensor("eval.prototypes", &own, case.tensor("eval.prototypes"), TRAJECTORY);
-        errors.tensor("eval.features", &states, case.tensor("eval.features"), TRAJECTORY);
+        compare(case, errors, "eval.prototypes", &own, TRAJECTORY);
+        compare(case, errors, "eval.features", &states, TRAJECTORY);
         let own = in_their_order(case, &scores.t().unwrap(), |label| label).t().unwrap();
-        errors.tensor("eval.scores", &own, case.tensor("eval.scores"), TRAJECTORY);
+        compare(case, errors, "eval.scores", &own, TRAJECTORY);
         let allowed: Vec<bool> = (0..case.size("N") as u32).map(|label| seen(case).contains(&label)).collect();
         let place = |label: u32| seen(case).iter().position(|class| *class == label).unwrap() as f64;
         let decided = self.learner.decide(&scores, &batch, &allowed).unwrap();

@@ -16,7 +16,7 @@ use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
 use serde_json::Value;
 
-use super::bert::{chosen, integers, matrix, norm, values, worst};
+use super::bert::{all_compared, chosen, integers, matrix, norm, values, worst};
 use super::{Case, Errors, TRAJECTORY, each, example, integer, load};
 use crate::config::Config;
 use crate::data::{Batch, Example};
@@ -26,7 +26,12 @@ use crate::methods::phases::{Objective, update};
 
 #[test]
 fn authors_ewc_re() {
-    each("ewc-re", |case, errors| Stream::new(case).run(errors));
+    each("ewc-re", |case, errors| {
+        Stream::new(case).run(errors);
+        all_compared(case, errors, |name| {
+            name.splitn(3, '.').nth(2).is_some_and(|parameter| noise_driven(case, parameter))
+        });
+    });
 }
 
 fn number(case: &Case, part: &str, key: &str) -> f64 {
@@ -261,7 +266,9 @@ impl<'a> Stream<'a> {
         for (name, expected) in case.below(&prefix).filter(|(name, _)| *name != "norms" && !noise_driven(case, name)) {
             errors.tensor(&format!("{prefix}{name}"), &theirs(case, &ours, name), expected, TRAJECTORY);
         }
-        self.compare_norms(errors, &format!("{prefix}norms"), "fisher.norms", |name| norm([&theirs(case, &ours, name)]));
+        self.compare_norms(errors, &format!("{prefix}norms"), "fisher.norms", |name| {
+            norm([&theirs(case, &ours, name)])
+        });
     }
 
     fn compare_weights(&self, errors: &mut Errors, before: &BTreeMap<String, Tensor>) {

@@ -12,8 +12,8 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
 use super::bert::{
-    Watched, chosen, dictionary, encoder_name, ended, gradients, integers, learner, matrix, row, rows, set, settings,
-    unpadded, values,
+    Watched, all_compared, chosen, compare, dictionary, encoder_name, ended, gradients, integers, learner, matrix,
+    noise_driven, row, rows, set, settings, unpadded, values,
 };
 use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, load};
 use crate::config::Config;
@@ -47,6 +47,7 @@ fn authors_rp_cre() {
         for prefix in named.filter(|prefix| !prefix.starts_with("f32.")) {
             trajectory(case, errors, prefix);
         }
+        all_compared(case, errors, |name| noise_driven(name) || name == "select.rows");
     });
 }
 
@@ -134,19 +135,17 @@ fn memory_network(case: &Case, errors: &mut Errors) {
     let loss = refiner
         .of_features(&learner, x.as_tensor(), &batch(&rows.iter().collect::<Vec<_>>()), &all_allowed(case))
         .unwrap();
-    errors.tensor("mem.refined", &refined, case.tensor("mem.refined"), FORWARD);
-    errors.tensor("mem.all_rows", &all_rows(case), case.tensor("mem.all_rows"), FORWARD);
-    errors.tensor("mem.logits", &scores, case.tensor("mem.logits"), FORWARD);
-    errors.tensor("mem.loss", &loss, case.tensor("mem.loss"), FORWARD);
+    compare(case, errors, "mem.refined", &refined, FORWARD);
+    compare(case, errors, "mem.all_rows", &all_rows(case), FORWARD);
+    compare(case, errors, "mem.logits", &scores, FORWARD);
+    compare(case, errors, "mem.loss", &loss, FORWARD);
     let grads = backward(&loss).unwrap();
     let ours = gradients(&[refiner.store.vars(), learner.params().vars()].concat(), &grads);
-    for (name, gradient) in case.below("g.").filter(|(name, _)| *name != "mem.x") {
-        let of_loss = name.starts_with("memory.") || name.starts_with("classifier.");
-        if of_loss && !super::bert::noise_driven(name) {
-            errors.tensor(&format!("g.{name}"), &theirs(&ours, name), gradient, GRADIENT);
-        }
+    let of_loss = |name: &str| name.starts_with("memory.") || name.starts_with("classifier.");
+    for (name, _) in case.below("g.").filter(|(name, _)| of_loss(name) && !noise_driven(name)) {
+        compare(case, errors, &format!("g.{name}"), &theirs(&ours, name), GRADIENT);
     }
-    errors.tensor("g.mem.x", grads.get(x.as_tensor()).unwrap(), case.tensor("g.mem.x"), GRADIENT);
+    compare(case, errors, "g.mem.x", grads.get(x.as_tensor()).unwrap(), GRADIENT);
 }
 
 /// Every row of the sequence refined, not the last one alone: a row that asks does not care for the order of the others,
@@ -172,28 +171,29 @@ fn all_rows(case: &Case) -> Tensor {
 /// The encoder block: without padding, with padding attended (fd2014cl; pieces like any other here), with padding masked
 /// (ACA, and this project).
 fn encoder(case: &Case, errors: &mut Errors) {
+    let padded = |real: fn(&[u32]) -> &[u32]| -> Vec<Example> {
+        let tokens = matrix(case, "in.padded");
+        tokens.iter().enumerate().map(|(n, tokens)| row(case, n, real(tokens), 0)).collect()
+    };
+    features_of(case, errors, "enc.features", &rows(case), Some("encoder."));
+    features_of(case, errors, "enc.padded_fd", &padded(|tokens| tokens), None);
+    features_of(case, errors, "enc.padded_aca", &padded(unpadded), Some("aca."));
+}
+
+/// Features of the first rows, as many as are stored, and gradients `g.PREFIX*` of their product with `in.pull`.
+fn features_of(case: &Case, errors: &mut Errors, quantity: &str, rows: &[Example], prefix: Option<&str>) {
+    let Some(count) = case.tensors.get(quantity).map(|expected| expected.dims()[0]) else { return };
     let learner = network(case, "w.classifier.fc.weight");
-    let attended: Vec<Example> =
-        matrix(case, "in.padded").iter().enumerate().map(|(n, tokens)| row(case, n, tokens, 0)).collect();
-    let masked: Vec<Example> =
-        matrix(case, "in.padded").iter().enumerate().map(|(n, tokens)| row(case, n, unpadded(tokens), 0)).collect();
-    let whole = rows(case);
-    let cases = [("enc.features", &whole, "encoder."), ("enc.padded_fd", &attended, ""), ("enc.padded_aca", &masked, "aca.")];
-    for (quantity, rows, gradient) in cases {
-        let expected = case.tensor(quantity);
-        let count = expected.dims()[0];
-        let rows: Vec<&Example> = rows[..count].iter().collect();
-        let features = learner.forward(&batch(&rows), &mut Mode::Eval).unwrap().features;
-        errors.tensor(quantity, &features, expected, FORWARD);
-        let pull = case.tensor("in.pull").narrow(0, 0, count).unwrap();
-        let grads = backward(&(features * pull).unwrap().sum_all().unwrap()).unwrap();
-        let ours = gradients(&learner.params().vars(), &grads);
-        for (name, expected) in case.below("g.").filter(|_| !gradient.is_empty()) {
-            let own = name.strip_prefix(gradient).filter(|own| !super::bert::noise_driven(own));
-            if let Some(own) = own {
-                errors.tensor(&format!("g.{name}"), &ours[&encoder_name(own)], expected, GRADIENT);
-            }
-        }
+    let batch = batch(&rows[..count].iter().collect::<Vec<_>>());
+    let features = learner.forward(&batch, &mut Mode::Eval).unwrap().features;
+    compare(case, errors, quantity, &features, FORWARD);
+    let pull = case.tensor("in.pull").narrow(0, 0, count).unwrap();
+    let grads = backward(&(features * pull).unwrap().sum_all().unwrap()).unwrap();
+    let ours = gradients(&learner.params().vars(), &grads);
+    let prefix = prefix.map(|prefix| format!("g.{prefix}"));
+    for (name, _) in prefix.iter().flat_map(|prefix| case.below(prefix)).filter(|(name, _)| !noise_driven(name)) {
+        let quantity = format!("{}{name}", prefix.as_deref().unwrap_or_default());
+        compare(case, errors, &quantity, &ours[&encoder_name(name)], GRADIENT);
     }
 }
 
@@ -210,7 +210,7 @@ fn prototypes(case: &Case, errors: &mut Errors) {
     let rows: Vec<Example> = members.as_object().unwrap().iter().flat_map(of_class).collect();
     let by_class = features(&learner, &rows.iter().collect::<Vec<_>>()).unwrap();
     let prototypes = Prototypes::of(by_class).unwrap().unwrap();
-    errors.tensor("proto.prototypes", &prototypes.vectors, case.tensor("proto.prototypes"), FORWARD);
+    compare(case, errors, "proto.prototypes", &prototypes.vectors, FORWARD);
 }
 
 /// The memory network on features that are given.
@@ -245,7 +245,8 @@ struct Trajectory<'a> {
 
 fn trajectory(case: &Case, errors: &mut Errors, prefix: &str) {
     let own_start = format!("{prefix}.start.classifier.fc.weight");
-    let start = if case.tensors.contains_key(&own_start) { own_start } else { "traj.start.classifier.fc.weight".into() };
+    let start =
+        if case.tensors.contains_key(&own_start) { own_start } else { "traj.start.classifier.fc.weight".into() };
     let (learner, refiner, pool) = (network(case, &start), refiner(case, "traj.start."), rows(case));
     let trajectory = Trajectory { case, prefix, learner, refiner, pool };
     let before = values(&trajectory.vars());
@@ -327,7 +328,7 @@ impl Trajectory<'_> {
                 "full" => self.learner.forward(&batch, &mut Mode::Eval).unwrap().features,
                 _ => self.on_features().of(&batch),
             };
-            errors.tensor(&name, &self.refiner.scores(&self.learner, &features).unwrap(), theirs, TRAJECTORY);
+            compare(self.case, errors, &name, &self.refiner.scores(&self.learner, &features).unwrap(), TRAJECTORY);
         }
     }
 }

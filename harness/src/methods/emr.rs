@@ -46,7 +46,9 @@ impl Method for Emr {
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, CURRENT);
         let rows = all(&task.train);
         trainer.epochs(session, (config.epochs, &rows), &mut TaskLoss, |batch| match config.replay {
-            Replay::Alternate => turns.next().map(|old| ("replay", old)).into_iter().chain([(CURRENT, batch)]).collect(),
+            Replay::Alternate => {
+                turns.next().map(|old| ("replay", old)).into_iter().chain([(CURRENT, batch)]).collect()
+            }
             Replay::Concat => {
                 let old = stored.choose_multiple(&mut rng, config.batch_size).copied();
                 vec![(CURRENT, batch.into_iter().chain(old).collect())]
