@@ -47,7 +47,8 @@ pub fn description(method: &str, benchmark: &Benchmark, blueprint: &Blueprint, c
 /// A task with too few rows, and as [`crate::stream::train`].
 pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     // The rows are as many as the steps need: one pass. Nothing after it is timed, so later phases are left out.
-    let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ..request.resolved.config.clone() };
+    let resolved = request.resolved.config.clone();
+    let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ewc_grid: vec![], ..resolved };
     let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
     let (blueprint, record) = prepare(request, &benchmark)?;
     let folder = tempfile::tempdir().map_err(|error| Error::Usage(format!("a temporary folder: {error}")))?;

@@ -86,10 +86,13 @@ pub struct Config {
     pub weight_decay: f64,
     /// A fresh optimiser (moments at zero) for each task, instead of one for the whole stream (LMC).
     pub optimiser_per_task: bool,
-    /// Global-norm clipping of the gradients; 0 is none.
+    /// Largest L2 norm of the gradients, which are scaled down to it; 0 is no limit.
     pub clip_norm: f64,
     /// What the head reads of the text (relations; entity heads read every word).
     pub head: HeadInput,
+    /// Hold encoder, head and memory network to `clip_norm` each, as RP-CRE's code does, instead of all together.
+    #[serde(default)]
+    pub clip_apart: bool,
     /// Dropout before the head.
     pub head_dropout: f64,
     /// Longest input, special tokens and markers included; longer rows are cut.
@@ -113,8 +116,12 @@ pub struct Config {
     pub replay_o: ReplayO,
     /// Size of a query and key of RP-CRE's memory network.
     pub key_size: usize,
-    /// Weight λ of EWC's penalty (λ/2)·ΣF(θ-θ*)².
+    /// Weight λ of EWC's penalty (λ/2)·ΣF(θ-θ*)², where `ewc_grid` is empty.
     pub ewc_lambda: f64,
+    /// Weights λ to choose from: at the second task, EWC trains with each and keeps the one with the best micro-F1 on the
+    /// validation rows of the first two tasks. Empty: `ewc_lambda` as it is.
+    #[serde(default)]
+    pub ewc_grid: Vec<f64>,
     /// Decay γ of EWC's Fisher information from task to task.
     pub ewc_gamma: f64,
     /// Most rows per task that EWC's Fisher information is estimated from.
@@ -164,6 +171,7 @@ impl Config {
             optimiser_per_task: true,
             clip_norm: 10.0,
             head: head_input(method),
+            clip_apart: false,
             head_dropout: if re { 0.5 } else { 0.1 },
             max_length: 128,
             softmax: Softmax::Seen,
@@ -176,6 +184,7 @@ impl Config {
             replay_o: ReplayO::Mask,
             key_size: 256,
             ewc_lambda: 1e3,
+            ewc_grid: vec![1e2, 1e3, 1e4, 1e5, 1e6],
             ewc_gamma: 1.0,
             fisher_rows: 2000,
             visual: VisualSetting::Auto,
@@ -193,6 +202,7 @@ impl Config {
             "emar-bert" => Self { epochs: 2, batch_size: 32, ..base },
             "seq-star" => Self::seq_star(base),
             "concat" | "concat-replay" | "joint-multimodal" => Self { head_dropout: 0.0, ..base },
+            "rp-cre" => Self { clip_apart: true, ..base },
             "mkgformer" | "mkgformer-replay" => {
                 let lr_head = if re { 1e-5 } else { 5e-2 };
                 let lr_encoder = if re { 1e-5 } else { 3e-5 };
@@ -282,6 +292,9 @@ impl Config {
         if let Some((key, value)) = weights.into_iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
             return Err(config_error(key, &format!("must be 0 or a positive number, got {value}")));
         }
+        if let Some(value) = self.ewc_grid.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
+            return Err(config_error("ewc_grid", &format!("must hold 0 or positive numbers, got {value}")));
+        }
         if self.lambda > 0.0 && self.shared_layers == 0 {
             let reason = "distils the attention of the shared layers; raise shared_layers, or set lambda = 0";
             return Err(config_error("lambda", reason));
@@ -358,6 +371,9 @@ pub fn resolve(task: TaskKind, method: &str, recipe: Option<&Path>, flags: toml:
             "chooses what a relation head reads; entity heads read every word: leave it out",
         ));
     }
+    if !config.ewc_grid.is_empty() && origins["ewc_lambda"] != "default" {
+        return Err(config_error("ewc_lambda", "is chosen from ewc_grid; to give it, also set ewc_grid = []"));
+    }
     Ok(Resolved { config, origins })
 }
 
@@ -408,6 +424,12 @@ mod tests {
             let message = resolve(TaskKind::Re, "rp-cre", None, flags(key, value)).unwrap_err().to_string();
             assert!(message.contains(named), "{message}");
         }
+        let message = resolve(TaskKind::Re, "ewc", None, flags("ewc_lambda", 5)).unwrap_err().to_string();
+        assert!(message.contains("`ewc_lambda`") && message.contains("ewc_grid = []"), "{message}");
+        let grid = |values: &str| toml::from_str(&format!("ewc_lambda = 5\newc_grid = {values}")).unwrap();
+        assert_eq!(resolve(TaskKind::Re, "ewc", None, grid("[]")).unwrap().config.ewc_lambda, 5.0);
+        let message = resolve(TaskKind::Re, "ewc", None, grid("[1, -1]")).unwrap_err().to_string();
+        assert!(message.contains("`ewc_grid`") && message.contains("-1"), "{message}");
         let message = resolve(TaskKind::Re, "lmc", None, flags("shared_layers", 0)).unwrap_err().to_string();
         assert!(message.contains("`lambda`") && message.contains("raise shared_layers"), "{message}");
         let message = resolve(TaskKind::Re, "mkgformer", None, flags("warmup", 2)).unwrap_err().to_string();

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::dataset::Row;
 
 use crate::config::Resolved;
 use crate::data::{Benchmark, Example, Pictures, Seen, Task};
@@ -183,14 +184,17 @@ fn learn_all(
         let task = Task { seen: benchmark.seen(stage), train: benchmark.training(stage, tokenizer)? };
         session.ledger.task(&task.seen);
         method.learn(&task, &mut session)?;
-        let predicted = predict(method.as_ref(), &session, &task.seen)?;
+        let rows = benchmark.test_rows(stage)?;
+        let predicted = predict(method.as_ref(), &session, &task.seen, &rows)?;
         predictions::write(&folder.predictions(stage), &predicted)?;
         session.log.scores(&record.dataset.tasks[stage].name, stage::score(&record.dataset, stage, &predicted))?;
         cost = Cost {
             optimiser_steps: before.optimiser_steps + session.ledger.steps,
+            tuning_steps: before.tuning_steps + session.ledger.tuning_steps,
             wall_seconds: before.wall_seconds + started.elapsed().as_secs_f64(),
             stored_rows: method.memory().map_or(0, |memory| memory.rows().len()),
             stored_by_class: method.memory().map(|memory| memory.by_class(benchmark.manifest())).unwrap_or_default(),
+            ewc: method.choice().cloned(),
         };
         let memory = method.memory().map(Memory::ids).unwrap_or_default();
         let saved = Saved { stage, state: method.state()?, memory, cost: cost.clone() };
@@ -199,11 +203,10 @@ fn learn_all(
     Ok(cost)
 }
 
-/// Predictions for the test rows of a stage, in file order.
-fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen) -> Result<Vec<Predicted>> {
-    let rows = session.benchmark.test_rows(seen.stage)?;
+/// Predictions for rows, in their order, with the labels seen.
+pub(crate) fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen, rows: &[Row]) -> Result<Vec<Predicted>> {
     let gold = rows.iter().map(|row| seen.gold(row));
-    let examples = session.benchmark.tokenised(&rows, &session.blueprint.tokenizer)?;
+    let examples = session.benchmark.tokenised(rows, &session.blueprint.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|row| examples[*row].ids.len());
     let mut predicted: Vec<Option<Answer>> = vec![None; examples.len()];

@@ -88,7 +88,7 @@ fn methods_without_their_device_equal_their_plain_counterpart_to_the_bit() {
             assert!(ours.values() == theirs.values(), "{method} with {off} is not {plain} ({kind:?})");
             assert_eq!(ours.predictions(), theirs.predictions());
         };
-        equal("ewc", "ewc_lambda = 0.0", "vanilla", "");
+        equal("ewc", "ewc_lambda = 0.0\newc_grid = []", "vanilla", "");
         equal("emr", "memory_per_class = 0", "vanilla", "");
         equal("concat-replay", "memory_per_class = 0", "concat", "");
         equal("mkgformer-replay", "memory_per_class = 0", "mkgformer", "");
@@ -470,4 +470,50 @@ fn replayed(learned: &Learned) -> Vec<Vec<i64>> {
     let steps = case["trace"].as_array().unwrap().iter().filter(|entry| entry["phase"] == "replay");
     let rows = steps.flat_map(|step| step["rows"].as_array().unwrap());
     rows.map(|row| serde_json::from_value(row["gold"].clone()).unwrap()).collect()
+}
+
+#[test]
+fn a_lambda_chosen_from_a_grid_is_that_lambda_given() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        let chosen = place.learned("ewc", "");
+        let choice = chosen.method.choice().unwrap().clone();
+        let tried: Vec<f64> = choice.scores.iter().map(|score| score.lambda).collect();
+        assert_eq!(tried, chosen.config.ewc_grid);
+        let best = choice.scores.iter().map(|score| score.micro_f1).fold(0.0, f64::max);
+        let smallest = choice.scores.iter().find(|score| score.micro_f1 == best).unwrap();
+        assert_eq!((choice.lambda, choice.validation_rows), (smallest.lambda, 6), "{:?}", choice.scores);
+        let given = place.learned("ewc", &format!("ewc_grid = []\newc_lambda = {:?}", choice.lambda));
+        assert!(given.method.choice().is_none());
+        assert!(chosen.values() == given.values(), "{kind:?}: trials leave traces");
+        assert_eq!(chosen.predictions(), given.predictions());
+        let of_second_task = (chosen.ledger.losses().len() - given.ledger.losses().len()) / (tried.len() - 1);
+        let (steps, tuning) = (chosen.ledger.steps, chosen.ledger.tuning_steps);
+        assert_eq!((steps, tuning), (given.ledger.steps, of_second_task * (tried.len() - 1)));
+        let mut again = place.learned("ewc", "ewc_grid = []");
+        again.method.restore(&mut chosen.method.state().unwrap()).unwrap();
+        assert_eq!(again.method.choice(), Some(&choice), "{kind:?}: the choice is not part of the state");
+    }
+}
+
+#[test]
+fn a_replay_step_of_emr_is_on_the_whole_memory_of_an_old_task() {
+    for kind in KINDS {
+        let place = Place::new(kind);
+        let learned = place.learned("emr", &format!("{SHORT}\nmemory_per_class = 6"));
+        let folder = tempfile::tempdir().unwrap();
+        learned.ledger.write(folder.path(), serde_json::json!({})).unwrap();
+        let account = fs_err::read_to_string(folder.path().join("case.json")).unwrap();
+        let account: serde_json::Value = serde_json::from_str(&account).unwrap();
+        let trace = account["trace"].as_array().unwrap();
+        let of = |phase: &str| trace.iter().filter(|entry| entry["phase"] == phase).collect::<Vec<_>>();
+        let ids = |entry: &serde_json::Value| -> BTreeSet<String> {
+            entry["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+        };
+        let stored: BTreeSet<String> = learned.method.memory().unwrap().ids()[0].iter().cloned().collect();
+        assert!(stored.len() > learned.config.batch_size, "the memory should be more than a batch");
+        let replayed = of("replay");
+        assert!(!replayed.is_empty() && replayed.iter().all(|entry| ids(entry) == stored));
+        assert_eq!(learned.ledger.steps, replayed.len() + of("current").len());
+    }
 }

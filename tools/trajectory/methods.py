@@ -52,6 +52,15 @@ def prototype(features, batch, label):
     return chosen.mean(0), chosen
 
 
+def merged_prototypes(old, new):
+    """Label -> mean over the items of both, sorted; `old` and `new`: label -> (mean, number of items)."""
+    merged = {}
+    for label in sorted(old | new):
+        both = [prototypes[label] for prototypes in (old, new) if label in prototypes]
+        merged[label] = sum(mean * items for mean, items in both) / sum(items for _, items in both)
+    return merged
+
+
 def evaluation_prototype(chosen, classifier_row):
     """EMAR at test time: mean of the normalised memory features and the normalised classifier row, normalised."""
     unit = functional.normalize(torch.cat([chosen, classifier_row[None]]), dim=1)

@@ -287,6 +287,12 @@ def prototypes(run, batch):
         row = random(features.shape[-1], seed=label)
         unit = sum(x / x.norm() for x in [*chosen, row]) / (len(chosen) + 1)
         pairs.append((unit / unit.norm(), methods.evaluation_prototype(torch.stack(chosen), row)))
+    half = {label: [x for x, y in items if y == label][: label % 3] for label in labels}
+    old = {label: (sum(some) / len(some), len(some)) for label, some in half.items() if some}
+    rest = {label: [x for x, y in items if y == label][len(half[label]) :] for label in labels}
+    new = {label: (sum(some) / len(some), len(some)) for label, some in rest.items() if some}
+    merged = methods.merged_prototypes(old, new)
+    pairs += [(means[label], merged[label]) for label in labels]
     terms = []
     for x, y in items:
         if not (ner and y == 0):

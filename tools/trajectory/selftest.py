@@ -174,6 +174,14 @@ def test_strengths(results):
         )
         first = len(vanilla["losses"]) // 2 - 1
         check(torch.equal(ewc["losses"][:first], vanilla["losses"][:first]), f"ewc-{kind}: a penalty in the first task")
+        begin = len(ewc["losses"]) // 2
+        check(
+            all(torch.equal(results["ewc-grid", kind][name], value) for name, value in ewc.items() if name != "losses"),
+            f"ewc-{kind}: a strength chosen from a grid is not that strength given",
+        )
+        tried = results["ewc-grid", kind]["losses"][begin:].reshape(3, -1)
+        for losses, run in zip(tried[1:], (ewc, zero), strict=True):
+            check(torch.equal(losses, run["losses"][begin:]), f"ewc-{kind}: a trial does not begin where the task began")
         penalised = largest_change(ewc, vanilla)
         check(penalised > 1e-4, f"ewc-{kind}: the penalty changes variables by {penalised:.1e} only")
         print(

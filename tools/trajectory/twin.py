@@ -29,6 +29,11 @@ def same_phase(one, other):
     if one["event"] != "step" or other["event"] != "step":
         return False
     return (one["phase"] == "memory") == (other["phase"] == "memory")
+def part(name):
+    """RP-CRE's parts of a network: the feature layer of a relation head belongs to the encoder."""
+    if name.startswith(("head.dense.", "head.norm.")):
+        return "encoder"
+    return name.split(".")[0] if name.startswith(("head.", "memory_network.")) else "encoder"
 
 
 class Replay:
@@ -45,6 +50,7 @@ class Replay:
         self.old, self.prototypes = {}, {}
         self.elastic, self.frozen = None, None
         self.seen, self.before = None, None
+        self.elastic, self.began, self.ended = None, None, {}
         if self.method == "ewc":
             self.elastic = methods.ElasticWeights(self.config["ewc_lambda"], self.config["ewc_gamma"])
         self.losses, self.predicted, self.evaluation = [], [], {}
@@ -116,13 +122,11 @@ class Replay:
             return self.config["lr_key"]
         if ".position_bias." in name:
             return self.config["lr_bias"]
-        if name.startswith("head."):
-            return self.config["lr_head"]
-        return self.config["lr_memory_network" if name.startswith("memory_network.") else "lr_encoder"]
+        return self.config[{"head": "lr_head", "memory_network": "lr_memory_network"}.get(part(name), "lr_encoder")]
 
     @torch.no_grad()
     def on_prototypes(self, entry):
-        made = {}
+        made, items = {}, {}
         for label, rows in sorted((int(label), rows) for label, rows in entry["classes"].items()):
             batch = self.batch(rows)
             made[label], chosen = methods.prototype(
@@ -131,12 +135,14 @@ class Replay:
             if entry["purpose"] == "predict" and self.method == "emar-bert" and self.case["kind"] == "re":
                 row = self.network.head.classifier.weight[label]
                 made[label] = methods.evaluation_prototype(chosen, row)
+            items[label] = len(chosen)
         if entry["purpose"] == "old":
-            self.old = made
+            self.old = {label: (made[label], items[label]) for label in made}
         elif entry["purpose"] == "predict":
             self.evaluation = made
         else:
-            self.prototypes = dict(sorted((self.old | made).items()))
+            new = {label: (made[label], items[label]) for label in made}
+            self.prototypes = methods.merged_prototypes(self.old, new)
 
     def on_freeze(self, _):
         self.frozen = methods.Frozen(self.network.head, self.before)
@@ -144,6 +150,24 @@ class Replay:
     def on_teacher(self, _):
         self.teacher = Network(self.case)
         self.teacher.load_state_dict(self.network.state_dict())
+
+    def state(self):
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def on_candidate(self, entry):
+        """EWC tries a strength, from where the task began."""
+        if self.began is None:
+            self.began = self.state()
+        else:
+            self.ended[self.elastic.strength] = self.state()
+        self.network.load_state_dict(self.began)
+        self.elastic.strength = entry["lambda"]
+
+    def on_chosen(self, entry):
+        """It goes on with one of the strengths tried, from where that one ended."""
+        self.ended[self.elastic.strength] = self.state()
+        self.network.load_state_dict(self.ended[entry["lambda"]])
+        self.elastic.strength, self.began, self.ended = entry["lambda"], None, {}
 
     def on_fisher(self, entry):
         def row_losses():
@@ -167,13 +191,21 @@ class Replay:
             self.modulate(encoded, batch)
         if self.frozen:
             self.frozen.hide_gradients()
-        if self.config["clip_norm"]:
-            torch.nn.utils.clip_grad_norm_(self.variables().values(), self.config["clip_norm"])
+        self.clip()
         self.optimiser.step()
         if self.frozen:
             self.frozen.put_back()
         if self.schedule:
             self.schedule.step()
+
+    def clip(self):
+        """The gradients of all variables together, or of encoder, head and memory network each."""
+        parts = {}
+        for name, value in self.variables().items():
+            parts.setdefault(part(name) if self.config["clip_apart"] else "all", []).append(value)
+        if self.config["clip_norm"]:
+            for values in parts.values():
+                torch.nn.utils.clip_grad_norm_(values, self.config["clip_norm"])
 
     def loss(self, phase, encoded, batch):
         """What the step minimises, without EWC's penalty."""

@@ -9,8 +9,12 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod bert;
+mod emar;
+mod ewc;
 mod lmc;
 mod mkgformer;
+mod rp_cre;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -189,7 +189,7 @@ impl Learner {
             groups.entry(group).or_insert_with(new).vars.push((name, var));
         }
         let groups = groups.into_values().chain(further).collect();
-        Ok(AdamW::new(groups, AdamWConfig::default())?)
+        Ok(AdamW::new(groups, AdamWConfig::default())?.clipping_apart(config.clip_apart))
     }
 
     /// As [`Blueprint::batch`].
@@ -297,8 +297,12 @@ impl Learner {
 }
 
 /// Parameter group of a variable and its learning rate.
+///
+/// The feature layer of a relation head, `head.dense` and `head.norm`, belongs to the encoder, as in RP-CRE's and ACA's
+/// code: it makes the features that prototypes, k-means and the memory network work on.
 fn group_of(name: &str, config: &Config) -> (&'static str, f64) {
-    if name.starts_with("head.") {
+    let feature_layer = ["head.dense.", "head.norm."].iter().any(|layer| name.starts_with(layer));
+    if name.starts_with("head.") && !feature_layer {
         ("head", config.lr_head)
     } else if name.starts_with("shared.") {
         ("key", config.lr_key)

@@ -1,9 +1,9 @@
 //! The continual-learning methods. Adding one: a file with a type that implements [`Method`], an entry in
 //! [`registry::METHODS`] and a line in [`create`].
 
-mod emar;
+pub(crate) mod emar;
 mod emr;
-mod ewc;
+pub(crate) mod ewc;
 mod fea;
 mod joint;
 mod kmeans;
@@ -11,9 +11,9 @@ pub mod lmc;
 mod majority;
 pub mod memory;
 pub(crate) mod phases;
-mod prototypes;
+pub(crate) mod prototypes;
 pub mod registry;
-mod rp_cre;
+pub(crate) mod rp_cre;
 pub(crate) mod schedule;
 mod seq_star;
 mod state;
@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::learner::{Answer, Blueprint, Learner, Prediction};
 use crate::run::ledger::Ledger;
 use crate::run::log::Log;
+use crate::run::record::LambdaChoice;
 use crate::seed;
 use memory::Memory;
 pub use phases::RHO;
@@ -93,10 +94,15 @@ pub trait Method {
     /// The same, with what each stream of a network of two says alone. A method of such a network that changes
     /// [`Method::predict`] changes this as well.
     fn answer(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Answer>> {
-        if self.learner().two_streams() {
-            return self.learner().answer(batch, &seen.allowed);
+        if let Some(learner) = self.learner().filter(|learner| learner.two_streams()) {
+            return learner.answer(batch, &seen.allowed);
         }
         Ok(self.predict(batch, seen)?.into_iter().map(Answer::from).collect())
+    }
+
+    /// How EWC's λ was chosen, once it was.
+    fn choice(&self) -> Option<&LambdaChoice> {
+        None
     }
 
     /// What, besides stored rows, a later process needs to go on after this task.

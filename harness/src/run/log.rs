@@ -69,6 +69,13 @@ pub struct Log {
     window: Window,
     /// Micro-F1 after each task so far.
     scored: Vec<Value>,
+    trial: Option<Trial>,
+}
+
+/// Lines held back, and the step at which that began.
+struct Trial {
+    step: usize,
+    lines: Vec<Line>,
 }
 
 struct Window {
@@ -117,7 +124,26 @@ impl Log {
             epoch,
             window,
             scored: Vec::new(),
+            trial: None,
         })
+    }
+
+    /// Holds back the lines from here to [`Log::held`]: of several trials, one may be kept.
+    pub fn hold(&mut self) {
+        self.trial = Some(Trial { step: self.step, lines: Vec::new() });
+    }
+
+    /// Ends a trial and goes back to the step at which it began.
+    pub fn held(&mut self) -> Vec<Line> {
+        let Some(trial) = self.trial.take() else { return Vec::new() };
+        self.step = trial.step;
+        trial.lines
+    }
+
+    /// Writes the lines of the trial that is kept.
+    pub fn keep(&mut self, lines: &[Line]) -> Result<()> {
+        self.step = lines.last().map_or(self.step, |line| line.step);
+        lines.iter().try_for_each(|line| self.write(line))
     }
 
     /// Starts a task.
@@ -189,8 +215,16 @@ impl Log {
             memory_mib: memory_mib("VmRSS:"),
             scalars: window.scalars,
         };
-        writeln!(self.file, "{}", serde_json::to_string(&line)?)?;
-        self.events.line(&line)
+        match &mut self.trial {
+            Some(trial) => trial.lines.push(line),
+            None => self.write(&line)?,
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: &Line) -> Result<()> {
+        writeln!(self.file, "{}", serde_json::to_string(line)?)?;
+        self.events.line(line)
     }
 
     /// Adds the test scores after a task to the events and, without a terminal, says them.
@@ -205,20 +239,6 @@ impl Log {
         }
         Ok(())
     }
-
-    /// The same for the task just learned, with a line of them, in percent.
-    pub fn learned(&mut self, scores: &StageScores) -> Result<()> {
-        let shown: Vec<String> = named(scores).map(|(name, value)| format!("{name} {:.1}", 100.0 * value)).collect();
-        let shown = if shown.is_empty() { "no score".to_owned() } else { shown.join(", ") };
-        eprintln!("{} learned: {shown}", self.heading());
-        self.scores(scores)
-    }
-}
-
-/// The scores there are.
-fn named(scores: &StageScores) -> impl Iterator<Item = (&'static str, f64)> {
-    let named = [("micro_f1", scores.micro_f1), ("macro_f1", scores.macro_f1), ("accuracy", scores.accuracy)];
-    named.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// Micro-F1 after a task, the last of `scored`, and its mean over the tasks so far.

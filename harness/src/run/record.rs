@@ -117,17 +117,43 @@ impl VisionRecord {
     }
 }
 
-/// What a finished run cost and stored.
+/// How EWC's λ was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LambdaChoice {
+    /// The value kept.
+    pub lambda: f64,
+    /// Validation rows it was chosen by, those of the first two tasks.
+    pub validation_rows: usize,
+    /// Every value tried, the smallest first.
+    pub scores: Vec<LambdaScore>,
+}
+
+/// What a λ reached on the validation rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LambdaScore {
+    /// The value.
+    pub lambda: f64,
+    /// Micro-F1 after the second task.
+    pub micro_f1: f64,
+}
+
+/// What a finished run cost, stored and chose.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
-    /// Optimiser steps.
+    /// Optimiser steps that made the network.
     pub optimiser_steps: usize,
+    /// Further steps, with settings that were tried and not kept.
+    #[serde(default)]
+    pub tuning_steps: usize,
     /// Wall time of learning and predicting; of an interrupted run, of the tasks that count.
     pub wall_seconds: f64,
     /// Rows stored at the end.
     pub stored_rows: usize,
     /// Of these, how many hold each class.
     pub stored_by_class: BTreeMap<String, usize>,
+    /// How EWC's λ was chosen, where it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ewc: Option<LambdaChoice>,
 }
 
 /// The contents of `run.json`.
