@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor, Var};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::{ClipVisionConfig, Visual};
+use mkgc_models::clip::ClipVisionConfig;
 use mkgc_models::mode::Mode;
 use mkgc_models::network::Pixels;
 use mkgc_models::ops::backward;
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::bert::{all_compared, chosen, integers, matrix, norm, values, worst};
 use super::{Case, Errors, TRAJECTORY, each, example, integer, load};
-use crate::config::Config;
+use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Learner};
 use crate::methods::ewc::{Anchors, Penalised, anchored, squares};
@@ -52,7 +52,7 @@ fn settings(case: &Case) -> Config {
         lr_bias: rate("bias_lr"),
         head_dropout: number(case, "config", "dropout"),
         max_length: case.tensor(&format!("w.share.text_bias.{layer}")).dims()[1],
-        visual: Visual::Crops,
+        visual: VisualSetting::Crops,
         shared_layers: shared_layers(case).len(),
         ..Config::default_for(TaskKind::Re, "lmc-released")
     }

@@ -13,7 +13,7 @@ mod trajectory;
 use candle_core::{D, DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::{ClipVisionConfig, Visual};
+use mkgc_models::clip::ClipVisionConfig;
 use mkgc_models::distill::{Pooling, Stream, pool_released};
 use mkgc_models::dual::Key;
 use mkgc_models::mode::Mode;
@@ -22,7 +22,7 @@ use mkgc_models::network::Pixels;
 use serde_json::Value;
 
 use super::{Case, Errors, FORWARD, each, example, load, rows};
-use crate::config::Config;
+use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Forward, Learner};
 use crate::methods::lmc::{Balanced, Teacher};
@@ -150,7 +150,7 @@ fn settings(case: &Case, kind: TaskKind) -> Config {
         clip_norm: 0.0,
         head_dropout: case.json["config"]["dropout"].as_f64().unwrap(),
         max_length: case.tensor(&format!("w.share.text_bias.{}", shared_layers(case)[0])).dim(1).unwrap(),
-        visual: Visual::Crops,
+        visual: VisualSetting::Crops,
         shared_layers: shared_layers(case).len(),
         key: Key::Released,
         pooling: pooling(types.as_str().unwrap_or("width")),

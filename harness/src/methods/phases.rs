@@ -240,8 +240,7 @@ impl<'a> Trainer<'a> {
             let factor = schedule::factor(session.config, taken, planned);
             self.optimiser.scale_rates(factor);
             session.log.scale_rate(factor);
-            let measured =
-                if part.done.is_some() && objective.scalars().is_none() { self.ratio(batch)? } else { None };
+            let measured = if part.done.is_some() && objective.scalars().is_none() { self.ratio(batch)? } else { None };
             let Some(loss) = self.part(session, &part, objective, batch, &mut gathered)? else { return Ok(()) };
             taken += 1;
             let Some(rows) = part.done else { return Ok(()) };

@@ -10,7 +10,7 @@ use mkgc_builder::dataset::Row;
 use super::Ewc;
 use crate::data::{Benchmark, Task};
 use crate::error::{Error, Result};
-use crate::methods::{Method, Session};
+use crate::methods::Session;
 use crate::metrics::stage;
 use crate::run::log::Line;
 use crate::run::record::{DatasetRecord, LambdaChoice, LambdaScore};
@@ -54,7 +54,7 @@ impl Ewc {
     fn validated(&self, rows: &[Row], task: &Task, session: &Session<'_>) -> Result<f64> {
         let predicted = stream::predict(self, session, &task.seen, rows)?;
         let dataset = DatasetRecord::new(session.benchmark.manifest());
-        Ok(stage::score(&dataset, task.seen.stage, &predicted).micro_f1.unwrap_or_default())
+        Ok(stage::score(&dataset, task.seen.stage, &predicted).micro_f1.number().unwrap_or_default())
     }
 }
 
