@@ -19,8 +19,8 @@ pub trait Objective {
     /// A scalar: the mean over the rows of the batch, where steps are on more rows than a batch holds.
     fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor>;
 
-    /// Named numbers of the newest step, for the log; `None` if the objective has none, not even that of the streams'
-    /// balance.
+    /// Named numbers of the newest step, for the log. An objective without any leaves it to [`Trainer`] to measure the
+    /// balance of the streams now and then.
     fn scalars(&self) -> Option<Vec<(&'static str, f64)>> {
         None
     }

@@ -69,7 +69,8 @@ impl StageScores {
 
     /// How many classes a metric is a mean of, if it is one.
     pub fn entered(&self, name: &str) -> Option<Entered> {
-        let n = self.support_by_class.values().filter(|support| **support > 0).count();
+        let tested = self.support_by_class.values().filter(|support| **support > 0).count();
+        let n = if self.get(name).number().is_some() { tested } else { 0 };
         name.ends_with("macro_f1").then_some(Entered { n, of: self.support_by_class.len() })
     }
 

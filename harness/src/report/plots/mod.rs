@@ -76,10 +76,9 @@ pub fn drawn(board: &Board) -> Vec<usize> {
     board.entries.iter().enumerate().filter(kept).map(|(at, _)| at).take(most).collect()
 }
 
-/// A label short enough for a plot; `*` stands for generated pictures in place of the corpus's own.
+/// A label short enough for a plot.
 fn short(label: &str) -> String {
-    let label = label.replace(" (stand-in images)", " *");
-    if label.chars().count() > 32 { label.chars().take(31).chain(['…']).collect() } else { label }
+    if label.chars().count() > 32 { label.chars().take(31).chain(['…']).collect() } else { label.to_owned() }
 }
 
 /// About the width of a text: plots know no fonts.
@@ -160,7 +159,7 @@ mod tests {
 
     #[test]
     fn long_labels_are_cut_at_characters() {
-        assert_eq!(short("lmc [a] (stand-in images)"), "lmc [a] *");
+        assert_eq!(short("lmc [a]"), "lmc [a]");
         assert_eq!(short(&"é".repeat(40)).chars().count(), 32);
     }
 }
