@@ -47,7 +47,8 @@ pub fn description(method: &str, benchmark: &Benchmark, blueprint: &Blueprint, c
 /// A task with too few rows, and as [`crate::stream::train`].
 pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     // The rows are as many as the steps need: one pass. Nothing after it is timed, so later phases are left out.
-    let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ..request.resolved.config.clone() };
+    let resolved = request.resolved.config.clone();
+    let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ewc_grid: vec![], ..resolved };
     let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
     let (blueprint, record) = prepare(request, &benchmark)?;
     let folder = tempfile::tempdir().map_err(|error| Error::Usage(format!("a temporary folder: {error}")))?;
@@ -72,8 +73,9 @@ pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
         fs_err::create_dir_all(folder)?;
         ledger.write(folder, description(&request.method, &benchmark, &blueprint, config))?;
     }
-    let (seconds, losses): (Vec<f64>, Vec<f64>) =
-        ledger.timed()[before + WARM_UP..][..timing.steps].iter().copied().unzip();
+    let timed = ledger.timed().get(before + WARM_UP..before + counted);
+    let none = || Error::Usage(format!("{} takes no such steps, so there is nothing to time", request.method));
+    let (seconds, losses): (Vec<f64>, Vec<f64>) = timed.ok_or_else(none)?.iter().copied().unzip();
     Ok(json!({
         "device": record.device, "threads": record.threads, "version": record.code_version,
         "seconds": seconds, "losses": losses, "peak_mib": memory_mib("VmHWM:"),

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::dataset::Row;
 
 use crate::config::Resolved;
 use crate::data::{Benchmark, Example, Pictures, Seen, Task};
-use crate::error::Result;
-use crate::learner::{Blueprint, EncoderSource, Learner, Prediction};
+use crate::error::{Error, Result};
+use crate::learner::{Answer, Blueprint, EncoderSource, Learner};
 use crate::methods::memory::Memory;
 use crate::methods::{self, Method, Session, registry};
 use crate::metrics::score::{RunResult, score_run};
@@ -34,6 +35,8 @@ pub struct Request {
     pub encoder: String,
     /// Vision encoder of multimodal methods: `tiny`, a folder or a repository.
     pub vision: String,
+    /// Stop after so many tasks; all of them if not given.
+    pub tasks: Option<usize>,
     /// Settings.
     pub resolved: Resolved,
     /// Where to compute.
@@ -95,8 +98,24 @@ fn finish(
     let result = score_run(folder)?;
     folder.charge(record, cost)?;
     write_json(&folder.result(), &result)?;
-    fs_err::remove_dir_all(folder.checkpoint())?;
+    if record.stop_after.is_none() {
+        fs_err::remove_dir_all(folder.checkpoint())?;
+    }
     Ok(result)
+}
+
+/// After how many tasks a run stops; none if that is after the last one.
+///
+/// # Errors
+/// No task, or more than there are.
+pub fn stop_after(tasks: Option<usize>, benchmark: &Benchmark) -> Result<Option<usize>> {
+    let (name, all) = (&benchmark.manifest().name, benchmark.tasks());
+    match tasks {
+        Some(tasks) if !(1..=all).contains(&tasks) => {
+            Err(Error::Usage(format!("--tasks {tasks}: {name} has {all} tasks; give 1 to {all}, or leave it out")))
+        }
+        tasks => Ok(tasks.filter(|tasks| *tasks < all)),
+    }
 }
 
 /// Opens encoders and pictures.
@@ -106,13 +125,14 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Rc<Bl
     let mut record =
         RunRecord::new(benchmark.manifest(), &request.method, text, &request.device_name, &request.resolved);
     record.variant.clone_from(&request.variant);
+    record.stop_after = stop_after(request.tasks, benchmark)?;
     record.dtype = request.dtype.as_str().to_owned();
     let mut pictures = None;
     if info.multimodal() {
         let vision = encoder.open_vision(&request.vision)?;
         let size = encoder.image_size().unwrap_or_default();
-        let opened = Pictures::open(benchmark, config.visual, size, &request.cache)?;
-        record.vision = Some(VisionRecord::new(vision, config.visual, &opened));
+        let opened = Pictures::open(benchmark, config, size, &request.cache)?;
+        record.vision = Some(VisionRecord::new(vision, &opened));
         pictures = Some(opened);
     }
     let blueprint = Blueprint {
@@ -144,7 +164,8 @@ fn learn_all(
     let title = format!("{} {}", benchmark.manifest().name, request.method);
     let mut log = Log::open(&folder.metrics(), &title, benchmark.tasks(), first, config.lr_encoder)?;
     for stage in 0..first {
-        log.scores(&stage::score(&record.dataset, stage, &predictions::read(&folder.predictions(stage))?))?;
+        let predicted = predictions::read(&folder.predictions(stage))?;
+        log.scores(&record.dataset.tasks[stage].name, stage::score(&record.dataset, stage, &predicted))?;
     }
     let mut ledger = Ledger::default();
     let mut session = Session { blueprint, config, benchmark, log: &mut log, ledger: &mut ledger };
@@ -157,20 +178,23 @@ fn learn_all(
     }
     let before = cost.clone();
     let started = Instant::now();
-    for stage in first..benchmark.tasks() {
+    for stage in first..record.tasks() {
         session.log.stage(stage);
         let tokenizer = &session.blueprint.tokenizer;
         let task = Task { seen: benchmark.seen(stage), train: benchmark.training(stage, tokenizer)? };
         session.ledger.task(&task.seen);
         method.learn(&task, &mut session)?;
-        let predicted = predict(method.as_ref(), &session, &task.seen)?;
+        let rows = benchmark.test_rows(stage)?;
+        let predicted = predict(method.as_ref(), &session, &task.seen, &rows)?;
         predictions::write(&folder.predictions(stage), &predicted)?;
-        session.log.scores(&stage::score(&record.dataset, task.seen.stage, &predicted))?;
+        session.log.scores(&record.dataset.tasks[stage].name, stage::score(&record.dataset, stage, &predicted))?;
         cost = Cost {
             optimiser_steps: before.optimiser_steps + session.ledger.steps,
+            tuning_steps: before.tuning_steps + session.ledger.tuning_steps,
             wall_seconds: before.wall_seconds + started.elapsed().as_secs_f64(),
             stored_rows: method.memory().map_or(0, |memory| memory.rows().len()),
             stored_by_class: method.memory().map(|memory| memory.by_class(benchmark.manifest())).unwrap_or_default(),
+            ewc: method.choice().cloned(),
         };
         let memory = method.memory().map(Memory::ids).unwrap_or_default();
         let saved = Saved { stage, state: method.state()?, memory, cost: cost.clone() };
@@ -179,30 +203,31 @@ fn learn_all(
     Ok(cost)
 }
 
-/// Predictions for the test rows of a stage, in file order.
-fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen) -> Result<Vec<Predicted>> {
-    let rows = session.benchmark.test_rows(seen.stage)?;
+/// Predictions for rows, in their order, with the labels seen.
+pub(crate) fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen, rows: &[Row]) -> Result<Vec<Predicted>> {
     let gold = rows.iter().map(|row| seen.gold(row));
-    let examples = session.benchmark.tokenised(&rows, &session.blueprint.tokenizer)?;
+    let examples = session.benchmark.tokenised(rows, &session.blueprint.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|row| examples[*row].ids.len());
-    let mut predicted: Vec<Option<Prediction>> = vec![None; examples.len()];
+    let mut predicted: Vec<Option<Answer>> = vec![None; examples.len()];
     let batches = order.chunks(PREDICT_BATCH).map(|chunk| (chunk, chunk.iter().map(|row| &examples[*row]).collect()));
-    method.learner().batches(batches.collect(), |chunk, batch| {
-        for (row, prediction) in chunk.iter().zip(method.predict(batch, seen)?) {
-            predicted[*row] = Some(prediction);
+    session.blueprint.batches(batches.collect(), |chunk, batch| {
+        for (row, answer) in chunk.iter().zip(method.answer(batch, seen)?) {
+            predicted[*row] = Some(answer);
         }
         Ok(())
     })?;
     let paired = examples.iter().zip(gold).zip(predicted.into_iter().flatten());
-    Ok(paired.map(|((example, gold), prediction)| stored(session.blueprint.kind, example, gold, prediction)).collect())
+    Ok(paired.map(|((example, gold), answer)| stored(session.blueprint.kind, example, gold, answer)).collect())
 }
 
 /// Words cut off by `max_length` count as `O`.
-fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, prediction: Prediction) -> Predicted {
-    let mut predicted = prediction.labels;
+fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> Predicted {
+    let Answer { joint, mut text, mut vision } = answer;
+    let mut predicted = joint.labels;
     if kind == TaskKind::Ner {
-        predicted.resize(example.words, 0);
+        let halves = [&mut text, &mut vision].into_iter().filter(|half| !half.is_empty());
+        halves.chain([&mut predicted]).for_each(|labels| labels.resize(example.words, 0));
     }
-    Predicted { id: example.id.clone(), owner: example.owner, gold, predicted, scores: prediction.scores }
+    Predicted { id: example.id.clone(), owner: example.owner, gold, predicted, scores: joint.scores, text, vision }
 }

@@ -3,6 +3,7 @@
 //! ```toml
 //! methods = ["lmc"]
 //! seeds = [42]                  # train_seed of each run; default 42
+//! tasks = 4                     # stop after so many tasks; default all
 //!
 //! [[variants]]                  # default: one run per method and seed with the settings as they are
 //! name = "full"
@@ -29,6 +30,8 @@ pub struct Plan {
     methods: Vec<String>,
     #[serde(default = "one_seed")]
     seeds: Vec<u32>,
+    /// Stop after so many tasks; all of them if not given.
+    pub tasks: Option<usize>,
     #[serde(default)]
     variants: Vec<Variant>,
 }

@@ -72,7 +72,11 @@ fn from_raw_files_to_a_table() {
     place.build();
     assert!(place.ok("verify data").lines().all(|line| line.starts_with("ok")));
     for method in ["vanilla", "emr", "joint"] {
-        place.ok(&format!("{TRAIN} --method {method} --out runs/{method}"));
+        let (code, _, log) = place.mkgc(&format!("{TRAIN} --method {method} --out runs/{method}"));
+        let scores: Vec<&str> = log.lines().filter(|line| line.contains(": micro-F1 ")).collect();
+        assert!(code == 0 && scores.len() == 2, "{log}");
+        assert!(scores[1].starts_with(&format!("small {method} task 2/2: ")), "{log}");
+        assert!(scores[1].contains(", average so far "), "{log}");
     }
     let table = place.ok("report runs/vanilla runs/emr runs/joint --out report");
     assert_eq!(table, fs_err::read_to_string(place.path("report/report.md")).unwrap());
@@ -80,7 +84,8 @@ fn from_raw_files_to_a_table() {
         assert!(table.lines().any(|line| line.contains(&format!("| {method} | 1 |"))), "{table}");
     }
     let csv = fs_err::read_to_string(place.path("report/small-micro_f1.csv")).unwrap();
-    let header = "rank,method,seeds,T1,T2,T2_rows_low,T2_rows_high,average,forgetting_chaudhry18,bwt_lopezpaz17\n";
+    let header = "rank,method,seeds,T1,T2,T2_rows_low,T2_rows_high,average,average_n,forgetting_chaudhry18,\
+                  forgetting_chaudhry18_n,bwt_lopezpaz17,bwt_lopezpaz17_n,stand_in\n";
     assert!(csv.starts_with(header), "{csv}");
     assert_eq!(table, place.ok("report runs --out report"), "a folder above runs stands for them");
     let second = place.ok(&format!("{TRAIN} --method vanilla --out runs/vanilla"));
@@ -134,7 +139,7 @@ fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
     let line = "sweep plan.toml --benchmark data --set epochs=1 --set memory_epochs=1 --set max_length=16 --set shared_layers=1 --set batch_size=4 --out out";
     let table = place.ok(line);
     for variant in ["full", "no-distillation"] {
-        assert!(table.contains(&format!("| lmc [{variant}] (stand-in images) | 1 |")), "{table}");
+        assert!(table.contains(&format!("| – | lmc [{variant}] (stand-in images) | 1 |")), "{table}");
         let record = place.path(&format!("out/runs/small/lmc-{variant}-seed1/run.json"));
         let record: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(record).unwrap()).unwrap();
         assert!(record["cost"]["optimiser_steps"].as_u64().unwrap() > 3, "{record}");
@@ -277,6 +282,27 @@ fn a_sweep_goes_on_after_a_failed_run_and_says_so_at_its_end() {
     assert_eq!(code, 2, "{err}");
     assert!(table.contains("| vanilla | 1 |") && place.path("out/report/report.md").exists(), "{table}");
     assert!(err.contains("1 of 2 runs failed") && err.contains("lmc-seed42: ") && err.contains("lower it"), "{err}");
+}
+
+#[test]
+fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
+    let place = Corpora::new();
+    place.build();
+    let line = format!("{TRAIN} --method majority --out run");
+    assert!(place.error(&format!("{line} --tasks 0")).contains("--tasks 0: small has 2 tasks; give 1 to 2"));
+    let (code, out, err) = place.mkgc(&format!("{line} --tasks 1"));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("small majority task 1/2 learned: micro_f1 0.0, ") && !err.contains("task 2/2"), "{err}");
+    assert!(out.contains("\"tasks_learned\": 1") && !out.contains("\"tasks_learned\": 2"), "{out}");
+    let (_, out, err) = place.mkgc(&line);
+    assert!(err.contains("task 2/2 learned") && !err.contains("task 1/2"), "{err}");
+    assert!(out.contains("\"tasks_learned\": 2"), "{out}");
+    let error = place.error("bench data --method majority --set batch_size=1 --steps 2");
+    assert!(error.contains("majority takes no such steps"), "{error}");
+    fs_err::write(place.path("plan.toml"), "methods = [\"majority\"]\ntasks = 1").unwrap();
+    assert!(place.ok("sweep plan.toml --benchmark data --out out").contains("| majority (1 of 2 tasks) | 1 |"));
+    fs_err::write(place.path("plan.toml"), "methods = [\"majority\"]\ntasks = 9").unwrap();
+    assert!(place.error("sweep plan.toml --benchmark data --out out").contains("--tasks 9: small has 2 tasks"));
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn result(benchmark: &str, method: &str) -> RunResult {
 }
 
 fn last_micro_f1(result: &RunResult) -> f64 {
-    result.stages.last().unwrap().micro_f1.unwrap()
+    result.stages.last().unwrap().micro_f1.number().unwrap()
 }
 
 fn forgetting(result: &RunResult) -> f64 {
@@ -121,6 +121,7 @@ fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
         variant: None,
         encoder: TINY.to_owned(),
         vision: TINY.to_owned(),
+        tasks: None,
         resolved: config::resolve(task, "emr", Some(&demo().join("recipe.toml")), toml::Table::new()).unwrap(),
         device: Device::Cpu,
         device_name: "cpu".to_owned(),

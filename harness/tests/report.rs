@@ -2,74 +2,16 @@
 //! number.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+mod common;
 
-use mkgc_harness::error::Result;
+use std::path::Path;
+
+use common::runs::{ROWS, Runs, entry};
+use mkgc_harness::metrics::continual::Value as Score;
 use mkgc_harness::report;
-use mkgc_harness::report::board::{Absent, Board, Entry};
-use mkgc_harness::run::RunFolder;
-use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::report::board::{Absent, Board};
 use mkgc_harness::stats::interval::student;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// A folder of runs on 200 rows, two tasks of one relation each.
-struct Runs(TempDir);
-
-const ROWS: usize = 200;
-
-impl Runs {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// A finished run that is right on all rows but every `wrong`th of the last test; `change` edits its run.json.
-    fn run(&self, name: &str, method: &str, seed: u64, wrong: usize, change: impl Fn(&mut Value)) -> PathBuf {
-        let folder = RunFolder::new(&self.path(name));
-        let fixture = include_str!("fixtures/run-version-3.json");
-        let mut record: Value = serde_json::from_str(fixture).unwrap();
-        record["method"] = method.into();
-        record["config"]["train_seed"] = seed.into();
-        record["dataset"]["task"] = "re".into();
-        record["dataset"]["labels"] = json!(["None", "a", "b"]);
-        record["dataset"]["tasks"] = json!([{"name": "a", "classes": ["a"]}, {"name": "b", "classes": ["b"]}]);
-        change(&mut record);
-        fs_err::create_dir_all(folder.dir()).unwrap();
-        fs_err::write(folder.dir().join("run.json"), record.to_string()).unwrap();
-        for stage in 0..2 {
-            let row = |index: usize| {
-                let gold = if stage == 0 { 1 } else { 1 + (index % 2) as u32 };
-                let predicted = if stage == 1 && index.is_multiple_of(wrong) { 3 - gold } else { gold };
-                let owner = Some(gold as usize - 1);
-                Predicted { id: index.to_string(), owner, gold: vec![gold], predicted: vec![predicted], scores: vec![] }
-            };
-            let rows: Vec<Predicted> = (0..ROWS).map(row).collect();
-            predictions::write(&folder.predictions(stage), &rows).unwrap();
-        }
-        fs_err::write(folder.result(), "{}").unwrap();
-        folder.dir().to_owned()
-    }
-
-    fn plain(&self, name: &str, method: &str, seed: u64, wrong: usize) -> PathBuf {
-        self.run(name, method, seed, wrong, |_| ())
-    }
-
-    fn boards(&self) -> Result<Vec<Board>> {
-        report::boards(report::load(&[self.0.path()])?)
-    }
-
-    fn board(&self) -> Board {
-        self.boards().unwrap().remove(0)
-    }
-}
-
-fn entry<'a>(board: &'a Board, label: &str) -> &'a Entry {
-    board.entries.iter().find(|entry| entry.label == label).unwrap()
-}
 
 fn absent<'a>(board: &'a Board, kind: &str) -> Vec<&'a Absent> {
     board.absent.iter().filter(|run| run.kind == kind).collect()
@@ -93,7 +35,7 @@ fn seeds_are_averaged_and_both_intervals_kept_apart() {
     // Of one seed, √(0.8 · 0.2 / 200) · 1.96 is 0.055; three seeds share some of their wrong rows.
     assert!((0.75..0.80).contains(&low) && (0.83..0.88).contains(&high), "{low} {high}");
     assert_eq!(entry.stages["micro_f1"][0].sampling_interval, None);
-    assert_eq!(entry.matrix[1], [entry.matrix[1][0], entry.matrix[1][1]]);
+    assert_eq!(entry.matrix.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]
@@ -103,7 +45,8 @@ fn ranks_follow_what_can_be_told_apart() {
         runs.plain(method, method, 1, wrong);
     }
     let board = runs.board();
-    let ranks: Vec<(&str, usize)> = board.entries.iter().map(|entry| (entry.label.as_str(), entry.rank)).collect();
+    let ranks: Vec<(&str, usize)> =
+        board.entries.iter().map(|entry| (entry.label.as_str(), entry.rank.unwrap())).collect();
     assert_eq!(ranks, [("joint", 1), ("emr", 2), ("rp-cre", 2), ("vanilla", 4)]);
     assert_eq!(board.comparisons.len(), 6);
     let pair = board.comparisons.iter().find(|pair| (pair.one, pair.other) == (1, 2)).unwrap();
@@ -116,10 +59,10 @@ fn ranks_follow_what_can_be_told_apart() {
     assert!(entry(&board, "emr").summary["last_task_masked_micro_f1"].mean.reason().is_some(), "no scores, no twin");
     let confusion = &entry(&board, "vanilla").confusion;
     // The even rows are wrong, and these are all of relation a.
-    assert_eq!(
-        (confusion.old, confusion.new, confusion.items),
-        ([0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [100, 100, 0])
-    );
+    let numbers = |shares: &[Score]| shares.iter().map(Score::number).collect::<Option<Vec<f64>>>();
+    assert_eq!(numbers(&confusion.old), Some(vec![0.0, 0.0, 1.0, 0.0]));
+    assert_eq!(numbers(&confusion.new), Some(vec![1.0, 0.0, 0.0, 0.0]));
+    assert_eq!((numbers(&confusion.none), confusion.items), (None, [100, 100, 0]));
 }
 
 #[test]
@@ -222,6 +165,35 @@ fn runs_that_must_not_be_compared_are_refused_by_name() {
     }
 }
 
+/// `visual = "blank"` and `"shuffled"`: rows of their own, not refused beside the pictures themselves.
+#[test]
+fn controls_of_the_pictures_stand_beside_them_under_their_own_label() {
+    let vision = |layout: &str, real: usize, stand_in: usize| json!({"encoder": {"name": "tiny", "identity": "tiny"}, "layout": layout, "real_images": real, "stand_in_images": stand_in, "stand_in_rows": stand_in});
+    let runs = Runs::new();
+    let run = |name: &str, visual: &str, seen: Value| {
+        runs.run(name, "lmc", 1, 8, |record| {
+            record["config"]["visual"] = visual.into();
+            record["vision"] = seen.clone();
+        })
+    };
+    run("a-blank", "blank", vision("image", 0, 0));
+    run("b", "auto", vision("image", 4, 1));
+    run("c-shuffled", "shuffled", vision("image", 4, 1));
+    let board = runs.board();
+    let mut labels: Vec<&str> = board.entries.iter().map(|entry| entry.label.as_str()).collect();
+    labels.sort_unstable();
+    let marked = ["lmc (blank images)", "lmc (shuffled images) (stand-in images)", "lmc (stand-in images)"];
+    assert_eq!(labels, marked);
+    // Pictures that differ are refused whatever stands before them.
+    let second = run("d", "shuffled", vision("image", 5, 0));
+    let error = runs.boards().err().unwrap().to_string();
+    assert!(error.contains("pictures: 4 real and 1 stand-ins and 5 real"), "{error}");
+    fs_err::remove_dir_all(second).unwrap();
+    run("e-blank", "blank", vision("crops", 0, 0));
+    let error = runs.boards().err().unwrap().to_string();
+    assert!(error.contains("visual mode: image and crops"), "{error}");
+}
+
 #[test]
 fn every_file_of_a_report_says_the_same() {
     let runs = Runs::new();
@@ -240,10 +212,11 @@ fn every_file_of_a_report_says_the_same() {
     let csv = read("a_b-micro_f1.csv");
     assert!(csv.starts_with("rank,method,seeds,T1,T1_seeds_low,T1_seeds_high,T2,T2_seeds_low"), "{csv}");
     assert!(csv.contains("\n2,emr,2,1.000000,1.000000,1.000000,0.887500,"), "{csv}");
-    assert!(read("scores.csv").contains("a_b,emr,2,2,micro_f1,0.900000,200,\n"));
+    assert!(read("scores.csv").contains("a_b,emr,2,2,micro_f1,0.900000,200,,,,false\n"), "{}", read("scores.csv"));
+    assert!(read("scores.csv").contains("a_b,emr,2,2,macro_f1,0.898990,200,,2,2,false\n"), "{}", read("scores.csv"));
     assert!(read("scores.csv").contains("a_b,emr,1,,last_task_masked_accuracy,,200,"));
     assert!(read("a_b-pairs.csv").starts_with("one,other,difference,p,p_holm\njoint,"));
-    assert!(read("a_b-f1_by_class.csv").contains("\nvanilla,1,a,1,100,1.000000,0.000000\n"));
+    assert!(read("a_b-f1_by_class.csv").contains("\nvanilla,1,a,1,100,1.000000,0.000000,false\n"));
     let json: Value = serde_json::from_str(&read("board.json")).unwrap();
     assert_eq!(json[0]["entries"][1]["stages"]["micro_f1"][1]["mean"], mean);
     let latex = read("a_b.tex");

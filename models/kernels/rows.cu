@@ -64,11 +64,13 @@ __device__ void embedding_forward(const float *table, const u32 *ids, T *y, u32 
 #define EMBEDDING_FORWARD(T) (const float *table, const u32 *ids, T *y, u32 entries, int width)
 BOTH(embedding_forward, EMBEDDING_FORWARD, (table, ids, y, entries, width))
 
-// sums[id] = Σ g over its places, in their order; the block of an id's first place does it. `sums` is zero before.
+// sums[id] = Σ g over its places, in their order; the block of an id's first place does it. `sums` is zero before, and
+// stays so for the id `padding`.
 template <class T>
-__device__ void embedding_backward(const u32 *ids, const T *g, float *sums, u32 count, u32 entries, int width) {
+__device__ void embedding_backward(const u32 *ids, const T *g, float *sums, u32 count, u32 entries, u32 padding,
+                                   int width) {
     const u32 id = ids[blockIdx.x];
-    if (id >= entries) return;
+    if (id >= entries || id == padding) return;
     for (u32 before = 0; before < blockIdx.x; before++)
         if (ids[before] == id) return;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
@@ -78,5 +80,6 @@ __device__ void embedding_backward(const u32 *ids, const T *g, float *sums, u32 
         sums[(u64)id * width + i] = sum;
     }
 }
-#define EMBEDDING_BACKWARD(T) (const u32 *ids, const T *g, float *sums, u32 count, u32 entries, int width)
-BOTH(embedding_backward, EMBEDDING_BACKWARD, (ids, g, sums, count, entries, width))
+#define EMBEDDING_BACKWARD(T) \
+    (const u32 *ids, const T *g, float *sums, u32 count, u32 entries, u32 padding, int width)
+BOTH(embedding_backward, EMBEDDING_BACKWARD, (ids, g, sums, count, entries, padding, width))

@@ -39,6 +39,8 @@ pub struct BertConfig {
     pub attention_probs_dropout_prob: f64,
     /// Longest sequence.
     pub max_position_embeddings: usize,
+    /// Id of the padding piece, whose word embedding gets no gradient (`padding_idx` of transformers' `nn.Embedding`).
+    pub pad_token_id: Option<u32>,
     /// Segment types.
     pub type_vocab_size: usize,
     /// Standard deviation of fresh weights.
@@ -62,6 +64,7 @@ impl Default for BertConfig {
             hidden_dropout_prob: 0.1,
             attention_probs_dropout_prob: 0.1,
             max_position_embeddings: 512,
+            pad_token_id: Some(0),
             type_vocab_size: 2,
             initializer_range: 0.02,
             layer_norm_eps: 1e-12,
@@ -72,7 +75,9 @@ impl Default for BertConfig {
 
 pub(crate) struct Embeddings {
     word: Tensor,
-    position: Tensor,
+    /// `[P, H]`.
+    pub position: Tensor,
+    padding: Option<u32>,
     kind: Tensor,
     norm: LayerNorm,
     dropout: f64,
@@ -84,6 +89,7 @@ impl Embeddings {
         let table = |rows, name: &str| vb.pp(name).get_with_hints((rows, config.hidden_size), "weight", init);
         Ok(Self {
             word: table(config.vocab_size, "word_embeddings")?,
+            padding: config.pad_token_id,
             position: table(config.max_position_embeddings, "position_embeddings")?,
             kind: table(config.type_vocab_size, "token_type_embeddings")?,
             norm: LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,
@@ -97,7 +103,7 @@ impl Embeddings {
         if pieces > longest {
             candle_core::bail!("{pieces} word pieces, but the encoder has {longest} positions; lower max_length");
         }
-        let words = ops::embedding(&self.word, ids)?;
+        let words = ops::embedding(&self.word, ids, self.padding)?;
         // Every token is of the first segment.
         let place = self.position.narrow(0, 0, pieces)?.broadcast_add(&self.kind.narrow(0, 0, 1)?)?;
         mode.dropout(&self.norm.forward(&words.broadcast_add(&place)?)?, self.dropout)

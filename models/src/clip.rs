@@ -2,7 +2,8 @@
 //! below `vision_model.`.
 //!
 //! Pre-norm encoder: class token and patches + positions → layer norm, then per layer `x = x + attention(norm(x))`,
-//! `x = x + W₂ act(W₁ norm(x))`; `post_layernorm` on what is read.
+//! `x = x + W₂ act(W₁ norm(x))`. CLIP's own readers take the class state after `post_layernorm`; LMC's heads take it as
+//! the layers leave it, so a tower made for them has no such norm.
 
 mod embeddings;
 
@@ -105,7 +106,7 @@ pub enum Visual {
     /// The image: class token + `(S / patch)²` patches, with the pre-trained positions.
     Image,
     /// Crops, as MKGformer and LMC have them: class token + 3 grounding crops + 3 detector crops (3·16 + 3·4 patches of
-    /// 32 pixels), with positions of their own.
+    /// 32 pixels). Patches have positions of their own; the class token has none.
     Crops,
 }
 
@@ -147,7 +148,12 @@ pub struct ClipVision {
     embeddings: Embeddings,
     pre_norm: LayerNorm,
     pub(crate) layers: Vec<Layer>,
-    post_norm: LayerNorm,
+    /// None in a tower whose last states are read as they are.
+    post_norm: Option<LayerNorm>,
+}
+
+fn norm(config: &ClipVisionConfig, name: &str, vb: &VarBuilder<'_>) -> Result<LayerNorm> {
+    LayerNorm::new(config.hidden_size, config.layer_norm_eps, vb.pp("vision_model").pp(name))
 }
 
 impl ClipVision {
@@ -156,10 +162,12 @@ impl ClipVision {
     /// # Errors
     /// A configuration that no CLIP can have, or stored tensors of other shapes.
     pub fn new(config: &ClipVisionConfig, visual: Visual, vb: VarBuilder<'_>) -> Result<Self> {
-        Self::with_keys(config, visual, &[], 0, vb)
+        let post_norm = Some(norm(config, "post_layernorm", &vb)?);
+        Ok(Self { post_norm, ..Self::with_keys(config, visual, &[], 0, vb)? })
     }
 
-    /// The last layers use these keys, if any; the logits of the last `mapped` layers are read.
+    /// A tower without `post_layernorm`. The last layers use these keys, if any; the logits of the last `mapped` layers
+    /// are read.
     pub(crate) fn with_keys(
         config: &ClipVisionConfig,
         visual: Visual,
@@ -172,15 +180,14 @@ impl ClipVision {
             candle_core::bail!("config.json: hidden_size {size} is not a multiple of num_attention_heads {heads}");
         }
         let own = vb.pp("vision_model");
-        let norm = |name| LayerNorm::new(size, config.layer_norm_eps, own.pp(name));
         let layers = config.num_hidden_layers;
         let key = |n: usize| n.checked_sub(layers - shared.len()).map(|n| shared[n].clone());
         let layer = |n: usize| layer(config, key(n), n + mapped >= layers, &own.pp(format!("encoder.layers.{n}")));
         Ok(Self {
             embeddings: Embeddings::new(config, visual, &vb)?,
-            pre_norm: norm("pre_layrnorm")?,
+            pre_norm: norm(config, "pre_layrnorm", &vb)?,
             layers: (0..layers).map(layer).collect::<Result<_>>()?,
-            post_norm: norm("post_layernorm")?,
+            post_norm: None,
         })
     }
 
@@ -192,9 +199,10 @@ impl ClipVision {
     /// `post_layernorm`, `[B, V, H]` to `[B, V, H]`. Hugging Face applies it to the class token alone (`pooler_output`).
     ///
     /// # Errors
-    /// A last dimension other than `H`.
+    /// A last dimension other than `H`; a tower of [`crate::dual::Dual`], which has no such norm.
     pub fn post_norm(&self, states: &Tensor) -> Result<Tensor> {
-        self.post_norm.forward(states)
+        let Some(norm) = &self.post_norm else { candle_core::bail!("this tower has no post_layernorm") };
+        norm.forward(states)
     }
 
     /// States before `post_layernorm` and attention of every layer, in f32.

@@ -4,7 +4,14 @@
 //! ```text
 //! width_i  = mean_j A_ij   over real keys j;     height_j = mean_i A_ij   over real queries i
 //! loss     = mean_rows mean_{layers, heads, kinds, real positions} (ReLU(student) − ReLU(teacher))²
-//! released = mean_layers ‖R‖_F / 100,   rows of R = r/‖r‖₂,   r = ReLU(teacher − student) of a row and head, by width
+//! ```
+//! The released code pools the streams differently, because their maps differ in rank when they reach the same lines:
+//!
+//! ```text
+//!                text                                          vision
+//! width          Σ_i A_ij, one row for all heads               Σ_j A_ij, a row for each head
+//! height         Σ_heads A_ij, one row for all i and j         Σ_i A_ij, a row for each head
+//! released = Σ_{width, height} mean_layers ‖R‖_F / 100,   rows of R = r/‖r‖₂,   r = ReLU(teacher − student)
 //! ```
 //! Maps are logits `[B, heads, L, L]`, one tensor per layer; `mask` `[B, L]` u32 is 1 on real positions. Sums are in
 //! f32. The teacher takes part by its pooled maps, which do not change during a task and can be kept.
@@ -48,12 +55,11 @@ pub fn pool(maps: &[Tensor], mask: &Tensor, pooling: Pooling) -> Result<Tensor> 
     Tensor::stack(&maps.iter().map(layer).collect::<Result<Vec<_>>>()?, 1)
 }
 
-/// The loss as described, a scalar; `teacher` are the teacher's maps by [`pool`] with the same `pooling`.
+/// The loss as described, a scalar; both maps by [`pool`] with the same `pooling`.
 ///
 /// # Errors
-/// No maps, shapes that do not fit.
-pub fn attention_distillation(maps: &[Tensor], mask: &Tensor, teacher: &Tensor, pooling: Pooling) -> Result<Tensor> {
-    let student = pool(maps, mask, pooling)?;
+/// Shapes that do not fit.
+pub fn attention_distillation(student: &Tensor, teacher: &Tensor, mask: &Tensor, pooling: Pooling) -> Result<Tensor> {
     let squares = (student.relu()? - teacher.detach().relu()?)?.sqr()?;
     let (rows, layers, kinds, heads, _) = squares.dims5()?;
     let positions = mask.to_dtype(DType::F32)?.sum(1)?;
@@ -65,16 +71,53 @@ pub fn attention_distillation(maps: &[Tensor], mask: &Tensor, teacher: &Tensor, 
     squares.reshape((rows, ()))?.sum(1)?.div(&entries)?.mean_all()
 }
 
-/// The loss as the released code computes it, a scalar constant; `teacher` by [`pool`] with [`Pooling::Width`].
+/// Whose maps the released code pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Maps `[B, heads, T, T]` there.
+    Text,
+    /// Maps `[B · heads, V, V]` there.
+    Vision,
+}
+
+/// Maps pooled as in the released code, one tensor for each direction that `pooling` names (with [`Pooling::None`] the
+/// code distils nothing). Sizes are those of [`pool`]; a text's height has its queries for kinds and one head. Means
+/// stand for the sums: rows are normalised, so a factor has no effect.
+///
+/// # Errors
+/// No maps, shapes that do not fit.
+pub fn pool_released(maps: &[Tensor], mask: &Tensor, stream: Stream, pooling: Pooling) -> Result<Vec<Tensor>> {
+    let pooled = |direction: &Pooling| match (stream, direction) {
+        (Stream::Vision, direction) => pool(maps, mask, *direction),
+        (Stream::Text, Pooling::Width) => pool(maps, mask, Pooling::Height),
+        (Stream::Text, _) => {
+            let means: Vec<Tensor> = maps.iter().map(|map| map.mean_keepdim(1)).collect::<Result<_>>()?;
+            pool(&means, mask, Pooling::None)
+        }
+    };
+    let directions: &[Pooling] = match pooling {
+        Pooling::None => &[],
+        Pooling::Width => &[Pooling::Width],
+        Pooling::Height => &[Pooling::Height],
+        Pooling::Both => &[Pooling::Width, Pooling::Height],
+    };
+    directions.iter().map(pooled).collect()
+}
+
+/// The loss as the released code computes it, a scalar constant; both maps of one direction by [`pool_released`].
 ///
 /// Its value is √(number of rows with a positive entry)/100 per layer, so its gradient is zero. The value is cut from
 /// the graph: rounding would leave gradients near 1e-9, which AdamW scales up to whole steps where there is no other.
 ///
 /// # Errors
-/// No maps, shapes that do not fit.
-pub fn attention_distillation_released(maps: &[Tensor], mask: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-    let rest = (teacher - pool(maps, mask, Pooling::Width)?)?.detach().relu()?;
+/// Shapes that do not fit.
+pub fn attention_distillation_released(student: &Tensor, teacher: &Tensor, stream: Stream) -> Result<Tensor> {
+    let rest = (teacher - student)?.detach().relu()?;
+    let rest = match stream {
+        Stream::Text => rest.flatten_from(2)?.unsqueeze(2)?,
+        Stream::Vision => rest.squeeze(2)?,
+    };
     let norms = rest.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
     let squares = rest.broadcast_div(&norms)?.sqr()?;
-    (squares.sum((2, 3, 4))?.sum(0)?.sqrt()? / 100.0)?.mean_all()
+    (squares.sum((2, 3))?.sum(0)?.sqrt()? / 100.0)?.mean_all()
 }

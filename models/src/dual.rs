@@ -2,7 +2,8 @@
 //!
 //! In the last `shared_layers` layers of each stream, learned keys that both streams share replace the projected ones,
 //! and each stream adds its own position bias B: `A = Q Kᵀ/√d + B`. Without shared layers the streams never meet before
-//! the head (late fusion).
+//! the head (late fusion). The vision states go to the head as the layers leave them, as in LMC's released code: there is
+//! no `post_layernorm`, and its weights in a pre-trained file are not used.
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
@@ -52,8 +53,11 @@ impl DualConfig {
         let (text, vision, shared) = (&self.text, &self.vision, self.shared_layers);
         let layers = text.num_hidden_layers.min(vision.num_hidden_layers);
         if shared > layers {
+            // All layers may share: an ablation that LMC's released code names.
+            let quarter = (layers / 4).max(1);
             candle_core::bail!(
-                "shared_layers is {shared}, but a stream has only {layers} layers: lower it, or take deeper encoders"
+                "shared_layers is {shared}, but a stream has only {layers} layers: lower it (LMC shares 3 of 12, so \
+                 {quarter} here), or take deeper encoders"
             );
         }
         let sizes = [
@@ -128,7 +132,8 @@ impl Dual {
         let vision = self.vision.encode(inputs.pixels()?, inputs.dtype, mode)?;
         Ok(Encoded {
             text: text.last().clone(),
-            vision: Some(self.vision.post_norm(vision.last())?),
+            vision: Some(vision.last().clone()),
+            positions: Some(self.text.embeddings.position.clone()),
             text_maps: text.into_last_logits(self.mapped),
             vision_maps: vision.into_last_logits(self.mapped),
         })

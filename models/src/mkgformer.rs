@@ -6,6 +6,16 @@
 //! - correlation-aware fusion: with T the context of the text's attention (heads merged, before its output projection)
 //!   and V the states of vision layer l, `F = softmax(T Vᵀ) V` (not scaled), and the feed-forward part of the text
 //!   layer becomes `W₂ act(W₁ x + b₁ + W₃ F + b₃) + b₂`.
+//!
+//! Forward values, gradients and steps equal those of the released code (zjunlp/MKGformer). What that code does
+//! unlike its paper or other programs, and what is done here:
+//! - It lets vision attend to the padding of the text. Here that is a choice, `mask_text_padding`, and masked by default,
+//!   because with it a row's prediction depends on how long the other rows of its batch are (there: on `max_seq`).
+//! - Its word embeddings have `padding_idx` 0, so the padding row gets no gradient, only weight decay. Kept: BERT in
+//!   transformers does the same ([`BertConfig::pad_token_id`]).
+//! - Fusion scores are not scaled by 1/√H. Kept: the paper's formula has no factor either.
+//! - Fusion reads all visual tokens, those of absent (zero) crops included. Kept.
+//! - The vision states are read before `post_layernorm`. Kept: there is no such norm here.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -76,8 +86,8 @@ pub struct Mkgformer {
 }
 
 impl Mkgformer {
-    /// Variables of [`Bert`] and [`ClipVision`], and `text.fusion.N.{weight,bias}` (W₃ of layer N). `post_layernorm` has
-    /// a gradient only where the loss reads the vision stream's states; MKGformer's own heads read the text alone.
+    /// Variables of [`Bert`] and [`ClipVision`] without its `post_layernorm`, and `text.fusion.N.{weight,bias}` (W₃ of
+    /// layer N).
     ///
     /// # Errors
     /// Streams that do not fit together, or stored tensors of other shapes.
@@ -91,7 +101,7 @@ impl Mkgformer {
         let layers = text.num_hidden_layers;
         Ok(Self {
             text: Bert::new(text, vb.clone())?,
-            vision: ClipVision::new(&config.vision, config.visual, vb.clone())?,
+            vision: ClipVision::with_keys(&config.vision, config.visual, &[], 0, vb.clone())?,
             fusion: (layers - config.interaction_layers..layers).map(fusion).collect::<Result<_>>()?,
             mask_text_padding: config.mask_text_padding,
         })
@@ -122,8 +132,7 @@ impl Mkgformer {
             text = text_layer.feed_forward(&states, extra.as_ref(), mode)?;
             below = Some(Prefix { keys: attended.keys, values: attended.values });
         }
-        let vision = Some(self.vision.post_norm(&vision)?);
-        Ok(Encoded { text, vision, text_maps: Vec::new(), vision_maps: Vec::new() })
+        Ok(Encoded { text, vision: Some(vision), positions: None, text_maps: Vec::new(), vision_maps: Vec::new() })
     }
 
     /// Padding of `[text; vision]` as vision layers see it, `[B, 1, 1, T + V]`.

@@ -28,28 +28,26 @@ impl Default for Coefficients {
     }
 }
 
-/// Factors from each stream's own logits `[N, L]`, the gold labels `[N]` u32 and which items count (`items` `[N]`, 1 or
-/// 0: padded words and words whose tag is unknown do not). The softmax runs over the `allowed` labels.
+impl Coefficients {
+    /// Factors by ρ_vision. A ratio that is not a number (no item counts) damps nothing.
+    pub fn new(ratio: f64, alpha: f64) -> Self {
+        let factor = |ratio: f64| if ratio > 1.0 { 1.0 - (alpha * ratio).tanh() } else { 1.0 };
+        Self { text: factor(ratio.recip()), vision: factor(ratio) }
+    }
+}
+
+/// ρ_vision from each stream's own logits `[N, L]`, the gold labels `[N]` u32 and which items count (`items` `[N]`, 1 or
+/// 0). The softmax runs over the `allowed` labels. Not a number if no item counts.
 ///
 /// # Errors
 /// Shapes that do not fit, a gold label outside `L`.
-pub fn coefficients(
-    text: &Tensor,
-    vision: &Tensor,
-    gold: &Tensor,
-    items: &Tensor,
-    allowed: Option<&[bool]>,
-    alpha: f64,
-) -> Result<Coefficients> {
+pub fn ratio(text: &Tensor, vision: &Tensor, gold: &Tensor, items: &Tensor, allowed: Option<&[bool]>) -> Result<f64> {
     let score = |logits: &Tensor| {
         let chances = candle_nn::ops::softmax(&masked(logits, allowed)?, D::Minus1)?;
         let of_gold = chances.gather(&gold.unsqueeze(1)?, 1)?.squeeze(1)?;
         (of_gold * items.to_dtype(DType::F32)?)?.sum_all()?.to_scalar::<f32>().map(f64::from)
     };
-    let ratio = score(vision)? / score(text)?;
-    // Without items the ratio is not a number, and nothing is damped.
-    let factor = |ratio: f64| if ratio > 1.0 { 1.0 - (alpha * ratio).tanh() } else { 1.0 };
-    Ok(Coefficients { text: factor(ratio.recip()), vision: factor(ratio) })
+    Ok(score(vision)? / score(text)?)
 }
 
 /// What happens to the gradient of a variable.
@@ -108,8 +106,8 @@ fn modulate_on_gpu(grads: &mut GradStore, changes: &[Change]) -> Result<()> {
 /// Elements whose sums are made by one thread; fixed, so that they do not depend on the number of threads.
 const CHUNK: usize = 1 << 16;
 
-/// Sample standard deviation; 0 of a single value.
-fn deviation(values: &[f32]) -> f64 {
+/// Sample standard deviation of a gradient's values, of which the noise has its size; 0 of a single value.
+pub fn deviation(values: &[f32]) -> f64 {
     let count = values.len() as f64;
     let mean = ops::run(values.chunks(CHUNK), ops::total).into_iter().sum::<f64>() / count;
     let squares: f64 = ops::run(values.chunks(CHUNK), |chunk| ops::squares(chunk, mean)).into_iter().sum();

@@ -43,8 +43,10 @@ impl Inputs<'_> {
 pub struct Encoded {
     /// Last states of the text, `[B, T, H]`.
     pub text: Tensor,
-    /// Last states of the vision stream, class token first, after `post_layernorm`, `[B, V, Hv]`.
+    /// Last states of the vision stream, class token first, as the layers leave them, `[B, V, Hv]`.
     pub vision: Option<Tensor>,
+    /// The text's own position embeddings, `[P, H]`: the variable itself, which LMC's entity head reads once more.
+    pub positions: Option<Tensor>,
     /// Attention logits of the last `shared_layers` layers of [`Dual`]: before softmax, with the position bias, without
     /// padding, `[B, heads, T, T]`.
     pub text_maps: Vec<Tensor>,
@@ -60,6 +62,7 @@ impl Encoded {
         Ok(Self {
             text: wide(&self.text)?,
             vision: self.vision.as_ref().map(wide).transpose()?,
+            positions: self.positions.clone(),
             text_maps,
             vision_maps,
         })
@@ -85,7 +88,7 @@ impl Network {
         let encoded = match self {
             Self::Text(bert) => {
                 let text = bert.encode(inputs, mode)?.last().clone();
-                Encoded { text, vision: None, text_maps: Vec::new(), vision_maps: Vec::new() }
+                Encoded { text, vision: None, positions: None, text_maps: Vec::new(), vision_maps: Vec::new() }
             }
             Self::Dual(dual) => dual.forward(inputs, mode)?,
             Self::Mkgformer(mkgformer) => mkgformer.forward(inputs, mode)?,

@@ -1,8 +1,9 @@
-//! AdamW (Loshchilov & Hutter 2019) as in `torch.optim.AdamW`, with parameter groups, global-norm clipping and a state
-//! that can be stored.
+//! AdamW (Loshchilov & Hutter 2019) as in `torch.optim.AdamW`, with parameter groups, clipping by the global norm or by
+//! each group's own, and a state that can be stored.
 //!
 //! p ← p·(1 − lr·wd); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²;
-//! p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable without a gradient is left alone.
+//! p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable without a gradient is left alone. A schedule scales every
+//! lr by one factor, that of the weight decay included, as PyTorch's `LambdaLR` does.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -57,6 +58,9 @@ pub struct AdamW {
     config: AdamWConfig,
     moments: BTreeMap<String, Moments>,
     step: usize,
+    factor: f64,
+    /// Whether each group is clipped by its own norm.
+    apart: bool,
 }
 
 /// Numbers of one update of one group.
@@ -89,10 +93,31 @@ impl AdamW {
                 return Err(Error::State(format!("`{name}` is in two parameter groups")));
             }
         }
-        Ok(Self { groups, config, moments, step: 0 })
+        Ok(Self { groups, config, moments, step: 0, factor: 1.0, apart: false })
     }
 
-    /// One update; with `clip`, gradients are scaled so that their global L2 norm is at most that (as
+    /// Scales the rates of all groups in the steps that follow; 1 at first, and no part of the stored state.
+    pub fn scale_rates(&mut self, factor: f64) {
+        self.factor = factor;
+    }
+
+    /// The rate of a group's next step.
+    fn rate(&self, group: &ParamGroup) -> f64 {
+        group.lr * self.factor
+    }
+
+    /// Whether [`AdamW::step`] clips each group by its own norm, instead of all groups by the norm of everything.
+    #[must_use]
+    pub fn clipping_apart(self, apart: bool) -> Self {
+        Self { apart, ..self }
+    }
+
+    /// Groups whose gradients are clipped together.
+    fn clipped_together(&self) -> impl Iterator<Item = &[ParamGroup]> {
+        self.groups.chunks(if self.apart { 1 } else { self.groups.len().max(1) })
+    }
+
+    /// One update; with `clip`, gradients are scaled so that their L2 norm, global or of each group, is at most that (as
     /// `torch.nn.utils.clip_grad_norm_`).
     ///
     /// # Errors
@@ -103,16 +128,13 @@ impl AdamW {
         if self.groups.iter().flat_map(|group| &group.vars).all(|(_, var)| var.device().is_cuda()) {
             return self.step_on_gpu(grads, clip);
         }
-        let scale = match clip {
-            Some(clip) => (clip / (self.norm(grads)? + 1e-6)).min(1.0),
-            None => 1.0,
-        };
+        let scales = self.scales(grads, clip)?;
         let bias = |beta: f64| 1.0 - beta.powi(self.step as i32);
-        for group in &self.groups {
+        for (group, scale) in self.groups.iter().zip(scales) {
             let update = Update {
                 config: self.config,
-                keep: 1.0 - group.lr * group.weight_decay,
-                rate: group.lr / bias(self.config.beta1),
+                keep: 1.0 - self.rate(group) * group.weight_decay,
+                rate: self.rate(group) / bias(self.config.beta1),
                 correction: bias(self.config.beta2).sqrt(),
                 scale,
             };
@@ -125,13 +147,28 @@ impl AdamW {
         Ok(())
     }
 
-    /// All variables in three launches; the norm stays on the GPU.
+    /// What clipping multiplies the gradients of each group with.
+    fn scales(&self, grads: &GradStore, clip: Option<f64>) -> Result<Vec<f64>> {
+        let Some(clip) = clip else { return Ok(vec![1.0; self.groups.len()]) };
+        let mut scales = Vec::with_capacity(self.groups.len());
+        for groups in self.clipped_together() {
+            let scale = (clip / (norm(groups, grads)? + 1e-6)).min(1.0);
+            scales.extend(groups.iter().map(|_| scale));
+        }
+        Ok(scales)
+    }
+
+    /// All variables that are clipped together in three launches; the norm stays on the GPU.
     #[cfg(feature = "cuda")]
     fn step_on_gpu(&self, grads: &GradStore, clip: Option<f64>) -> Result<()> {
+        self.clipped_together().try_for_each(|groups| self.step_together(groups, grads, clip))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn step_together(&self, groups: &[ParamGroup], grads: &GradStore, clip: Option<f64>) -> Result<()> {
         let bias = |beta: f64| 1.0 - beta.powi(self.step as i32);
         let mut contiguous = Vec::new();
-        for (group, (name, var)) in self.groups.iter().flat_map(|group| group.vars.iter().map(move |var| (group, var)))
-        {
+        for (group, (name, var)) in groups.iter().flat_map(|group| group.vars.iter().map(move |var| (group, var))) {
             if let (Some(grad), Some(Moments::Device(moments))) = (grads.get(var.as_tensor()), self.moments.get(name)) {
                 contiguous.push((group, var.as_tensor(), grad.contiguous()?, moments));
             }
@@ -142,8 +179,8 @@ impl AdamW {
                 var,
                 grad,
                 moments: [m, v],
-                keep: (1.0 - group.lr * group.weight_decay) as f32,
-                rate: (group.lr / bias(self.config.beta1)) as f32,
+                keep: (1.0 - self.rate(group) * group.weight_decay) as f32,
+                rate: (self.rate(group) / bias(self.config.beta1)) as f32,
             })
             .collect();
         let AdamWConfig { beta1, beta2, eps } = self.config;
@@ -156,16 +193,7 @@ impl AdamW {
     /// # Errors
     /// When a tensor operation fails.
     pub fn norm(&self, grads: &GradStore) -> Result<f64> {
-        let mut total = 0.0;
-        for (_, var) in self.groups.iter().flat_map(|group| &group.vars) {
-            let Some(grad) = grads.get(var.as_tensor()) else { continue };
-            total += if grad.device().is_cpu() {
-                sum_of_squares(&grad.contiguous()?)?
-            } else {
-                f64::from(grad.sqr()?.sum_all()?.to_scalar::<f32>()?)
-            };
-        }
-        Ok(total.sqrt())
+        norm(&self.groups, grads)
     }
 
     /// Moments by `<variable>.m` and `<variable>.v`, and `step`, to be stored.
@@ -214,6 +242,19 @@ impl AdamW {
 
 /// Elements one thread handles at a time; fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 16;
+
+fn norm(groups: &[ParamGroup], grads: &GradStore) -> Result<f64> {
+    let mut total = 0.0;
+    for (_, var) in groups.iter().flat_map(|group| &group.vars) {
+        let Some(grad) = grads.get(var.as_tensor()) else { continue };
+        total += if grad.device().is_cpu() {
+            sum_of_squares(&grad.contiguous()?)?
+        } else {
+            f64::from(grad.sqr()?.sum_all()?.to_scalar::<f32>()?)
+        };
+    }
+    Ok(total.sqrt())
+}
 
 fn sum_of_squares(grad: &Tensor) -> Result<f64> {
     let (storage, layout) = grad.storage_and_layout();

@@ -114,6 +114,28 @@ fn groups(a: &Var, b: &Var) -> Vec<ParamGroup> {
 }
 
 #[test]
+fn groups_that_are_clipped_apart_move_as_with_an_optimiser_each() {
+    let start = |values: [f32; 2]| Var::new(&values, &Device::Cpu).unwrap();
+    let (a, b, alone_a, alone_b) = (start([3.0, -4.0]), start([0.3, 0.4]), start([3.0, -4.0]), start([0.3, 0.4]));
+    let loss = |var: &Var| var.as_tensor().sqr().unwrap().sum_all().unwrap();
+    let grads = |vars: [&Var; 2]| backward(&(loss(vars[0]) + loss(vars[1])).unwrap()).unwrap();
+    let optimiser = |groups| AdamW::new(groups, AdamWConfig::default()).unwrap();
+    let mut apart = optimiser(groups(&a, &b)).clipping_apart(true);
+    let mut single = groups(&alone_a, &alone_b).into_iter().map(|group| optimiser(vec![group])).collect::<Vec<_>>();
+    for step in 0..5 {
+        apart.step(&grads([&a, &b]), Some(2.0 - 0.4 * f64::from(step))).unwrap();
+        let grads = grads([&alone_a, &alone_b]);
+        single.iter_mut().for_each(|single| single.step(&grads, Some(2.0 - 0.4 * f64::from(step))).unwrap());
+    }
+    let values = |var: &Var| var.to_vec1::<f32>().unwrap();
+    assert_eq!((values(&a), values(&b)), (values(&alone_a), values(&alone_b)));
+    let (c, d) = (start([3.0, -4.0]), start([0.3, 0.4]));
+    let mut together = optimiser(groups(&c, &d));
+    (0..5).for_each(|step| together.step(&grads([&c, &d]), Some(2.0 - 0.4 * f64::from(step))).unwrap());
+    assert_ne!(values(&d), values(&b), "a clip that is reached should tell the two apart");
+}
+
+#[test]
 fn twenty_steps_of_adamw_equal_torch_also_across_a_stored_state() {
     let golden = golden("adamw");
     let (a, b) = (Var::from_tensor(&golden["a.start"]).unwrap(), Var::from_tensor(&golden["b.start"]).unwrap());

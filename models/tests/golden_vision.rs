@@ -10,13 +10,16 @@ use candle_core::{DType, Device, Tensor, Var};
 use mkgc_models::bert::BertConfig;
 use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
 use mkgc_models::dual::{Dual, DualConfig, Key};
+use mkgc_models::heads::class::ClassHead;
 use mkgc_models::heads::joint::{JointEntityHead, JointRelationHead, StreamSizes};
+use mkgc_models::heads::joint_marker::JointMarkerHead;
 use mkgc_models::heads::marker::MarkerHead;
 use mkgc_models::loss::masked_cross_entropy;
 use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
 use mkgc_models::mode::Mode;
 use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
 use mkgc_models::ops::backward;
+use mkgc_models::params::ParamStore;
 
 use common::{below, both, close, golden, gradients_agree, store};
 
@@ -194,34 +197,66 @@ fn var(golden: &Tensors, name: &str) -> Var {
     Var::from_tensor(&golden[name]).unwrap()
 }
 
-#[test]
-fn the_joint_relation_head_equals_pytorch() {
-    let (golden, store) = (golden("joint_relation_head"), store("joint_relation_head"));
-    let head = JointRelationHead::new(SIZES, 7, 0.5, store.builder()).unwrap();
-    store.require_pretrained("").unwrap();
+/// Values, scores of each stream and gradients of a relation head on both streams.
+fn joint_relation(
+    name: &str,
+    features: impl Fn(&ParamStore, &Tensors, [&Tensor; 2]) -> Tensor,
+    scores: impl Fn(&ParamStore, &Tensor) -> (Tensor, Vec<(&'static str, Tensor)>),
+) {
+    let (golden, store) = (golden(name), store(name));
     let (text, vision) = (var(&golden, "text"), var(&golden, "vision"));
-    let features = head.features(text.as_tensor(), vision.as_tensor(), &mut Mode::Eval).unwrap();
-    let logits = head.logits(&features).unwrap();
-    let (of_text, of_vision) = head.stream_scores(&features).unwrap();
+    let features = features(&store, &golden, [text.as_tensor(), vision.as_tensor()]);
+    let (logits, scores) = scores(&store, &features);
+    store.require_pretrained("").unwrap();
     let loss = masked_cross_entropy(&logits, &golden["targets"], None).unwrap();
     let values = [("features", &features), ("logits", &logits), ("loss", &loss)];
-    let scores = [("scores.text", &of_text), ("scores.vision", &of_vision)];
+    let scores = scores.iter().map(|(name, scores)| (*name, scores));
     let worst = values.into_iter().chain(scores).map(|(name, ours)| close(name, ours, &golden[name]));
     let worst = worst.fold(0.0, f64::max);
     let grads = backward(&loss).unwrap();
     let inputs = [("grad.text", &text), ("grad.vision", &vision)];
     let gradient = inputs.map(|(name, var)| close(name, grads.get(var.as_tensor()).unwrap(), &golden[name]));
     let gradient = gradient.into_iter().fold(gradients_agree(&store, &grads, &golden, 1.0), f64::max);
-    println!("joint relation head: values {worst:.1e}, gradients {gradient:.1e}");
+    println!("{name}: values {worst:.1e}, gradients {gradient:.1e}");
+}
+
+fn of_streams((text, vision): (Tensor, Tensor)) -> [(&'static str, Tensor); 2] {
+    [("scores.text", text), ("scores.vision", vision)]
+}
+
+#[test]
+fn relation_heads_on_both_streams_equal_pytorch() {
+    let head = |store: &ParamStore| JointRelationHead::new(SIZES, 7, 0.5, store.builder()).unwrap();
+    joint_relation(
+        "joint_relation_head",
+        |store, _, [text, vision]| head(store).features(text, vision, &mut Mode::Eval).unwrap(),
+        |store, x| {
+            let bracketed = ("scores.bracketed", head(store).bracketed_text_scores(x).unwrap());
+            let scores = of_streams(head(store).stream_scores(x).unwrap());
+            (head(store).logits(x).unwrap(), scores.into_iter().chain([bracketed]).collect())
+        },
+    );
+    let head = |store: &ParamStore| JointMarkerHead::new(SIZES, 7, 0.5, store.builder()).unwrap();
+    joint_relation(
+        "joint_marker_head",
+        |store, golden, [text, vision]| {
+            head(store).features((text, vision), &golden["head"], &golden["tail"], &mut Mode::Eval).unwrap()
+        },
+        |store, x| {
+            let scores = of_streams(head(store).stream_scores(x).unwrap());
+            (head(store).logits(x).unwrap(), scores.into())
+        },
+    );
 }
 
 #[test]
 fn the_joint_entity_head_equals_pytorch() {
     let (golden, store) = (golden("joint_entity_head"), store("joint_entity_head"));
-    let head = JointEntityHead::new(SIZES, 11, 5, 0.5, store.builder()).unwrap();
+    let head = JointEntityHead::new(StreamSizes { text: 16, vision: 16 }, 5, 0.5, store.builder()).unwrap();
     store.require_pretrained("").unwrap();
-    let (text, vision) = (var(&golden, "text"), var(&golden, "vision"));
-    let features = head.features(text.as_tensor(), vision.as_tensor(), &golden["anchors"], &mut Mode::Eval).unwrap();
+    let (text, vision, positions) = (var(&golden, "text"), var(&golden, "vision"), var(&golden, "positions"));
+    let states = [text.as_tensor(), vision.as_tensor(), positions.as_tensor()];
+    let features = head.features(states, &golden["anchors"], &mut Mode::Eval).unwrap();
     let emissions = head.emissions(&features).unwrap();
     let (of_text, of_vision) = head.stream_scores(&features).unwrap();
     let nll = head.crf().nll(&emissions, &golden["tags"], &golden["words"]).unwrap();
@@ -230,24 +265,34 @@ fn the_joint_entity_head_equals_pytorch() {
     let worst = values.into_iter().chain(scores).map(|(name, ours)| close(name, ours, &golden[name]));
     let worst = worst.fold(0.0, f64::max);
     let grads = backward(&nll.mean_all().unwrap()).unwrap();
-    let inputs = [("grad.text", &text), ("grad.vision", &vision)];
+    let inputs = [("grad.text", &text), ("grad.vision", &vision), ("grad.positions", &positions)];
     let gradient = inputs.map(|(name, var)| close(name, grads.get(var.as_tensor()).unwrap(), &golden[name]));
     let gradient = gradient.into_iter().fold(gradients_agree(&store, &grads, &golden, 1.0), f64::max);
     println!("joint entity head: values {worst:.1e}, gradients {gradient:.1e}");
 }
 
-#[test]
-fn the_marker_head_equals_pytorch() {
-    let (golden, store) = (golden("marker_head"), store("marker_head"));
-    let head = MarkerHead::new(16, 7, 0.5, store.builder()).unwrap();
-    store.require_pretrained("").unwrap();
+/// Values and gradients of a relation head on the text.
+fn text_relation(name: &str, logits: impl Fn(&ParamStore, &Tensors, &Tensor) -> Tensor) {
+    let (golden, store) = (golden(name), store(name));
     let text = var(&golden, "text");
-    let features = head.features(text.as_tensor(), &golden["head"], &golden["tail"], &mut Mode::Eval).unwrap();
-    let logits = head.logits(&features).unwrap();
+    let logits = logits(&store, &golden, text.as_tensor());
+    store.require_pretrained("").unwrap();
     let loss = masked_cross_entropy(&logits, &golden["targets"], None).unwrap();
     let worst = close("logits", &logits, &golden["logits"]).max(close("loss", &loss, &golden["loss"]));
     let grads = backward(&loss).unwrap();
     let of_text = close("text", grads.get(text.as_tensor()).unwrap(), &golden["grad.text"]);
     let gradient = gradients_agree(&store, &grads, &golden, 1.0).max(of_text);
-    println!("marker head: values {worst:.1e}, gradients {gradient:.1e}");
+    println!("{name}: values {worst:.1e}, gradients {gradient:.1e}");
+}
+
+#[test]
+fn linear_relation_heads_on_the_text_equal_pytorch() {
+    text_relation("marker_head", |store, golden, text| {
+        let head = MarkerHead::new(16, 7, 0.5, store.builder()).unwrap();
+        head.logits(&head.features(text, &golden["head"], &golden["tail"], &mut Mode::Eval).unwrap()).unwrap()
+    });
+    text_relation("class_head", |store, _, text| {
+        let head = ClassHead::new(16, 7, 0.5, store.builder()).unwrap();
+        head.logits(&head.features(text, &mut Mode::Eval).unwrap()).unwrap()
+    });
 }

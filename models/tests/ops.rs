@@ -226,3 +226,18 @@ fn threads_change_nothing() {
     let one = bits(1);
     assert!([1, 2, 3, 8].into_iter().all(|threads| bits(threads) == one));
 }
+
+#[test]
+fn embeddings() {
+    let ids = Tensor::new(&[[3u32, 0, 3], [8, 3, 0]], &Device::Cpu).unwrap();
+    let rows = |table: &Tensor| table.index_select(&ids.flatten_all()?, 0)?.reshape((2, 3, table.dim(1)?));
+    let table = [values(&[9, 13], 1)];
+    agree("embedding", &|x| ops::embedding(&x[0], &ids, None), &|x| rows(&x[0]), &table);
+    // The row of the padding piece stands in the output and gets no gradient, though its places have one.
+    let frozen = Tensor::arange(0u32, 9, &Device::Cpu).unwrap().eq(3u32).unwrap().unsqueeze(1).unwrap();
+    let padded = |x: &[Tensor]| rows(&frozen.broadcast_as(x[0].shape())?.where_cond(&x[0].detach(), &x[0])?);
+    agree("padded embedding", &|x| ops::embedding(&x[0], &ids, Some(3)), &padded, &table);
+    let grads = gradients(&|x| ops::embedding(&x[0], &ids, Some(3)), &table);
+    let row = |n: usize| grads[1].get(n).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!(row(3) == 0.0 && row(0) > 0.0 && row(8) > 0.0);
+}

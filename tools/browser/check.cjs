@@ -46,7 +46,7 @@ async function curves(page) {
 }
 
 async function finds(page) {
-  const field = page.locator(".board:not([hidden]) [type=search]"), rows = page.locator(".board:not([hidden]) .ranking tbody tr");
+  const field = page.locator(".board:not([hidden]) [type=search]"), rows = page.locator(".board:not([hidden]) .ranking tbody tr[data-label]");
   const label = await rows.last().getAttribute("data-label");
   await field.fill(label.toUpperCase());
   for (const row of await rows.all()) {

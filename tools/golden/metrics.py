@@ -18,11 +18,14 @@ TYPES = ["PER", "LOC", "ORG", "MISC"]
 
 
 def relation_case(name, gold, predicted, seen):
-    """Label 0 is `None`: counted in accuracy, left out of every F1. `seen` are the label ids of the F1 averages."""
+    """Label 0 is `None`: counted in accuracy, left out of every F1. `seen` are the label ids of the F1 averages; the macro
+    average is over those with a row, and null where none has one."""
     gold, predicted = [int(n) for n in gold], [int(n) for n in predicted]
-    scores = lambda average: sklearn.metrics.precision_recall_fscore_support(
-        gold, predicted, labels=seen, average=average, zero_division=0
+    micro = sklearn.metrics.precision_recall_fscore_support(
+        gold, predicted, labels=seen, average="micro", zero_division=0
     )[:3]
+    tested = [label for label in seen if label in gold]
+    macro = lambda: sklearn.metrics.f1_score(gold, predicted, labels=tested, average="macro", zero_division=0)
     by_label = sklearn.metrics.precision_recall_fscore_support(gold, predicted, labels=seen, zero_division=0)
     return {
         "name": name,
@@ -30,8 +33,8 @@ def relation_case(name, gold, predicted, seen):
         "predicted": predicted,
         "seen": seen,
         "accuracy": sklearn.metrics.accuracy_score(gold, predicted),
-        "micro": [float(score) for score in scores("micro")],
-        "macro_f1": float(scores("macro")[2]),
+        "micro": [float(score) for score in micro],
+        "macro_f1": float(macro()) if tested else None,
         "f1_by_label": [float(score) for score in by_label[2]],
     }
 
@@ -111,15 +114,16 @@ def noise(random, tags, rate):
 
 
 def entity_case(name, gold, predicted):
-    """seqeval's default mode (strict=False): the CoNLL chunking, in which an I- without its B- starts a span."""
+    """seqeval's default mode (strict=False): the CoNLL chunking, in which an I- without its B- starts a span. The macro
+    average is over the types with a gold span, and null where there is none."""
     chunks = lambda sentences: {kind for kind, _, _ in sequences.get_entities(sentences)}
     names = ("precision", "recall", "f1", "support")
     types = sorted(chunks(gold) | chunks(predicted))
     if types:
         by_type = sequences.precision_recall_fscore_support(gold, predicted, average=None, zero_division=0)
-        macro = float(sequences.f1_score(gold, predicted, average="macro", zero_division=0))
     else:
-        by_type, macro = ([], [], [], []), 0.0
+        by_type = ([], [], [], [])
+    tested = [float(f1) for f1, support in zip(by_type[2], by_type[3]) if support]
     columns = [[float(value) for value in column] for column in by_type]
     micro = sequences.precision_recall_fscore_support(gold, predicted, average="micro", zero_division=0)[:3]
     return {
@@ -127,7 +131,7 @@ def entity_case(name, gold, predicted):
         "gold": gold,
         "predicted": predicted,
         "micro": [float(score) for score in micro],
-        "macro_f1": macro,
+        "macro_f1": float(numpy.mean(tested)) if tested else None,
         "by_type": {kind: dict(zip(names, row)) for kind, row in zip(types, zip(*columns))},
     }
 

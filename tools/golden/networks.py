@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from heads import joint_entity_head, joint_relation_head, marker_head, normal
+from heads import class_head, joint_entity_head, joint_marker_head, joint_relation_head, marker_head, normal
 from models import fill
 
 
@@ -57,7 +57,8 @@ class Pair(nn.Module):
                 if name.endswith(("self.value.weight", "out_proj.weight", "mlp.fc2.weight")):
                     parameter.mul_(0.3)
         self.double()
-        crop_positions = [("vision.crop_positions.weight", (61, vision["hidden_size"]))] if crops else []
+        # Every patch of a crop has a position; the class token has none.
+        crop_positions = [("vision.crop_positions.weight", (60, vision["hidden_size"]))] if crops else []
         shapes = [*extra, *crop_positions]
         self.extra = {name: nn.Parameter(0.5 * normal(generator, *shape)) for name, shape in shapes}
 
@@ -76,9 +77,9 @@ class Pair(nn.Module):
             # Every crop through the convolution on its own, its patches row by row.
             weight = self.vision.embeddings.patch_embedding.weight
             convolved = [functional.conv2d(crop, weight, stride=32) for kind in pixels for crop in kind.unbind(1)]
-            patches = [grid.flatten(2).mT for grid in convolved]
+            patches = torch.cat([grid.flatten(2).mT for grid in convolved], 1)
             class_token = self.vision.embeddings.class_embedding.expand(len(pixels[0]), 1, -1)
-            tokens = torch.cat([class_token, *patches], 1) + self.extra["vision.crop_positions.weight"]
+            tokens = torch.cat([class_token, patches + self.extra["vision.crop_positions.weight"]], 1)
         return self.vision.pre_layrnorm(tokens)
 
 
@@ -117,7 +118,7 @@ def logits_of(pair, key, query, own_keys, key_name, bias_name):
 
 
 def dual(pair, key, shared, ids, mask, pixels):
-    """LMC's network: both towers, with the keys of the last `shared` layers as `key` says."""
+    """LMC's network: both towers, with the keys of the last `shared` layers as `key` says; no norm after the last layer."""
     keep = mask.bool()[:, None, None, :]
     text, vision = pair.text.embeddings(ids), pair.embed_pixels(pixels)
     text_layers, vision_layers = pair.text.encoder.layer, pair.vision.encoder.layers
@@ -139,7 +140,7 @@ def dual(pair, key, shared, ids, mask, pixels):
         key_name = f"shared.key.{n + len(text_layers) - len(vision_layers)}"
         vision_maps.append(logits_of(pair, key, query, keys, key_name, f"vision.position_bias.{n}"))
         vision = vision_end(layer, vision, mix(vision_maps[-1], None, values))
-    return text, pair.vision.post_layernorm(vision), text_maps, vision_maps
+    return text, vision, text_maps, vision_maps
 
 
 def mkgformer(pair, interacting, mask_padding, ids, mask, pixels):
@@ -168,7 +169,7 @@ def mkgformer(pair, interacting, mask_padding, ids, mask, pixels):
             weight, bias = (pair.extra[f"text.fusion.{n}.{part}"] for part in ("weight", "bias"))
             extra = functional.linear(fused, weight, bias)
         text = text_end(below, text, context, extra)
-    return text, pair.vision.post_layernorm(vision)
+    return text, vision
 
 
 def batch(generator):
@@ -207,7 +208,7 @@ def dual_case(key, seed, crops=False):
     if key == "own":
         vision |= {"hidden_size": 36, "num_attention_heads": 3}
     learned = {"own": None, "matrix": (heads, max(longest, tokens), size)}.get(key, (heads, size))
-    extra, dropped = [], set()
+    extra, dropped = [], {f"vision_model.post_layernorm.{part}" for part in ("weight", "bias")}
     if learned:
         for from_end in range(shared):
             text_layer, vision_layer = (each["num_hidden_layers"] - 1 - from_end for each in (text, vision))
@@ -227,7 +228,7 @@ def dual_case(key, seed, crops=False):
     if key == "own":
         expected = pair.text(ids, attention_mask=mask).last_hidden_state
         assert torch.allclose(text, expected, atol=1e-5)
-        assert torch.allclose(vision[:, 0], pair.vision(pixels).pooler_output, atol=1e-5)
+        assert torch.allclose(vision, pair.vision(pixels).last_hidden_state, atol=1e-5)
     loss, weights = 0.0, {}
     real = mask[:, :, None]
     terms = [("text", text, real), ("vision", vision, 1.0)]
@@ -247,7 +248,8 @@ def mkgformer_case(seed):
     generator = torch.Generator().manual_seed(seed)
     parts = (("weight", (32, 24)), ("bias", (32,)))
     extra = [(f"text.fusion.{n}.{part}", shape) for n in (1, 2) for part, shape in parts]
-    pair = Pair(generator, TEXT, VISION | PATCHES | {"num_hidden_layers": 3}, extra=extra)
+    dropped = [f"vision_model.post_layernorm.{part}" for part, _ in parts]
+    pair = Pair(generator, TEXT, VISION | PATCHES | {"num_hidden_layers": 3}, extra=extra, dropped=dropped)
     ids, mask, pixels = batch(generator)
     tensors = pair.variables() | {"pixels": pixels, "ids": ids.to(torch.uint32), "mask": mask.to(torch.uint32)}
     of_text, of_vision = normal(generator, 2, 7, 24) * mask[:, :, None], normal(generator, 2, 17, 24)
@@ -287,7 +289,7 @@ def main():
     cases |= {"dual_crops": dual_case("matrix", 24, crops=True), "mkgformer": mkgformer_case(25)}
     cases |= {f"clip_{act}": clip_case(act, seed) for seed, act in ((26, "quick_gelu"), (27, "gelu"))}
     cases |= {"joint_relation_head": joint_relation_head(28), "joint_entity_head": joint_entity_head(29)}
-    cases["marker_head"] = marker_head(30)
+    cases |= {"marker_head": marker_head(30), "class_head": class_head(31), "joint_marker_head": joint_marker_head(32)}
     for name, tensors in cases.items():
         stored = lambda value: (value.float() if value.is_floating_point() else value).detach().contiguous().clone()
         save_file({key: stored(value) for key, value in tensors.items()}, out / f"{name}.safetensors")

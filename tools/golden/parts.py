@@ -103,29 +103,43 @@ def described(student, teacher, pooling):
     return torch.stack(rows).mean()
 
 
-def released(student, teacher):
-    layers = []
-    for own, old in zip(student, teacher):
-        rest = []
-        for row, n in enumerate(LENGTHS):
-            difference = pooled(old[row, :, :n, :n], "width")[0] - pooled(own[row, :, :n, :n], "width")[0]
-            rest.append(F.pad(difference.relu(), (0, own.shape[-1] - n)))
-        layers.append(torch.linalg.norm(F.normalize(torch.stack(rest), dim=-1, eps=1e-12)) / 100)
-    return torch.stack(layers).mean()
+def released_rows(real, stream, direction):
+    """Vectors of one row's and layer's real entries [heads, n, n] as the released code sums them: of text one vector, of
+    vision one for each head."""
+    if stream == "vision":
+        return real.sum(2 if direction == "width" else 1)
+    return real.sum(1 if direction == "width" else 0).reshape(1, -1)
+
+
+def released(student, teacher, stream, directions):
+    total = torch.zeros((), dtype=torch.float64)
+    for direction in directions:
+        layers = []
+        for own, old in zip(student, teacher):
+            rest = []
+            for row, n in enumerate(LENGTHS):
+                before, now = (released_rows(maps[row, :, :n, :n], stream, direction) for maps in (old, own))
+                rest += F.normalize((before - now).relu(), dim=1)
+            layers.append(torch.linalg.norm(torch.cat(rest)) / 100)
+        total = total + torch.stack(layers).mean()
+    return total
 
 
 def distillation():
     generator = torch.Generator().manual_seed(3)
     student = [normal(generator, 3, 2, 6, 6).requires_grad_() for _ in range(2)]
     teacher = [normal(generator, 3, 2, 6, 6) for _ in range(2)]
-    # A row whose every entry is below the student's: it leaves nothing in the released form.
-    teacher[1][1, 0] = student[1][1, 0].detach() - 1
+    # A row whose every entry is below the student's, and a head of another: they leave nothing in the released form.
+    teacher[1][1] = student[1][1].detach() - 1
+    teacher[1][0, 0] = student[1][0, 0].detach() - 1
     mask = (torch.arange(6) < torch.tensor(LENGTHS).unsqueeze(1)).to(torch.uint32)
     tensors = {"mask": mask}
     for layer in range(2):
         tensors |= {f"student.{layer}": student[layer], f"teacher.{layer}": teacher[layer]}
     losses = {pooling: described(student, teacher, pooling) for pooling in ("width", "height", "both", "none")}
-    losses["released"] = released(student, teacher)
+    for stream in ("text", "vision"):
+        for pooling, directions in {"width": ["width"], "height": ["height"], "both": ["width", "height"]}.items():
+            losses[f"released.{stream}.{pooling}"] = released(student, teacher, stream, directions)
     for name, loss in losses.items():
         tensors[f"loss.{name}"] = loss
         for layer, grad in enumerate(torch.autograd.grad(loss, student)):

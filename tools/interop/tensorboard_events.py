@@ -23,12 +23,16 @@ def expected(run):
             done, stage = done + steps, line["stage"]
         steps = line["step"]
         ends[stage] = done + steps
+        for name, values in line.get("scalars", {}).items():
+            series.setdefault(f"train/{name}", []).extend((done + step, value) for step, value in values)
         for column in COLUMNS:
             series.setdefault(f"train/{column}", []).append((done + steps, line[column]))
     for scores in json.loads((run / "result.json").read_text())["stages"]:
-        for metric in ("micro_f1", "macro_f1", "accuracy"):
-            if metric in scores:
-                series.setdefault(f"test/{metric}", []).append((ends[scores["tasks_learned"] - 1], scores[metric]))
+        halves = scores.get("halves", {})
+        named = {name: scores.get(name) for name in ("micro_f1", "macro_f1", "accuracy")} | halves
+        for metric, score in named.items():
+            if isinstance(score, float | int):
+                series.setdefault(f"test/{metric}", []).append((ends[scores["tasks_learned"] - 1], score))
     return series
 
 

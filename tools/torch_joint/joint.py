@@ -205,9 +205,12 @@ def batches(items, args, shuffler):
 
 
 def train(encoder, head, items, args):
+    # As in RP-CRE's and ACA's code, the layer that makes the features belongs to the encoder.
+    features = list(head.features.parameters()) if isinstance(head, RelationHead) else []
+    rest = [parameter for parameter in head.parameters() if all(parameter is not own for own in features)]
     groups = [
-        {"params": list(encoder.parameters()), "lr": args.lr_encoder},
-        {"params": list(head.parameters()), "lr": args.lr_head},
+        {"params": list(encoder.parameters()) + features, "lr": args.lr_encoder},
+        {"params": rest, "lr": args.lr_head},
     ]
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=True)
     parameters = [parameter for group in groups for parameter in group["params"]]

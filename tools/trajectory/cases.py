@@ -19,10 +19,10 @@ RELATIONS = ["None", "/a", "/b", "/c", "/d", "/e"]
 TAGS = ["O", "B-A", "I-A", "B-B", "I-B", "B-C", "I-C"]
 SETTINGS = {
     "batch_size": BATCH, "lr_encoder": 1e-3, "lr_head": 1e-2, "lr_key": 5e-4, "lr_bias": 2e-3,
-    "lr_memory_network": 3e-3, "weight_decay": 1e-2, "clip_norm": 2.0, "memory_per_class": PER_CLASS,
+    "lr_memory_network": 3e-3, "weight_decay": 1e-2, "clip_norm": 2.0, "clip_apart": False, "memory_per_class": PER_CLASS,
     "memory_epochs": 2, "rounds": 2, "alpha": 0.3, "lambda": 1.0, "noise": False, "shared_layers": 0,
     "key": "own", "pooling": "both", "interaction_layers": 1, "mask_text_padding": True, "key_size": KEY_SIZE,
-    "ewc_lambda": 100.0, "ewc_gamma": 0.9, "fisher_rows": 5, "visual": "image", "max_length": LENGTH,
+    "ewc_lambda": 100.0, "ewc_grid": [], "ewc_gamma": 0.9, "fisher_rows": 5, "visual": "image", "max_length": LENGTH,
 }  # fmt: skip
 LMC = {"clip_norm": 0.0, "shared_layers": 1, "epochs": 3}
 # Name: (method, settings that differ). Epochs are such that about 30 steps are made.
@@ -35,16 +35,29 @@ VARIANTS = {
     "mkgformer": ("mkgformer", {"epochs": 5}),
     "mkgformer-released": ("mkgformer", {"epochs": 5, "mask_text_padding": False}),
     "mkgformer-replay": ("mkgformer-replay", {"epochs": 3}),
+    "vanilla-linear": ("vanilla", {"epochs": 5, "schedule": "linear", "warmup": 0.3}),
+    "emr-linear": ("emr", {"epochs": 3, "schedule": "linear", "warmup": 0.0}),
+    "lmc-linear": ("lmc", LMC | {"key": "matrix", "pooling": "both", "schedule": "linear", "warmup": 0.1}),
+    "emr-cls": ("emr", {"epochs": 3, "head": "cls"}),
+    "emar-bert-cls": ("emar-bert", {"epochs": 1, "head": "cls"}),
+    "rp-cre-cls": ("rp-cre", {"epochs": 3, "head": "cls"}),
+    "mkgformer-cls": ("mkgformer", {"epochs": 5, "head": "cls"}),
+    "lmc-markers": ("lmc", LMC | {"key": "matrix", "pooling": "both", "head": "markers"}),
     "emar-bert": ("emar-bert", {"epochs": 1}),
-    "rp-cre": ("rp-cre", {"epochs": 3}),
+    "fea": ("fea", {"epochs": 3}),
+    "seq-star": ("seq-star", {"epochs": 5, "softmax": "all"}),
+    "joint-multimodal": ("joint-multimodal", {"epochs": 3}),
+    "rp-cre": ("rp-cre", {"epochs": 3, "clip_apart": True}),
     "ewc": ("ewc", {"epochs": 5}),
     "ewc-zero": ("ewc", {"epochs": 5, "ewc_lambda": 0.0}),
+    "ewc-grid": ("ewc", {"epochs": 5, "ewc_grid": [1000.0, 100.0, 0.0]}),
     "lmc-own": ("lmc", LMC | {"key": "own", "pooling": "both"}),
     "lmc-matrix-width": ("lmc", LMC | {"key": "matrix", "pooling": "width"}),
     "lmc-matrix-height": ("lmc", LMC | {"key": "matrix", "pooling": "height"}),
     "lmc-matrix": ("lmc", LMC | {"key": "matrix", "pooling": "both", "shared_layers": 2}),
     "lmc-matrix-zero": ("lmc", LMC | {"key": "matrix", "pooling": "both", "shared_layers": 2, "lambda": 0.0}),
     "lmc-vector": ("lmc", LMC | {"key": "vector", "pooling": "width"}),
+    "lmc-replay": ("lmc-replay", LMC | {"shared_layers": 0, "alpha": 0.0, "lambda": 0.0}),
     "lmc-released": ("lmc-released", LMC | {"key": "released", "pooling": "width"}),
     "lmc-released-zero": ("lmc-released", LMC | {"key": "released", "pooling": "width", "lambda": 0.0}),
 }
@@ -122,7 +135,7 @@ class Trace:
         return {str(label): rows for label, rows in merged.items()}
 
     def build(self):
-        if self.method != "joint":
+        if not self.method.startswith("joint"):
             self.add("network")
         if self.method.startswith("lmc"):
             self.optimiser()
@@ -147,10 +160,22 @@ class Trace:
 
         def before():
             if task > 0:
-                self.step("replay", self.random.sample(self.replayed(0), BATCH))
+                self.step("replay", self.replayed(0))  # the whole memory, more rows than a batch
 
         self.epochs("current", self.tasks[task], self.config["epochs"], before)
         self.select(task)
+
+    def fea(self, task):
+        self.plain(task)
+        self.select(task)
+        self.optimiser()
+        memory = [row for old in range(task) for row in self.replayed(old)] + self.stored(task)
+        self.epochs("memory", memory, self.config["memory_epochs"])
+
+    def seq_star(self, task):
+        if task > 0:
+            self.add("freeze")
+        self.plain(task)
 
     def emar(self, task):
         self.optimiser()
@@ -179,7 +204,17 @@ class Trace:
         self.add("prototypes", purpose="predict", classes=self.classes(range(task + 1)))
 
     def ewc(self, task):
-        self.plain(task)
+        """With a grid, every strength takes the same steps at the second task, and the middle one is chosen."""
+        grid = self.config["ewc_grid"] if task > 0 else []
+        before = self.random.getstate()
+        for strength in grid:
+            self.random.setstate(before)
+            self.add("candidate", **{"lambda": strength})
+            self.plain(task)
+        if grid:
+            self.add("chosen", **{"lambda": grid[len(grid) // 2]})
+        else:
+            self.plain(task)
         self.add("fisher", rows=self.tasks[task][: self.config["fisher_rows"]])
 
     def lmc(self, task):
@@ -188,13 +223,15 @@ class Trace:
         if task > 0:
             memory = [row for old in range(task) for row in self.replayed(old)] + self.stored(task)
             self.epochs("memory", memory, self.config["memory_epochs"])
-        self.add("teacher")
+        if self.method != "lmc-replay":
+            self.add("teacher")
 
 
 LEARN = {
     "vanilla": "plain", "concat": "plain", "mkgformer": "plain", "emr": "replay", "concat-replay": "replay",
     "mkgformer-replay": "replay", "joint": "joint", "emar-bert": "emar", "rp-cre": "rp_cre", "ewc": "ewc",
-    "lmc": "lmc", "lmc-released": "lmc",
+    "lmc": "lmc", "lmc-released": "lmc", "lmc-replay": "lmc", "fea": "fea", "seq-star": "seq_star",
+    "joint-multimodal": "joint",
 }  # fmt: skip
 
 
@@ -220,6 +257,7 @@ def write(folder, variant, kind, **changes):
         "intermediate_size": INNER,
     }
     text = sizes | {"model_type": "bert", "vocab_size": VOCABULARY, "max_position_embeddings": 16, "hidden_act": "gelu"}
+    text["pad_token_id"] = 2
     vision = sizes | {
         "model_type": "clip_vision_model",
         "image_size": IMAGE,

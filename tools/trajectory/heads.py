@@ -57,6 +57,20 @@ class Marker(nn.Module):
         return self.classifier(features)
 
 
+class Class(nn.Module):
+    """RE on text: linear over the state of `[CLS]`."""
+
+    def __init__(self, hidden, labels):
+        super().__init__()
+        self.classifier = nn.Linear(hidden, labels)
+
+    def features(self, encoded, batch):
+        return encoded.text[:, 0]
+
+    def scores(self, features):
+        return self.classifier(features)
+
+
 class JointRelation(nn.Module):
     """RE on both streams: linear over [h_cls^text; h_cls^vision]."""
 
@@ -78,17 +92,35 @@ class JointRelation(nn.Module):
         return self.classifier(features)
 
 
-class JointEntity(nn.Module):
-    """NER on both streams: linear over [h_i^text; h_cls^vision + positions[i]], i = place of the word's first piece."""
+class JointMarker(Relation):
+    """RE on both streams: linear over [x; h_cls^vision], x the feature of the text's head on markers."""
 
-    def __init__(self, hidden, labels, length):
+    def __init__(self, hidden, labels):
+        super().__init__(hidden, labels)
+        self.classifier = nn.Linear(2 * hidden, labels)
+
+    def sides(self, encoded, batch):
+        """What the classifier reads of text and of vision, `[B, H]` each."""
+        return super().features(encoded, batch), encoded.vision
+
+    def linear(self):
+        return self.classifier
+
+    def features(self, encoded, batch):
+        return torch.cat(self.sides(encoded, batch), -1)
+
+
+class JointEntity(nn.Module):
+    """NER on both streams: linear over [h_i^text; h_cls^vision + p_i], i = place of the word's first piece, p_i its row of
+    the text's own position embeddings."""
+
+    def __init__(self, hidden, labels):
         super().__init__()
-        self.positions = nn.Embedding(length, hidden)
         self.emission, self.crf = nn.Linear(2 * hidden, labels), CRF(labels, batch_first=True)
 
     def sides(self, encoded, batch):
         """What the head reads of text and of vision, `[B, W, H]` each."""
-        return gather(encoded.text, batch.anchors), encoded.vision[:, None] + self.positions(batch.anchors)
+        return gather(encoded.text, batch.anchors), encoded.vision[:, None] + encoded.positions[batch.anchors]
 
     def linear(self):
         return self.emission

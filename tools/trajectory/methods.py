@@ -52,6 +52,15 @@ def prototype(features, batch, label):
     return chosen.mean(0), chosen
 
 
+def merged_prototypes(old, new):
+    """Label -> mean over the items of both, sorted; `old` and `new`: label -> (mean, number of items)."""
+    merged = {}
+    for label in sorted(old | new):
+        both = [prototypes[label] for prototypes in (old, new) if label in prototypes]
+        merged[label] = sum(mean * items for mean, items in both) / sum(items for _, items in both)
+    return merged
+
+
 def evaluation_prototype(chosen, classifier_row):
     """EMAR at test time: mean of the normalised memory features and the normalised classifier row, normalised."""
     unit = functional.normalize(torch.cat([chosen, classifier_row[None]]), dim=1)
@@ -126,6 +135,41 @@ class ElasticWeights:
             self.anchors[name] = variables[name].detach().clone()
 
 
+# SEQ* (Zheng et al. 2024).
+
+
+def cosines(head, features):
+    """Features `[..., F]` -> cosine with the classifier's row of every label, `[..., L]`; no bias."""
+    rows = (head.classifier if hasattr(head, "classifier") else head.emission).weight
+    return functional.normalize(features, dim=-1) @ functional.normalize(rows, dim=1).T
+
+
+class Frozen:
+    """The parts of a classifier that belong to `old` labels `[L]` bool alone: no gradient, and the values they had."""
+
+    def __init__(self, head, old):
+        layers = ("classifier", "emission", "crf")
+        named = [(name, value) for name, value in head.named_parameters() if name.split(".")[0] in layers]
+        self.parts = [(value, self.mask(name, value, old), value.detach().clone()) for name, value in named]
+
+    @staticmethod
+    def mask(name, value, old):
+        """Where a variable is frozen: rows of old labels; transitions from one old tag to another."""
+        if name == "crf.transitions":
+            return old[:, None] & old
+        return old.reshape(-1, *[1] * (value.dim() - 1)).expand(value.shape)
+
+    def hide_gradients(self):
+        for value, mask, _ in self.parts:
+            if value.grad is not None:
+                value.grad[mask] = 0
+
+    @torch.no_grad()
+    def put_back(self):
+        for value, mask, before in self.parts:
+            value[mask] = before[mask]
+
+
 # LMC (arXiv 2305.08698).
 
 
@@ -147,13 +191,30 @@ def distillation(teacher, student, real, pooling):
     return torch.stack(rows).mean()
 
 
-def released_distillation(teacher, student, real):
+def released_rows(maps, real, stream, kind):
+    """Maps `[B, h, L, L]` as the published code sums them, what is not real set to 0: one row per sentence of text, one
+    per row and head of vision.
+
+    Text: width sums over queries and lays the heads side by side, height sums over heads. Vision: width sums over keys,
+    height over queries.
+    """
+    both = (real[:, :, None] & real[:, None, :])[:, None].to(maps.dtype)
+    maps = maps * both
+    if stream == "vision":
+        return maps.sum(3 if kind == "width" else 2).flatten(0, 1)
+    return maps.sum(2 if kind == "width" else 1).flatten(1)
+
+
+def released_distillation(teacher, student, real, stream, pooling):
     """The published arithmetic: per layer, rows of ReLU(teacher - student) normalised, Frobenius norm / 100."""
-    layers = []
-    for old, new in zip(teacher, student, strict=True):
-        gap = functional.relu(pooled(old, real, "width") - pooled(new, real, "width")) * real[:, None]
-        layers.append(torch.linalg.vector_norm(functional.normalize(gap, dim=2, eps=1e-12)) / 100)
-    return torch.stack(layers).mean()
+    total = 0.0
+    for kind in {"width": ["width"], "height": ["height"], "both": ["width", "height"]}[pooling]:
+        layers = []
+        for old, new in zip(teacher, student, strict=True):
+            gap = released_rows(old, real, stream, kind) - released_rows(new, real, stream, kind)
+            layers.append(torch.linalg.vector_norm(functional.normalize(functional.relu(gap), dim=1)) / 100)
+        total = total + torch.stack(layers).mean()
+    return total
 
 
 def stream_distillation(method, teacher, student, batch, pooling):
@@ -163,32 +224,40 @@ def stream_distillation(method, teacher, student, batch, pooling):
         old, new = getattr(teacher, f"{name}_maps"), getattr(student, f"{name}_maps")
         real = batch.real if name == "text" else torch.ones(new[0].shape[0], new[0].shape[2], dtype=torch.bool)
         if method == "lmc-released":
-            total = total + released_distillation(old, new, real)
+            total = total + released_distillation(old, new, real, name, pooling)
         else:
             total = total + distillation(old, new, real, pooling)
     return total
 
 
 @torch.no_grad()
-def modulation(head, sides, batch, allowed, alpha):
+def modulation(head, sides, batch, allowed, alpha, padding=False):
     """Coefficients (κ^text, κ^vision): 1 - tanh(α ρ) for the stream whose ρ is above 1, else 1.
 
     s = Σ_items softmax(W h + b/2)[y] of each stream with its half of the joint linear layer; ρ^v = s^v/s^t = 1/ρ^t.
+    With `padding`, padded words are items of label 0 (NER), as in the published code.
     """
-    linear, items = head.linear(), batch.items()
+    linear, items, gold = head.linear(), batch.items(), batch.gold
+    if padding and batch.words is not None:
+        items, gold = items | ~batch.words, gold.masked_fill(~batch.words, 0)
     halves = linear.weight.chunk(2, 1)  # [W^text, W^vision]
     confidence = []
     for half, states in zip(halves, sides, strict=True):
         logits = (states[items] @ half.T + linear.bias / 2).masked_fill(~allowed, -torch.inf)
         chances = torch.softmax(logits, 1)
-        confidence.append(chances.gather(1, batch.gold[items][:, None]).sum())
+        confidence.append(chances.gather(1, gold[items][:, None]).sum())
     text, vision = confidence
     ratios = text / vision, vision / text
     return tuple(1 - torch.tanh(alpha * ratio) if ratio > 1 else torch.ones(()) for ratio in ratios)
 
 
 def stream(name):
-    """Which stream's coefficient a variable's gradient gets: 0 text, 1 vision, None for head and shared keys."""
+    """Which stream's coefficient a variable's gradient gets: 0 text, 1 vision, None for head and shared keys.
+
+    A head's feature layer reads the text alone and belongs to it.
+    """
+    if name.startswith(("head.dense.", "head.norm.")):
+        return 0
     if name.startswith(("head.", "shared.")):
         return None
     return 1 if name.startswith(("vision.", "vision_model.")) else 0

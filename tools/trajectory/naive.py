@@ -47,8 +47,9 @@ def encoders(run, batch):
     if encoded.vision is not None:
         config = CLIPVisionConfig.from_dict(run.case["vision"], attn_implementation="eager")
         clip = CLIPVisionModel(config).eval()
-        clip.load_state_dict(network.vision_model.state_dict())
-        pairs.append((clip(batch.pixels).pooler_output, encoded.vision))
+        missing = clip.load_state_dict(network.vision_model.state_dict(), strict=False).missing_keys
+        assert all("post_layernorm" in name for name in missing), missing
+        pairs.append((clip(batch.pixels).last_hidden_state[:, 0], encoded.vision))
     return gap(*pairs)
 
 
@@ -172,7 +173,7 @@ def heads(query, key, value, count=2):
 
 
 def distillation():
-    """Both kinds of pooling with padding, and the released form, whose value is √(rows that differ)/100."""
+    """Both kinds of pooling with padding, and the released forms, whose value is √(rows that differ)/100."""
     lengths, layers, count, width = [4, 2, 5], 2, 3, 5
     real = torch.tensor([[n < length for n in range(width)] for length in lengths])
     old, new = ([random(3, count, width, width, seed=10 * s + n) for n in range(layers)] for s in (1, 2))
@@ -191,32 +192,56 @@ def distillation():
             ]  # fmt: skip
             rows.append(sum(terms) / len(terms))
         pairs.append((sum(rows) / len(rows), methods.distillation(old, new, real, pooling)))
-    norms = []
-    for a, b in zip(old, new):
-        falls = [
-            any(line(a, row, h, at, length, "width") > line(b, row, h, at, length, "width") for at in range(length))
-            for row, length in enumerate(lengths) for h in range(count)
-        ]  # fmt: skip
-        norms.append(math.sqrt(sum(falls)) / 100)
-    pairs.append((sum(norms) / len(norms), methods.released_distillation(old, new, real)))
+    def falls(a, b, row, length, stream, kind):
+        """For each row that the released code makes of a map: whether an entry is above the student's."""
+
+        def lower(before, after):
+            return any(x > y for x, y in zip(before, after, strict=True))
+
+        if stream == "vision":
+            lines = [[[line(m, row, h, at, length, kind) for at in range(length)] for h in range(count)] for m in (a, b)]
+            return [lower(*pair) for pair in zip(*lines)]
+        if kind == "width":
+            lines = [[line(m, row, h, at, length, "height") for h in range(count) for at in range(length)] for m in (a, b)]
+        else:
+            places = list(itertools.product(range(length), range(length)))
+            lines = [[sum(m[row, h, i, j] for h in range(count)) for i, j in places] for m in (a, b)]
+        return [lower(*lines)]
+
+    for stream, pooling in itertools.product(("text", "vision"), ("width", "height", "both")):
+        total = 0.0
+        for kind in ["width", "height"] if pooling == "both" else [pooling]:
+            rows = [
+                [some for row, length in enumerate(lengths) for some in falls(a, b, row, length, stream, kind)]
+                for a, b in zip(old, new)
+            ]
+            total += sum(math.sqrt(sum(some)) / 100 for some in rows) / len(rows)
+        pairs.append((total, methods.released_distillation(old, new, real, stream, pooling)))
     return gap(*pairs)
 
 
 def modulation(run, batch):
-    """Confidence of each stream, item by item; κ of both streams."""
+    """Confidence of each stream, item by item; κ of both streams, without padded words and with them."""
+    return max(modulation_with(run, batch, padding) for padding in (False, True))
+
+
+def modulation_with(run, batch, padding):
     head, config = run.network.head, run.config
     sides = head.sides(run.network(batch), batch)
     linear, hidden, confidence = head.linear(), sides[0].shape[-1], [0.0, 0.0]
     allowed = [label for label, yes in enumerate(run.allowed) if yes]
-    for at in batch.items().nonzero().tolist():
+    counted = [(tuple(at), batch.gold[tuple(at)].item()) for at in batch.items().nonzero().tolist()]
+    if padding and batch.words is not None:
+        counted += [(tuple(at), 0) for at in (~batch.words).nonzero().tolist()]
+    for at, gold in counted:
         for n, states in enumerate(sides):
             half = linear.weight[:, n * hidden : (n + 1) * hidden]
-            logits = [(half[label] @ states[tuple(at)] + linear.bias[label] / 2).item() for label in allowed]
-            confidence[n] += softmax(logits)[allowed.index(batch.gold[tuple(at)].item())]
+            logits = [(half[label] @ states[at] + linear.bias[label] / 2).item() for label in allowed]
+            confidence[n] += softmax(logits)[allowed.index(gold)]
     ratio = confidence[1] / confidence[0]  # of vision
     damped = 1 - math.tanh(config["alpha"] * max(ratio, 1 / ratio))
     expected = (1.0, damped) if ratio > 1 else (damped, 1.0)
-    return gap(*zip(expected, methods.modulation(head, sides, batch, run.allowed, config["alpha"])))
+    return gap(*zip(expected, methods.modulation(head, sides, batch, run.allowed, config["alpha"], padding)))
 
 
 def memory_network():
@@ -262,6 +287,12 @@ def prototypes(run, batch):
         row = random(features.shape[-1], seed=label)
         unit = sum(x / x.norm() for x in [*chosen, row]) / (len(chosen) + 1)
         pairs.append((unit / unit.norm(), methods.evaluation_prototype(torch.stack(chosen), row)))
+    half = {label: [x for x, y in items if y == label][: label % 3] for label in labels}
+    old = {label: (sum(some) / len(some), len(some)) for label, some in half.items() if some}
+    rest = {label: [x for x, y in items if y == label][len(half[label]) :] for label in labels}
+    new = {label: (sum(some) / len(some), len(some)) for label, some in rest.items() if some}
+    merged = methods.merged_prototypes(old, new)
+    pairs += [(means[label], merged[label]) for label in labels]
     terms = []
     for x, y in items:
         if not (ner and y == 0):

@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from heads import Entity, JointEntity, JointRelation, Marker, Relation
+from heads import Class, Entity, JointEntity, JointMarker, JointRelation, Marker, Relation
 
-TEXT_METHODS = ("vanilla", "emr", "joint", "emar-bert", "rp-cre", "ewc")
-DUAL_METHODS = ("concat", "concat-replay", "lmc", "lmc-released")
+TEXT_METHODS = ("vanilla", "emr", "joint", "emar-bert", "rp-cre", "ewc", "fea", "seq-star")
+DUAL_METHODS = ("concat", "concat-replay", "lmc", "lmc-released", "lmc-replay", "joint-multimodal")
 MKGFORMER_METHODS = ("mkgformer", "mkgformer-replay")
 
 
@@ -62,7 +62,8 @@ class Encoded:
     """Last states, and the attention logits (with position bias, without mask) of the layers joined by `lmc`."""
 
     text: torch.Tensor  # [B, T, H]
-    vision: torch.Tensor | None = None  # [B, H]: class token after `post_layernorm`
+    vision: torch.Tensor | None = None  # [B, H]: class token as the layers leave it
+    positions: torch.Tensor | None = None  # [P, H]: the text's own position embeddings
     text_maps: tuple = ()  # of [B, h, T, T]
     vision_maps: tuple = ()  # of [B, h, V, V]
 
@@ -130,17 +131,16 @@ class Network(nn.Module):
         self.joined, self.interacting = 0, 0
         bert = BertModel(_config(BertConfig, case["text"]), add_pooling_layer=False)
         self.embeddings, self.encoder = bert.embeddings, bert.encoder
-        # transformers freezes the row of the padding piece; here it is a row like the others.
-        self.embeddings.word_embeddings.padding_idx = None
         hidden, labels = bert.config.hidden_size, len(case["labels"])
         if method not in TEXT_METHODS:
-            assert config.get("visual", "image") == "image", "only whole images, no crops"
+            assert config.get("visual", "image") in ("auto", "image"), "only whole images, no crops"
             self.vision_model = CLIPVisionModel(_config(CLIPVisionConfig, case["vision"]))
+            self.vision_model.post_layernorm = nn.Identity()
         if method in ("lmc", "lmc-released"):
             self._join(config)
         if method in MKGFORMER_METHODS:
             self._interact(config, bert.config)
-        self.head = _head(method, kind, hidden, labels, config.get("max_length"))
+        self.head = _head(method, kind, hidden, labels, config)
         self.eval()  # there is no dropout in a trajectory, whatever the encoder's configuration says
 
     def _pairs(self, count):
@@ -198,6 +198,7 @@ class Network(nn.Module):
         return Encoded(
             text,
             self.vision_model.post_layernorm(vision[:, 0]),
+            self.embeddings.position_embeddings.weight,
             tuple(layer.attention.self.logits for _, layer, _, _ in pairs),
             tuple(layer.self_attn.logits for _, _, _, layer in pairs),
         )
@@ -229,11 +230,15 @@ def fused(layer, linear, text, mask, vision):
     return layer.output(inner, states)
 
 
-def _head(method, kind, hidden, labels, length):
-    if method in DUAL_METHODS:
-        return JointRelation(hidden, labels) if kind == "re" else JointEntity(hidden, labels, length)
+def _head(method, kind, hidden, labels, config):
+    """The head for a kind of task; of relations, also for what `config["head"]` says that it reads."""
+    joint = method in DUAL_METHODS
     if kind == "ner":
-        return Entity(hidden, labels)
+        return JointEntity(hidden, labels) if joint else Entity(hidden, labels)
+    if config.get("head", "cls" if joint else "markers") == "cls":
+        return JointRelation(hidden, labels) if joint else Class(hidden, labels)
+    if joint:
+        return JointMarker(hidden, labels)
     return Marker(hidden, labels) if method in MKGFORMER_METHODS else Relation(hidden, labels)
 
 

@@ -29,7 +29,11 @@ class Watched(twin.Replay):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.largest = {}
+        self.largest, self.at_freezing = {}, None
+
+    def on_freeze(self, entry):
+        super().on_freeze(entry)
+        self.at_freezing = {name: value.detach().clone() for name, value in self.variables().items()}
 
     def on_step(self, entry):
         super().on_step(entry)
@@ -47,16 +51,17 @@ def still(name, variant):
     """Whether a gradient is zero by the formulas: a softmax over keys ignores what is the same for all keys."""
     key_bias = name.endswith(("self.key.bias", "k_proj.bias"))
     if variant.startswith("mkgformer"):
-        # Keys of both streams meet in the last vision layer; its final norm is read by nothing.
+        # Keys of both streams meet in the last vision layer.
         met = name in ("encoder.layer.0.attention.self.key.bias", "vision_model.encoder.layers.1.self_attn.k_proj.bias")
-        return "post_layernorm" in name or (key_bias and not met)
+        return key_bias and not met
     if variant.startswith("lmc-released"):
         return (
             key_bias or name.startswith("shared.key") or (".1." in name and (".query." in name or ".q_proj." in name))
         )
     if variant == "lmc-own":  # the distilled logits of the last layer feel the bias
         return key_bias and ".0." in name
-    return key_bias or name == "memory_network.key_norm.bias"
+    # Cosines have no bias.
+    return key_bias or name in ("memory_network.key_norm.bias", "head.emission.bias" * (variant == "seq-star"))
 
 
 def moves(run, variant, folder):
@@ -115,7 +120,7 @@ def test_distillation(root):
     for kind in KINDS:
         for key in ("own", "matrix", "vector", "released"):
             variant = "lmc-released" if key == "released" else "lmc-own"
-            for pooling in ("width",) if key == "released" else ("width", "height", "both"):
+            for pooling in ("width", "height", "both"):
                 folder = cases.write(root / f"distil-{key}-{pooling}-{kind}", variant, kind, key=key, pooling=pooling)
                 run = twin.replay(folder, torch.float64)
                 rows = last_rows(run)
@@ -169,11 +174,37 @@ def test_strengths(results):
         )
         first = len(vanilla["losses"]) // 2 - 1
         check(torch.equal(ewc["losses"][:first], vanilla["losses"][:first]), f"ewc-{kind}: a penalty in the first task")
+        begin = len(ewc["losses"]) // 2
+        check(
+            all(torch.equal(results["ewc-grid", kind][name], value) for name, value in ewc.items() if name != "losses"),
+            f"ewc-{kind}: a strength chosen from a grid is not that strength given",
+        )
+        tried = results["ewc-grid", kind]["losses"][begin:].reshape(3, -1)
+        for losses, run in zip(tried[1:], (ewc, zero), strict=True):
+            check(torch.equal(losses, run["losses"][begin:]), f"ewc-{kind}: a trial does not begin where the task began")
         penalised = largest_change(ewc, vanilla)
         check(penalised > 1e-4, f"ewc-{kind}: the penalty changes variables by {penalised:.1e} only")
         print(
             f"{kind}: λ moves variables by {change:.1e} in lmc, {released:.1e} in lmc-released, {penalised:.1e} in ewc"
         )
+
+
+def test_freezing(runs):
+    """SEQ*: what is frozen is what it was, to the bit; of the rest, every row of a new label learns."""
+    for kind in KINDS:
+        run = runs["seq-star", kind]
+        moved = {name: value != run.at_freezing[name] for name, value in run.variables().items()}
+        weight = "head.classifier.weight" if kind == "re" else "head.emission.weight"
+        rows = moved.pop(weight).any(1)
+        check(not rows[run.before].any() and rows[~run.before].all(), f"seq-star-{kind}: rows {rows} moved")
+        if kind == "ner":
+            moves = moved.pop("head.crf.transitions")
+            old = run.before[:, None] & run.before
+            check(not moves[old].any() and moves.any(), f"seq-star-{kind}: transitions of old tags moved")
+            for end in ("start", "end"):
+                check(not moved.pop(f"head.crf.{end}_transitions")[run.before].any(), f"seq-star-{kind}: {end} moved")
+        check(not any(change.any() for change in moved.values()), f"seq-star-{kind}: the encoder moved")
+    print("seq-star: what is frozen does not move")
 
 
 def test_pieces(runs):
@@ -255,6 +286,7 @@ def main():
         root = pathlib.Path(folder)
         runs, results = test_cases(root)
         test_strengths(results)
+        test_freezing(runs)
         test_pieces(runs)
         test_inert_key(runs)
         test_distillation(root)

@@ -42,28 +42,30 @@ def shared_shapes(n, key):
     }
 
 
-def head_shapes(method, kind, labels):
-    joint = method.startswith(("concat", "lmc"))
+def head_shapes(method, kind, labels, reads):
+    joint = method.startswith(("concat", "lmc", "joint-multimodal"))
     if kind == "ner":
-        shapes = {"head.positions.weight": [LENGTH, HIDDEN]} if joint else {}
-        shapes |= linear("head.emission", (2 if joint else 1) * HIDDEN, labels)
+        shapes = linear("head.emission", (2 if joint else 1) * HIDDEN, labels)
         shapes |= {"head.crf.start_transitions": [labels], "head.crf.end_transitions": [labels]}
         return shapes | {"head.crf.transitions": [labels, labels]}
-    if joint or method.startswith("mkgformer"):
+    own = "cls" if joint else "markers"
+    if (reads or own) == "cls":
+        return linear("head.classifier", (2 if joint else 1) * HIDDEN, labels)
+    if method.startswith("mkgformer"):
         return linear("head.classifier", 2 * HIDDEN, labels)
     shapes = linear("head.dense", 2 * HIDDEN, HIDDEN) | norm("head.norm", HIDDEN)
-    return shapes | linear("head.classifier", HIDDEN, labels, bias=False)
+    return shapes | linear("head.classifier", (2 if joint else 1) * HIDDEN, labels, bias=joint)
 
 
 def network_shapes(method, kind, config, labels):
-    visual = method.startswith(("concat", "lmc", "mkgformer"))
+    visual = method.startswith(("concat", "lmc", "mkgformer", "joint-multimodal"))
     shapes = {
         "embeddings.word_embeddings.weight": [VOCABULARY, HIDDEN],
         "embeddings.position_embeddings.weight": [16, HIDDEN],
         "embeddings.token_type_embeddings.weight": [2, HIDDEN],
     } | norm("embeddings.LayerNorm", HIDDEN)
     if visual:
-        shapes |= norm("vision_model.pre_layrnorm", HIDDEN) | norm("vision_model.post_layernorm", HIDDEN)
+        shapes |= norm("vision_model.pre_layrnorm", HIDDEN)
         shapes |= {
             "vision_model.embeddings.class_embedding": [HIDDEN],
             "vision_model.embeddings.patch_embedding.weight": [HIDDEN, 3, PATCH, PATCH],
@@ -75,7 +77,7 @@ def network_shapes(method, kind, config, labels):
         shapes |= shared_shapes(n, config["key"]) if shared else {}
         if method.startswith("mkgformer") and n >= LAYERS - config["interaction_layers"]:
             shapes |= linear(f"text.fusion.{n}", HIDDEN, INNER)
-    return shapes | head_shapes(method, kind, labels)
+    return shapes | head_shapes(method, kind, labels, config.get("head"))
 
 
 def memory_network_shapes():

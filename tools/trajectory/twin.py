@@ -10,16 +10,30 @@ code.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import get_linear_schedule_with_warmup
 
 import methods
 from networks import Network, collate
 
 PHASES = ("current", "replay", "activation", "reconsolidation", "memory_network", "memory")
+
+
+def same_phase(one, other):
+    """Whether two events are steps of one phase. LMC has nothing between a task's steps and those on its memory."""
+    if one["event"] != "step" or other["event"] != "step":
+        return False
+    return (one["phase"] == "memory") == (other["phase"] == "memory")
+def part(name):
+    """RP-CRE's parts of a network: the feature layer of a relation head belongs to the encoder."""
+    if name.startswith(("head.dense.", "head.norm.")):
+        return "encoder"
+    return name.split(".")[0] if name.startswith(("head.", "memory_network.")) else "encoder"
 
 
 class Replay:
@@ -34,15 +48,30 @@ class Replay:
         self.networks, self.memory_networks = 0, 0
         self.network, self.memory_network, self.teacher, self.optimiser = None, None, None, None
         self.old, self.prototypes = {}, {}
-        self.elastic = None
+        self.elastic, self.frozen = None, None
+        self.seen, self.before = None, None
+        self.elastic, self.began, self.ended = None, None, {}
         if self.method == "ewc":
             self.elastic = methods.ElasticWeights(self.config["ewc_lambda"], self.config["ewc_gamma"])
         self.losses, self.predicted, self.evaluation = [], [], {}
+        self.schedule = None
 
     def run(self):
-        for entry in self.case["trace"]:
+        trace = self.case["trace"]
+        for at, entry in enumerate(trace):
+            if entry["event"] == "step" and (at == 0 or not same_phase(trace[at - 1], entry)):
+                self.start_phase(trace[at:])
             getattr(self, "on_" + entry["event"])(entry)
         return self
+
+    def start_phase(self, trace):
+        """A schedule of its own for the steps that begin here, over whichever optimiser there is."""
+        following = zip(trace, trace[1:])
+        steps = 1 + sum(1 for _ in itertools.takewhile(lambda pair: same_phase(*pair), following))
+        self.schedule = None
+        if self.config.get("schedule", "constant") == "linear":
+            warm = self.config["warmup"] * steps
+            self.schedule = get_linear_schedule_with_warmup(self.optimiser, warm, steps)
 
     def batch(self, rows):
         uses_images = hasattr(self.network, "vision_model")
@@ -67,7 +96,10 @@ class Replay:
     # Events.
 
     def on_task(self, entry):
-        self.allowed = torch.tensor(entry["allowed"])
+        self.before, self.seen = self.seen, torch.tensor(entry["allowed"])
+        softmax = self.config.get("softmax", "seen")
+        assert softmax in ("seen", "all"), f"no softmax over {softmax} labels"
+        self.allowed = self.seen if softmax == "seen" else torch.ones_like(self.seen)
         self.memory_network, self.old, self.prototypes = None, {}, {}
 
     def on_network(self, _):
@@ -90,13 +122,11 @@ class Replay:
             return self.config["lr_key"]
         if ".position_bias." in name:
             return self.config["lr_bias"]
-        if name.startswith("head."):
-            return self.config["lr_head"]
-        return self.config["lr_memory_network" if name.startswith("memory_network.") else "lr_encoder"]
+        return self.config[{"head": "lr_head", "memory_network": "lr_memory_network"}.get(part(name), "lr_encoder")]
 
     @torch.no_grad()
     def on_prototypes(self, entry):
-        made = {}
+        made, items = {}, {}
         for label, rows in sorted((int(label), rows) for label, rows in entry["classes"].items()):
             batch = self.batch(rows)
             made[label], chosen = methods.prototype(
@@ -105,16 +135,39 @@ class Replay:
             if entry["purpose"] == "predict" and self.method == "emar-bert" and self.case["kind"] == "re":
                 row = self.network.head.classifier.weight[label]
                 made[label] = methods.evaluation_prototype(chosen, row)
+            items[label] = len(chosen)
         if entry["purpose"] == "old":
-            self.old = made
+            self.old = {label: (made[label], items[label]) for label in made}
         elif entry["purpose"] == "predict":
             self.evaluation = made
         else:
-            self.prototypes = dict(sorted((self.old | made).items()))
+            new = {label: (made[label], items[label]) for label in made}
+            self.prototypes = methods.merged_prototypes(self.old, new)
+
+    def on_freeze(self, _):
+        self.frozen = methods.Frozen(self.network.head, self.before)
 
     def on_teacher(self, _):
         self.teacher = Network(self.case)
         self.teacher.load_state_dict(self.network.state_dict())
+
+    def state(self):
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+    def on_candidate(self, entry):
+        """EWC tries a strength, from where the task began."""
+        if self.began is None:
+            self.began = self.state()
+        else:
+            self.ended[self.elastic.strength] = self.state()
+        self.network.load_state_dict(self.began)
+        self.elastic.strength = entry["lambda"]
+
+    def on_chosen(self, entry):
+        """It goes on with one of the strengths tried, from where that one ended."""
+        self.ended[self.elastic.strength] = self.state()
+        self.network.load_state_dict(self.ended[entry["lambda"]])
+        self.elastic.strength, self.began, self.ended = entry["lambda"], None, {}
 
     def on_fisher(self, entry):
         def row_losses():
@@ -136,20 +189,37 @@ class Replay:
         loss.backward()
         if self.method in ("lmc", "lmc-released"):
             self.modulate(encoded, batch)
-        if self.config["clip_norm"]:
-            torch.nn.utils.clip_grad_norm_(self.variables().values(), self.config["clip_norm"])
+        if self.frozen:
+            self.frozen.hide_gradients()
+        self.clip()
         self.optimiser.step()
+        if self.frozen:
+            self.frozen.put_back()
+        if self.schedule:
+            self.schedule.step()
+
+    def clip(self):
+        """The gradients of all variables together, or of encoder, head and memory network each."""
+        parts = {}
+        for name, value in self.variables().items():
+            parts.setdefault(part(name) if self.config["clip_apart"] else "all", []).append(value)
+        if self.config["clip_norm"]:
+            for values in parts.values():
+                torch.nn.utils.clip_grad_norm_(values, self.config["clip_norm"])
 
     def loss(self, phase, encoded, batch):
         """What the step minimises, without EWC's penalty."""
         assert phase in PHASES, f"unknown phase {phase}"
         head = self.network.head
         features = head.features(encoded, batch)
+        if self.frozen:
+            features = features.detach()
         if phase == "reconsolidation":
             return methods.reconsolidation_loss(features, batch, self.prototypes)
         if phase == "memory_network":
             features = self.memory_network(features, self.stacked(self.prototypes))
-        loss = methods.task_losses(head, head.scores(features), batch, self.allowed).mean()
+        scores = methods.cosines(head, features) if self.method == "seq-star" else head.scores(features)
+        loss = methods.task_losses(head, scores, batch, self.allowed).mean()
         if phase == "current" and self.teacher is not None:
             loss = loss + self.config["lambda"] * self.distillation(encoded, batch)
         return loss
@@ -161,7 +231,9 @@ class Replay:
 
     def modulate(self, encoded, batch):
         head = self.network.head
-        factors = methods.modulation(head, head.sides(encoded, batch), batch, self.allowed, self.config["alpha"])
+        padding = self.config["key"] == "released"
+        sides = head.sides(encoded, batch)
+        factors = methods.modulation(head, sides, batch, self.allowed, self.config["alpha"], padding)
         for name, value in self.variables().items():
             if methods.stream(name) is not None and value.grad is not None:
                 value.grad *= factors[methods.stream(name)]

@@ -9,6 +9,13 @@
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod bert;
+mod emar;
+mod ewc;
+mod lmc;
+mod mkgformer;
+mod rp_cre;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -222,7 +229,17 @@ pub fn load(learner: &Learner, values: BTreeMap<String, Tensor>) {
 pub fn example(id: usize, ids: Vec<u32>, anchors: Vec<u32>, gold: Vec<u32>) -> Example {
     let words = anchors.len();
     let original = gold.clone();
-    Example { id: id.to_string(), ids, anchors, gold, original, words, owner: None, image: String::new(), crops: vec![] }
+    Example {
+        id: id.to_string(),
+        ids,
+        anchors,
+        gold,
+        original,
+        words,
+        owner: None,
+        image: String::new(),
+        crops: vec![],
+    }
 }
 
 #[test]

@@ -51,6 +51,9 @@ pub struct TrainArgs {
     /// Run folder to create, or to go on with.
     #[arg(long, required_unless_present = "print_config")]
     out: Option<PathBuf>,
+    /// Stop after the first K tasks. The same command with a larger K, or without it, goes on from there.
+    #[arg(long, value_name = "K")]
+    tasks: Option<usize>,
     /// Seed of initialisation, shuffling, dropout and memory selection.
     #[arg(long)]
     train_seed: Option<i64>,
@@ -119,7 +122,8 @@ pub fn train(args: TrainArgs) -> Result<()> {
         return Ok(());
     }
     let out = args.out.context("--out is missing")?;
-    let result = stream::train(&request(&args.means, args.benchmark, (args.method, None), resolved, out)?)?;
+    let request = request(&args.means, args.benchmark, (args.method, None), resolved, out)?;
+    let result = stream::train(&Request { tasks: args.tasks, ..request })?;
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())
 }
@@ -130,12 +134,15 @@ pub fn sweep(args: &SweepArgs) -> Result<()> {
     // Every run's settings are resolved before the first one starts: the last run's typing error must not wait for it.
     let mut requests = Vec::new();
     for benchmark in &args.benchmark {
-        let name = Benchmark::open(benchmark, 128)?.manifest().name.clone();
+        let opened = Benchmark::open(benchmark, 128)?;
+        stream::stop_after(plan.tasks, &opened)?;
+        let name = &opened.manifest().name;
         for planned in plan.runs() {
-            let out = args.out.join("runs").join(&name).join(planned.folder());
+            let out = args.out.join("runs").join(name).join(planned.folder());
             let resolved = resolved(&args.means, benchmark, &planned.method, planned.settings.clone())?;
             let what = (planned.method.clone(), planned.variant.clone());
-            requests.push(request(&args.means, benchmark.clone(), what, resolved, out)?);
+            let request = request(&args.means, benchmark.clone(), what, resolved, out)?;
+            requests.push(Request { tasks: plan.tasks, ..request });
         }
     }
     let (report, failures) = sweep::run(&requests, &args.out.join("report"))?;
@@ -188,7 +195,8 @@ fn request(
     if dtype != DType::F32 && device.is_cpu() {
         bail!("--dtype {}: only on a GPU; add --device cuda, or leave it out", means.dtype);
     }
-    Ok(Request { benchmark, method, variant, encoder, vision, resolved, device, device_name, dtype, cache, out })
+    let tasks = None;
+    Ok(Request { benchmark, method, variant, encoder, vision, tasks, resolved, device, device_name, dtype, cache, out })
 }
 
 /// The settings of a run: `--set` wins over the recipe, `given` (named flags, a plan's variant) over both.

@@ -4,6 +4,11 @@
 //! 4 x 4 coloured squares drawn from the SHA-256 of its name, the same in every run, so that a vision stream has
 //! something to learn from. In the crops layout that holds for grounding crops that a row names; a slot without a name
 //! is a zero image, as in the published code.
+//!
+//! Two controls tell whether a network looks at what it is shown: `visual = "blank"` shows zeros in every slot,
+//! `visual = "shuffled"` the pictures of another row ([`shuffle`]).
+
+mod shuffle;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +28,18 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{PixelFile, PixelWriter, images, place};
 use super::{Benchmark, Example};
+use crate::config::{Config, VisualSetting};
 use crate::error::{Error, Result};
 
 /// Squares along a side of a stand-in.
 const SQUARES: usize = 4;
 
 /// What the vision stream sees of each row.
-pub struct Pictures(Shown);
+pub struct Pictures {
+    shown: Shown,
+    /// By row, the other row whose pictures it is shown; rows that are not in it are shown their own.
+    sources: BTreeMap<String, String>,
+}
 
 enum Shown {
     Image(Album),
@@ -37,26 +47,40 @@ enum Shown {
 }
 
 impl Pictures {
-    /// Opens the pictures (`size` pixels a side) or the crops (128 and 64) of all rows in the folder `cache`, where
-    /// they are decoded to first if they are not there. Disk: three bytes a pixel.
+    /// Opens the pictures (`size` pixels a side) or the crops (128 and 64) of all rows, as the setting `visual` says, in
+    /// the folder `cache`, where they are decoded to first if they are not there. Disk: three bytes a pixel.
     ///
     /// # Errors
     /// A damaged benchmark; a picture that no longer decodes; crops wanted where no row has any; `cache` cannot be
     /// written.
-    pub fn open(benchmark: &Benchmark, visual: Visual, size: usize, cache: &Path) -> Result<Self> {
+    pub fn open(benchmark: &Benchmark, config: &Config, size: usize, cache: &Path) -> Result<Self> {
         let (folder, rows) = (&benchmark.folder, rows(benchmark)?);
-        Ok(Self(match visual {
-            Visual::Image => Shown::Image(image_album(folder, &rows, size, cache)?),
-            Visual::Crops => {
-                let (grounding, detected) = crop_albums(folder, &rows, cache)?;
-                if grounding.of_row.values().chain(detected.of_row.values()).all(Vec::is_empty) {
-                    let reason =
-                        "no row has a crop: build it from a corpus with crops, or train with `visual = \"image\"`";
-                    return Err(mkgc_builder::Error::dataset(folder.dir(), reason).into());
-                }
-                Shown::Crops { grounding, detected }
+        let (grounding, detected) = crop_names(folder, &rows)?;
+        let named = grounding.values().chain(detected.values()).any(|names| !names.is_empty());
+        let form = config.visual.form(named && folder.has_crops());
+        let shown = match form {
+            Visual::Crops if !named => {
+                let reason = "no row has a crop: build it from a corpus with crops, or train with `visual = \"image\"`";
+                return Err(mkgc_builder::Error::dataset(folder.dir(), reason).into());
             }
-        }))
+            _ if config.visual == VisualSetting::Blank => Shown::blank(form, &rows, size),
+            Visual::Image => Shown::Image(image_album(folder, &rows, size, cache)?),
+            Visual::Crops => Shown::Crops {
+                grounding: crop_album(folder, (CropKind::Grounding, GROUNDING_SIDE), grounding, cache)?,
+                detected: crop_album(folder, (CropKind::Detected, DETECTED_SIDE), detected, cache)?,
+            },
+        };
+        let shuffled = config.visual == VisualSetting::Shuffled;
+        let sources = if shuffled { shuffle::sources(&rows, config.train_seed) } else { BTreeMap::new() };
+        Ok(Self { shown, sources })
+    }
+
+    /// Whole images or crops.
+    pub fn form(&self) -> Visual {
+        match &self.shown {
+            Shown::Image(_) => Visual::Image,
+            Shown::Crops { .. } => Visual::Crops,
+        }
     }
 
     /// Normalised pixels of rows: `[B, 3, S, S]`, or `[B, 3, 3, 128, 128]` and `[B, 3, 3, 64, 64]`.
@@ -64,8 +88,8 @@ impl Pictures {
     /// # Errors
     /// A row of another benchmark.
     pub fn pixels(&self, rows: &[&Example], device: &Device) -> Result<Pixels> {
-        let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        Ok(match &self.0 {
+        let ids: Vec<&str> = rows.iter().map(|row| self.source(&row.id)).collect();
+        Ok(match &self.shown {
             Shown::Image(album) => Pixels::Image(album.pixels(&ids, device)?.squeeze(1)?),
             Shown::Crops { grounding, detected } => {
                 Pixels::Crops { grounding: grounding.pixels(&ids, device)?, detected: detected.pixels(&ids, device)? }
@@ -83,10 +107,38 @@ impl Pictures {
         self.albums().iter().map(|album| album.wanted().len() - album.real()).sum()
     }
 
+    /// Rows that are shown a stand-in.
+    pub fn stand_in_rows(&self) -> usize {
+        let albums = self.albums();
+        let stands_in = |row: &&String| albums.iter().any(|album| album.stands_in(self.source(row)));
+        albums[0].of_row.keys().filter(stands_in).count()
+    }
+
+    /// The row whose pictures a row is shown.
+    fn source<'a>(&'a self, row: &'a str) -> &'a str {
+        self.sources.get(row).map_or(row, String::as_str)
+    }
+
     fn albums(&self) -> Vec<&Album> {
-        match &self.0 {
+        match &self.shown {
             Shown::Image(album) => vec![album],
             Shown::Crops { grounding, detected } => vec![grounding, detected],
+        }
+    }
+}
+
+impl Shown {
+    /// Zeros in every slot.
+    fn blank(form: Visual, rows: &[(Split, Row)], size: usize) -> Self {
+        let album = |side, slots| {
+            let of_row = rows.iter().map(|(_, row)| (row.id.clone(), Vec::new())).collect();
+            Album { side, slots, of_row, planes: None }
+        };
+        match form {
+            Visual::Image => Self::Image(album(size, 1)),
+            Visual::Crops => {
+                Self::Crops { grounding: album(GROUNDING_SIDE, CROPS), detected: album(DETECTED_SIDE, CROPS) }
+            }
         }
     }
 }
@@ -123,10 +175,9 @@ fn key(split: Split, name: &str) -> String {
 }
 
 /// Grounding crops by the names in the rows, detected ones by the picture they were cut from.
-fn crop_albums(folder: &Folder, rows: &[(Split, Row)], cache: &Path) -> Result<(Album, Album)> {
+fn crop_names(folder: &Folder, rows: &[(Split, Row)]) -> Result<(NamesOfRows, NamesOfRows)> {
     let named = |split, row: &Row| row.crops.iter().take(CROPS).map(|name| key(split, name)).collect();
-    let of_row = rows.iter().map(|(split, row)| (row.id.clone(), named(*split, row))).collect();
-    let grounding = crop_album(folder, (CropKind::Grounding, GROUNDING_SIDE), of_row, cache)?;
+    let grounding = rows.iter().map(|(split, row)| (row.id.clone(), named(*split, row))).collect();
     let mut cut: BTreeMap<(Split, String), Vec<String>> = BTreeMap::new();
     for crop in folder.crop_keys()?.into_iter().filter(|crop| crop.kind == CropKind::Detected) {
         let names = cut.entry((crop.split, crop.image_id)).or_default();
@@ -135,8 +186,8 @@ fn crop_albums(folder: &Folder, rows: &[(Split, Row)], cache: &Path) -> Result<(
         }
     }
     let of_image = |split, row: &Row| cut.get(&(split, row.image_id.clone())).cloned().unwrap_or_default();
-    let of_row = rows.iter().map(|(split, row)| (row.id.clone(), of_image(*split, row))).collect();
-    Ok((grounding, crop_album(folder, (CropKind::Detected, DETECTED_SIDE), of_row, cache)?))
+    let detected = rows.iter().map(|(split, row)| (row.id.clone(), of_image(*split, row))).collect();
+    Ok((grounding, detected))
 }
 
 fn crop_album(folder: &Folder, (kind, side): (CropKind, usize), of_row: NamesOfRows, cache: &Path) -> Result<Album> {
@@ -184,6 +235,11 @@ impl Album {
     /// Bytes `[3, side, side]` of a picture of the corpus.
     fn planes(&self, name: &str) -> Option<&[u8]> {
         self.planes.as_ref()?.get(name)
+    }
+
+    /// Whether a row shows a picture that the corpus does not have.
+    fn stands_in(&self, row: &str) -> bool {
+        self.of_row.get(row).is_some_and(|names| names.iter().any(|name| self.planes(name).is_none()))
     }
 
     /// How many of the wanted pictures the corpus has.

@@ -46,6 +46,7 @@ pub fn run(out: &Path) -> Result<String> {
                 variant: None,
                 encoder: TINY.to_owned(),
                 vision: TINY.to_owned(),
+                tasks: None,
                 resolved: config::resolve(task, method, Some(&recipe), toml::Table::new())?,
                 device: Device::Cpu,
                 device_name: "cpu".to_owned(),

@@ -43,9 +43,9 @@ impl Mistakes {
     }
 }
 
-/// The predictions of every stage in the order of its test rows, with gold labels from the benchmark; empty for stages
+/// The predictions of every stage in the order of its test rows, with gold labels from the benchmark; `None` for stages
 /// that have none, which the last must not be. `files` are rows by file name.
-pub fn check(benchmark: &Benchmark, files: &[(String, Vec<Given>)]) -> Result<Vec<Vec<Predicted>>> {
+pub fn check(benchmark: &Benchmark, files: &[(String, Vec<Given>)]) -> Result<Vec<Option<Vec<Predicted>>>> {
     let mut mistakes = Mistakes::default();
     let mut stages = by_stage(files, benchmark.tasks(), &mut mistakes);
     let mut predictions = Vec::new();
@@ -80,17 +80,21 @@ fn stage_predictions(
     stage: usize,
     given: &mut ById<'_>,
     mistakes: &mut Mistakes,
-) -> Result<Vec<Predicted>> {
+) -> Result<Option<Vec<Predicted>>> {
+    let rows = benchmark.test_rows(stage)?;
     let Some((file, _)) = given.values().next().copied() else {
+        if rows.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
         if stage + 1 == benchmark.tasks() {
             mistakes
                 .add("no predictions of the last stage, by which runs are ranked".to_owned(), format!("stage {stage}"));
         }
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let labels = Labels { names: &benchmark.manifest().labels, kind: benchmark.kind(), seen: benchmark.seen(stage) };
     let mut predictions = Vec::new();
-    for row in benchmark.test_rows(stage)? {
+    for row in rows {
         match given.remove(row.id.as_str()) {
             Some((file, own)) => {
                 let mut add = |what: &str, example| mistakes.add(format!("{file}: stage {stage}: {what}"), example);
@@ -102,7 +106,7 @@ fn stage_predictions(
     for (id, (file, _)) in given {
         mistakes.add(format!("{file}: stage {stage}: ids that are no test rows of this stage"), (*id).to_owned());
     }
-    Ok(predictions)
+    Ok(Some(predictions))
 }
 
 /// What may be predicted at a stage.
@@ -133,7 +137,7 @@ impl Labels<'_> {
             }
         }
         let (gold, scores) = (self.seen.gold(row), self.scores(id, given, add));
-        Predicted { id: id.clone(), owner: row.owner_task, gold, predicted, scores }
+        Predicted { id: id.clone(), owner: row.owner_task, gold, predicted, scores, ..Predicted::default() }
     }
 
     fn id(&self, label: &str) -> Option<usize> {

@@ -60,8 +60,10 @@ pub fn score(request: &Request) -> Result<RunResult> {
     let temporary = tempfile::Builder::new().prefix(".mkgc-score-").tempdir_in(parent(&request.out))?;
     let folder = RunFolder::new(temporary.path());
     write_json(&temporary.path().join("run.json"), &to_json(&record)?)?;
-    for (stage, rows) in stages.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-        predictions::write(&folder.predictions(stage), rows)?;
+    for (stage, rows) in stages.iter().enumerate() {
+        if let Some(rows) = rows {
+            predictions::write(&folder.predictions(stage), rows)?;
+        }
     }
     let result = score_run(&folder)?;
     write_json(&folder.result(), &result)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::Device;
 use candle_nn::VarBuilder;
 use mkgc_models::bert::{Bert, BertConfig};
-use mkgc_models::clip::ClipVisionConfig;
+use mkgc_models::clip::{ClipVisionConfig, Visual};
 use mkgc_models::dual::{Dual, DualConfig};
 use mkgc_models::encoder::{TextFiles, VisionFiles};
 use mkgc_models::heads::joint::StreamSizes;
@@ -95,11 +95,10 @@ impl EncoderSource {
         &self,
         architecture: Architecture,
         vocabulary: usize,
-        config: &Config,
+        (config, visual): (&Config, Visual),
         vb: VarBuilder<'static>,
     ) -> Result<Network> {
         let (text, vision) = self.configs(vocabulary);
-        let visual = config.visual;
         let vision = || vision.ok_or_else(|| Error::Usage("this network needs a vision encoder".to_owned()));
         Ok(match architecture {
             Architecture::Text => Network::Text(Bert::new(&text, vb)?),

@@ -5,21 +5,26 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::crf::Crf;
+use mkgc_models::heads::class::ClassHead;
 use mkgc_models::heads::entity::EntityHead;
 use mkgc_models::heads::joint::{JointEntityHead, JointRelationHead, StreamSizes};
+use mkgc_models::heads::joint_marker::JointMarkerHead;
 use mkgc_models::heads::marker::MarkerHead;
 use mkgc_models::heads::relation::RelationHead;
 use mkgc_models::mode::Mode;
 use mkgc_models::network::Encoded;
 
 use super::Architecture;
+use crate::config::HeadInput;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 
 pub(super) enum Head {
     Relation(RelationHead),
     Markers(MarkerHead),
+    Class(ClassHead),
     JointRelation(JointRelationHead),
+    JointMarkers(JointMarkerHead),
     Entity(EntityHead),
     JointEntity(JointEntityHead),
 }
@@ -28,8 +33,8 @@ pub(super) enum Head {
 pub(super) struct HeadShape {
     pub streams: StreamSizes,
     pub labels: usize,
-    pub max_length: usize,
     pub dropout: f64,
+    pub reads: HeadInput,
 }
 
 impl Head {
@@ -39,31 +44,45 @@ impl Head {
         shape: &HeadShape,
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
-        let HeadShape { streams, labels, max_length, dropout } = *shape;
+        let HeadShape { streams, labels, dropout, reads } = *shape;
         let text = streams.text;
-        Ok(match (kind, architecture) {
-            (TaskKind::Re, Architecture::Text) => Self::Relation(RelationHead::new(text, labels, dropout, vb)?),
-            (TaskKind::Re, Architecture::Mkgformer) => Self::Markers(MarkerHead::new(text, labels, dropout, vb)?),
-            (TaskKind::Re, Architecture::Dual) => {
+        Ok(match (kind, architecture, reads) {
+            (TaskKind::Ner, Architecture::Dual, _) => {
+                Self::JointEntity(JointEntityHead::new(streams, labels, dropout, vb)?)
+            }
+            (TaskKind::Ner, ..) => Self::Entity(EntityHead::new(text, labels, dropout, vb)?),
+            (TaskKind::Re, Architecture::Dual, HeadInput::Cls) => {
                 Self::JointRelation(JointRelationHead::new(streams, labels, dropout, vb)?)
             }
-            (TaskKind::Ner, Architecture::Dual) => {
-                Self::JointEntity(JointEntityHead::new(streams, max_length, labels, dropout, vb)?)
+            (TaskKind::Re, Architecture::Dual, HeadInput::Markers) => {
+                Self::JointMarkers(JointMarkerHead::new(streams, labels, dropout, vb)?)
             }
-            (TaskKind::Ner, _) => Self::Entity(EntityHead::new(text, labels, dropout, vb)?),
+            (TaskKind::Re, _, HeadInput::Cls) => Self::Class(ClassHead::new(text, labels, dropout, vb)?),
+            (TaskKind::Re, Architecture::Mkgformer, HeadInput::Markers) => {
+                Self::Markers(MarkerHead::new(text, labels, dropout, vb)?)
+            }
+            (TaskKind::Re, Architecture::Text, HeadInput::Markers) => {
+                Self::Relation(RelationHead::new(text, labels, dropout, vb)?)
+            }
         })
     }
 
     /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
     pub(super) fn features(&self, encoded: &Encoded, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let vision = || encoded.vision.as_ref().ok_or_else(|| Error::Usage("a joint head needs pictures".to_owned()));
+        let missing = || Error::Usage("a joint head needs a network with a vision stream".to_owned());
+        let vision = || encoded.vision.as_ref().ok_or_else(missing);
         let mention = |column| batch.anchors.narrow(1, column, 1)?.squeeze(1)?.contiguous();
         Ok(match self {
             Self::Relation(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
             Self::Markers(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
+            Self::Class(head) => head.features(&encoded.text, mode)?,
             Self::JointRelation(head) => head.features(&encoded.text, vision()?, mode)?,
+            Self::JointMarkers(head) => head.features((&encoded.text, vision()?), &mention(0)?, &mention(1)?, mode)?,
             Self::Entity(head) => head.features(&encoded.text, &batch.anchors, mode)?,
-            Self::JointEntity(head) => head.features(&encoded.text, vision()?, &batch.anchors, mode)?,
+            Self::JointEntity(head) => {
+                let positions = encoded.positions.as_ref().ok_or_else(missing)?;
+                head.features([&encoded.text, vision()?, positions], &batch.anchors, mode)?
+            }
         })
     }
 
@@ -72,7 +91,9 @@ impl Head {
         Ok(match self {
             Self::Relation(head) => head.logits(features)?,
             Self::Markers(head) => head.logits(features)?,
+            Self::Class(head) => head.logits(features)?,
             Self::JointRelation(head) => head.logits(features)?,
+            Self::JointMarkers(head) => head.logits(features)?,
             Self::Entity(head) => head.emissions(features)?,
             Self::JointEntity(head) => head.emissions(features)?,
         })
@@ -82,9 +103,21 @@ impl Head {
     pub(super) fn stream_scores(&self, features: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
         Ok(match self {
             Self::JointRelation(head) => Some(head.stream_scores(features)?),
+            Self::JointMarkers(head) => Some(head.stream_scores(features)?),
             Self::JointEntity(head) => Some(head.stream_scores(features)?),
             _ => None,
         })
+    }
+
+    /// The text's scores as LMC's released code computes them for relations. None for other heads.
+    pub(super) fn bracketed_text_scores(&self, features: &Tensor) -> Result<Option<Tensor>> {
+        let Self::JointRelation(head) = self else { return Ok(None) };
+        Ok(Some(head.bracketed_text_scores(features)?))
+    }
+
+    /// Whether both streams are read.
+    pub(super) fn joint(&self) -> bool {
+        matches!(self, Self::JointRelation(_) | Self::JointMarkers(_) | Self::JointEntity(_))
     }
 
     /// The transitions of an entity head.

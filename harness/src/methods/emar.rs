@@ -6,23 +6,31 @@
 //! 3. `rounds` times: prototypes `p_c` = mean feature of class c's memory, frozen; *activation*: one epoch of the task
 //!    loss on memory and task rows; *reconsolidation*: one epoch on memory of `−log exp(x·p_y) / Σ_c exp(x·p_c)`.
 //!
-//! Every phase has a fresh optimiser.
+//! Every phase has a fresh optimiser, whose gradients are clipped by the norm of all of them (`clip_apart = false`).
 //!
 //! RE predicts by the nearest evaluation prototype `argmax x·p̂_c`: the normalised mean of c's normalised memory
 //! features and the normalised classifier row of c. A class without memory keeps its classifier row alone.
-//! Not taken over from the original code: prototypes of classes not seen yet (they leak future names).
+//!
+//! Kept of ACA's code: raw dot products with prototypes that are not normalised in reconsolidation, which trains no
+//! classifier, beside normalised ones at prediction; a cross-entropy over the prototypes of all classes seen instead of
+//! the paper's contrastive sampling; activation shows new rows that are stored twice, once as memory and once as the
+//! task's own; prototypes are as old as the round, so reconsolidation pulls towards features one epoch back. Mended: the
+//! classes that compete in activation are those seen, where ACA lets unseen ones compete, too (`softmax = "all"`).
+//! Not taken over from the paper's own code: prototypes of classes not seen yet (they leak future names).
 //!
 //! NER has no published form. Here a word is an item, a tag is a class; reconsolidation counts words of entities only,
 //! because `O` has no useful prototype, and the CRF decodes, so EMAR acts as a regulariser.
 
-use candle_core::{D, Tensor};
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::loss::prototype_cross_entropy;
 use mkgc_models::mode::Mode;
 
 use super::memory::{self, Memory};
 use super::phases::{CURRENT, Objective, TaskLoss, Trainer, all, fit};
-use super::prototypes::{Prototypes, features, normalised};
+use super::prototypes::{Prototypes, features, normalised, similarities};
 use super::{Method, Session};
 use crate::data::{Batch, Example, Seen, Task};
 use crate::error::{Error, Result};
@@ -66,46 +74,52 @@ impl Emar {
             some.then_some(("reconsolidation", batch)).into_iter().collect()
         })
     }
-
-    /// Evaluation prototypes `[L, F]` by label id.
-    fn evaluation_prototypes(&self, session: &mut Session<'_>) -> Result<Tensor> {
-        let rows = self.memory.rows();
-        let by_class = features(&self.learner, &rows)?;
-        session.ledger.prototypes("predict", &rows, &by_class.keys().copied().collect::<Vec<_>>());
-        let classifier = self.learner.params().tensors()?.remove("head.classifier.weight");
-        let classifier = classifier.ok_or_else(|| Error::Usage("EMAR needs a linear classifier".to_owned()))?;
-        let classifier = normalised(&classifier)?;
-        let mut prototypes = Vec::new();
-        for label in 0..classifier.dim(0)? {
-            let own = classifier.narrow(0, label, 1)?;
-            let members = match by_class.get(&(label as u32)) {
-                Some(features) => Tensor::cat(&[&normalised(features)?, &own], 0)?,
-                None => own,
-            };
-            prototypes.push(normalised(&members.mean_keepdim(0)?)?);
-        }
-        Ok(Tensor::cat(&prototypes, 0)?)
-    }
 }
 
-struct Reconsolidation {
-    prototypes: Prototypes,
+/// Evaluation prototypes `[L, F]` by label id, of the features `[N, F]` of each class's memory.
+pub(crate) fn evaluation_prototypes(learner: &Learner, memory: &BTreeMap<u32, Tensor>) -> Result<Tensor> {
+    let classifier = learner.params().tensors()?.remove("head.classifier.weight");
+    let classifier = classifier.ok_or_else(|| Error::Usage("EMAR needs a linear classifier".to_owned()))?;
+    let prototype = |label: usize| -> Result<Tensor> {
+        let row = classifier.narrow(0, label, 1)?;
+        normalised(&mean_of_units(memory.get(&(label as u32)), &row)?)
+    };
+    let prototypes = (0..classifier.dim(0)?).map(prototype).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&prototypes, 0)?)
+}
+
+/// The mean `[1, F]` of the unit vectors along features `[N, F]`, if any, and along a classifier row `[1, F]`.
+pub(crate) fn mean_of_units(features: Option<&Tensor>, row: &Tensor) -> Result<Tensor> {
+    let members = match features {
+        Some(features) => Tensor::cat(&[features, row], 0)?,
+        None => row.clone(),
+    };
+    Ok(normalised(&members)?.mean_keepdim(0)?)
+}
+
+/// The loss of reconsolidation, against frozen prototypes.
+pub(crate) struct Reconsolidation {
+    pub(crate) prototypes: Prototypes,
 }
 
 impl Reconsolidation {
     fn counts(&self, kind: TaskKind, label: u32) -> bool {
         (kind == TaskKind::Re || label != 0) && self.prototypes.place(label).is_some()
     }
-}
 
-impl Objective for &Reconsolidation {
-    fn loss(&mut self, learner: &Learner, batch: &Batch, _: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
-        let features = learner.forward(batch, mode)?.features;
-        let items = Items::of(learner.kind(), &features, batch, |label| self.counts(learner.kind(), label))?;
+    /// The mean over the items that count, of features as [`Learner::forward`] gives them.
+    pub(crate) fn of_features(&self, kind: TaskKind, features: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let items = Items::of(kind, features, batch, |label| self.counts(kind, label))?;
         let items = items.ok_or_else(|| Error::Usage("a batch without items to reconsolidate".to_owned()))?;
         let targets: Vec<u32> = items.labels.iter().filter_map(|label| self.prototypes.place(*label)).collect();
         let targets = Tensor::new(targets, items.features.device())?;
         Ok(prototype_cross_entropy(&items.features, &self.prototypes.vectors, &targets)?)
+    }
+}
+
+impl Objective for &Reconsolidation {
+    fn loss(&mut self, learner: &Learner, batch: &Batch, _: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.of_features(learner.kind(), &learner.forward(batch, mode)?.features, batch)
     }
 }
 
@@ -122,7 +136,10 @@ impl Method for Emar {
             }
         }
         if self.learner.kind() == TaskKind::Re {
-            self.evaluation = Some(self.evaluation_prototypes(session)?);
+            let rows = self.memory.rows();
+            let memory = features(&self.learner, &rows)?;
+            session.ledger.prototypes("predict", &rows, &memory.keys().copied().collect::<Vec<_>>());
+            self.evaluation = Some(evaluation_prototypes(&self.learner, &memory)?);
         }
         Ok(())
     }
@@ -130,12 +147,11 @@ impl Method for Emar {
     fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
         let Some(prototypes) = &self.evaluation else { return self.learner.predict(batch, &seen.allowed) };
         let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
-        let scores = features.matmul(&prototypes.transpose(D::Minus1, D::Minus2)?)?;
-        self.learner.decide(&scores, batch, &seen.allowed)
+        self.learner.decide(&similarities(&features, prototypes)?, batch, &seen.allowed)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 
     fn memory(&self) -> Option<&Memory> {

@@ -1,7 +1,14 @@
 //! EMR, episodic memory replay (Wang et al. 2019, "Sentence Embedding Alignment for Lifelong Relation Extraction",
 //! without the alignment layer), on a BERT encoder: before each step on the current batch, a step on the memory of one
-//! old task, tasks taken in turn. After a task, each of its classes keeps the rows nearest to k-means centroids. On the
-//! dual-stream network it is `concat-replay`, on MKGformer's network `mkgformer-replay`.
+//! old task, tasks taken in turn, also from one epoch to the next. After a task, each of its classes keeps the rows
+//! nearest to k-means centroids. On the dual-stream network it is `concat-replay`, on MKGformer's network
+//! `mkgformer-replay`.
+//!
+//! As in the paper, that step is one update on the *whole* memory of the old task. Where the memory is more than a batch
+//! holds, several batches add up their gradients to the one step, because a step for each would take more steps than the
+//! paper, each on a noisier gradient. With `replay = "concat"`, each current batch takes one step together with
+//! `batch_size` rows drawn from the memory of all old tasks. Not the paper's: BERT and a softmax in place of LSTMs and a
+//! margin loss, and a memory per class instead of per task.
 
 use rand::seq::IndexedRandom;
 
@@ -32,29 +39,27 @@ impl Method for Emr {
         let config = session.config;
         let mut replayed = self.memory.replayed(self.memory.tasks(), session);
         replayed.retain(|rows| !rows.is_empty());
+        let mut turns = replayed.iter().map(|rows| all(rows)).cycle();
+        let stored: Vec<&Example> = replayed.iter().flatten().collect();
         let mut rng = seed::generator(config.train_seed, "replay", task.seen.stage);
-        let mut turn = 0;
         let mut optimiser = session.optimiser(&self.learner)?;
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, CURRENT);
         let rows = all(&task.train);
-        trainer.epochs(session, (config.epochs, &rows), &mut TaskLoss, |batch| {
-            if replayed.is_empty() {
-                return vec![(CURRENT, batch)];
+        trainer.epochs(session, (config.epochs, &rows), &mut TaskLoss, |batch| match config.replay {
+            Replay::Alternate => {
+                turns.next().map(|old| ("replay", old)).into_iter().chain([(CURRENT, batch)]).collect()
             }
-            let old = all(&replayed[turn % replayed.len()]);
-            turn += 1;
-            let old: Vec<&Example> = old.choose_multiple(&mut rng, config.batch_size).copied().collect();
-            match config.replay {
-                Replay::Alternate => vec![("replay", old), (CURRENT, batch)],
-                Replay::Concat => vec![(CURRENT, [batch, old].concat())],
+            Replay::Concat => {
+                let old = stored.choose_multiple(&mut rng, config.batch_size).copied();
+                vec![(CURRENT, batch.into_iter().chain(old).collect())]
             }
         })?;
         self.memory.push(memory::select(&self.learner, task, session)?);
         Ok(())
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 
     fn memory(&self) -> Option<&Memory> {

@@ -8,6 +8,26 @@
 //! quantity), without dropout, over at most `fisher_rows` rows of the task drawn at random. Rows of the classifier that
 //! belong to classes not seen have no gradient, hence F = 0, and are free. No row is stored: the memory is F and θ*,
 //! twice the size of the network.
+//!
+//! λ is chosen from `ewc_grid`: at the second task, each value trains from the same state with the same seeds, and the
+//! one with the best micro-F1 on the validation rows of the first two tasks stays for the rest of the stream, the smaller
+//! one of equals. Test rows are never looked at. `run.json` holds every value's score; steps of the values that were not
+//! kept are counted apart (`tuning_steps`).
+//!
+//! The factor ½ is the papers'. A λ of others' code means here, for the same F:
+//!
+//! | code | penalty | its F | this λ |
+//! |---|---|---|---|
+//! | Avalanche | λ Σ F (θ − θ*)² | square of a batch's mean gradient, mean over batches | 2 λ |
+//! | Mammoth (`ewc_on`) | gradient 2 λ F (θ − θ*) | of single rows, weighted with p(y given x), over rows of full batches | 2 λ |
+//! | ContinueMKGC | γ Σ F (θ − θ*)² | square of the running sum of batches' gradients, over rows of full batches | 2 γ |
+//!
+//! The penalty's gradient is added before the norm is clipped, so `clip_norm` limits both together, as where a penalty
+//! is part of the loss: a large λ does not make larger steps, it turns them. Not taken over from ContinueMKGC, the only
+//! published EWC on these corpora: the running sum of gradients, which are never set to zero; the second division by the
+//! batch size; F and θ* replaced after each task instead of summed up; Fisher information with dropout.
+
+mod tuning;
 
 use std::collections::BTreeMap;
 
@@ -19,47 +39,45 @@ use rand::seq::index;
 
 use super::phases::{CURRENT, Objective, TaskLoss, all, fit};
 use super::{Method, Session, State};
-use crate::data::{Batch, Example, Seen, Task};
+use crate::data::{Batch, Example, Task};
 use crate::error::Result;
 use crate::learner::Learner;
+use crate::run::record::LambdaChoice;
 use crate::seed;
 
 /// F and θ* of one variable.
-struct Anchor {
-    fisher: Tensor,
-    value: Tensor,
+pub(crate) struct Anchor {
+    pub(crate) fisher: Tensor,
+    pub(crate) value: Tensor,
 }
+
+/// F and θ* of every variable that has had a gradient, by name.
+pub(crate) type Anchors = BTreeMap<String, Anchor>;
 
 /// One network with what holds it in place.
 pub struct Ewc {
     learner: Learner,
-    anchors: BTreeMap<String, Anchor>,
+    anchors: Anchors,
+    choice: Option<LambdaChoice>,
 }
 
 impl Ewc {
     /// A fresh network, nothing to hold on to.
+    ///
+    /// # Errors
+    /// A grid to choose λ from, but no validation rows to choose by.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
-        Ok(Self { learner: session.learner(0)?, anchors: BTreeMap::new() })
+        if !session.config.ewc_grid.is_empty() && session.benchmark.tasks() > 1 {
+            tuning::validation_rows(session.benchmark)?;
+        }
+        Ok(Self { learner: session.learner(0)?, anchors: BTreeMap::new(), choice: None })
     }
 
-    /// The mean over rows of squared gradients, by variable.
-    fn fisher(&self, rows: &[&Example], seen: &Seen) -> Result<BTreeMap<String, Tensor>> {
-        let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
-        for row in rows {
-            let batch = self.learner.batch(&[row])?;
-            let grads = backward(&self.learner.loss(&batch, &seen.allowed, &mut Mode::Eval)?)?;
-            for (name, var) in self.learner.params().vars() {
-                let Some(grad) = grads.get(var.as_tensor()) else { continue };
-                let square = grad.sqr()?;
-                let sum = match sums.remove(&name) {
-                    Some(sum) => (sum + square)?,
-                    None => square,
-                };
-                sums.insert(name, sum);
-            }
-        }
-        let n = rows.len().max(1) as f64;
-        sums.into_iter().map(|(name, sum)| Ok((name, (sum / n)?))).collect()
+    /// Trains on a task's rows with this λ.
+    fn train(&self, lambda: f64, task: &Task, session: &mut Session<'_>) -> Result<()> {
+        let rows = (session.config.epochs, &*all(&task.train));
+        let mut objective = Penalised { anchors: &self.anchors, lambda };
+        fit(&self.learner, &task.seen, session, CURRENT, rows, &mut objective)
     }
 
     fn consolidate(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
@@ -70,23 +88,63 @@ impl Ewc {
         drawn.sort_unstable();
         let rows: Vec<&Example> = drawn.into_iter().map(|row| &task.train[row]).collect();
         session.ledger.fisher(&rows);
-        let mut fresh = self.fisher(&rows, &task.seen)?;
-        for (name, var) in self.learner.params().vars() {
-            let new = fresh.remove(&name).map_or_else(|| var.zeros_like(), Ok)?;
-            let fisher = match self.anchors.remove(&name) {
-                Some(old) => ((old.fisher * config.ewc_gamma)? + new)?,
-                None => new,
-            };
-            self.anchors.insert(name, Anchor { fisher, value: var.as_tensor().copy()? });
-        }
+        let single = rows.iter().map(|row| self.learner.batch(&[row]));
+        let squares = squares(&self.learner, single, &task.seen.allowed, |_, gradient| Ok(gradient))?;
+        let anchors = std::mem::take(&mut self.anchors);
+        self.anchors = anchored(&self.learner, anchors, squares, (config.ewc_gamma, n))?;
         Ok(())
     }
 }
 
+/// Sums over batches of squared gradients, by variable, without dropout. `of` makes what is squared of the gradient of a
+/// variable for a batch: itself in EWC.
+pub(crate) fn squares<'b>(
+    learner: &Learner,
+    batches: impl Iterator<Item = Result<Batch<'b>>>,
+    allowed: &[bool],
+    mut of: impl FnMut(&str, Tensor) -> Result<Tensor>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
+    for batch in batches {
+        let mut grads = backward(&learner.loss(&batch?, allowed, &mut Mode::Eval)?)?;
+        for (name, var) in learner.params().vars() {
+            let Some(gradient) = grads.remove(var.as_tensor()) else { continue };
+            let square = of(&name, gradient)?.sqr()?;
+            let sum = match sums.remove(&name) {
+                Some(sum) => (sum + square)?,
+                None => square,
+            };
+            sums.insert(name, sum);
+        }
+    }
+    Ok(sums)
+}
+
+/// The next anchors: γ F + squares / n, at the network's values.
+pub(crate) fn anchored(
+    learner: &Learner,
+    mut old: Anchors,
+    mut squares: BTreeMap<String, Tensor>,
+    (gamma, n): (f64, usize),
+) -> Result<Anchors> {
+    let mut anchors = BTreeMap::new();
+    for (name, var) in learner.params().vars() {
+        let new = squares.remove(&name).map(|sum| sum / n.max(1) as f64).transpose()?;
+        let old = old.remove(&name).map(|anchor| anchor.fisher * gamma).transpose()?;
+        let fisher = match (old, new) {
+            (Some(old), Some(new)) => (old + new)?,
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => continue,
+        };
+        anchors.insert(name, Anchor { fisher, value: var.as_tensor().copy()? });
+    }
+    Ok(anchors)
+}
+
 /// The task's loss; the penalty enters through its gradient λF(θ − θ*).
-struct Penalised<'a> {
-    anchors: &'a BTreeMap<String, Anchor>,
-    lambda: f64,
+pub(crate) struct Penalised<'a> {
+    pub(crate) anchors: &'a Anchors,
+    pub(crate) lambda: f64,
 }
 
 impl Objective for Penalised<'_> {
@@ -117,14 +175,21 @@ fn penalty_gradient(var: &Var, anchor: &Anchor, lambda: f64) -> Result<Tensor> {
 
 impl Method for Ewc {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        let rows = (session.config.epochs, &*all(&task.train));
-        let mut objective = Penalised { anchors: &self.anchors, lambda: session.config.ewc_lambda };
-        fit(&self.learner, &task.seen, session, CURRENT, rows, &mut objective)?;
+        if task.seen.stage == 1 && !session.config.ewc_grid.is_empty() {
+            self.choice = Some(self.choose(task, session)?);
+        } else {
+            let lambda = self.choice.as_ref().map_or(session.config.ewc_lambda, |choice| choice.lambda);
+            self.train(lambda, task, session)?;
+        }
         self.consolidate(task, session)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
+    }
+
+    fn choice(&self) -> Option<&LambdaChoice> {
+        self.choice.as_ref()
     }
 
     fn state(&self) -> Result<State> {
@@ -132,7 +197,8 @@ impl Method for Ewc {
             self.anchors.iter().map(|(name, anchor)| (name.clone(), of(anchor).clone())).collect()
         };
         let state = State::new(&self.learner)?;
-        Ok(state.with("fisher", part(|anchor| &anchor.fisher)).with("anchor", part(|anchor| &anchor.value)))
+        let state = state.with("fisher", part(|anchor| &anchor.fisher)).with("anchor", part(|anchor| &anchor.value));
+        Ok(state.with("choice", tuning::to_state(self.choice.as_ref())?))
     }
 
     fn restore(&mut self, state: &mut State) -> Result<()> {
@@ -143,6 +209,7 @@ impl Method for Ewc {
             Some((name, Anchor { fisher, value }))
         });
         self.anchors = anchors.collect();
+        self.choice = tuning::from_state(&state.take("choice"))?;
         Ok(())
     }
 }

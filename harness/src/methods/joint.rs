@@ -1,6 +1,7 @@
 //! Joint: after each task a fresh network is trained on the rows of tasks 1..k with the corpus's own labels for every
 //! class seen so far. Not continual; the upper bound. The same number of epochs means more steps than any continual
-//! method takes (`run.json` counts them).
+//! method takes (`run.json` counts them). `joint` reads the text alone; `joint-multimodal` is the same on the dual-stream
+//! network of `concat`.
 
 use super::phases::{CURRENT, TaskLoss, all, fit};
 use super::{Method, Session};
@@ -36,7 +37,7 @@ impl Method for Joint {
         fit(&self.learner, &task.seen, session, CURRENT, rows, &mut TaskLoss)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 }

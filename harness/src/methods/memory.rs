@@ -8,7 +8,7 @@ use rand::seq::index;
 
 use super::{Session, kmeans};
 use crate::config::{ReplayO, Selection};
-use crate::data::{Example, Task};
+use crate::data::{Example, Task, UNKNOWN};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::seed;
@@ -40,11 +40,13 @@ impl Memory {
     }
 
     /// Stored rows of each of the first `tasks` tasks as they are replayed: with `replay_o = "mask"`, an `O` in a
-    /// stored sentence says nothing, because the sentence was annotated before newer types existed.
+    /// stored sentence says nothing, because the sentence was annotated before newer types existed; one without any
+    /// entity then says nothing at all and is left out.
     pub fn replayed(&self, tasks: usize, session: &Session<'_>) -> Vec<Vec<Example>> {
         let mask_o = session.blueprint.kind == TaskKind::Ner && session.config.replay_o == ReplayO::Mask;
         let shown = |row: &Example| if mask_o { row.clone().with_unknown_o() } else { row.clone() };
-        self.0[..tasks].iter().map(|rows| rows.iter().map(shown).collect()).collect()
+        let known = |row: &Example| row.gold.iter().any(|label| *label != UNKNOWN);
+        self.0[..tasks].iter().map(|rows| rows.iter().map(shown).filter(known).collect()).collect()
     }
 
     /// All stored rows as written, oldest task first.
@@ -52,7 +54,7 @@ impl Memory {
         self.0.iter().flatten().collect()
     }
 
-    /// Number of stored rows that hold each class.
+    /// Number of stored rows that hold each class; of sentences, also of those without any entity, as `O`.
     pub fn by_class(&self, manifest: &Manifest) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for row in self.0.iter().flatten() {
@@ -60,7 +62,10 @@ impl Memory {
                 let name = manifest.labels.get(*label as usize)?.as_str();
                 if manifest.task == TaskKind::Re { Some(name) } else { name.get(2..) }
             };
-            let own: BTreeSet<&str> = row.gold.iter().filter_map(name).collect();
+            let mut own: BTreeSet<&str> = row.gold.iter().filter_map(name).collect();
+            if own.is_empty() {
+                own.insert("O");
+            }
             own.into_iter().for_each(|class| *counts.entry(class.to_owned()).or_default() += 1);
         }
         counts
@@ -84,14 +89,15 @@ impl Memory {
 }
 
 /// Rows to keep of a task: `memory_per_class` per class (fewer where a class has fewer rows), without duplicates, in
-/// class order. RE classes are relations, `None` included; NER classes are entity types, so a sentence may stand for
-/// two types and is kept once.
+/// class order. RE classes are relations, `None` included; NER classes are entity types and, with `memory_outside`, `O`
+/// for sentences without any entity of the task (protocols with `none = "drop"` have none). A sentence may stand for two
+/// types and is kept once; LMC's code files it under its first type alone.
 pub fn select(learner: &Learner, task: &Task, session: &Session<'_>) -> Result<Vec<Example>> {
     let config = session.config;
     let mut rng = seed::generator(config.train_seed, "memory", task.seen.stage);
     let mut kept = BTreeSet::new();
     let mut memory = Vec::new();
-    let classes = classes(session.benchmark.manifest());
+    let classes = Classes::new(session.benchmark.manifest(), config.memory_outside);
     let mut keep = |row: usize| {
         if kept.insert(row) {
             memory.push(task.train[row].clone());
@@ -116,10 +122,10 @@ pub fn select(learner: &Learner, task: &Task, session: &Session<'_>) -> Result<V
 }
 
 /// Per class, the rows that hold it.
-fn rows_by_class(task: &Task, classes: &[Option<usize>]) -> BTreeMap<usize, Vec<usize>> {
+fn rows_by_class(task: &Task, classes: &Classes) -> BTreeMap<usize, Vec<usize>> {
     let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (row, example) in task.train.iter().enumerate() {
-        let own: BTreeSet<usize> = example.gold.iter().filter_map(|label| classes[*label as usize]).collect();
+        let own: BTreeSet<usize> = example.gold.iter().filter_map(|label| classes.of(example, *label)).collect();
         own.into_iter().for_each(|class| rows.entry(class).or_default().push(row));
     }
     rows
@@ -129,17 +135,15 @@ fn rows_by_class(task: &Task, classes: &[Option<usize>]) -> BTreeMap<usize, Vec<
 type Members = Vec<(usize, Vec<f32>)>;
 
 /// Per class, the rows that hold it with the mean of its items' features (RE: the row's feature).
-fn features_by_class(learner: &Learner, task: &Task, classes: &[Option<usize>]) -> Result<BTreeMap<usize, Members>> {
+fn features_by_class(learner: &Learner, task: &Task, classes: &Classes) -> Result<BTreeMap<usize, Members>> {
     let mut members: BTreeMap<usize, Members> = BTreeMap::new();
     for (start, chunk) in task.train.chunks(64).enumerate().map(|(i, chunk)| (i * 64, chunk)) {
         let rows: Vec<&Example> = chunk.iter().collect();
-        let Some(items) = learner.items(&learner.batch(&rows)?, |label| classes[label as usize].is_some())? else {
-            continue;
-        };
+        let Some(items) = learner.items(&learner.batch(&rows)?, |label| classes.counts(label))? else { continue };
         let vectors = items.features.to_vec2::<f32>()?;
         let mut sums: BTreeMap<(usize, usize), (Vec<f32>, f32)> = BTreeMap::new();
         for ((row, label), vector) in items.rows.iter().zip(&items.labels).zip(vectors) {
-            let Some(class) = classes[*label as usize] else { continue };
+            let Some(class) = classes.of(rows[*row], *label) else { continue };
             let (sum, count) = sums.entry((*row, class)).or_insert_with(|| (vec![0.0; vector.len()], 0.0));
             sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
             *count += 1.0;
@@ -152,13 +156,34 @@ fn features_by_class(learner: &Learner, task: &Task, classes: &[Option<usize>]) 
     Ok(members)
 }
 
-/// Class of each label id: RE the relation itself; NER the index of the entity type, `None` for `O`.
-pub fn classes(manifest: &Manifest) -> Vec<Option<usize>> {
-    let types: Vec<&str> = manifest.tasks.iter().flat_map(|task| &task.classes).map(String::as_str).collect();
-    let class = |(id, label): (usize, &String)| match label.get(2..) {
-        _ if manifest.task == TaskKind::Re => Some(id),
-        Some(name) => types.iter().position(|class| *class == name),
-        None => None,
-    };
-    manifest.labels.iter().enumerate().map(class).collect()
+/// The classes rows are stored for.
+struct Classes {
+    /// Of each label id: RE the relation itself; NER the index of the entity type, `None` for `O`.
+    of_label: Vec<Option<usize>>,
+    /// Of sentences without any entity: the last class, so that the others are drawn as without it.
+    outside: Option<usize>,
+}
+
+impl Classes {
+    fn new(manifest: &Manifest, outside: bool) -> Self {
+        let types: Vec<&str> = manifest.tasks.iter().flat_map(|task| &task.classes).map(String::as_str).collect();
+        let class = |(id, label): (usize, &String)| match label.get(2..) {
+            _ if manifest.task == TaskKind::Re => Some(id),
+            Some(name) => types.iter().position(|class| *class == name),
+            None => None,
+        };
+        let of_label = manifest.labels.iter().enumerate().map(class).collect();
+        Self { of_label, outside: outside.then_some(types.len()) }
+    }
+
+    /// May an item with this label stand for a class?
+    fn counts(&self, label: u32) -> bool {
+        self.of_label[label as usize].is_some() || self.outside.is_some()
+    }
+
+    /// The class that an item of a row stands for.
+    fn of(&self, row: &Example, label: u32) -> Option<usize> {
+        let outside = || self.outside.filter(|_| row.gold.iter().all(|label| *label == 0));
+        self.of_label[label as usize].or_else(outside)
+    }
 }

@@ -38,6 +38,14 @@ const NOTHING: &str = "nothing";
 /// Every method, in the order of reports.
 pub const METHODS: &[MethodInfo] = &[
     MethodInfo {
+        name: "majority",
+        about: "predicts None for every row, O for every word; no network is trained",
+        source: "-",
+        architecture: Architecture::Text,
+        memory: NOTHING,
+        rehearses: false,
+    },
+    MethodInfo {
         name: "vanilla",
         about: "fine-tunes on each task's rows alone; the floor",
         source: "-",
@@ -76,6 +84,22 @@ pub const METHODS: &[MethodInfo] = &[
         architecture: Architecture::Text,
         memory: ROWS,
         rehearses: true,
+    },
+    MethodInfo {
+        name: "fea",
+        about: "adapts to the task's rows, then fine-tunes on the balanced memory alone",
+        source: "Wang et al. 2022 (arXiv 2209.00243)",
+        architecture: Architecture::Text,
+        memory: ROWS,
+        rehearses: true,
+    },
+    MethodInfo {
+        name: "seq-star",
+        about: "freezes the encoder after the first task and each class's weights after its own",
+        source: "Zheng et al. 2024 (SEQ*)",
+        architecture: Architecture::Text,
+        memory: NOTHING,
+        rehearses: false,
     },
     MethodInfo {
         name: "concat",
@@ -126,10 +150,26 @@ pub const METHODS: &[MethodInfo] = &[
         rehearses: true,
     },
     MethodInfo {
+        name: "lmc-replay",
+        about: "lmc's network and replay, with shared keys, distillation and modulation off",
+        source: "Chen et al. 2023 (arXiv 2305.08698), ablated",
+        architecture: Architecture::Dual,
+        memory: ROWS,
+        rehearses: true,
+    },
+    MethodInfo {
         name: "joint",
         about: "a fresh network on all rows so far with the corpus's own labels; the upper bound",
         source: "-",
         architecture: Architecture::Text,
+        memory: "all rows",
+        rehearses: true,
+    },
+    MethodInfo {
+        name: "joint-multimodal",
+        about: "joint on the network of concat; the upper bound of methods that see the pictures",
+        source: "-",
+        architecture: Architecture::Dual,
         memory: "all rows",
         rehearses: true,
     },
@@ -143,6 +183,11 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 /// A method's place in reports; unknown ones come last.
 pub fn place(name: &str) -> usize {
     METHODS.iter().position(|known| known.name == name).unwrap_or(METHODS.len())
+}
+
+/// Does a method learn from all rows so far at once, and so bound what the others of its modality can reach?
+pub fn is_upper_bound(name: &str) -> bool {
+    ["joint", "joint-multimodal"].contains(&name)
 }
 
 /// A method by name.

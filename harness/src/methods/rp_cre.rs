@@ -2,28 +2,34 @@
 //!
 //! 1. Prototypes of old classes from stored rows, with the encoder before this task.
 //! 2. *Initial training* on the task's rows.
-//! 3. Memory of the task's classes by k-means, and their prototypes.
+//! 3. Memory of the task's classes by k-means, and their prototypes. A class that is old and new, as `None` and `O`
+//!    are, has the mean over both kinds of rows, as at prediction.
 //! 4. *Memory-network training*: a fresh attention network refines each feature by all prototypes (frozen for the
 //!    phase), the classifier reads the result; `memory_epochs` over all stored rows, encoder, classifier and network
 //!    together.
 //! 5. The task's memory is selected again with the final encoder and all prototypes are recomputed; prediction is the
 //!    classifier on refined features.
 //!
-//! Mended against the released code: padding is masked, prototypes and selection are made without dropout, batches are
-//! shuffled anew in every epoch, ties do not count as correct. Gradients are clipped together, not per module.
+//! Kept of the released code: prototypes of old classes are those of the encoder before the task (1); gradients of
+//! encoder, classifier and memory network are clipped each by their own norm (`clip_apart`), the feature layer being
+//! part of the encoder; Adam anew for each phase; the joint norm over heads in the memory network. Mended: padding is
+//! masked, where the code lets it be attended; prototypes and selection are made without dropout, where the code leaves
+//! it on; batches are shuffled anew in every epoch; ties do not count as correct; the classes that compete in the loss
+//! are those seen, where the code lets unseen ones compete, too (`softmax = "all"`).
 //!
 //! NER has no published form. Here a tag is a class, the network refines every word's feature, and the CRF decodes.
 
 use candle_core::Tensor;
 use mkgc_models::memory_network::MemoryNetwork;
 use mkgc_models::mode::Mode;
-use mkgc_models::optim::ParamGroup;
+use mkgc_models::optim::{AdamW, ParamGroup};
 use mkgc_models::params::ParamStore;
 
 use super::memory::{self, Memory};
 use super::phases::{CURRENT, Objective, TaskLoss, Trainer, all, fit};
 use super::prototypes::Prototypes;
 use super::{Method, Session};
+use crate::config::Config;
 use crate::data::{Batch, Seen, Task};
 use crate::error::{Error, Result};
 use crate::learner::{Learner, Prediction};
@@ -37,35 +43,56 @@ pub struct RpCre {
 }
 
 /// A memory network with the prototypes it attends to.
-struct Refiner {
-    store: ParamStore,
+pub(crate) struct Refiner {
+    pub(crate) store: ParamStore,
     network: MemoryNetwork,
     prototypes: Prototypes,
 }
 
 impl Refiner {
-    fn new(learner: &Learner, prototypes: Prototypes, session: &mut Session<'_>, stage: usize) -> Result<Self> {
-        let config = session.config;
+    /// A fresh memory network.
+    pub(crate) fn new(prototypes: Prototypes, config: &Config, stage: usize) -> Result<Self> {
         let seed = seed::derive(config.train_seed, "memory_network", stage);
-        let store = ParamStore::new(seed, learner.device().clone());
+        let store = ParamStore::new(seed, prototypes.vectors.device().clone());
         let hidden = prototypes.vectors.dim(1)?;
         let network = MemoryNetwork::new(hidden, config.key_size, store.builder().pp("memory_network"))?;
-        session.ledger.memory_network(&store, prototypes.classes.len())?;
         Ok(Self { store, network, prototypes })
     }
 
-    /// Scores of refined features; shapes as [`Learner::scores`].
-    fn scores(&self, learner: &Learner, features: &Tensor) -> Result<Tensor> {
+    /// A fresh optimiser over a network and this one.
+    pub(crate) fn optimiser(&self, learner: &Learner, config: &Config) -> Result<AdamW> {
+        let (vars, lr, weight_decay) = (self.store.vars(), config.lr_memory_network, config.weight_decay);
+        let group = ParamGroup { name: "memory_network".to_owned(), vars, lr, weight_decay };
+        learner.optimiser_with(config, vec![group])
+    }
+
+    /// Refined features; shapes as [`Learner::forward`] gives them.
+    pub(crate) fn refined(&self, features: &Tensor) -> Result<Tensor> {
         let size = features.dims()[features.rank() - 1];
         let refined = self.network.forward(&features.reshape(((), size))?, &self.prototypes.vectors)?;
-        learner.scores(&refined.reshape(features.shape())?)
+        Ok(refined.reshape(features.shape())?)
+    }
+
+    /// Scores of refined features; shapes as [`Learner::scores`].
+    pub(crate) fn scores(&self, learner: &Learner, features: &Tensor) -> Result<Tensor> {
+        learner.scores(&self.refined(features)?)
+    }
+
+    /// The loss of the task on refined features.
+    pub(crate) fn of_features(
+        &self,
+        learner: &Learner,
+        features: &Tensor,
+        batch: &Batch,
+        allowed: &[bool],
+    ) -> Result<Tensor> {
+        learner.task_loss(&self.scores(learner, features)?, batch, allowed)
     }
 }
 
 impl Objective for &Refiner {
     fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
-        let features = learner.forward(batch, mode)?.features;
-        learner.task_loss(&self.scores(learner, &features)?, batch, allowed)
+        self.of_features(learner, &learner.forward(batch, mode)?.features, batch, allowed)
     }
 }
 
@@ -77,10 +104,8 @@ impl RpCre {
 
     fn train(&self, refiner: &Refiner, task: &Task, session: &mut Session<'_>) -> Result<()> {
         let config = session.config;
-        let (vars, lr, weight_decay) = (refiner.store.vars(), config.lr_memory_network, config.weight_decay);
-        let group = ParamGroup { name: "memory_network".to_owned(), vars, lr, weight_decay };
         session.ledger.optimiser();
-        let mut optimiser = self.learner.optimiser_with(config, vec![group])?;
+        let mut optimiser = refiner.optimiser(&self.learner, config)?;
         let mut rows = self.memory.replayed(task.seen.stage, session).concat();
         rows.extend_from_slice(self.memory.newest());
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, "memory_network");
@@ -99,7 +124,8 @@ impl Method for RpCre {
         let none =
             || Error::Usage("RP-CRE has no stored row to make a prototype of; raise memory_per_class".to_owned());
         let prototypes = Prototypes::merged(old, new)?.ok_or_else(none)?;
-        let mut refiner = Refiner::new(&self.learner, prototypes, session, task.seen.stage)?;
+        let mut refiner = Refiner::new(prototypes, session.config, task.seen.stage)?;
+        session.ledger.memory_network(&refiner.store, refiner.prototypes.classes.len())?;
         self.train(&refiner, task, session)?;
         self.memory.replace_last(memory::select(&self.learner, task, session)?);
         let rows = self.memory.rows();
@@ -114,8 +140,8 @@ impl Method for RpCre {
         self.learner.decide(&refiner.scores(&self.learner, &features)?, batch, &seen.allowed)
     }
 
-    fn learner(&self) -> &Learner {
-        &self.learner
+    fn learner(&self) -> Option<&Learner> {
+        Some(&self.learner)
     }
 
     fn memory(&self) -> Option<&Memory> {

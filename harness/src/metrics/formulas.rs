@@ -31,13 +31,17 @@ const fn worse(name: &'static str, title: &'static str, formula: &'static str) -
 }
 
 /// Metrics with a value after each task, the main one first.
-pub const STAGE: [Formula; 9] = [
+pub const STAGE: [Formula; 11] = [
     better(
         "micro_f1",
         ["Micro-F1 without None", "Micro span F1"],
         "2 TP / (predicted + gold) over all classes seen; RE without None, NER over exact spans (seqeval)",
     ),
-    better("macro_f1", ["Macro-F1 without None", "Macro span F1"], "unweighted mean of the F1 of each class seen"),
+    better(
+        "macro_f1",
+        ["Macro-F1 without None", "Macro span F1"],
+        "unweighted mean of the F1 of each class seen that has a test row",
+    ),
     better(
         "accuracy",
         ["Strict accuracy with None", "Accuracy"],
@@ -74,10 +78,21 @@ pub const STAGE: [Formula; 9] = [
         ["Accuracy, task-masked"; 2],
         "accuracy of the argmax of the stored scores over None and the relations of the row's own task",
     ),
+    better(
+        "text_half_micro_f1",
+        ["Micro-F1 of the text half", "Micro span F1 of the text half"],
+        "micro_f1 of what the text stream says alone, W^t h^t + b/2",
+    ),
+    better(
+        "vision_half_micro_f1",
+        ["Micro-F1 of the vision half", "Micro span F1 of the vision half"],
+        "micro_f1 of what the vision stream says alone, W^v h^v + b/2",
+    ),
 ];
 
-/// Metrics of the matrix `R[i][j]`: micro-F1 on task `j` after learning tasks `0..=i`.
-pub const MATRIX: [Formula; 5] = [
+/// Metrics of the matrix `R[i][j]`: micro-F1 on task `j` after learning tasks `0..=i`. Tasks without test rows are left
+/// out, and T counts the others.
+pub const MATRIX: [Formula; 9] = [
     better("average_lopezpaz17", ["Average over tasks"; 2], "1/T sum_j R[T-1][j] (Lopez-Paz and Ranzato 2017, ACC)"),
     better("learning_accuracy_riemer19", ["Plasticity"; 2], "1/T sum_i R[i][i] (Riemer et al. 2019, LA)"),
     worse(
@@ -93,7 +108,28 @@ pub const MATRIX: [Formula; 5] = [
     worse(
         "intransigence_chaudhry18",
         "Intransigence",
-        "1/T sum_i (R*[i][i] - R[i][i]), R* of the board's Joint, mean over its seeds (Chaudhry et al. 2018)",
+        "1/T sum_i (R*[i][i] - R[i][i]), R* of the board's Joint of the same modality, mean over its seeds (Chaudhry et \
+         al. 2018)",
+    ),
+    better(
+        "text_half_learning_accuracy_riemer19",
+        ["Plasticity of the text half"; 2],
+        "learning_accuracy_riemer19 of what the text stream says alone",
+    ),
+    worse(
+        "text_half_forgetting_chaudhry18",
+        "Forgetting of the text half",
+        "forgetting_chaudhry18 of what the text stream says alone",
+    ),
+    better(
+        "vision_half_learning_accuracy_riemer19",
+        ["Plasticity of the vision half"; 2],
+        "learning_accuracy_riemer19 of what the vision stream says alone",
+    ),
+    worse(
+        "vision_half_forgetting_chaudhry18",
+        "Forgetting of the vision half",
+        "forgetting_chaudhry18 of what the vision stream says alone",
     ),
 ];
 

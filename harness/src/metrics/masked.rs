@@ -62,7 +62,7 @@ mod tests {
     use crate::metrics::tests::relations;
 
     fn row(owner: Option<usize>, scores: [f32; 4]) -> Predicted {
-        Predicted { id: String::new(), owner, gold: vec![1], predicted: vec![3], scores: scores.to_vec() }
+        Predicted { owner, gold: vec![1], predicted: vec![3], scores: scores.to_vec(), ..Predicted::default() }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Metrics: pure functions of stored predictions. Nothing here is computed during training.
+//!
+//! A score is defined where the test has a gold item that it is about, whatever was predicted: methods are then compared
+//! on the same classes and tasks, and a perfect predictor scores 1 wherever there is a score.
 
 pub mod confusion;
 pub mod continual;
 pub mod formulas;
+pub mod half;
 pub mod masked;
 pub mod relation;
 pub mod score;
@@ -13,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::predictions::Predicted;
 use crate::run::record::DatasetRecord;
+use continual::Value;
 
 /// True positives, predicted and gold counts, and what follows from them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +35,11 @@ impl Counts {
     /// (scikit-learn's `zero_division=0`).
     pub fn f1(self) -> f64 {
         ratio(2 * self.correct, self.predicted + self.gold)
+    }
+
+    /// F1 where there is a gold item, else `undefined: reason`.
+    pub fn score(self, reason: impl FnOnce() -> String) -> Value {
+        if self.gold == 0 { Value::undefined(&reason()) } else { Value::Number(self.f1()) }
     }
 
     /// Share of predictions that are correct.
@@ -57,18 +67,16 @@ fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len();
-    if count == 0 { 0.0 } else { values.sum::<f64>() / count as f64 }
-}
-
 /// The label of a relation row; none of the labels where it has none.
 fn label(labels: &[u32]) -> u32 {
     labels.first().copied().unwrap_or(u32::MAX)
 }
 
+/// Which label ids of a row: its gold ones, or some that were predicted.
+type Labels = fn(&Predicted) -> &Vec<u32>;
+
 /// Tag names of sentences; `O` for ids that name nothing.
-fn tags<'a>(dataset: &'a DatasetRecord, rows: &[Predicted], of: fn(&Predicted) -> &Vec<u32>) -> Vec<Vec<&'a str>> {
+fn tags<'a>(dataset: &'a DatasetRecord, rows: &[Predicted], of: Labels) -> Vec<Vec<&'a str>> {
     let name = |id: &u32| dataset.labels.get(*id as usize).map_or("O", String::as_str);
     rows.iter().map(|row| of(row).iter().map(name).collect()).collect()
 }
@@ -94,7 +102,6 @@ pub(crate) mod tests {
 
     /// A row without scores.
     pub(crate) fn row(gold: &[u32], predicted: &[u32]) -> Predicted {
-        let (gold, predicted) = (gold.to_vec(), predicted.to_vec());
-        Predicted { id: String::new(), owner: None, gold, predicted, scores: vec![] }
+        Predicted { gold: gold.to_vec(), predicted: predicted.to_vec(), ..Predicted::default() }
     }
 }

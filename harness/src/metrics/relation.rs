@@ -1,7 +1,7 @@
-//! Relation classification: strict accuracy with `None`, micro- and macro-F1 without it (scikit-learn's
-//! `f1_score(labels=relations, zero_division=0)`).
+//! Relation classification: strict accuracy with `None`, and the counts of each relation, from which F1 without `None`
+//! follows (scikit-learn's `f1_score(labels=relations, zero_division=0)`).
 
-use super::{Counts, mean, ratio};
+use super::{Counts, ratio};
 
 /// Scores of one set of rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,8 +10,6 @@ pub struct RelationScores {
     pub accuracy: f64,
     /// Counts over all relations.
     pub micro: Counts,
-    /// Mean F1 of the relations given.
-    pub macro_f1: f64,
     /// Counts per relation, in the order given.
     pub per_class: Vec<Counts>,
 }
@@ -28,7 +26,6 @@ pub fn score(gold: &[u32], predicted: &[u32], relations: &[u32]) -> RelationScor
     RelationScores {
         accuracy: ratio(pairs().filter(|(gold, predicted)| gold == predicted).count(), gold.len()),
         micro: per_class.iter().copied().sum(),
-        macro_f1: mean(per_class.iter().map(|counts| counts.f1())),
         per_class,
     }
 }

@@ -1,7 +1,7 @@
-//! Entity spans: exact-match micro- and macro-F1 over spans read from BIO tags, as seqeval's default mode reads them
-//! (an `I-` without its `B-` starts a span).
+//! Entity spans: exact-match counts over spans read from BIO tags, as seqeval's default mode reads them (an `I-` without
+//! its `B-` starts a span).
 
-use super::{Counts, mean};
+use super::Counts;
 use std::collections::BTreeSet;
 
 /// A span: sentence, type, first word, one past the last word.
@@ -12,8 +12,6 @@ pub type Span<'a> = (usize, &'a str, usize, usize);
 pub struct SpanScores {
     /// Counts over all types.
     pub micro: Counts,
-    /// Mean F1 of the types given.
-    pub macro_f1: f64,
     /// Counts per type, in the order given.
     pub per_type: Vec<Counts>,
 }
@@ -27,8 +25,7 @@ pub fn score(gold: &[Vec<&str>], predicted: &[Vec<&str>], types: &[&str]) -> Spa
         Counts { correct, predicted: of(&predicted), gold: of(&gold) }
     };
     let per_type: Vec<Counts> = types.iter().map(count).collect();
-    let micro = per_type.iter().copied().sum();
-    SpanScores { micro, macro_f1: mean(per_type.iter().map(|counts| counts.f1())), per_type }
+    SpanScores { micro: per_type.iter().copied().sum(), per_type }
 }
 
 /// Every span of a list of tag sequences.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::load::Run;
+use crate::config::VisualSetting;
 use crate::error::{Error, Result};
 
 /// Refuses runs whose numbers must not be compared; the error names two folders, what differs and the remedy.
@@ -13,6 +14,9 @@ pub fn check(runs: &[Run]) -> Result<()> {
             same_data(other, run)?;
         }
         if let Some(other) = before.iter().find(|other| other.record.vision.is_some()) {
+            same_form(other, run)?;
+        }
+        if let Some(other) = before.iter().find(|other| sees_pictures(other)).filter(|_| sees_pictures(run)) {
             same_pictures(other, run)?;
         }
         if let Some(other) = before.iter().find(|other| other.record.label() == run.record.label()) {
@@ -41,6 +45,11 @@ fn same_data(one: &Run, other: &Run) -> Result<()> {
     if ours.fingerprint != theirs.fingerprint {
         return Err(refuse(one, other, "data (fingerprint)", (&ours.fingerprint, &theirs.fingerprint), remedy));
     }
+    if one.record.tasks() != other.record.tasks() {
+        let learned = |run: &Run| run.record.shortened().unwrap_or_else(|| "all tasks".to_owned());
+        let remedy = "let `mkgc train` go on with the shorter run, or report them apart";
+        return Err(refuse(one, other, "number of tasks (--tasks)", (&learned(one), &learned(other)), remedy));
+    }
     if one.ids != other.ids || !one.counts.iter().map(|row| row.gold).eq(other.counts.iter().map(|row| row.gold)) {
         let rows = |run: &Run| format!("{} rows", run.ids.len());
         let remedy = "the data are the same, so one of them has damaged predictions: leave it out";
@@ -49,7 +58,12 @@ fn same_data(one: &Run, other: &Run) -> Result<()> {
     Ok(())
 }
 
-fn same_pictures(one: &Run, other: &Run) -> Result<()> {
+/// Whether a run was shown pictures at all: zeros are none.
+fn sees_pictures(run: &Run) -> bool {
+    run.record.vision.is_some() && run.record.config.visual != VisualSetting::Blank
+}
+
+fn same_form(one: &Run, other: &Run) -> Result<()> {
     let (Some(ours), Some(theirs)) = (&one.record.vision, &other.record.vision) else {
         return Ok(());
     };
@@ -63,6 +77,13 @@ fn same_pictures(one: &Run, other: &Run) -> Result<()> {
             "report whole pictures and crops apart",
         ));
     }
+    Ok(())
+}
+
+fn same_pictures(one: &Run, other: &Run) -> Result<()> {
+    let (Some(ours), Some(theirs)) = (&one.record.vision, &other.record.vision) else {
+        return Ok(());
+    };
     let count = |real: usize, stand_in: usize| format!("{real} real and {stand_in} stand-ins");
     let counts = (count(ours.real_images, ours.stand_in_images), count(theirs.real_images, theirs.stand_in_images));
     if counts.0 != counts.1 {

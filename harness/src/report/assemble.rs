@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::agree;
 use super::board::{Absent, Board, ClassRow, Confusion, Entry, Estimate, MetricInfo, RunCard};
+use super::bounds::{Bounds, mean_matrix};
 use super::load::{Loaded, Run};
 use super::significance;
 use crate::error::{Error, Result};
 use crate::methods;
 use crate::metrics::confusion::ConfusionCounts;
-use crate::metrics::continual::{Matrix, Value, intransigence_chaudhry18};
+use crate::metrics::continual::{Entered, Mean, Value};
 use crate::metrics::formulas::{self, Formula};
 use crate::stats::interval::student;
 use mkgc_builder::corpus::TaskKind;
@@ -40,19 +41,20 @@ pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
 }
 
 /// Runs of one label by seed.
-type Group = BTreeMap<u64, Run>;
+pub(super) type Group = BTreeMap<u64, Run>;
 
 fn board(runs: Vec<Run>, mut absent: Vec<Absent>) -> Board {
     let groups = groups(runs, &mut absent);
-    let joint = joint(&groups);
-    let mut entries: Vec<(Entry, Group)> = groups.into_iter().map(|group| (entry(&group, &joint), group)).collect();
-    let last = |entry: &Entry| entry.summary["last_micro_f1"].mean.number().unwrap_or(0.0);
-    // Stable: ties stay in the order of methods.
-    entries.sort_by(|(a, _), (b, _)| last(b).total_cmp(&last(a)));
-    let (mut entries, groups): (Vec<Entry>, Vec<Group>) = entries.into_iter().unzip();
+    let bounds = Bounds::new(&groups);
+    let rows: Vec<(Entry, Group)> = groups.into_iter().map(|group| (entry(&group, &bounds), group)).collect();
+    absent.extend(gaps(&rows, &absent));
+    let record = &rows[0].0.runs[0].record;
+    let (mut dataset, learned) = (record.dataset.clone(), record.tasks());
+    dataset.tasks.truncate(learned);
+    let (apart, ranked) = rows.into_iter().partition(|(entry, _)| entry.runs.iter().any(|run| run.record.stand_ins()));
+    let ((mut entries, groups), (mut apart, groups_apart)) = (sorted(ranked), sorted(apart));
+    significance::intervals(&mut apart, &groups_apart);
     let comparisons = significance::compare(&mut entries, &groups);
-    absent.extend(gaps(&entries, &absent));
-    let dataset = entries[0].runs[0].record.dataset.clone();
     Board {
         benchmark: dataset.name,
         task: dataset.task,
@@ -60,9 +62,18 @@ fn board(runs: Vec<Run>, mut absent: Vec<Absent>) -> Board {
         tasks: dataset.tasks,
         metrics: metrics(dataset.task),
         entries,
+        apart,
         comparisons,
         absent,
     }
+}
+
+/// Best first by the main metric after the last task.
+fn sorted(mut rows: Vec<(Entry, Group)>) -> (Vec<Entry>, Vec<Group>) {
+    let last = |entry: &Entry| entry.summary["last_micro_f1"].mean.number().unwrap_or(0.0);
+    // Stable: ties stay in the order of methods.
+    rows.sort_by(|(a, _), (b, _)| last(b).total_cmp(&last(a)));
+    rows.into_iter().unzip()
 }
 
 /// Runs by label, in the order of methods, variants in the order given; second runs of a seed become absent.
@@ -87,8 +98,9 @@ fn groups(mut runs: Vec<Run>, absent: &mut Vec<Absent>) -> Vec<Group> {
 }
 
 /// Seeds that other entries have.
-fn gaps(entries: &[Entry], absent: &[Absent]) -> Vec<Absent> {
-    let all: BTreeSet<u64> = entries.iter().flat_map(|entry| &entry.seeds).copied().collect();
+fn gaps(rows: &[(Entry, Group)], absent: &[Absent]) -> Vec<Absent> {
+    let entries = || rows.iter().map(|(entry, _)| entry);
+    let all: BTreeSet<u64> = entries().flat_map(|entry| &entry.seeds).copied().collect();
     let missing = |entry: &Entry| {
         let known = |seed: &u64| absent.iter().any(|run| run.label == entry.label && run.seed == Some(*seed));
         let lacks = all.iter().filter(|seed| !entry.seeds.contains(seed) && !known(seed));
@@ -104,7 +116,7 @@ fn gaps(entries: &[Entry], absent: &[Absent]) -> Vec<Absent> {
         };
         lacks.map(gap).collect::<Vec<_>>()
     };
-    entries.iter().flat_map(missing).collect()
+    entries().flat_map(missing).collect()
 }
 
 /// Every metric of a task: after each stage, of the last one, averaged, of the matrix.
@@ -137,46 +149,13 @@ fn metrics(task: TaskKind) -> Vec<MetricInfo> {
     all
 }
 
-/// Text encoder and matrices of the board's Joint, or why there is none.
-type Joint = std::result::Result<(String, Matrix), &'static str>;
-
-fn joint(groups: &[Group]) -> Joint {
-    let of = |group: &&Group| group.values().all(|run| run.record.method == "joint");
-    let found: Vec<&Group> = groups.iter().filter(of).collect();
-    match found[..] {
-        [] => Err("needs a run of Joint on the board"),
-        [group] => {
-            let encoder = group.values().next().map(|run| run.record.encoder.identity.clone()).unwrap_or_default();
-            Ok((encoder, mean_matrix(group)))
-        }
-        _ => Err("several variants of Joint are on the board"),
-    }
-}
-
-fn mean_matrix(group: &Group) -> Matrix {
-    let matrices: Vec<&Matrix> = group.values().map(|run| &run.result.matrix).collect();
-    let mean = |i: usize, j: usize| matrices.iter().map(|matrix| matrix[i][j]).sum::<f64>() / matrices.len() as f64;
-    let scored = |i: usize| if matrices.iter().any(|matrix| matrix[i].is_empty()) { 0 } else { i + 1 };
-    (0..matrices[0].len()).map(|i| (0..scored(i)).map(|j| mean(i, j)).collect()).collect()
-}
-
-fn intransigence(run: &Run, joint: &Joint) -> Value {
-    match joint {
-        _ if run.record.method == "joint" => Value::undefined("Joint is what others are compared with"),
-        Err(reason) => Value::undefined(reason),
-        Ok((encoder, _)) if *encoder != run.record.encoder.identity => {
-            Value::undefined("the board's Joint has another text encoder")
-        }
-        Ok((_, matrix)) => intransigence_chaudhry18(&run.result.matrix, matrix),
-    }
-}
-
-fn entry(group: &Group, joint: &Joint) -> Entry {
+fn entry(group: &Group, bounds: &Bounds) -> Entry {
     let runs: Vec<&Run> = group.values().collect();
     let stages = runs[0].result.stages.len();
     let stage = |name: &str, stage: usize| {
-        let values = runs.iter().map(|run| run.result.stages[stage].get(name)).collect();
-        estimate(values, runs[0].result.stages[stage].rows)
+        let (values, first) =
+            (runs.iter().map(|run| run.result.stages[stage].get(name)), &runs[0].result.stages[stage]);
+        estimate(values.collect(), first.rows, first.entered(name))
     };
     let by_stage =
         |formula: &Formula| (formula.name.to_owned(), (0..stages).map(|index| stage(formula.name, index)).collect());
@@ -184,37 +163,39 @@ fn entry(group: &Group, joint: &Joint) -> Entry {
     let mut summary: BTreeMap<String, Estimate> = BTreeMap::new();
     for name in runs[0].result.continual.keys() {
         let values = runs.iter().map(|run| run.result.continual[name].clone()).collect();
-        summary.insert(name.clone(), estimate(values, rows));
+        summary.insert(name.clone(), estimate(values, rows, runs[0].result.entered.get(name).copied()));
     }
-    let values = runs.iter().map(|run| intransigence(run, joint)).collect();
-    summary.insert("intransigence_chaudhry18".to_owned(), estimate(values, rows));
+    let lost: Vec<Mean> = runs.iter().map(|run| bounds.intransigence(run)).collect();
+    let entered = lost.first().map(|mean| mean.entered);
+    let values = lost.into_iter().map(|mean| mean.value).collect();
+    summary.insert("intransigence_chaudhry18".to_owned(), estimate(values, rows, entered));
     Entry {
         label: runs[0].record.label(),
         method: runs[0].record.method.clone(),
-        rank: 1,
+        rank: None,
         seeds: group.keys().copied().collect(),
         stages: formulas::STAGE.iter().map(by_stage).collect(),
         summary,
-        matrix: mean_matrix(group),
+        matrix: mean_matrix(&runs),
         classes: classes(&runs),
         confusion: confusion(&runs),
         runs: runs.iter().map(|run| card(run)).collect(),
     }
 }
 
-fn estimate(values: Vec<Value>, instances: usize) -> Estimate {
+fn estimate(values: Vec<Value>, instances: usize, entered: Option<Entered>) -> Estimate {
     let by_seed: Vec<Option<f64>> = values.iter().map(Value::number).collect();
     let numbers: Vec<f64> = by_seed.iter().flatten().copied().collect();
     let seed_interval = if numbers.len() == by_seed.len() { student(&numbers) } else { None };
-    Estimate { mean: Value::mean(values.iter()), by_seed, seed_interval, sampling_interval: None, instances }
+    Estimate { mean: Value::mean(values.iter()), by_seed, seed_interval, sampling_interval: None, instances, entered }
 }
 
 fn classes(runs: &[&Run]) -> Vec<ClassRow> {
     let stages = &runs[0].result.stages;
     let mean = |class: &str, stage: usize| {
-        let of = |run: &&Run| run.result.stages[stage].f1_by_class.get(class).copied();
-        let values: Option<Vec<f64>> = runs.iter().map(of).collect();
-        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        let unseen = || Value::undefined("not learned by then, or no predictions");
+        let of = |run: &&Run| run.result.stages[stage].f1_by_class.get(class).cloned().unwrap_or_else(unseen);
+        Value::mean(runs.iter().map(of).collect::<Vec<_>>().iter())
     };
     let row = |(task, class): (usize, &String)| ClassRow {
         class: class.clone(),
@@ -222,27 +203,36 @@ fn classes(runs: &[&Run]) -> Vec<ClassRow> {
         support: stages.last().and_then(|stage| stage.support_by_class.get(class)).copied().unwrap_or(0),
         f1: (0..stages.len()).map(|stage| mean(class, stage)).collect(),
     };
-    let tasks = runs[0].record.dataset.tasks.iter().enumerate();
+    let tasks = runs[0].record.dataset.tasks.iter().enumerate().take(stages.len());
     tasks.flat_map(|(index, task)| task.classes.iter().map(move |class| (index, class))).map(row).collect()
 }
 
 /// Shares after the last task, mean over seeds.
 fn confusion(runs: &[&Run]) -> Confusion {
-    let mut mean = Confusion::default();
-    for run in runs {
-        let counts = run.result.stages.last().and_then(|stage| stage.confusion.clone()).unwrap_or_default();
-        let ConfusionCounts { old, new, none } = counts;
-        mean.items = [old.iter().sum(), new.iter().sum(), none.iter().sum()];
-        add_shares(&mut mean.old, &old, runs.len());
-        add_shares(&mut mean.new, &new, runs.len());
-        add_shares(&mut mean.none, &none, runs.len());
+    let last = |run: &&Run| run.result.stages.last().and_then(|stage| stage.confusion.clone()).unwrap_or_default();
+    let counts: Vec<ConfusionCounts> = runs.iter().map(last).collect();
+    let items = counts
+        .last()
+        .map_or([0; 3], |ConfusionCounts { old, new, none }| [old.iter().sum(), new.iter().sum(), none.iter().sum()]);
+    Confusion {
+        old: shares(counts.iter().map(|counts| counts.old)),
+        new: shares(counts.iter().map(|counts| counts.new)),
+        none: shares(counts.iter().map(|counts| counts.none)),
+        items,
     }
-    mean
 }
 
-fn add_shares(shares: &mut [f64], counts: &[usize], runs: usize) {
-    let whole = (counts.iter().sum::<usize>().max(1) * runs) as f64;
-    shares.iter_mut().zip(counts).for_each(|(share, count)| *share += *count as f64 / whole);
+/// Mean shares over the runs that have an item.
+fn shares<const N: usize>(counts: impl Iterator<Item = [usize; N]>) -> [Value; N] {
+    let counted: Vec<[usize; N]> = counts.filter(|counts| counts.iter().any(|count| *count > 0)).collect();
+    let share = |at: usize| {
+        let of = |counts: &[usize; N]| counts[at] as f64 / counts.iter().sum::<usize>() as f64;
+        match counted.len() {
+            0 => Value::undefined("no such item in the test"),
+            runs => Value::Number(counted.iter().map(of).sum::<f64>() / runs as f64),
+        }
+    };
+    std::array::from_fn(share)
 }
 
 fn card(run: &Run) -> RunCard {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::metrics::continual::Value;
+use crate::metrics::continual::{Entered, Matrix, Value};
 use crate::run::log::Line;
 use crate::run::record::{RunRecord, TaskRecord};
 use mkgc_builder::corpus::TaskKind;
@@ -24,10 +24,19 @@ pub struct Board {
     pub metrics: Vec<MetricInfo>,
     /// Best first by the main metric after the last task; ties by the order of methods.
     pub entries: Vec<Entry>,
-    /// Paired tests between all entries.
+    /// Entries that saw generated pictures in place of the corpus's own, in the same order: neither ranked nor tested.
+    pub apart: Vec<Entry>,
+    /// Paired tests between all of `entries`.
     pub comparisons: Vec<Comparison>,
     /// Runs without a result and gaps in the seeds.
     pub absent: Vec<Absent>,
+}
+
+impl Board {
+    /// Every entry, ranked or not.
+    pub fn all(&self) -> impl Iterator<Item = &Entry> + Clone {
+        self.entries.iter().chain(&self.apart)
+    }
 }
 
 /// A metric of a board. Values are shares (0 to 1).
@@ -58,6 +67,8 @@ pub struct Estimate {
     pub sampling_interval: Option<[f64; 2]>,
     /// Test instances behind it.
     pub instances: usize,
+    /// Of a mean over classes, tasks or stages, how many of them have test rows and so entered.
+    pub entered: Option<Entered>,
 }
 
 /// The runs of one method and variant: a row.
@@ -67,8 +78,8 @@ pub struct Entry {
     pub label: String,
     /// Method name, or the name given to `mkgc score`.
     pub method: String,
-    /// 1 + the number of entries that are significantly better; equal ranks cannot be told apart.
-    pub rank: usize,
+    /// 1 + the number of entries that are significantly better; equal ranks cannot be told apart. None for entries apart.
+    pub rank: Option<usize>,
     /// Training seeds, ascending.
     pub seeds: Vec<u64>,
     /// Metrics per stage by name.
@@ -76,7 +87,7 @@ pub struct Entry {
     /// Metrics of the whole run by name.
     pub summary: BTreeMap<String, Estimate>,
     /// Mean over seeds of `R[i][j]`, `j <= i`.
-    pub matrix: Vec<Vec<f64>>,
+    pub matrix: Matrix,
     /// Per class, in the order of the tasks.
     pub classes: Vec<ClassRow>,
     /// Shares of test items after the last task.
@@ -94,20 +105,20 @@ pub struct ClassRow {
     pub task: usize,
     /// Gold items in the last test.
     pub support: usize,
-    /// Mean over seeds of the F1 per stage; None before the class is seen.
-    pub f1: Vec<Option<f64>>,
+    /// Mean over seeds of the F1 per stage; undefined before the class is seen.
+    pub f1: Vec<Value>,
 }
 
-/// Where gold items of classes learned before the last task (old) and in it (new) go.
-#[derive(Debug, Clone, Default, Serialize)]
+/// Where gold items of classes learned before the last task (old) and in it (new) go; shares of no item are undefined.
+#[derive(Debug, Clone, Serialize)]
 pub struct Confusion {
     /// Gold old: right, another old class, a new class, none.
-    pub old: [f64; 4],
+    pub old: [Value; 4],
     /// Gold new: right, an old class, another new class, none.
-    pub new: [f64; 4],
+    pub new: [Value; 4],
     /// Gold none: predicted none, an old class, a new class. NER: predicted spans whose words are no gold span.
-    pub none: [f64; 3],
-    /// Items behind the three (of the last seed): shares of no item are 0.
+    pub none: [Value; 3],
+    /// Items behind the three (of the last seed).
     pub items: [usize; 3],
 }
 

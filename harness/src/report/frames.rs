@@ -7,11 +7,12 @@ use super::table::Table;
 use crate::error::Result;
 
 /// Every value of every run: a row per run × stage × metric, `tasks_learned` empty for metrics of the whole run, `value`
-/// empty with a `reason` where there is none.
+/// empty with a `reason` where there is none; `n` of `n_of` classes, tasks or stages entered where it is a mean of them;
+/// `stand_in` where generated pictures took the place of the corpus's own.
 pub fn scores(boards: &[Board]) -> Result<DataFrame> {
     let mut rows = Scores::default();
     for board in boards {
-        for entry in &board.entries {
+        for entry in board.all() {
             for (metric, stages) in &entry.stages {
                 for (stage, estimate) in stages.iter().enumerate() {
                     rows.add(board, entry, metric, Some(stage as u32 + 1), estimate);
@@ -31,6 +32,9 @@ pub fn scores(boards: &[Board]) -> Result<DataFrame> {
         Series::new("value".into(), rows.value),
         Series::new("instances".into(), rows.instances),
         Series::new("reason".into(), rows.reason),
+        Series::new("n".into(), rows.n),
+        Series::new("n_of".into(), rows.n_of),
+        Series::new("stand_in".into(), rows.stand_in),
     ])?)
 }
 
@@ -45,6 +49,9 @@ struct Scores {
     value: Vec<Option<f64>>,
     instances: Vec<u32>,
     reason: Vec<Option<String>>,
+    n: Vec<Option<u32>>,
+    n_of: Vec<Option<u32>>,
+    stand_in: Vec<bool>,
 }
 
 impl Scores {
@@ -58,18 +65,27 @@ impl Scores {
             self.value.push(*value);
             self.instances.push(estimate.instances as u32);
             self.reason.push(if value.is_some() { None } else { estimate.mean.reason() });
+            self.n.push(estimate.entered.map(|entered| entered.n as u32));
+            self.n_of.push(estimate.entered.map(|entered| entered.of as u32));
+            self.stand_in.push(stand_in(entry));
         }
     }
+}
+
+/// Did the entry see generated pictures in place of the corpus's own?
+fn stand_in(entry: &Entry) -> bool {
+    entry.runs.iter().any(|run| run.record.stand_ins())
 }
 
 /// One of an estimate's intervals.
 type Interval = fn(&Estimate) -> Option<[f64; 2]>;
 
-/// A table: mean per column, and the ends of its intervals where some entry has one.
+/// A table: mean per column, the ends of its intervals where some entry has one, and how many classes, tasks or stages
+/// entered where it is a mean of them. Entries with stand-in pictures come last, without a rank.
 pub fn table(table: &Table<'_>) -> Result<DataFrame> {
-    let entries = || table.entries.iter();
+    let entries = || table.all();
     let mut columns = vec![
-        Series::new("rank".into(), entries().map(|entry| entry.rank as u32).collect::<Vec<_>>()),
+        Series::new("rank".into(), entries().map(|entry| entry.rank.map(|rank| rank as u32)).collect::<Vec<_>>()),
         Series::new("method".into(), entries().map(|entry| entry.label.clone()).collect::<Vec<_>>()),
         Series::new("seeds".into(), entries().map(|entry| entry.seeds.len() as u32).collect::<Vec<_>>()),
     ];
@@ -88,7 +104,12 @@ pub fn table(table: &Table<'_>) -> Result<DataFrame> {
                 }
             }
         }
+        if table.entered.iter().any(|(name, _)| *name == column.name) {
+            let n = |entry: &Entry| Some(column.of(entry)?.entered?.n as u32);
+            columns.push(Series::new(format!("{}_n", column.name).into(), entries().map(n).collect::<Vec<_>>()));
+        }
     }
+    columns.push(Series::new("stand_in".into(), entries().map(stand_in).collect::<Vec<_>>()));
     Ok(DataFrame::new_infer_height(columns)?)
 }
 
@@ -105,10 +126,9 @@ pub fn pairs(board: &Board) -> Result<DataFrame> {
     ])?)
 }
 
-/// F1 of each class after each task, mean over seeds; empty before it is seen.
+/// F1 of each class after each task, mean over seeds; empty before it is seen and where the test has no row of it.
 pub fn classes(board: &Board) -> Result<DataFrame> {
-    let all: Vec<_> =
-        board.entries.iter().flat_map(|entry| entry.classes.iter().map(move |class| (entry, class))).collect();
+    let all: Vec<_> = board.all().flat_map(|entry| entry.classes.iter().map(move |class| (entry, class))).collect();
     let mut columns = vec![
         Series::new("method".into(), all.iter().map(|(entry, _)| entry.label.clone()).collect::<Vec<_>>()),
         Series::new("seeds".into(), all.iter().map(|(entry, _)| entry.seeds.len() as u32).collect::<Vec<_>>()),
@@ -117,9 +137,10 @@ pub fn classes(board: &Board) -> Result<DataFrame> {
         Series::new("support".into(), all.iter().map(|(_, class)| class.support as u32).collect::<Vec<_>>()),
     ];
     for stage in 0..board.tasks.len() {
-        let f1: Vec<Option<f64>> = all.iter().map(|(_, class)| class.f1[stage]).collect();
+        let f1: Vec<Option<f64>> = all.iter().map(|(_, class)| class.f1[stage].number()).collect();
         columns.push(Series::new(format!("T{}", stage + 1).into(), f1));
     }
+    columns.push(Series::new("stand_in".into(), all.iter().map(|(entry, _)| stand_in(entry)).collect::<Vec<_>>()));
     Ok(DataFrame::new_infer_height(columns)?)
 }
 

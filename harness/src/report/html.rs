@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::board::{Board, Comparison, Entry, MetricInfo, RunCard};
 use super::plots;
+use super::table::APART;
 use crate::error::Result;
 use crate::methods::registry;
+use crate::metrics::half::of_half;
 use crate::run::record::Cost;
 
 /// Curves ticked when the page opens, beside those of floor and upper bound.
@@ -27,6 +29,7 @@ pub fn page(boards: &[Board]) -> Result<String> {
     let boards = boards.iter().enumerate().map(|(at, board)| BoardView::new(at, board)).collect::<Result<Vec<_>>>()?;
     let page = context! {
         boards => boards,
+        apart => APART,
         style => include_str!("page.css"),
         script => include_str!("page.js"),
         version => env!("CARGO_PKG_VERSION"),
@@ -52,10 +55,14 @@ struct BoardView<'a> {
     #[serde(flatten)]
     board: &'a Board,
     rows: Vec<EntryView<'a>>,
+    /// Entries listed apart.
+    others: Vec<EntryView<'a>>,
     /// Metrics of the ranking.
     ranked: Vec<&'a MetricInfo>,
     /// Metrics over tasks.
     staged: Vec<&'a MetricInfo>,
+    /// Metrics over tasks and of the whole run of single streams; none if no entry has two.
+    halved: Vec<&'a MetricInfo>,
     /// Plot of each metric that has stages.
     scores: BTreeMap<&'a str, String>,
     /// Entries with plots, in the order of their series.
@@ -64,17 +71,19 @@ struct BoardView<'a> {
     pairs: Vec<&'a Comparison>,
     /// Settings in which no runs differ.
     shared: Vec<Setting>,
-    stand_ins: bool,
 }
 
 impl<'a> BoardView<'a> {
     fn new(at: usize, board: &'a Board) -> Result<Self> {
         let drawn = plots::drawn(board);
         let shared = shared_settings(board)?;
+        let id = format!("b{}", at + 1);
         let row = |(at, entry): (usize, &'a Entry)| {
             let series = drawn.iter().position(|other| *other == at);
-            EntryView::new(board, entry, series, &shared)
+            EntryView::new(board, entry, format!("{id}-e{}", at + 1), series, &shared)
         };
+        let other =
+            |(at, entry): (usize, &'a Entry)| EntryView::new(board, entry, format!("{id}-a{}", at + 1), None, &shared);
         let mut scores = BTreeMap::new();
         let staged = plots::metrics(board);
         for metric in &staged {
@@ -84,11 +93,15 @@ impl<'a> BoardView<'a> {
         }
         let both = |pair: &&Comparison| drawn.contains(&pair.one) && drawn.contains(&pair.other);
         let rows = board.entries.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
+        let others = board.apart.iter().enumerate().map(other).collect::<Result<Vec<_>>>()?;
+        let halves = rows.iter().chain(&others).any(|row| row.halves);
+        let of_halves = |metric: &&MetricInfo| halves && !metric.per_stage && of_half(&metric.name);
         Ok(Self {
-            id: format!("b{}", at + 1),
+            id,
             board,
-            stand_ins: rows.iter().any(|row| row.stand_in),
             rows,
+            others,
+            halved: board.metrics.iter().filter(of_halves).collect(),
             ranked: board.metrics.iter().filter(|metric| ranked(metric, &staged)).collect(),
             staged,
             scores,
@@ -104,6 +117,7 @@ impl<'a> BoardView<'a> {
 fn ranked(metric: &MetricInfo, staged: &[&MetricInfo]) -> bool {
     let name = metric.name.as_str();
     match metric.per_stage {
+        _ if of_half(name) => false,
         true => !name.contains("masked") && staged.iter().any(|other| other.name == name),
         false => name == "average_incremental_micro_f1" || !(name.starts_with("last_") || name.starts_with("average_")),
     }
@@ -114,9 +128,12 @@ fn ranked(metric: &MetricInfo, staged: &[&MetricInfo]) -> bool {
 struct EntryView<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
+    id: String,
     /// The label without the mark of stand-in images.
     name: &'a str,
     stand_in: bool,
+    /// Does it say what each stream gives alone?
+    halves: bool,
     tied: bool,
     series: Option<usize>,
     ticked: bool,
@@ -132,18 +149,25 @@ struct EntryView<'a> {
     matrix_plot: Option<String>,
     classes_plot: Option<String>,
     training_plot: Option<String>,
+    balance_plot: Option<String>,
 }
 
 impl<'a> EntryView<'a> {
-    fn new(board: &Board, entry: &'a Entry, series: Option<usize>, shared: &[Setting]) -> Result<Self> {
+    fn new(board: &Board, entry: &'a Entry, id: String, series: Option<usize>, shared: &[Setting]) -> Result<Self> {
         let name = entry.label.strip_suffix(" (stand-in images)").unwrap_or(&entry.label);
-        let plot = |plot: fn(&Board, &Entry) -> Result<String>| series.map(|_| plot(board, entry)).transpose();
+        let drawn = series.is_some() || entry.rank.is_none();
+        let plot = |plot: fn(&Board, &Entry) -> Result<String>| drawn.then(|| plot(board, entry)).transpose();
         let own = |run: &RunCard| -> Result<Vec<Setting>> {
             Ok(settings(run)?.into_iter().filter(|setting| !shared.contains(setting)).collect())
         };
         let others = board.entries.iter().filter(|other| other.rank == entry.rank);
+        let curve = |plot: fn(&Board, &Entry) -> Result<Option<String>>| {
+            if drawn { plot(board, entry) } else { Ok(None) }
+        };
         Ok(Self {
             entry,
+            id,
+            halves: entry.summary.get("last_text_half_micro_f1").is_some_and(|last| last.mean.number().is_some()),
             name,
             stand_in: name.len() < entry.label.len(),
             tied: others.count() > 1,
@@ -157,7 +181,8 @@ impl<'a> EntryView<'a> {
             settings: entry.runs.iter().map(own).collect::<Result<_>>()?,
             matrix_plot: plot(plots::matrix)?,
             classes_plot: plot(plots::classes)?,
-            training_plot: if series.is_some() { plots::training(board, entry)? } else { None },
+            training_plot: curve(plots::training)?,
+            balance_plot: curve(plots::balance)?,
         })
     }
 }

@@ -1,12 +1,13 @@
 //! The report's LaTeX: a `table` per table of a board, with booktabs.
 //!
-//! Bold is the best of a column, also several that look the same in print; Joint, the upper bound, does not take part. A
-//! dagger marks methods that cannot be told from the best in the main metric after the last task.
+//! Bold is the best of a column, also several that look the same in print; Joint, the upper bound, does not take part, nor
+//! do methods that saw stand-in pictures, which come last. A dagger marks methods that cannot be told from the best in the
+//! main metric after the last task.
 
 use super::board::{Board, Entry};
-use super::table::{Column, Table};
-
-const UPPER_BOUND: &str = "joint";
+use super::table::{APART, Column, Table};
+use crate::methods::registry::is_upper_bound;
+use crate::metrics::continual::Entered;
 
 /// A board's tables.
 pub fn tables(board: &Board, tables: &[Table<'_>]) -> String {
@@ -18,24 +19,46 @@ pub fn tables(board: &Board, tables: &[Table<'_>]) -> String {
 fn table(board: &Board, table: &Table<'_>) -> String {
     let header: String = table.columns.iter().map(|column| format!(" & {}", heading(&column.title))).collect();
     let (bounds, learners): (Vec<_>, Vec<_>) =
-        table.entries.iter().enumerate().partition(|(_, entry)| entry.method == UPPER_BOUND);
+        table.entries.iter().enumerate().partition(|(_, entry)| is_upper_bound(&entry.method));
     let best: Vec<Option<String>> = table.columns.iter().map(|column| best(column, &learners)).collect();
-    let row = |(index, entry): &(usize, &Entry)| row(board, table, *index, entry, &best);
+    let row =
+        |(index, entry): &(usize, &Entry)| row(table, entry, if tied(board, *index) { "\\dag" } else { "" }, &best);
     let (learners, bounds): (String, String) = (learners.iter().map(row).collect(), bounds.iter().map(row).collect());
     let middle = if learners.is_empty() || bounds.is_empty() { "" } else { "\\midrule\n" };
     let label = format!("tab:{}-{}", board.benchmark, table.name);
     format!(
         "\\begin{{table}}[t]\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\n\
          \\caption{{{}: {} (percent; {} test rows). Bold: best but for Joint. \\dag: not told apart from the best of them \
-         in {} after the last task.}}\n\\label{{{label}}}\n\\begin{{tabular}}{{lr{}}}\n\\toprule\n\
-         method & seeds{header} \\\\\n\\midrule\n{learners}{middle}{bounds}\\bottomrule\n\\end{{tabular}}\n\
+         in {} after the last task.{}}}\n\\label{{{label}}}\n\\begin{{tabular}}{{lr{}}}\n\\toprule\n\
+         method & seeds{header} \\\\\n\\midrule\n{learners}{middle}{bounds}{}\\bottomrule\n\\end{{tabular}}\n\
          \\end{{table}}\n",
         escape(&board.benchmark),
         escape(&table.title),
-        board.entries[0].summary["last_micro_f1"].instances,
+        table.all().next().map_or(0, |entry| entry.summary["last_micro_f1"].instances),
         escape(&board.metrics[0].title),
+        escape(&left_out(table)),
         "r".repeat(table.columns.len()),
+        apart(table),
     )
+}
+
+/// Which means are not over all of their classes, tasks or stages.
+fn left_out(table: &Table<'_>) -> String {
+    let some = table.entered.iter().filter(|(_, Entered { n, of })| n < of);
+    let means: Vec<String> = some.map(|(column, Entered { n, of })| format!("{column} {n} of {of}")).collect();
+    let said = " Means leave out classes, tasks and stages without test rows; n:";
+    if means.is_empty() { String::new() } else { format!("{said} {}.", means.join(", ")) }
+}
+
+/// Rows with stand-in pictures, and why they stand apart.
+fn apart(table: &Table<'_>) -> String {
+    if table.apart.is_empty() {
+        return String::new();
+    }
+    let none = vec![None; table.columns.len()];
+    let rows: String = table.apart.iter().map(|entry| row(table, entry, "", &none)).collect();
+    let (width, middle) = (table.columns.len() + 2, if table.entries.is_empty() { "" } else { "\\midrule\n" });
+    format!("{middle}\\multicolumn{{{width}}}{{p{{\\linewidth}}}}{{{APART}}} \\\\\n{rows}")
 }
 
 /// A heading, its parts below each other.
@@ -44,9 +67,8 @@ fn heading(title: &str) -> String {
     if parts.len() == 1 { parts.concat() } else { format!("\\shortstack[r]{{{}}}", parts.join("\\\\")) }
 }
 
-fn row(board: &Board, table: &Table<'_>, index: usize, entry: &Entry, best: &[Option<String>]) -> String {
+fn row(table: &Table<'_>, entry: &Entry, mark: &str, best: &[Option<String>]) -> String {
     let cells = table.columns.iter().zip(best).map(|(column, best)| cell(column, entry, best.as_deref()));
-    let mark = if tied(board, index) { "\\dag" } else { "" };
     let seeds = entry.seeds.len();
     format!(
         "{}{mark} & {seeds}{} \\\\\n",
@@ -62,7 +84,7 @@ fn cell(column: &Column, entry: &Entry, best: Option<&str>) -> String {
     let Some(mean) = estimate.mean.number().map(print) else {
         return "undefined".to_owned();
     };
-    let bold = entry.method != UPPER_BOUND && best == Some(mean.as_str());
+    let bold = !is_upper_bound(&entry.method) && best == Some(mean.as_str());
     let text = if bold { format!("\\textbf{{{mean}}}") } else { mean };
     let half = estimate.seed_interval.map(|[low, high]| format!(" $\\pm$ {}", print((high - low) / 2.0)));
     text + &half.unwrap_or_default()
@@ -81,8 +103,8 @@ fn best(column: &Column, learners: &[(usize, &Entry)]) -> Option<String> {
 
 /// Is it not the best learner, and not told apart from it either? Entries are in the order of the main metric.
 fn tied(board: &Board, index: usize) -> bool {
-    let best = board.entries.iter().position(|entry| entry.method != UPPER_BOUND);
-    let bound = board.entries[index].method == UPPER_BOUND;
+    let best = board.entries.iter().position(|entry| !is_upper_bound(&entry.method));
+    let bound = is_upper_bound(&board.entries[index].method);
     let of = |one: usize, other: usize| board.comparisons.iter().find(|pair| (pair.one, pair.other) == (one, other));
     best.filter(|_| !bound).and_then(|best| of(best, index)).is_some_and(|pair| !pair.significant())
 }

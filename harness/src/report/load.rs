@@ -62,7 +62,7 @@ fn read(path: &Path) -> Result<std::result::Result<Run, (String, Absent)>> {
     }
     let run = score::read_stages(&folder, &record).and_then(|stages| {
         let result = score::score(&record, &stages);
-        let last = stages.last().map_or(&[][..], Vec::as_slice);
+        let last = stages.last().and_then(Option::as_deref).unwrap_or_default();
         let counts = stage::instances(&record.dataset, stages.len().saturating_sub(1), last);
         let ids = last.iter().map(|row| row.id.clone()).collect();
         Ok(Run {

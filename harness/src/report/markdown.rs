@@ -1,7 +1,8 @@
 //! The report's Markdown. Scores are shown in percent.
 
 use super::board::{Absent, Board, Entry, Estimate, RunCard};
-use super::table::{self, Table};
+use super::table::{self, APART, Table};
+use crate::metrics::continual::{Entered, Value};
 use crate::metrics::formulas::{Formula, MATRIX, STAGE};
 use crate::run::record::Cost;
 use crate::stats::interval::RESAMPLES;
@@ -16,16 +17,24 @@ pub fn report(boards: &[Board]) -> String {
          [ ] is the 95 % interval over test rows (percentile bootstrap, {RESAMPLES} resamples, rows drawn alike for all \
          methods). A method's rank is 1 + the number of methods that are significantly better in the main metric after the \
          last task (paired permutation test over test rows, {PERMUTATIONS} permutations, Holm's correction over all pairs, \
-         α = 0.05). Tests and [ ] speak of other test rows, not of other seeds.\n"
+         α = 0.05). Tests and [ ] speak of other test rows, not of other seeds. Where a mean is over classes, tasks or \
+         stages, n says over how many: those without test rows are left out.\n"
     );
     for board in boards {
         text += &heading(board);
-        for table in table::all(board) {
-            text += &self::table(&table);
+        let tables = table::all(board);
+        if !board.entries.is_empty() {
+            tables.iter().for_each(|table| text += &self::table(table, table.entries, "###"));
+            text += &ties(board);
+            text += &classes(board, &board.entries, "###");
+            text += &confusion(board, &board.entries, "###");
         }
-        text += &ties(board);
-        text += &classes(board);
-        text += &confusion(board);
+        if !board.apart.is_empty() {
+            text += &format!("\n### Stand-in pictures\n\n{APART}\n");
+            tables.iter().for_each(|table| text += &self::table(table, table.apart, "####"));
+            text += &classes(board, &board.apart, "####");
+            text += &confusion(board, &board.apart, "####");
+        }
         text += &runs(board);
         text += &absent(&board.absent);
     }
@@ -39,7 +48,9 @@ fn formulas() -> String {
     let header = ["metric", "formula"].map(str::to_owned).to_vec();
     let said = "`last_…` is a metric after the last task, `average_incremental_…` its mean over the stages (Rebuffi et al. \
                 2017). R[i][j] is the micro-F1 on task j after learning tasks 0 to i: RE on the rows of task j, NER on its \
-                types.";
+                types. A score is undefined where the test has nothing that it is about, whatever was predicted. The text \
+                and the vision half are what each stream of a network of two says alone: their plasticity and forgetting \
+                show whether the streams learn at one pace and forget alike.";
     format!("\n## Metrics\n\n{said}\n{}", grid(header, 2, rows))
 }
 
@@ -47,7 +58,10 @@ fn formulas() -> String {
 pub fn short(boards: &[Board]) -> String {
     let main = |board: &Board| {
         let title = format!("\n{}: {} after each task", board.benchmark, board.metrics[0].title);
-        title + &table::all(board).first().map(rows).unwrap_or_default()
+        let Some(table) = table::all(board).into_iter().next() else { return title };
+        let listed = |entries: &[Entry]| if entries.is_empty() { String::new() } else { rows(&table, entries) };
+        let why = if table.apart.is_empty() { String::new() } else { format!("\n{APART}\n") };
+        title + &listed(table.entries) + &why + &listed(table.apart)
     };
     boards.iter().map(main).collect::<String>().trim_start().to_owned()
 }
@@ -57,20 +71,21 @@ fn heading(board: &Board) -> String {
     let names: Vec<String> =
         board.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, task.name)).collect();
     let (name, print, names) = (&board.benchmark, &board.fingerprint, names.join(" · "));
-    let (entries, runs) = (board.entries.len(), board.entries.iter().map(|entry| entry.runs.len()).sum::<usize>());
-    let rows: Vec<String> =
-        board.entries[0].stages["micro_f1"].iter().map(|estimate| estimate.instances.to_string()).collect();
+    let (entries, runs) = (board.all().count(), board.all().map(|entry| entry.runs.len()).sum::<usize>());
+    let stages = board.all().next().map_or(&[][..], |entry| &entry.stages["micro_f1"]);
+    let rows: Vec<String> = stages.iter().map(|estimate| estimate.instances.to_string()).collect();
     let counts = format!("{entries} methods, {runs} runs; test rows after each task: {}.", rows.join(", "));
     format!("\n## {name}\n\nData fingerprint `{print}`. Tasks: {names}. {counts}\n")
 }
 
-/// A table with its title and the reasons for what is missing.
-fn table(table: &Table<'_>) -> String {
-    let mut text = format!("\n### {}\n", table.title);
+/// A table of some entries with its title, what its means are over, and the reasons for what is missing.
+fn table(table: &Table<'_>, entries: &[Entry], level: &str) -> String {
+    let mut text = format!("\n{level} {}\n", table.title);
     let empty = table.columns.is_empty();
     if !empty {
-        text += &rows(table);
+        text += &rows(table, entries);
     }
+    text += &terms(table);
     for (reason, columns) in table.reasons() {
         let columns = if empty { String::new() } else { format!("{} – ", columns.join(", ")) };
         text += &format!("\n{columns}{reason}.\n");
@@ -78,15 +93,27 @@ fn table(table: &Table<'_>) -> String {
     text
 }
 
-fn rows(table: &Table<'_>) -> String {
+/// How many classes, tasks or stages entered each mean.
+fn terms(table: &Table<'_>) -> String {
+    let count = |Entered { n, of }: &Entered| if n < of { format!("{n} of {of}") } else { n.to_string() };
+    let means = table.entered.iter().map(|(column, entered)| format!("{column} {}", count(entered)));
+    let means: Vec<String> = means.collect();
+    if means.is_empty() { String::new() } else { format!("\nn: {}.\n", means.join(", ")) }
+}
+
+fn rows(table: &Table<'_>, entries: &[Entry]) -> String {
     let columns: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
     let row = |entry: &Entry| {
         let cells = table.columns.iter().map(|column| column.of(entry).map_or_else(String::new, cell));
-        let first = [entry.rank.to_string(), entry.label.clone(), entry.seeds.len().to_string()];
+        let first = [rank(entry), entry.label.clone(), entry.seeds.len().to_string()];
         first.into_iter().chain(cells).collect()
     };
     let header = ["rank", "method", "seeds"].map(str::to_owned).into_iter().chain(columns).collect();
-    grid(header, 2, table.entries.iter().map(row).collect())
+    grid(header, 2, entries.iter().map(row).collect())
+}
+
+fn rank(entry: &Entry) -> String {
+    entry.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string())
 }
 
 /// A Markdown table; the column at `left` holds words.
@@ -122,6 +149,9 @@ fn percent(share: f64) -> String {
 fn ties(board: &Board) -> String {
     let pairs = board.comparisons.len();
     let mut text = format!("\n### Cannot be told apart\n\n{} after the last task.", board.metrics[0].title);
+    if board.comparisons.is_empty() {
+        return text + " There are no pairs to test.\n";
+    }
     if pairs as f64 > super::significance::ALPHA * (PERMUTATIONS + 1) as f64 {
         text += &format!(
             " With {pairs} pairs, {PERMUTATIONS} permutations are too few for any to be told apart: report fewer methods."
@@ -137,32 +167,35 @@ fn ties(board: &Board) -> String {
         });
         let others: Vec<&str> = others.map(|other| board.entries[other].label.as_str()).collect();
         let others = if others.is_empty() { "differs from all others".to_owned() } else { others.join(", ") };
-        vec![entry.rank.to_string(), entry.label.clone(), others]
+        vec![rank(entry), entry.label.clone(), others]
     };
     let header = ["rank", "method", "cannot be told apart from"].map(str::to_owned).to_vec();
     text + &grid(header, 3, board.entries.iter().enumerate().map(row).collect())
 }
 
 /// F1 of each class after the last task.
-fn classes(board: &Board) -> String {
-    let labels = board.entries.iter().map(|entry| entry.label.clone());
+fn classes(board: &Board, entries: &[Entry], level: &str) -> String {
+    let labels = entries.iter().map(|entry| entry.label.clone());
     let header = ["class", "task", "support"].map(str::to_owned).into_iter().chain(labels).collect();
-    let f1 = |entry: &Entry, class: usize| {
-        entry.classes[class].f1.last().copied().flatten().map_or_else(|| "undefined".to_owned(), percent)
-    };
+    let f1 = |entry: &Entry, class: usize| entry.classes[class].f1.last().map_or_else(String::new, plain);
     let row = |class: usize| {
-        let of = &board.entries[0].classes[class];
+        let of = &entries[0].classes[class];
         let first = [of.class.clone(), format!("T{}", of.task + 1), of.support.to_string()];
-        first.into_iter().chain(board.entries.iter().map(|entry| f1(entry, class))).collect()
+        first.into_iter().chain(entries.iter().map(|entry| f1(entry, class))).collect()
     };
     let name = &board.benchmark;
-    let title = format!("\n### F1 by class after the last task\n\nAfter every task: `{name}-f1_by_class.csv`.\n");
-    title + &grid(header, 2, (0..board.entries[0].classes.len()).map(row).collect())
+    let title = format!("\n{level} F1 by class after the last task\n\nAfter every task: `{name}-f1_by_class.csv`.\n");
+    title + &grid(header, 2, (0..entries[0].classes.len()).map(row).collect())
+}
+
+/// A number in percent, or `undefined`.
+fn plain(value: &Value) -> String {
+    value.number().map_or_else(|| "undefined".to_owned(), percent)
 }
 
 /// Where items of old and new classes go.
-fn confusion(board: &Board) -> String {
-    let [old, new, none] = board.entries[0].confusion.items;
+fn confusion(board: &Board, entries: &[Entry], level: &str) -> String {
+    let [old, new, none] = entries[0].confusion.items;
     let (items, of_none, skipped) = match board.task {
         TaskKind::Re => ("rows", format!("{none} rows without a relation"), 0),
         TaskKind::Ner => {
@@ -170,7 +203,7 @@ fn confusion(board: &Board) -> String {
         }
     };
     let text = format!(
-        "\n### Old and new classes after the last task\n\nOld: {old} {items}; new (learned last): {new}; none: \
+        "\n{level} Old and new classes after the last task\n\nOld: {old} {items}; new (learned last): {new}; none: \
          {of_none}. Shares in percent.\n"
     );
     let header = ["method", "old: right", "other old", "new", "none", "new: right", "old", "other new", "none"];
@@ -179,9 +212,9 @@ fn confusion(board: &Board) -> String {
     let row = |entry: &Entry| {
         let of = &entry.confusion;
         let shares = of.old.iter().chain(&of.new).chain(&of.none[skipped..]);
-        std::iter::once(entry.label.clone()).chain(shares.map(|share| percent(*share))).collect()
+        std::iter::once(entry.label.clone()).chain(shares.map(plain)).collect()
     };
-    text + &grid(header, 1, board.entries.iter().map(row).collect())
+    text + &grid(header, 1, entries.iter().map(row).collect())
 }
 
 /// What each run was made with and what it cost.
@@ -202,7 +235,7 @@ fn runs(board: &Board) -> String {
         "device",
         "mkgc",
     ];
-    let rows = board.entries.iter().flat_map(|entry| &entry.runs).map(run).collect();
+    let rows = board.all().flat_map(|entry| &entry.runs).map(run).collect();
     format!("\n### Runs\n{}", grid(header.map(str::to_owned).to_vec(), header.len(), rows))
 }
 

@@ -5,6 +5,7 @@
 mod agree;
 mod assemble;
 pub mod board;
+mod bounds;
 mod frames;
 pub mod html;
 mod latex;
@@ -59,11 +60,15 @@ fn draw(board: &Board, out: &Path) -> Result<()> {
             write(&metric.name, svg)?;
         }
     }
-    for entry in plots::drawn(board).into_iter().map(|entry| &board.entries[entry]) {
+    let ranked = plots::drawn(board).into_iter().map(|entry| &board.entries[entry]);
+    for entry in ranked.chain(&board.apart) {
         write(&format!("{}-matrix", entry.label), plots::matrix(board, entry)?)?;
         write(&format!("{}-classes", entry.label), plots::classes(board, entry)?)?;
         if let Some(svg) = plots::training(board, entry)? {
             write(&format!("{}-training", entry.label), svg)?;
+        }
+        if let Some(svg) = plots::balance(board, entry)? {
+            write(&format!("{}-balance", entry.label), svg)?;
         }
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! Tables of a board's estimates, entry × column: what Markdown, CSV and LaTeX have in common.
 
 use super::board::{Board, Entry, Estimate, MetricInfo};
-use crate::metrics::continual::Value;
+use crate::metrics::continual::{Entered, Value};
 use crate::metrics::formulas;
+use crate::metrics::half::{Half, of_half};
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,16 +50,25 @@ pub struct Table<'a> {
     pub title: String,
     /// Columns with a number for some entry.
     pub columns: Vec<Column>,
-    /// The rows.
+    /// The ranked rows.
     pub entries: &'a [Entry],
+    /// Rows listed apart.
+    pub apart: &'a [Entry],
+    /// For each column that holds means, how many classes, tasks or stages entered.
+    pub entered: Vec<(String, Entered)>,
     /// Why numbers are missing: column and reason.
     pub notes: Vec<(String, String)>,
 }
+
+/// Why some entries are listed apart.
+pub const APART: &str = "Generated pictures took the place of missing ones of the corpus here, so these numbers say nothing \
+                         of a method that sees the pictures: they are neither ranked nor tested among the others.";
 
 /// Every table of a board, the main one first.
 pub fn all(board: &Board) -> Vec<Table<'_>> {
     let of_stages = board.metrics.iter().filter(|metric| metric.per_stage && !metric.name.contains("masked"));
     let mut tables: Vec<Table<'_>> = of_stages.map(|metric| stages(board, metric)).collect();
+    tables.retain(|table| !(of_half(&table.name) && table.columns.is_empty()));
     tables.push(stream(board));
     tables
 }
@@ -70,6 +80,10 @@ fn stages<'a>(board: &'a Board, metric: &MetricInfo) -> Table<'a> {
     if metric.name == board.metrics[0].name {
         let lost = ["forgetting_chaudhry18", "bwt_lopezpaz17"];
         columns.extend(lost.map(|name| Column::run(board, name, name)));
+    }
+    for half in Half::ALL.into_iter().filter(|half| half.metric("micro_f1") == metric.name) {
+        let own = ["learning_accuracy_riemer19", "forgetting_chaudhry18"].map(|name| half.metric(name));
+        columns.extend(own.map(|name| Column::run(board, &name, &name)));
     }
     Table::new(board, &metric.name, &metric.title, columns)
 }
@@ -89,17 +103,25 @@ impl<'a> Table<'a> {
     fn new(board: &'a Board, name: &str, title: &str, mut columns: Vec<Column>) -> Self {
         let mut notes: Vec<(String, String)> = Vec::new();
         for column in &columns {
-            for estimate in board.entries.iter().filter_map(|entry| column.of(entry)) {
+            for estimate in board.all().filter_map(|entry| column.of(entry)) {
                 if let Value::Undefined(reason) = &estimate.mean {
                     notes.push((column.name.clone(), reason.clone()));
                 }
             }
         }
         let number = |entry: &Entry, column: &Column| column.of(entry).is_some_and(|of| of.mean.number().is_some());
-        columns.retain(|column| board.entries.iter().any(|entry| number(entry, column)));
+        columns.retain(|column| board.all().any(|entry| number(entry, column)));
         notes.sort();
         notes.dedup();
-        Self { name: name.to_owned(), title: title.to_owned(), columns, entries: &board.entries, notes }
+        let entered =
+            columns.iter().filter_map(|column| Some((column.name.clone(), entered(board, column)?))).collect();
+        let (name, title) = (name.to_owned(), title.to_owned());
+        Self { name, title, columns, entries: &board.entries, apart: &board.apart, entered, notes }
+    }
+
+    /// Every row, ranked or not.
+    pub fn all(&self) -> impl Iterator<Item = &'a Entry> + Clone + use<'a> {
+        self.entries.iter().chain(self.apart)
     }
 
     /// Reasons, each with the columns it is about.
@@ -113,4 +135,9 @@ impl<'a> Table<'a> {
         }
         reasons
     }
+}
+
+/// How many terms a column's means are over; the entries with a value have the same tests.
+fn entered(board: &Board, column: &Column) -> Option<Entered> {
+    board.all().filter_map(|entry| column.of(entry)?.entered).max_by_key(|entered| entered.n)
 }

@@ -20,6 +20,8 @@ use crate::error::Result;
 pub struct Ledger {
     /// Optimiser steps of the run so far.
     pub steps: usize,
+    /// Further steps, with settings that were tried and not kept.
+    pub tuning_steps: usize,
     account: Option<Account>,
     clock: Option<Clock>,
 }
@@ -123,6 +125,19 @@ impl Ledger {
     /// Something that needs no more words than its name, e.g. `teacher`.
     pub fn event(&mut self, name: &str) {
         self.note(|| json!({"event": name}));
+    }
+
+    /// Training with a λ to try begins, from where the task began.
+    pub fn candidate(&mut self, lambda: f64) {
+        self.note(|| json!({"event": "candidate", "lambda": lambda}));
+    }
+
+    /// Of so many candidates, which all took as many steps since `before`, one is kept as it ended.
+    pub fn chosen(&mut self, lambda: f64, before: usize, candidates: usize) {
+        let of_each = (self.steps - before) / candidates;
+        self.tuning_steps += self.steps - before - of_each;
+        self.steps = before + of_each;
+        self.note(|| json!({"event": "chosen", "lambda": lambda}));
     }
 
     /// Fisher information is estimated from rows.

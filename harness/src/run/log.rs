@@ -1,6 +1,7 @@
-//! Live progress: a bar with samples/s and time left on a terminal, plain lines otherwise, and `metrics.jsonl` with its
-//! events for TensorBoard.
+//! Live progress: a bar with samples/s and time left on a terminal, plain lines otherwise, with the scores after each task,
+//! and `metrics.jsonl` with its events for TensorBoard.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tensorboard::EventFile;
 use crate::error::Result;
+use crate::metrics::continual::{Mean, Value};
 use crate::metrics::stage::StageScores;
 
 /// A line of `metrics.jsonl`: means since the line before.
@@ -23,12 +25,17 @@ pub struct Line {
     pub step: usize,
     /// Mean training loss on current rows.
     pub loss: f64,
-    /// Encoder learning rate.
+    /// Encoder learning rate of the last step.
     pub lr_encoder: f64,
     /// Rows of the task per second of wall time.
     pub samples_per_s: f64,
     /// Resident memory, MiB (0 where the system does not tell).
     pub memory_mib: u64,
+    /// Numbers of single steps since the line before: step and value, by name. `rho` is LMC's ρ_vision: what the vision
+    /// stream gives the gold labels over what the text stream does (LMC: each step; other methods of two streams: every
+    /// 50th). `kappa_text` and `kappa_vision` are the factors of LMC's gradients.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub scalars: BTreeMap<String, Vec<(usize, f32)>>,
 }
 
 /// The lines of a `metrics.jsonl`, those that can be read: the last may be half-written.
@@ -49,6 +56,7 @@ pub struct Log {
     events: EventFile,
     title: String,
     lr_encoder: f64,
+    factor: f64,
     stage: usize,
     stages: usize,
     bar: ProgressBar,
@@ -59,6 +67,15 @@ pub struct Log {
     step: usize,
     epoch: usize,
     window: Window,
+    /// Micro-F1 after each task so far.
+    scored: Vec<Value>,
+    trial: Option<Trial>,
+}
+
+/// Lines held back, and the step at which that began.
+struct Trial {
+    step: usize,
+    lines: Vec<Line>,
 }
 
 struct Window {
@@ -66,11 +83,12 @@ struct Window {
     rows: usize,
     steps: usize,
     loss: f64,
+    scalars: BTreeMap<String, Vec<(usize, f32)>>,
 }
 
 impl Window {
     fn new() -> Self {
-        Self { since: Instant::now(), rows: 0, steps: 0, loss: 0.0 }
+        Self { since: Instant::now(), rows: 0, steps: 0, loss: 0.0, scalars: BTreeMap::new() }
     }
 }
 
@@ -94,6 +112,7 @@ impl Log {
             events,
             title,
             lr_encoder,
+            factor: 1.0,
             stage,
             stages,
             bar,
@@ -104,7 +123,27 @@ impl Log {
             step,
             epoch,
             window,
+            scored: Vec::new(),
+            trial: None,
         })
+    }
+
+    /// Holds back the lines from here to [`Log::held`]: of several trials, one may be kept.
+    pub fn hold(&mut self) {
+        self.trial = Some(Trial { step: self.step, lines: Vec::new() });
+    }
+
+    /// Ends a trial and goes back to the step at which it began.
+    pub fn held(&mut self) -> Vec<Line> {
+        let Some(trial) = self.trial.take() else { return Vec::new() };
+        self.step = trial.step;
+        trial.lines
+    }
+
+    /// Writes the lines of the trial that is kept.
+    pub fn keep(&mut self, lines: &[Line]) -> Result<()> {
+        self.step = lines.last().map_or(self.step, |line| line.step);
+        lines.iter().try_for_each(|line| self.write(line))
     }
 
     /// Starts a task.
@@ -125,6 +164,18 @@ impl Log {
 
     fn heading(&self) -> String {
         format!("{} task {}/{}", self.title, self.stage + 1, self.stages)
+    }
+
+    /// Numbers of the step that is counted next.
+    pub fn scalars(&mut self, scalars: impl Iterator<Item = (&'static str, f64)>) {
+        for (name, value) in scalars {
+            self.window.scalars.entry(name.to_owned()).or_default().push((self.step + 1, value as f32));
+        }
+    }
+
+    /// Says what a schedule scales the rate of the next steps by.
+    pub fn scale_rate(&mut self, factor: f64) {
+        self.factor = factor;
     }
 
     /// Counts one batch.
@@ -159,24 +210,45 @@ impl Log {
             epoch: self.epoch,
             step: self.step,
             loss: window.loss / window.steps as f64,
-            lr_encoder: self.lr_encoder,
+            lr_encoder: self.lr_encoder * self.factor,
             samples_per_s: window.rows as f64 / window.since.elapsed().as_secs_f64(),
             memory_mib: memory_mib("VmRSS:"),
+            scalars: window.scalars,
         };
-        writeln!(self.file, "{}", serde_json::to_string(&line)?)?;
-        self.events.line(&line)
+        match &mut self.trial {
+            Some(trial) => trial.lines.push(line),
+            None => self.write(&line)?,
+        }
+        Ok(())
     }
 
-    /// Adds the test scores after a task to the events.
-    pub fn scores(&mut self, scores: &StageScores) -> Result<()> {
-        let named = [
-            ("test/micro_f1", scores.micro_f1),
-            ("test/macro_f1", scores.macro_f1),
-            ("test/accuracy", scores.accuracy),
-        ];
-        let scalars: Vec<_> = named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        self.events.scalars(scores.tasks_learned - 1, &scalars)
+    fn write(&mut self, line: &Line) -> Result<()> {
+        writeln!(self.file, "{}", serde_json::to_string(line)?)?;
+        self.events.line(line)
     }
+
+    /// Adds the test scores after a task to the events and, without a terminal, says them.
+    pub fn scores(&mut self, task: &str, scores: StageScores) -> Result<()> {
+        let names = ["micro_f1", "macro_f1", "accuracy", "text_half_micro_f1", "vision_half_micro_f1"];
+        let named = names.map(|name| (format!("test/{name}"), scores.get(name)));
+        let scalars: Vec<_> = named.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?))).collect();
+        self.events.scalars(scores.tasks_learned - 1, &scalars)?;
+        self.scored.push(scores.micro_f1);
+        if ProgressDrawTarget::stderr().is_hidden() {
+            eprintln!("{} task {}/{}: {}", self.title, scores.tasks_learned, self.stages, said(task, &self.scored));
+        }
+        Ok(())
+    }
+}
+
+/// Micro-F1 after a task, the last of `scored`, and its mean over the tasks so far.
+fn said(task: &str, scored: &[Value]) -> String {
+    let percent = |value: &Value| match value {
+        Value::Number(share) => format!("{:.1}", share * 100.0),
+        Value::Undefined(reason) => reason.clone(),
+    };
+    let last = scored.last().map_or_else(String::new, percent);
+    format!("{task}: micro-F1 {last}, average so far {}", percent(&Mean::of(scored).value))
 }
 
 /// A memory field of Linux's `/proc/self/status` in MiB, 0 elsewhere: `VmRSS:` now, `VmHWM:` at most so far.
@@ -184,4 +256,21 @@ pub fn memory_mib(field: &str) -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_scores_names_the_task_and_averages_what_is_defined() {
+        let mut scored = vec![Value::Number(0.895)];
+        assert_eq!(said("peer", &scored), "peer: micro-F1 89.5, average so far 89.5");
+        scored.extend([Value::undefined("no test rows after task 2"), Value::Number(0.5)]);
+        assert_eq!(
+            said("a b", &scored[..2]),
+            "a b: micro-F1 undefined: no test rows after task 2, average so far 89.5"
+        );
+        assert_eq!(said("c", &scored), "c: micro-F1 50.0, average so far 69.8");
+    }
 }

@@ -1,6 +1,7 @@
 //! A run is a folder: `run.json` (what was asked for), `metrics.jsonl` and `tensorboard/` (live),
 //! `stages/k/predictions.parquet`, `checkpoint/` (to go on after an interruption), and `result.json`, written last: the
-//! done marker. A run that ends with an error leaves `failure.json`.
+//! done marker. A run that ends with an error leaves `failure.json`. A run that was told to stop after some of the tasks
+//! keeps its checkpoint beside the result, so that it can go on to more.
 
 pub mod checkpoint;
 pub mod external;
@@ -87,7 +88,7 @@ impl RunFolder {
         write_json(&self.dir.join("run.json"), &RunRecord { cost: Some(cost), ..record.clone() })
     }
 
-    /// Starts the run, or goes on with one of the same settings.
+    /// Starts the run, or goes on with one of the same settings, also to more tasks than it was started for.
     pub fn open(&self, record: &RunRecord) -> Result<()> {
         if self.started() {
             let earlier = self.record()?;
@@ -95,12 +96,28 @@ impl RunFolder {
                 let reason = format!("was started with another {what}; choose another --out, or delete the folder");
                 return Err(self.error(&reason));
             }
-            return Ok(());
+            return self.extend(&earlier, record);
         }
         if self.dir.exists() && fs_err::read_dir(&self.dir)?.next().is_some() {
             return Err(self.error("is not empty and holds no run.json; choose another --out"));
         }
         fs_err::create_dir_all(&self.dir)?;
+        write_json(&self.dir.join("run.json"), record)
+    }
+
+    /// Lets the run go on to as many tasks as `record` says; a result over fewer is no result any more.
+    fn extend(&self, earlier: &RunRecord, record: &RunRecord) -> Result<()> {
+        let (learned, tasks) = (self.tasks_learned(earlier.tasks()), record.tasks());
+        if tasks < learned {
+            let reason = format!("has learned {learned} tasks already, and --tasks {tasks} asks for fewer");
+            return Err(self.error(&format!("{reason}; choose another --out")));
+        }
+        if tasks == earlier.tasks() {
+            return Ok(());
+        }
+        if self.result().exists() {
+            fs_err::remove_file(self.result())?;
+        }
         write_json(&self.dir.join("run.json"), record)
     }
 

@@ -2,13 +2,15 @@
 //!
 //! Columns: `id` string; `owner_task` int32 (null where no task owns the row); `gold`, `predicted` list of int64 label
 //! ids (RE one each, NER one per word); `scores` list of float32 (RE one logit per label, minus infinity for labels
-//! not seen; empty for NER).
+//! not seen; empty for NER). For networks of two streams also `predicted_text` and `predicted_vision`, lists of int64 as
+//! `predicted`: what each half of the classifier says alone. Readers find columns by name.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Builder, Int32Array, Int64Builder, ListBuilder, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, Float32Builder, Int32Array, Int64Builder, ListArray, ListBuilder, RecordBatch,
+    StringArray,
 };
 use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
 use parquet::arrow::ArrowWriter;
@@ -21,7 +23,7 @@ use super::write_atomically;
 use crate::error::{Error, Result};
 
 /// One test row and what was predicted for it: a row of `predictions.parquet`.
-#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
 pub struct Predicted {
     /// Row id (string).
     pub id: String,
@@ -34,18 +36,29 @@ pub struct Predicted {
     pub predicted: Vec<u32>,
     /// Scores by label id (list of float32; relations one per label, minus infinity for labels not seen), or none.
     pub scores: Vec<f32>,
+    /// Label ids that the text half predicts alone (list of int64), as many as `predicted`; the column is there for
+    /// networks of two streams only.
+    #[schemars(rename = "predicted_text", default)]
+    pub text: Vec<u32>,
+    /// The same of the vision half.
+    #[schemars(rename = "predicted_vision", default)]
+    pub vision: Vec<u32>,
 }
 
 /// Writes the predictions of a stage.
 pub fn write(path: &Path, rows: &[Predicted]) -> Result<()> {
     let owner: Int32Array = rows.iter().map(|row| row.owner.map(|owner| owner as i32)).collect();
-    let columns: Vec<(&str, ArrayRef)> = vec![
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(rows.iter().map(|row| Some(row.id.as_str())).collect::<StringArray>())),
         ("owner_task", Arc::new(owner)),
         ("gold", labels(rows.iter().map(|row| &row.gold))),
         ("predicted", labels(rows.iter().map(|row| &row.predicted))),
         ("scores", scores(rows)),
     ];
+    if rows.iter().any(|row| !row.text.is_empty()) {
+        columns.push(("predicted_text", labels(rows.iter().map(|row| &row.text))));
+        columns.push(("predicted_vision", labels(rows.iter().map(|row| &row.vision))));
+    }
     let batch =
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?;
     let zstd = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(9)?)).build();
@@ -92,9 +105,14 @@ fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
     let ids = column("id")?.as_string_opt::<i32>().ok_or_else(|| damaged("id"))?;
     let owners = column("owner_task")?.as_primitive_opt::<Int32Type>().ok_or_else(|| damaged("owner_task"))?;
     let (gold, predicted, scores) = (list("gold")?, list("predicted")?, list("scores")?);
+    let optional = |name: &str| batch.column_by_name(name).is_some().then(|| list(name)).transpose();
+    let (text, vision) = (optional("predicted_text")?, optional("predicted_vision")?);
     let label_ids = |array: ArrayRef, name: &str| -> Result<Vec<u32>> {
         let values = array.as_primitive_opt::<Int64Type>().ok_or_else(|| damaged(name))?;
         values.values().iter().map(|id| u32::try_from(*id).map_err(|_| damaged(name))).collect()
+    };
+    let half = |of: Option<&ListArray>, i: usize, name: &str| {
+        of.map_or_else(|| Ok(Vec::new()), |list| label_ids(list.value(i), name))
     };
     let row = |i: usize| -> Result<Predicted> {
         let values = scores.value(i);
@@ -104,6 +122,8 @@ fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
             gold: label_ids(gold.value(i), "gold")?,
             predicted: label_ids(predicted.value(i), "predicted")?,
             scores: values.as_primitive_opt::<Float32Type>().ok_or_else(|| damaged("scores"))?.values().to_vec(),
+            text: half(text, i, "predicted_text")?,
+            vision: half(vision, i, "predicted_vision")?,
         })
     };
     (0..batch.num_rows()).map(row).collect()
@@ -123,10 +143,14 @@ mod tests {
             gold: vec![1, 2],
             predicted: vec![0, 2],
             scores,
+            ..Predicted::default()
         };
         let rows = vec![row("a", Some(3), vec![0.5, f32::NEG_INFINITY]), row("b", None, vec![])];
-        write(&path, &rows).unwrap();
-        assert_eq!(read(&path).unwrap(), rows);
+        let halves = |row: &Predicted| Predicted { text: vec![1, 0], vision: vec![2, 2], ..row.clone() };
+        for rows in [rows.iter().map(halves).collect(), rows, vec![]] {
+            write(&path, &rows).unwrap();
+            assert_eq!(read(&path).unwrap(), rows);
+        }
         fs_err::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::external::{self, ExternalRecord};
-use crate::config::{Config, Resolved};
+use crate::config::{Config, Resolved, head_input};
 use crate::data::Pictures;
 use crate::error::Result;
 use crate::methods::registry;
 
 /// Version of `run.json`, `predictions.parquet` and `result.json`.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// One task of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -97,33 +97,63 @@ impl EncoderRecord {
 pub struct VisionRecord {
     /// The vision encoder.
     pub encoder: EncoderRecord,
-    /// `image` or `crops`.
+    /// The form of what was shown: `image` or `crops`. What was chosen is the setting `visual`.
     pub layout: Visual,
     /// Pictures of the corpus.
     pub real_images: usize,
     /// Generated pictures in place of missing ones.
     pub stand_in_images: usize,
+    /// Rows that show a generated picture; not known of older runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stand_in_rows: Option<usize>,
 }
 
 impl VisionRecord {
     /// Of an encoder over pictures.
-    pub fn new(encoder: EncoderRecord, layout: Visual, pictures: &Pictures) -> Self {
+    pub fn new(encoder: EncoderRecord, pictures: &Pictures) -> Self {
         let (real_images, stand_in_images) = (pictures.real(), pictures.stand_ins());
-        Self { encoder, layout, real_images, stand_in_images }
+        let (layout, stand_in_rows) = (pictures.form(), Some(pictures.stand_in_rows()));
+        Self { encoder, layout, real_images, stand_in_images, stand_in_rows }
     }
 }
 
-/// What a finished run cost and stored.
+/// How EWC's λ was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LambdaChoice {
+    /// The value kept.
+    pub lambda: f64,
+    /// Validation rows it was chosen by, those of the first two tasks.
+    pub validation_rows: usize,
+    /// Every value tried, the smallest first.
+    pub scores: Vec<LambdaScore>,
+}
+
+/// What a λ reached on the validation rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LambdaScore {
+    /// The value.
+    pub lambda: f64,
+    /// Micro-F1 after the second task.
+    pub micro_f1: f64,
+}
+
+/// What a finished run cost, stored and chose.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
-    /// Optimiser steps.
+    /// Optimiser steps that made the network.
     pub optimiser_steps: usize,
+    /// Further steps, with settings that were tried and not kept.
+    #[serde(default)]
+    pub tuning_steps: usize,
     /// Wall time of learning and predicting; of an interrupted run, of the tasks that count.
     pub wall_seconds: f64,
     /// Rows stored at the end.
     pub stored_rows: usize,
     /// Of these, how many hold each class.
     pub stored_by_class: BTreeMap<String, usize>,
+    /// How EWC's λ was chosen, where it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ewc: Option<LambdaChoice>,
 }
 
 /// The contents of `run.json`.
@@ -161,6 +191,9 @@ pub struct RunRecord {
     pub config: Config,
     /// Where each setting came from.
     pub origins: BTreeMap<String, String>,
+    /// After how many of the benchmark's tasks the run stops (`--tasks`), if not after the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stop_after: Option<usize>,
     /// What the run cost, once it is finished.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost: Option<Cost>,
@@ -184,8 +217,20 @@ impl RunRecord {
             threads: candle_core::utils::get_num_threads(),
             config: resolved.config.clone(),
             origins: resolved.origins.clone(),
+            stop_after: None,
             cost: None,
         }
+    }
+
+    /// How many tasks the run learns.
+    pub fn tasks(&self) -> usize {
+        let all = self.dataset.tasks.len();
+        self.stop_after.map_or(all, |tasks| tasks.min(all))
+    }
+
+    /// `3 of 10 tasks` for a run that stops early.
+    pub fn shortened(&self) -> Option<String> {
+        self.stop_after.map(|_| format!("{} of {} tasks", self.tasks(), self.dataset.tasks.len()))
     }
 
     /// The first thing in which two runs differ so that one cannot go on with the other.
@@ -204,18 +249,26 @@ impl RunRecord {
         checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
     }
 
-    /// The method, with the variant's name where there is one, and marks where generated pictures took the place of the
-    /// corpus's own and where the model was trained outside mkgc.
+    /// Did the method see generated pictures in place of the corpus's own?
+    pub fn stand_ins(&self) -> bool {
+        self.vision.as_ref().is_some_and(|vision| vision.stand_in_images > 0)
+    }
+
+    /// The method, with the variant's name where there is one, and marks where the run stopped before the last task, where
+    /// other pictures took the place of the corpus's own (a control of the setting `visual`, or generated ones) and where
+    /// the model was trained outside mkgc.
     pub fn label(&self) -> String {
         let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
-        let stand_in = self.vision.as_ref().is_some_and(|vision| vision.stand_in_images > 0);
-        let stand_in = if stand_in { " (stand-in images)" } else { "" };
+        let stand_in = if self.stand_ins() { " (stand-in images)" } else { "" };
         let external = if self.external.is_some() { " (external)" } else { "" };
-        format!("{}{variant}{stand_in}{external}", self.method)
+        let shortened = self.shortened().map_or_else(String::new, |tasks| format!(" ({tasks})"));
+        let control = self.vision.as_ref().and(self.config.visual.control());
+        let control = control.map_or_else(String::new, |control| format!(" ({control})"));
+        format!("{}{variant}{shortened}{control}{stand_in}{external}", self.method)
     }
 
     /// Reads any released version. Version 1 knew the text encoder alone and fewer settings: the others had no effect
-    /// on its methods, so their defaults stand. Version 3 changed `result.json` alone.
+    /// on its methods, so their defaults stand. Versions 3 and 4 changed `result.json`, 4 also the predictions.
     pub fn from_json(mut value: Value) -> std::result::Result<Self, String> {
         let version = value.get("schema_version").and_then(Value::as_u64).ok_or("no schema_version")?;
         if !(1..=u64::from(SCHEMA_VERSION)).contains(&version) {
@@ -225,6 +278,7 @@ impl RunRecord {
             upgrade_from_1(&mut value)?;
         }
         value["schema_version"] = SCHEMA_VERSION.into();
+        complete_config(&mut value)?;
         if value.get("external").is_some() {
             let task = task(&value)?;
             external::complete(&mut value, task)?;
@@ -245,6 +299,7 @@ fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
     let task = task(value)?;
     let (name, identity) = text(value, "encoder").zip(text(value, "encoder_identity")).ok_or_else(damaged)?;
     let mut config = serde_json::to_value(Config::default_for(task, &method)).map_err(|error| error.to_string())?;
+    config["memory_outside"] = false.into();
     let stored = value.get("config").and_then(Value::as_object).ok_or_else(damaged)?;
     for (key, setting) in stored {
         config[key] = setting.clone();
@@ -253,6 +308,16 @@ fn upgrade_from_1(value: &mut Value) -> std::result::Result<(), String> {
     value["memory_budget"] = budget(&method, per_class).into();
     value["config"] = config;
     value["encoder"] = serde_json::json!({"name": name, "identity": identity});
+    Ok(())
+}
+
+/// Settings that earlier versions did not have and whose default is the method's.
+fn complete_config(value: &mut Value) -> std::result::Result<(), String> {
+    let method = value.get("method").and_then(Value::as_str).unwrap_or_default();
+    let head = serde_json::to_value(head_input(method)).map_err(|error| error.to_string())?;
+    if let Some(config) = value.get_mut("config").and_then(Value::as_object_mut) {
+        config.entry("head").or_insert(head);
+    }
     Ok(())
 }
 
@@ -272,6 +337,7 @@ fn last_part(encoder: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::{HeadInput, Schedule, VisualSetting};
 
     fn version_1() -> Value {
         serde_json::from_str(include_str!("../../tests/fixtures/run-version-1.json")).unwrap()
@@ -285,6 +351,7 @@ mod tests {
         assert_eq!((record.config.epochs, record.config.optimiser_per_task), (1, true));
         assert_eq!(record.memory_budget, "10 rows per class");
         assert!(record.cost.is_none() && record.vision.is_none());
+        assert_eq!((record.config.head, record.config.schedule), (HeadInput::Markers, Schedule::Constant));
         let mut later = version_1();
         later["schema_version"] = 99.into();
         assert!(RunRecord::from_json(later).unwrap_err().contains("schema version 99"));
@@ -305,7 +372,12 @@ mod tests {
         let mut record = RunRecord::from_json(version_1()).unwrap();
         record.variant = Some("still".to_owned());
         let encoder = EncoderRecord::built_in("tiny");
-        record.vision = Some(VisionRecord { encoder, layout: Visual::Image, real_images: 5, stand_in_images: 1 });
+        let (layout, stand_in_rows) = (Visual::Image, Some(2));
+        record.vision = Some(VisionRecord { encoder, layout, real_images: 5, stand_in_images: 1, stand_in_rows });
         assert_eq!(record.label(), "emr [still] (stand-in images)");
+        record.config.visual = VisualSetting::Shuffled;
+        assert_eq!(record.label(), "emr [still] (shuffled images) (stand-in images)");
+        record.vision = None;
+        assert_eq!(record.label(), "emr [still]", "a text method has no pictures to shuffle");
     }
 }

@@ -1,5 +1,6 @@
 //! `tensorboard/events.out.tfevents.0.mkgc`: what TensorBoard shows of a run, live. Scalars are the columns of
-//! `metrics.jsonl` over the batches of the whole stream (replay steps not counted) and the scores after each task.
+//! `metrics.jsonl` over the batches of the whole stream (replay steps not counted), its numbers of single steps, and the
+//! scores after each task.
 //! Events carry the time of writing, so this file is no part of what repeats to the byte.
 //!
 //! A file is a row of TFRecords: length, its checksum, data, its checksum (`tensorflow/core/lib/io/record_writer.h`).
@@ -36,6 +37,12 @@ impl EventFile {
     /// Adds a line of `metrics.jsonl`.
     pub fn line(&mut self, line: &Line) -> Result<()> {
         self.steps.resize(self.steps.len().max(line.stage + 1), 0);
+        for (name, values) in &line.scalars {
+            for (step, value) in values {
+                self.steps[line.stage] = *step;
+                self.scalars(line.stage, &[(&format!("train/{name}"), f64::from(*value))])?;
+            }
+        }
         self.steps[line.stage] = line.step;
         let scalars = [
             ("train/loss", line.loss),
@@ -112,6 +119,7 @@ mod tests {
             lr_encoder: 1e-3,
             samples_per_s: 9.0,
             memory_mib: 1,
+            scalars: [("rho".to_owned(), vec![(step, 0.5)])].into(),
         };
         let lines = [line(0, 50), line(0, 70), line(1, 50)].map(|line| serde_json::to_string(&line).unwrap());
         fs_err::write(&path, lines.join("\n")).unwrap();
@@ -126,12 +134,13 @@ mod tests {
             assert_eq!(at, bytes.len());
             count
         };
-        assert_eq!(count(), 3);
+        // The version, and for each line kept its event and one of its step.
+        assert_eq!(count(), 5);
         log.stage(1);
         log.phase(4);
         log.step(0, 4, 0.5).unwrap();
         log.end_phase().unwrap();
-        assert_eq!((count(), fs_err::read_to_string(&path).unwrap().lines().count()), (4, 3));
+        assert_eq!((count(), fs_err::read_to_string(&path).unwrap().lines().count()), (6, 3));
     }
 
     /// As RFC 3720, B.4, has them (zeros and ones), and protobuf's guide (150).

@@ -22,7 +22,7 @@ pub fn student(values: &[f64]) -> Option<[f64; 2]> {
 }
 
 /// Over test instances, of the mean micro-F1 of each group of runs: percentile bootstrap (Efron 1979), instances drawn in
-/// the same way for all groups.
+/// the same way for all groups. Resamples without a gold item have no score and are left out; some instance has one.
 pub fn bootstrap(sample: &Sample, groups: &[Vec<usize>]) -> Vec<[f64; 2]> {
     let starts: Vec<usize> = (0..RESAMPLES).step_by(CHUNK).collect();
     let chunks: Vec<Vec<Vec<f64>>> = starts.par_iter().map(|start| resampled(sample, groups, *start)).collect();
@@ -49,7 +49,8 @@ fn resampled(sample: &Sample, groups: &[Vec<usize>], start: usize) -> Vec<Vec<f6
     let score = |row: usize, group: &[usize]| {
         group.iter().map(|run| totals.f1(row, *run, gold[row])).sum::<f64>() / group.len() as f64
     };
-    groups.iter().map(|group| (0..weights.nrows()).map(|row| score(row, group)).collect()).collect()
+    let scored: Vec<usize> = (0..weights.nrows()).filter(|row| gold[*row] > 0.0).collect();
+    groups.iter().map(|group| scored.iter().map(|row| score(*row, group)).collect()).collect()
 }
 
 /// A quantile of ascending values, linear between neighbours (numpy's default).
@@ -63,6 +64,7 @@ fn quantile(ascending: &[f64], share: f64) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::metrics::Counts;
 
     #[test]
     fn student_over_three_seeds_by_hand() {
@@ -71,6 +73,14 @@ mod tests {
         assert!((low - (0.5 - 0.248_413_8)).abs() < 1e-6 && (high - (0.5 + 0.248_413_8)).abs() < 1e-6, "{low} {high}");
         assert!(student(&[0.5]).is_none());
         assert_eq!(student(&[0.5, 0.5]), Some([0.5, 0.5]));
+    }
+
+    #[test]
+    fn a_perfect_predictor_has_no_interval_below_1() {
+        // One gold item among three rows: 8 of 27 resamples do not hold it.
+        let row = |item: usize| Counts { correct: item, predicted: item, gold: item };
+        let counts = [0, 1, 0].map(row);
+        assert_eq!(bootstrap(&Sample::new(&[&counts]), &[vec![0]]), [[1.0, 1.0]]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Method for Unlabelled {
         Ok(())
     }
 
-    fn learner(&self) -> &Learner {
+    fn learner(&self) -> Option<&Learner> {
         self.0.learner()
     }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of this")]
 
 pub mod bug;
+pub mod runs;
 
 use std::ops::Range;
 use std::path::Path;
@@ -43,7 +44,7 @@ memory_per_class = 3
 memory_epochs = 3
 rounds = 2
 key_size = 6
-ewc_lambda = 50.0
+ewc_grid = [20.0, 50.0, 1000.0]
 fisher_rows = 8
 interaction_layers = 1
 noise = false
@@ -93,7 +94,7 @@ impl Place {
     /// A method's settings here, with further ones.
     pub fn config(&self, method: &str, further: &str) -> Config {
         let mut flags: toml::Table = toml::from_str(SETTINGS).unwrap();
-        if method.starts_with("lmc") {
+        if matches!(method, "lmc" | "lmc-released") {
             flags.insert("shared_layers".to_owned(), 1.into());
         }
         flags.extend(toml::from_str::<toml::Table>(further).unwrap());
@@ -109,6 +110,7 @@ impl Place {
             variant: None,
             encoder: TINY.to_owned(),
             vision: TINY.to_owned(),
+            tasks: None,
             resolved: Resolved { config: self.config(method, further), origins },
             device: Device::Cpu,
             device_name: "cpu".to_owned(),
@@ -126,7 +128,7 @@ impl Place {
         let tokenizer = WordTokenizer::from_words(benchmark.training_words().unwrap()).unwrap();
         let cache = self.folder.path().join("cache");
         let pictures =
-            info.multimodal().then(|| Pictures::open(&benchmark, config.visual, vision.image_size, &cache).unwrap());
+            info.multimodal().then(|| Pictures::open(&benchmark, config, vision.image_size, &cache).unwrap());
         Rc::new(Blueprint {
             kind: self.kind,
             labels: benchmark.manifest().labels.len(),
@@ -137,6 +139,11 @@ impl Place {
             device: Device::Cpu,
             dtype: DType::F32,
         })
+    }
+
+    /// Learns the first task alone.
+    pub fn begun(&self, method: &str, further: &str) -> Learned {
+        self.run(method, self.config(method, further), 0..1, None, |task| task).unwrap()
     }
 
     /// Learns both tasks.
@@ -209,13 +216,13 @@ impl Learned {
     pub fn predictions(&self) -> Vec<Prediction> {
         let rows = self.benchmark.test_rows(1).unwrap();
         let examples = self.benchmark.tokenised(&rows, &self.blueprint.tokenizer).unwrap();
-        let batch = self.method.learner().batch(&examples.iter().collect::<Vec<_>>()).unwrap();
+        let batch = self.blueprint.batch(&examples.iter().collect::<Vec<_>>()).unwrap();
         self.method.predict(&batch, &self.benchmark.seen(1)).unwrap()
     }
 
-    /// All variables, flat, in name order.
+    /// All variables, flat, in name order; none of a method without a network.
     pub fn values(&self) -> Vec<f32> {
-        let tensors = self.method.learner().params().tensors().unwrap();
+        let tensors = self.method.learner().map(|learner| learner.params().tensors().unwrap()).unwrap_or_default();
         tensors.values().flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
     }
 }

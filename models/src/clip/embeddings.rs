@@ -1,5 +1,5 @@
 //! Pixels to tokens: patches through one linear map (a convolution whose stride is its kernel), after a class token,
-//! plus learned positions.
+//! plus learned positions: of every token of an image, of every patch of crops.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -11,6 +11,7 @@ use crate::network::Pixels;
 pub(super) struct Embeddings {
     class: Tensor,
     patch: Tensor,
+    /// `[V, H]`; without the class token where crops are seen, `[V - 1, H]`.
     position: Tensor,
     visual: Visual,
     image_side: usize,
@@ -23,15 +24,16 @@ impl Embeddings {
         let own = vb.pp("vision_model.embeddings");
         let factor = config.initializer_factor;
         let init = normal(config.initializer_range * factor);
-        let (place, positions) = match visual {
-            Visual::Image => (own.pp("position_embedding"), init),
-            Visual::Crops => (vb.pp("vision.crop_positions"), normal(0.02)),
+        let tokens = config.tokens(visual)?;
+        let (place, rows, positions) = match visual {
+            Visual::Image => (own.pp("position_embedding"), tokens, init),
+            Visual::Crops => (vb.pp("vision.crop_positions"), tokens - 1, normal(0.02)),
         };
         let class = normal(factor * (size as f64).sqrt().recip());
         Ok(Self {
             class: own.get_with_hints(size, "class_embedding", class)?,
             patch: own.get_with_hints((size, config.num_channels, side, side), "patch_embedding.weight", init)?,
-            position: place.get_with_hints((config.tokens(visual)?, size), "weight", positions)?,
+            position: place.get_with_hints((rows, size), "weight", positions)?,
             visual,
             image_side: config.image_size,
         })
@@ -50,7 +52,10 @@ impl Embeddings {
         };
         let (rows, _, size) = patches.dims3()?;
         let class = self.class.broadcast_as((rows, 1, size))?.contiguous()?;
-        Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position)
+        match self.visual {
+            Visual::Image => Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.position),
+            Visual::Crops => Tensor::cat(&[&class, &patches.broadcast_add(&self.position)?], 1),
+        }
     }
 
     /// `[B, crops, C, side, side]` to `[B, crops · patches, H]`.

@@ -1,14 +1,14 @@
 //! Heads that read both streams, as LMC's (arXiv 2305.08698): one linear layer W = [Wᵗ, Wᵛ] over [text ; vision].
 //!
 //! RE reads the class states of both. NER reads, for each word, the state of its first piece at position i and the class
-//! state of the vision stream + `positions[i]`, and scores tag sequences with a linear-chain CRF.
+//! state of the vision stream + row i of BERT's own position embeddings (the variable that the text's input uses, not a
+//! copy), and scores tag sequences with a linear-chain CRF.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, linear};
+use super::{at, class_state, linear};
 use crate::crf::Crf;
-use crate::init::normal;
 use crate::linear::Linear;
 use crate::mode::Mode;
 
@@ -21,24 +21,36 @@ pub struct StreamSizes {
     pub vision: usize,
 }
 
-struct JointLinear {
-    linear: Linear,
+pub(super) struct JointLinear {
+    pub linear: Linear,
     sizes: StreamSizes,
 }
 
 impl JointLinear {
-    fn new(sizes: StreamSizes, labels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
+    pub fn new(sizes: StreamSizes, labels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
         Ok(Self { linear: linear(sizes.text + sizes.vision, labels, true, vb)?, sizes })
     }
 
+    fn half_bias(&self) -> Result<Option<Tensor>> {
+        self.linear.bias().map(|bias| bias / 2.0).transpose()
+    }
+
     /// `W^u h^u + b/2` of the text and of the vision half of `features` `[.., H + Hv]`.
-    fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
+    pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         let half = |start, size| {
             let weight = self.linear.weight().narrow(1, start, size)?.contiguous()?;
-            let bias = self.linear.bias().map(|bias| bias / 2.0).transpose()?;
-            Linear::new(weight, bias).forward(&features.narrow(D::Minus1, start, size)?.contiguous()?)
+            Linear::new(weight, self.half_bias()?).forward(&features.narrow(D::Minus1, start, size)?.contiguous()?)
         };
         Ok((half(0, self.sizes.text)?, half(self.sizes.text, self.sizes.vision)?))
+    }
+
+    /// `hᵗ (Wᵗᵀ + b/2)`: half the bias is added to every row of the matrix, so it counts once for each state.
+    fn bracketed_text_scores(&self, features: &Tensor) -> Result<Tensor> {
+        let mut matrix = self.linear.weight().narrow(1, 0, self.sizes.text)?.t()?;
+        if let Some(bias) = self.half_bias()? {
+            matrix = matrix.broadcast_add(&bias)?;
+        }
+        features.narrow(D::Minus1, 0, self.sizes.text)?.contiguous()?.broadcast_matmul(&matrix.contiguous()?)
     }
 }
 
@@ -62,8 +74,7 @@ impl JointRelationHead {
     /// # Errors
     /// Shapes that do not fit.
     pub fn features(&self, text: &Tensor, vision: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let class = |states: &Tensor| states.narrow(1, 0, 1)?.squeeze(1)?.contiguous();
-        mode.dropout(&Tensor::cat(&[class(text)?, class(vision)?], 1)?, self.dropout)
+        mode.dropout(&Tensor::cat(&[class_state(text)?, class_state(vision)?], 1)?, self.dropout)
     }
 
     /// Logits `[B, L]` of features `[B, H + Hv]`.
@@ -81,39 +92,56 @@ impl JointRelationHead {
     pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         self.classifier.stream_scores(features)
     }
+
+    /// What the text alone says in LMC's released code, `hᵗ (Wᵗᵀ + b/2)`, `[B, L]`: a bracket in the wrong place. It is
+    /// here so that the rest can be compared with tensors of that code; no method trains with it.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn bracketed_text_scores(&self, features: &Tensor) -> Result<Tensor> {
+        self.classifier.bracketed_text_scores(features)
+    }
 }
 
-/// Variables `positions`, `emission`, `crf`.
+/// Variables `emission`, `crf`.
 pub struct JointEntityHead {
-    positions: Tensor,
     emission: JointLinear,
     crf: Crf,
     dropout: f64,
 }
 
 impl JointEntityHead {
-    /// A head over `tags` tags for texts of at most `max_text` pieces.
+    /// A head over `tags` tags.
     ///
     /// # Errors
     /// Stored tensors of other shapes.
-    pub fn new(sizes: StreamSizes, max_text: usize, tags: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self {
-            positions: vb.get_with_hints((max_text, sizes.vision), "positions.weight", normal(0.02))?,
-            emission: JointLinear::new(sizes, tags, &vb.pp("emission"))?,
-            crf: Crf::new(tags, vb.pp("crf"))?,
-            dropout,
-        })
+    pub fn new(sizes: StreamSizes, tags: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        let emission = JointLinear::new(sizes, tags, &vb.pp("emission"))?;
+        Ok(Self { emission, crf: Crf::new(tags, vb.pp("crf"))?, dropout })
     }
 
-    /// `[B, W, H + Hv]` from `text` `[B, T, H]`, `vision` `[B, V, Hv]` and the positions `[B, W]` u32 of the words' first
-    /// pieces.
+    /// `[B, W, H + Hv]` from `text` `[B, T, H]`, `vision` `[B, V, Hv]`, the text's position embeddings `[P, H]` and the
+    /// positions `[B, W]` u32 of the words' first pieces (`anchors`). Where the streams differ in width, which only
+    /// streams without shared keys may (`concat`), position embeddings cannot be added to a vision state and are left
+    /// out: every word then reads the same one.
     ///
     /// # Errors
-    /// Shapes that do not fit, a position beyond `max_text`.
-    pub fn features(&self, text: &Tensor, vision: &Tensor, anchors: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+    /// Shapes that do not fit, an anchor beyond `P`.
+    pub fn features(
+        &self,
+        [text, vision, positions]: [&Tensor; 3],
+        anchors: &Tensor,
+        mode: &mut Mode<'_>,
+    ) -> Result<Tensor> {
         let (rows, words) = anchors.dims2()?;
-        let positions = self.positions.index_select(&anchors.flatten_all()?, 0)?.reshape((rows, words, ()))?;
-        let seen = positions.broadcast_add(&vision.narrow(1, 0, 1)?)?;
+        let class = vision.narrow(1, 0, 1)?;
+        let size = class.dim(2)?;
+        let seen = if positions.dim(1)? == size {
+            let positions = positions.index_select(&anchors.flatten_all()?, 0)?.reshape((rows, words, size))?;
+            positions.broadcast_add(&class)?
+        } else {
+            class.broadcast_as((rows, words, size))?.contiguous()?
+        };
         mode.dropout(&Tensor::cat(&[at(text, anchors)?, seen], 2)?, self.dropout)
     }
 

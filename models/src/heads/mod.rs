@@ -1,7 +1,9 @@
 //! Task heads on an encoder's last hidden states.
 
+pub mod class;
 pub mod entity;
 pub mod joint;
+pub mod joint_marker;
 pub mod marker;
 pub mod relation;
 
@@ -17,6 +19,11 @@ fn at(hidden: &Tensor, positions: &Tensor) -> Result<Tensor> {
     let starts: Vec<u32> = (0..rows as u32).map(|row| row * pieces as u32).collect();
     let index = positions.broadcast_add(&Tensor::from_vec(starts, (rows, 1), hidden.device())?)?;
     hidden.reshape((rows * pieces, size))?.index_select(&index.flatten_all()?, 0)?.reshape((rows, anchors, size))
+}
+
+/// States of the class token, `[B, H]` of `[B, T, H]`.
+fn class_state(hidden: &Tensor) -> Result<Tensor> {
+    hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()
 }
 
 /// PyTorch's `nn.Linear` with its default initialisation, uniform in ±1/√inputs.

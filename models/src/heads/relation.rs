@@ -10,12 +10,30 @@ use crate::mode::Mode;
 use crate::norm::LayerNorm;
 use crate::ops;
 
-/// Variables `dense`, `norm`, `classifier`.
-pub struct RelationHead {
+/// The feature layer: everything before the classifier. Variables `dense`, `norm`.
+pub(super) struct MarkerFeature {
     dense: Linear,
     norm: LayerNorm,
-    classifier: Linear,
     dropout: f64,
+}
+
+impl MarkerFeature {
+    pub fn new(hidden: usize, dropout: f64, vb: &VarBuilder<'_>) -> Result<Self> {
+        let dense = linear(2 * hidden, hidden, true, &vb.pp("dense"))?;
+        Ok(Self { dense, norm: LayerNorm::new(hidden, 1e-5, vb.pp("norm"))?, dropout })
+    }
+
+    /// `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    pub fn forward(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
+        self.norm.forward(&ops::gelu_erf(&self.dense.forward(&mode.dropout(&pair, self.dropout)?)?)?)
+    }
+}
+
+/// Variables `dense`, `norm`, `classifier`.
+pub struct RelationHead {
+    feature: MarkerFeature,
+    classifier: Linear,
 }
 
 impl RelationHead {
@@ -24,12 +42,8 @@ impl RelationHead {
     /// # Errors
     /// Stored tensors of other shapes.
     pub fn new(hidden: usize, labels: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self {
-            dense: linear(2 * hidden, hidden, true, &vb.pp("dense"))?,
-            norm: LayerNorm::new(hidden, 1e-5, vb.pp("norm"))?,
-            classifier: linear(hidden, labels, false, &vb.pp("classifier"))?,
-            dropout,
-        })
+        let feature = MarkerFeature::new(hidden, dropout, &vb)?;
+        Ok(Self { feature, classifier: linear(hidden, labels, false, &vb.pp("classifier"))? })
     }
 
     /// `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
@@ -37,8 +51,7 @@ impl RelationHead {
     /// # Errors
     /// Shapes that do not fit.
     pub fn features(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
-        self.norm.forward(&ops::gelu_erf(&self.dense.forward(&mode.dropout(&pair, self.dropout)?)?)?)
+        self.feature.forward(hidden, head, tail, mode)
     }
 
     /// Logits `[B, L]` of features `[B, H]`.

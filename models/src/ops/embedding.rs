@@ -1,26 +1,31 @@
-//! Rows of a table: y_i = table\[id_i\]; the gradient of a row is the sum over its places, in their order.
+//! Rows of a table: y_i = table\[id_i\]; the gradient of a row is the sum over its places, in their order. The row of
+//! the padding id gets none, as with `padding_idx` of `torch.nn.Embedding`.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
 
 use super::{Host, fused, leaves, values};
 
-/// `table` `[V, H]`, `ids` u32 of any shape to `[.., H]`.
+/// `table` `[V, H]`, `ids` u32 of any shape to `[.., H]`; the row `padding` of the table gets no gradient.
 ///
 /// # Errors
 /// An id that is not below `V`.
-pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+pub fn embedding(table: &Tensor, ids: &Tensor, padding: Option<u32>) -> Result<Tensor> {
     if fused(table) {
-        return table.apply_op2(&ids.contiguous()?, Embedding);
+        return table.apply_op2(&ids.contiguous()?, Embedding { padding });
     }
     #[cfg(feature = "cuda")]
     if super::cuda::takes(table) {
-        return super::cuda::embedding(table, ids);
+        return super::cuda::embedding(table, ids, padding);
     }
     let shape = [ids.dims(), &table.dims()[1..]].concat();
-    table.index_select(&ids.flatten_all()?, 0)?.reshape(shape)
+    let rows = table.index_select(&ids.flatten_all()?, 0)?.reshape(shape)?;
+    let Some(padding) = padding else { return Ok(rows) };
+    ids.eq(padding)?.unsqueeze(D::Minus1)?.broadcast_as(rows.shape())?.where_cond(&rows.detach(), &rows)
 }
 
-struct Embedding;
+struct Embedding {
+    padding: Option<u32>,
+}
 
 impl CustomOp2 for Embedding {
     fn name(&self) -> &'static str {
@@ -52,7 +57,9 @@ impl CustomOp2 for Embedding {
         let grad = grad.contiguous()?;
         let grad = Host::new(&grad)?;
         let mut sums = vec![0.0; table.elem_count()];
-        for (id, grad) in ids.flatten_all()?.to_vec1::<u32>()?.into_iter().zip(grad.values()?.chunks_exact(width)) {
+        let ids = ids.flatten_all()?.to_vec1::<u32>()?;
+        let places = ids.into_iter().zip(grad.values()?.chunks_exact(width));
+        for (id, grad) in places.filter(|(id, _)| Some(*id) != self.padding) {
             let row = &mut sums[id as usize * width..][..width];
             row.iter_mut().zip(grad).for_each(|(sum, g)| *sum += g);
         }

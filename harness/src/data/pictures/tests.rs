@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fs_err as fs;
 use mkgc_builder::build::{BuildOptions, build};
+use mkgc_builder::corpus::TaskKind;
 use tempfile::TempDir;
 
 use super::*;
@@ -46,9 +47,15 @@ impl Case {
         self.options.raw.join(path)
     }
 
-    fn open(&self, visual: Visual) -> Result<Pictures> {
+    fn open(&self, visual: VisualSetting) -> Result<Pictures> {
         build(&self.options)?;
-        Pictures::open(&Benchmark::open(&self.options.out, 32)?, visual, 8, &self.cache())
+        self.reopen(visual)
+    }
+
+    /// Of what is built already.
+    fn reopen(&self, visual: VisualSetting) -> Result<Pictures> {
+        let config = Config { visual, ..Config::default_for(TaskKind::Re, "lmc") };
+        Pictures::open(&Benchmark::open(&self.options.out, 32)?, &config, 8, &self.cache())
     }
 }
 
@@ -108,7 +115,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 fn rows_see_their_pictures_whether_embedded_or_apart() {
     let mut case = Case::new();
     fs::remove_file(case.raw("img_org/train/train_2.png")).unwrap();
-    let apart = case.open(Visual::Image).unwrap();
+    let apart = case.open(VisualSetting::Image).unwrap();
     assert_eq!((apart.real(), apart.stand_ins()), (11, 1));
     let ids = ["test-000003", "train-000001", "train-000002"];
     let pixels = image(&apart, &ids);
@@ -121,7 +128,7 @@ fn rows_see_their_pictures_whether_embedded_or_apart() {
     assert_eq!(values(&pixels.get(2).unwrap()), expected);
     case.options.embed_images = true;
     case.options.force = true;
-    let embedded = case.open(Visual::Image).unwrap();
+    let embedded = case.open(VisualSetting::Image).unwrap();
     assert_eq!((embedded.real(), embedded.stand_ins()), (11, 1));
     assert_eq!(values(&image(&embedded, &ids)), values(&pixels));
 }
@@ -130,7 +137,7 @@ fn rows_see_their_pictures_whether_embedded_or_apart() {
 fn a_benchmark_without_pictures_shows_stand_ins_that_differ() {
     let case = Case::new();
     fs::remove_dir_all(case.raw("img_org")).unwrap();
-    let pictures = case.open(Visual::Image).unwrap();
+    let pictures = case.open(VisualSetting::Image).unwrap();
     assert_eq!((pictures.real(), pictures.stand_ins()), (0, 12));
     let pixels = image(&pictures, &["train-000000", "train-000001", "train-000000"]);
     let row = |n: usize| values(&pixels.get(n).unwrap());
@@ -153,7 +160,7 @@ fn crops_fill_their_slots_and_the_others_are_zero() {
     for (n, name) in ["w", "x", "y", "z"].into_iter().enumerate() {
         picture(&case.raw(&format!("img_detect/train/{name}.png")), 20 + n as u8);
     }
-    let pictures = case.open(Visual::Crops).unwrap();
+    let pictures = case.open(VisualSetting::Crops).unwrap();
     assert_eq!((pictures.real(), pictures.stand_ins()), (3 + 3, 1));
     let rows = [example("train-000000"), example("train-000001"), example("test-000000")];
     let pixels = pictures.pixels(&rows.iter().collect::<Vec<_>>(), &Device::Cpu).unwrap();
@@ -171,16 +178,15 @@ fn crops_fill_their_slots_and_the_others_are_zero() {
 #[test]
 fn crops_where_there_are_none_and_broken_pictures_are_errors_with_a_remedy() {
     let case = Case::new();
-    let error = case.open(Visual::Crops).err().unwrap().to_string();
+    let error = case.open(VisualSetting::Crops).err().unwrap().to_string();
     assert!(error.contains("no row has a crop") && error.contains("visual"), "{error}");
     // A file that was good when it was built and is not now.
-    let benchmark = Benchmark::open(&case.options.out, 32).unwrap();
     let path = case.options.out.join(IMAGES_FILE);
     let mut bytes = fs::read(&path).unwrap();
     let at = bytes.windows(4).position(|window| window == b"IHDR").expect("a stored PNG");
     bytes[at + 4] ^= 0xff;
     fs::write(&path, bytes).unwrap();
-    let error = Pictures::open(&benchmark, Visual::Image, 8, &case.cache()).err().unwrap().to_string();
+    let error = case.reopen(VisualSetting::Image).err().unwrap().to_string();
     assert!(error.contains("train_0.png") && error.contains("mkgc verify"), "{error}");
 }
 
@@ -188,14 +194,13 @@ fn crops_where_there_are_none_and_broken_pictures_are_errors_with_a_remedy() {
 #[test]
 fn prepared_pictures_are_not_decoded_again() {
     let mut case = Case::new();
-    let first = values(&image(&case.open(Visual::Image).unwrap(), &["train-000003"]));
+    let first = values(&image(&case.open(VisualSetting::Image).unwrap(), &["train-000003"]));
     let damage = |out: &Path| {
         let path = out.join(IMAGES_FILE);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     };
-    let prepared =
-        |case: &Case| Pictures::open(&Benchmark::open(&case.options.out, 32)?, Visual::Image, 8, &case.cache());
+    let prepared = |case: &Case| case.reopen(VisualSetting::Image);
     damage(&case.options.out);
     assert_eq!(values(&image(&prepared(&case).unwrap(), &["train-000003"])), first);
     let protocol = fs::read_to_string(case.dir.path().join("small.toml")).unwrap();
@@ -208,18 +213,97 @@ fn prepared_pictures_are_not_decoded_again() {
     // Another picture is another file.
     picture(&case.raw("img_org/train/train_3.png"), 7);
     case.options.force = true;
-    assert_eq!(values(&image(&case.open(Visual::Image).unwrap(), &["train-000003"]))[0], red(7));
+    assert_eq!(values(&image(&case.open(VisualSetting::Image).unwrap(), &["train-000003"]))[0], red(7));
     assert_eq!(fs::read_dir(case.cache()).unwrap().count(), 2);
+}
+
+/// Crops of the first row of the training split alone.
+fn with_crops() -> Case {
+    let case = Case::new();
+    dictionary(&case.raw("mre_train_dict.pth"), &[("0", &["a.png"])]);
+    dictionary(&case.raw("train_img2crop.pth"), &[]);
+    picture(&case.raw("img_vg/train/crops/a.png"), 10);
+    case
+}
+
+#[test]
+fn crops_are_picked_where_there_are_some() {
+    for (case, form) in [(Case::new(), Visual::Image), (with_crops(), Visual::Crops)] {
+        for visual in [VisualSetting::Auto, VisualSetting::Blank, VisualSetting::Shuffled] {
+            assert_eq!(case.open(visual).unwrap().form(), form, "{visual:?}");
+        }
+    }
+    // Named, but no file came with the corpus: pictures are better than stand-ins of crops.
+    let case = with_crops();
+    fs::remove_dir_all(case.raw("img_vg")).unwrap();
+    assert_eq!(case.open(VisualSetting::Auto).unwrap().form(), Visual::Image);
+}
+
+#[test]
+fn blank_pictures_are_zeros_and_nothing_is_decoded_for_them() {
+    let rows = ["train-000000", "test-000001"].map(example);
+    let rows = [&rows[0], &rows[1]];
+    for case in [Case::new(), with_crops()] {
+        let pictures = case.open(VisualSetting::Blank).unwrap();
+        assert_eq!((pictures.real(), pictures.stand_ins(), pictures.stand_in_rows()), (0, 0, 0));
+        let (shown, shapes) = match pictures.pixels(&rows, &Device::Cpu).unwrap() {
+            Pixels::Image(image) => (values(&image), vec![image.dims().to_vec()]),
+            Pixels::Crops { grounding, detected } => {
+                let shapes = vec![grounding.dims().to_vec(), detected.dims().to_vec()];
+                ([values(&grounding), values(&detected)].concat(), shapes)
+            }
+        };
+        let wanted = match pictures.form() {
+            Visual::Image => vec![vec![2, 3, 8, 8]],
+            Visual::Crops => vec![vec![2, 3, 3, 128, 128], vec![2, 3, 3, 64, 64]],
+        };
+        assert_eq!(shapes, wanted);
+        assert!(shown.iter().all(|value| *value == 0.0));
+        assert!(!case.cache().exists(), "pictures nobody looks at were decoded");
+    }
+}
+
+#[test]
+fn shuffled_rows_see_another_picture_of_their_split_out_of_the_same_cache() {
+    let mut case = Case::new();
+    fs::remove_file(case.raw("img_org/train/train_2.png")).unwrap();
+    case.options.force = true;
+    let own = case.open(VisualSetting::Image).unwrap();
+    let shuffled = case.reopen(VisualSetting::Shuffled).unwrap();
+    assert_eq!((shuffled.real(), shuffled.stand_ins(), shuffled.stand_in_rows()), (11, 1, 1));
+    assert_eq!(fs::read_dir(case.cache()).unwrap().count(), 1);
+    for split in ["train", "val", "test"] {
+        let ids = [0, 1, 2, 3].map(|row| format!("{split}-00000{row}"));
+        let ids = [0, 1, 2, 3].map(|row| ids[row].as_str());
+        let shown = |pictures: &Pictures| [0, 1, 2, 3].map(|row| values(&image(pictures, &ids).get(row).unwrap()));
+        let (own, other) = (shown(&own), shown(&shuffled));
+        assert!(own.iter().zip(&other).all(|(own, other)| own != other), "{split}: a row sees its own picture");
+        assert!(own.iter().all(|picture| other.contains(picture)), "{split}: a picture is shown to nobody");
+    }
+    assert_eq!(image(&shuffled, &["train-000001"]).dims(), [1, 3, 8, 8]);
+}
+
+#[test]
+fn shuffled_rows_take_both_kinds_of_crops_from_one_row() {
+    let case = with_crops();
+    dictionary(&case.raw("train_img2crop.pth"), &[("train_0", &["w.png"])]);
+    picture(&case.raw("img_detect/train/w.png"), 20);
+    let pictures = case.open(VisualSetting::Shuffled).unwrap();
+    let rows = [0, 1, 2, 3].map(|row| example(&format!("train-00000{row}")));
+    let pixels = pictures.pixels(&rows.iter().collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    let Pixels::Crops { grounding, detected } = pixels else { panic!("wanted crops") };
+    let sees = |tensor: &Tensor, row: usize| values(&tensor.get(row).unwrap()).iter().any(|value| *value != 0.0);
+    let looking: Vec<usize> = (0..4).filter(|row| sees(&grounding, *row)).collect();
+    assert!(looking.len() == 1 && looking[0] != 0, "{looking:?} see the crop of row 0");
+    assert!((0..4).all(|row| sees(&detected, row) == sees(&grounding, row)));
 }
 
 /// A GPU gets bytes; here the CPU takes them.
 #[test]
 fn pixels_normalised_on_the_device_are_the_same() {
-    let case = Case::new();
+    let case = with_crops();
     dictionary(&case.raw("mre_train_dict.pth"), &[("0", &["a.png", "gone.png"])]);
-    dictionary(&case.raw("train_img2crop.pth"), &[]);
-    picture(&case.raw("img_vg/train/crops/a.png"), 10);
-    let pictures = case.open(Visual::Crops).unwrap();
+    let pictures = case.open(VisualSetting::Crops).unwrap();
     for album in pictures.albums() {
         let ids = ["train-000000", "test-000000"];
         let (here, there) =

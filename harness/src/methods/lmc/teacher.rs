@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use mkgc_models::distill::{Pooling, attention_distillation, attention_distillation_released, pool};
+use mkgc_models::distill::{
+    Pooling, Stream, attention_distillation, attention_distillation_released, pool, pool_released,
+};
 use mkgc_models::dual::Key;
 use mkgc_models::mode::Mode;
 
@@ -17,97 +19,150 @@ use crate::learner::{Forward, Learner};
 struct Pooled {
     values: Vec<f32>,
     kinds: usize,
+    heads: usize,
     length: usize,
 }
+
+/// Pooled maps of rows by their ids; a row has one for each direction that is compared on its own.
+type Kept = BTreeMap<String, Vec<Pooled>>;
 
 /// Pooled maps of every row of a task.
 pub struct Teacher {
     pooling: Pooling,
     released: bool,
-    text: BTreeMap<String, Pooled>,
-    vision: BTreeMap<String, Pooled>,
+    /// Whether padding is summed over too. The released code does so, in texts that are all padded to one length; here
+    /// a batch is as long as its longest row, and what its padding adds would depend on the rows beside a row.
+    pub(crate) padding: bool,
+    text: Kept,
+    vision: Kept,
 }
 
 /// Rows whose maps are pooled at a time.
 const CHUNK: usize = 32;
 
 impl Teacher {
-    /// Of the network as it is now, for `rows`; none where no layer's maps are distilled.
+    /// Of the network as it is now, for `rows`; none where nothing is distilled.
     pub fn new(learner: &Learner, rows: &[Example], config: &Config) -> Result<Option<Self>> {
-        if config.shared_layers == 0 {
+        let mut teacher = Self::unshown(config);
+        if config.shared_layers == 0 || (teacher.released && teacher.pooling == Pooling::None) {
             return Ok(None);
         }
-        let released = config.key == Key::Released;
-        let pooling = if released { Pooling::Width } else { config.pooling };
-        let mut teacher = Self { pooling, released, text: BTreeMap::new(), vision: BTreeMap::new() };
         let mut order: Vec<&Example> = rows.iter().collect();
         order.sort_by_key(|row| row.ids.len());
         for chunk in order.chunks(CHUNK) {
-            teacher.show(learner, chunk)?;
+            teacher.show(learner, &learner.batch(chunk)?)?;
         }
         Ok(Some(teacher))
     }
 
-    fn show(&mut self, learner: &Learner, rows: &[&Example]) -> Result<()> {
-        let batch = learner.batch(rows)?;
-        let forward = learner.forward(&batch, &mut Mode::Eval)?;
-        let seen = vision_mask(&forward, &batch)?;
-        let text = pool(&forward.text_maps, &batch.mask, self.pooling)?;
-        let vision = pool(&forward.vision_maps, &seen, self.pooling)?;
-        for (row, example) in rows.iter().enumerate() {
-            self.text.insert(example.id.clone(), self.pooled(&text, row, example.ids.len())?);
-            self.vision.insert(example.id.clone(), self.pooled(&vision, row, vision.dims()[4])?);
+    /// One that knows no row yet.
+    pub(crate) fn unshown(config: &Config) -> Self {
+        let released = config.key == Key::Released;
+        Self { pooling: config.pooling, released, padding: false, text: Kept::new(), vision: Kept::new() }
+    }
+
+    /// Keeps what the network as it is now says of a batch.
+    pub(crate) fn show(&mut self, learner: &Learner, batch: &Batch) -> Result<()> {
+        let forward = learner.forward(batch, &mut Mode::Eval)?;
+        for stream in [Stream::Text, Stream::Vision] {
+            let pooled = self.pool(stream, &forward, batch)?;
+            for (row, example) in batch.examples.iter().enumerate() {
+                let real = if self.padding { batch.ids.dim(1)? } else { example.ids.len() };
+                let own = pooled.iter().enumerate().map(|(part, pooled)| {
+                    let length = if stream == Stream::Text { real } else { pooled.dim(4)? };
+                    let kinds = if self.queries_are_kinds(stream, part) { length } else { pooled.dim(2)? };
+                    cut(&pooled.get(row)?, kinds, length)
+                });
+                let own = own.collect::<Result<_>>()?;
+                self.kept_mut(stream).insert(example.id.clone(), own);
+            }
         }
         Ok(())
     }
 
-    /// The real part of a row. Without pooling, kinds are positions too.
-    fn pooled(&self, pooled: &Tensor, row: usize, length: usize) -> Result<Pooled> {
-        let kinds = if self.pooling == Pooling::None { length } else { pooled.dims()[2] };
-        let real = pooled.get(row)?.narrow(1, 0, kinds)?.narrow(3, 0, length)?;
-        Ok(Pooled { values: real.flatten_all()?.to_device(&Device::Cpu)?.to_vec1()?, kinds, length })
+    /// Maps as they are compared, `[B, layers, kinds, heads, L]` each.
+    fn pool(&self, stream: Stream, forward: &Forward, batch: &Batch) -> Result<Vec<Tensor>> {
+        let (maps, mask) = (maps(stream, forward), self.mask(stream, forward, batch)?);
+        Ok(if self.released {
+            pool_released(maps, &mask, stream, self.pooling)?
+        } else {
+            vec![pool(maps, &mask, self.pooling)?]
+        })
+    }
+
+    /// Positions that are summed over, `[B, L]`; every position of the vision stream is real.
+    fn mask(&self, stream: Stream, forward: &Forward, batch: &Batch) -> Result<Tensor> {
+        if stream == Stream::Text {
+            return Ok(if self.padding { batch.mask.ones_like()? } else { batch.mask.clone() });
+        }
+        let length = forward.vision_maps.first().map_or(Ok(0), |map| map.dim(3))?;
+        Ok(Tensor::ones((batch.examples.len(), length), DType::U32, batch.ids.device())?)
+    }
+
+    /// Whether a direction keeps every query of a map, so that padded kinds have to go too.
+    fn queries_are_kinds(&self, stream: Stream, part: usize) -> bool {
+        match (self.released, self.pooling) {
+            (false, pooling) => pooling == Pooling::None,
+            (true, pooling) => stream == Stream::Text && (pooling == Pooling::Height || part == 1),
+        }
+    }
+
+    fn kept_mut(&mut self, stream: Stream) -> &mut Kept {
+        if stream == Stream::Text { &mut self.text } else { &mut self.vision }
     }
 
     /// `L_AD^text + L_AD^vision` of a student's forward pass on rows the teacher knows.
     pub fn distillation(&self, student: &Forward, batch: &Batch) -> Result<Tensor> {
-        let loss = |maps: &[Tensor], mask: &Tensor, kept: &BTreeMap<String, Pooled>| -> Result<Tensor> {
-            let teacher = self.gather(kept, batch, maps)?;
-            Ok(if self.released {
-                attention_distillation_released(maps, mask, &teacher)?
-            } else {
-                attention_distillation(maps, mask, &teacher, self.pooling)?
-            })
-        };
-        let text = loss(&student.text_maps, &batch.mask, &self.text)?;
-        Ok((text + loss(&student.vision_maps, &vision_mask(student, batch)?, &self.vision)?)?)
+        Ok((self.term(Stream::Text, student, batch)? + self.term(Stream::Vision, student, batch)?)?)
     }
 
-    /// The teacher's maps of a batch, padded with 0 as [`pool`] pads.
-    fn gather(&self, kept: &BTreeMap<String, Pooled>, batch: &Batch, maps: &[Tensor]) -> Result<Tensor> {
-        let Some(first) = maps.first() else { return Err(Error::Usage("no attention maps to distil".to_owned())) };
-        let (rows, heads, longest, _) = first.dims4()?;
-        let kinds = match self.pooling {
-            Pooling::None => longest,
-            Pooling::Both => 2,
-            Pooling::Width | Pooling::Height => 1,
-        };
-        let mut values = vec![0.0f32; rows * maps.len() * kinds * heads * longest];
-        for (example, row) in batch.examples.iter().zip(values.chunks_mut(maps.len() * kinds * heads * longest)) {
-            let unknown = || Error::Usage(format!("row {} was not shown to the teacher", example.id));
-            let pooled = kept.get(&example.id).ok_or_else(unknown)?;
-            let layers = row.chunks_mut(kinds * heads * longest);
-            for (layer, own) in layers.zip(pooled.values.chunks(pooled.kinds * heads * pooled.length)) {
-                for (to, from) in layer.chunks_mut(longest).zip(own.chunks(pooled.length)) {
-                    to[..pooled.length].copy_from_slice(from);
-                }
-            }
+    /// One stream's term, a scalar.
+    pub(crate) fn term(&self, stream: Stream, student: &Forward, batch: &Batch) -> Result<Tensor> {
+        if maps(stream, student).is_empty() {
+            return Err(Error::Usage("no attention maps to distil".to_owned()));
         }
-        Ok(Tensor::from_vec(values, (rows, maps.len(), kinds, heads, longest), batch.ids.device())?)
+        let kept = if stream == Stream::Text { &self.text } else { &self.vision };
+        let mask = self.mask(stream, student, batch)?;
+        let mut total = Tensor::zeros((), DType::F32, batch.ids.device())?;
+        for (part, student) in self.pool(stream, student, batch)?.iter().enumerate() {
+            let teacher = gather(kept, part, batch, student)?;
+            let loss = if self.released {
+                attention_distillation_released(student, &teacher, stream)?
+            } else {
+                attention_distillation(student, &teacher, &mask, self.pooling)?
+            };
+            total = (total + loss)?;
+        }
+        Ok(total)
     }
 }
 
-/// Every position of the vision stream is real.
-fn vision_mask(forward: &Forward, batch: &Batch) -> Result<Tensor> {
-    let length = forward.vision_maps.first().map_or(Ok(0), |map| map.dim(3))?;
-    Ok(Tensor::ones((batch.examples.len(), length), DType::U32, batch.ids.device())?)
+/// A stream's attention logits.
+fn maps(stream: Stream, forward: &Forward) -> &[Tensor] {
+    if stream == Stream::Text { &forward.text_maps } else { &forward.vision_maps }
+}
+
+/// The real part of a row's pooled maps `[layers, kinds, heads, L]`.
+fn cut(pooled: &Tensor, kinds: usize, length: usize) -> Result<Pooled> {
+    let real = pooled.narrow(1, 0, kinds)?.narrow(3, 0, length)?;
+    let values = real.flatten_all()?.to_device(&Device::Cpu)?.to_vec1()?;
+    Ok(Pooled { values, kinds, heads: real.dim(2)?, length })
+}
+
+/// The teacher's maps of a batch, padded with 0 to the size of the student's, as [`pool`] pads.
+fn gather(kept: &Kept, part: usize, batch: &Batch, student: &Tensor) -> Result<Tensor> {
+    let (rows, layers, kinds, heads, longest) = student.dims5()?;
+    let size = layers * kinds * heads * longest;
+    let mut values = vec![0.0f32; rows * size];
+    for (example, row) in batch.examples.iter().zip(values.chunks_mut(size)) {
+        let unknown = || Error::Usage(format!("row {} was not shown to the teacher", example.id));
+        let pooled = kept.get(&example.id).and_then(|parts| parts.get(part)).ok_or_else(unknown)?;
+        for (line, from) in pooled.values.chunks(pooled.length).enumerate() {
+            let (above, head) = (line / pooled.heads, line % pooled.heads);
+            let (layer, kind) = (above / pooled.kinds, above % pooled.kinds);
+            let start = ((layer * kinds + kind) * heads + head) * longest;
+            row[start..start + pooled.length].copy_from_slice(from);
+        }
+    }
+    Ok(Tensor::from_vec(values, student.dims(), batch.ids.device())?)
 }

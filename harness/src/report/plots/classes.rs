@@ -5,6 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::{Area, draw, line_of, plain, short, text, width};
 use crate::error::Result;
+use crate::metrics::continual::Value;
 use crate::report::board::{Board, ClassRow, Entry};
 
 const ROW: i32 = 19;
@@ -13,8 +14,8 @@ const BARS: i32 = 260;
 
 /// A class's best F1 before the last stage and its last F1.
 fn best_and_last(class: &ClassRow) -> (Option<f64>, Option<f64>) {
-    let (last, before) = class.f1.split_last().map_or((None, &[][..]), |(last, before)| (*last, before));
-    (before.iter().copied().flatten().reduce(f64::max), last)
+    let (last, before) = class.f1.split_last().map_or((None, &[][..]), |(last, before)| (last.number(), before));
+    (before.iter().filter_map(Value::number).reduce(f64::max), last)
 }
 
 /// Best F1 before the last stage less last F1; `None` for classes of the last task.

@@ -4,11 +4,13 @@
 //! Colours: five after Okabe and Ito (2008), made for colour-blind readers, and a grey, each at 3:1 at least with white
 //! and with near-black; a seventh series takes the first colour again with another dash.
 
+mod balance;
 mod classes;
 mod matrix;
 mod scores;
 mod training;
 
+pub use balance::balance;
 pub use classes::{classes, lost};
 pub use matrix::matrix;
 pub use scores::scores;
@@ -25,8 +27,8 @@ const COLOURS: [&str; 6] = ["#0072B2", "#D55E00", "#008F6B", "#B5588F", "#A97400
 const DASHES: [&str; 4] = ["none", "7 3", "2 3", "9 3 2 3"];
 /// Entries beside those of [`REFERENCES`] that get plots: more curves cannot be told apart.
 const DRAWN: usize = 22;
-/// The floor and the upper bound, drawn whatever their place.
-const REFERENCES: [&str; 2] = ["vanilla", "joint"];
+/// The floor and the upper bounds, drawn whatever their place.
+const REFERENCES: [&str; 3] = ["vanilla", "joint", "joint-multimodal"];
 const FONT: i32 = 12;
 
 /// Colour and dash of a series.
@@ -46,7 +48,7 @@ pub fn pen(series: usize) -> Pen {
     Pen { hue, colour: COLOURS[hue], dash: DASHES[series / COLOURS.len() % DASHES.len()] }
 }
 
-/// Is it the floor or the upper bound?
+/// Is it the floor or an upper bound?
 pub fn reference(entry: &Entry) -> bool {
     REFERENCES.contains(&entry.label.as_str())
 }
@@ -56,11 +58,13 @@ pub fn reference(entry: &Entry) -> bool {
 pub fn metrics(board: &Board) -> Vec<&MetricInfo> {
     let defined = |estimate: &Estimate| estimate.mean.number().is_some();
     let some = |name: &str| {
-        let mut stages = board.entries.iter().filter_map(|entry| entry.stages.get(name));
+        let mut stages = board.all().filter_map(|entry| entry.stages.get(name));
         stages.any(|stages| stages.iter().any(defined))
     };
     let shown = |metric: &&MetricInfo| {
-        metric.per_stage && !metric.name.starts_with("class_masked") && (board.entries.is_empty() || some(&metric.name))
+        metric.per_stage
+            && !metric.name.starts_with("class_masked")
+            && (board.all().next().is_none() || some(&metric.name))
     };
     board.metrics.iter().filter(shown).collect()
 }
@@ -72,10 +76,9 @@ pub fn drawn(board: &Board) -> Vec<usize> {
     board.entries.iter().enumerate().filter(kept).map(|(at, _)| at).take(most).collect()
 }
 
-/// A label short enough for a plot; `*` stands for generated pictures in place of the corpus's own.
+/// A label short enough for a plot.
 fn short(label: &str) -> String {
-    let label = label.replace(" (stand-in images)", " *");
-    if label.chars().count() > 32 { label.chars().take(31).chain(['…']).collect() } else { label }
+    if label.chars().count() > 32 { label.chars().take(31).chain(['…']).collect() } else { label.to_owned() }
 }
 
 /// About the width of a text: plots know no fonts.
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn long_labels_are_cut_at_characters() {
-        assert_eq!(short("lmc [a] (stand-in images)"), "lmc [a] *");
+        assert_eq!(short("lmc [a]"), "lmc [a]");
         assert_eq!(short(&"é".repeat(40)).chars().count(), 32);
     }
 }

@@ -1,5 +1,7 @@
 //! The training loss of an entry's runs over the optimiser steps of the whole stream.
 
+use std::ops::Range;
+
 use plotters::prelude::*;
 
 use super::{Area, draw, line_of, plain};
@@ -11,56 +13,77 @@ const SIZE: (i32, i32) = (430, 260);
 /// Most points of a curve; longer ones show means of neighbours.
 const POINTS: usize = 240;
 
+/// A run's points, batch of the whole stream and value, by task.
+pub(super) type Curve = Vec<Vec<(f64, f64)>>;
+
 /// A curve per run, broken where a task begins; `None` if no run has a log.
 pub fn training(board: &Board, entry: &Entry) -> Result<Option<String>> {
-    let curves: Vec<Vec<Vec<(f64, f64)>>> = entry.runs.iter().map(|run| curve(&run.curve)).collect();
-    let points = || curves.iter().flatten().flatten();
-    let end = points().map(|point| point.0).fold(0.0, f64::max);
-    let most = points().map(|point| point.1).fold(0.0, f64::max);
-    if end == 0.0 || !most.is_finite() {
-        return Ok(None);
-    }
-    let title = format!("{}, {}: training loss over {end:.0} batches", board.benchmark, entry.label);
-    draw(SIZE, &title, |root| paint(root, &curves, (end, most.max(1e-9) * 1.05))).map(Some)
+    let loss = |line: &Line| vec![(line.step, line.loss)];
+    let curves: Vec<Curve> = entry.runs.iter().map(|run| curve(&run.curve, loss)).collect();
+    let most = curves.iter().flatten().flatten().map(|point| point.1).fold(0.0, f64::max);
+    let title = |end: f64| format!("{}, {}: training loss over {end:.0} batches", board.benchmark, entry.label);
+    plot(&curves, 0.0..most.max(1e-9) * 1.05, None, title)
 }
 
-/// Batch of the whole stream and loss, by task. Steps of the log begin anew with each task.
-fn curve(lines: &[Line]) -> Vec<Vec<(f64, f64)>> {
+/// Batch of the whole stream and value, by task. Steps of the log begin anew with each task.
+pub(super) fn curve(lines: &[Line], values: impl Fn(&Line) -> Vec<(usize, f64)>) -> Curve {
     let mut before = 0;
-    let group = lines.len().div_ceil(POINTS).max(1);
+    let count: usize = lines.iter().map(|line| values(line).len()).sum();
+    let group = count.div_ceil(POINTS).max(1);
     let task = |lines: &[Line]| {
         let start = before;
         before += lines.last().map_or(0, |line| line.step);
-        let mean = |lines: &[Line]| {
-            let loss = lines.iter().map(|line| line.loss).sum::<f64>() / lines.len() as f64;
-            ((start + lines[lines.len() - 1].step) as f64, loss)
+        let points: Vec<(usize, f64)> = lines.iter().flat_map(&values).collect();
+        let mean = |points: &[(usize, f64)]| {
+            let mean = points.iter().map(|point| point.1).sum::<f64>() / points.len() as f64;
+            ((start + points[points.len() - 1].0) as f64, mean)
         };
-        lines.chunks(group).map(mean).collect()
+        points.chunks(group).map(mean).collect()
     };
     lines.chunk_by(|one, other| one.stage == other.stage).map(task).collect()
 }
 
-fn paint(root: &Area<'_>, curves: &[Vec<Vec<(f64, f64)>>], most: (f64, f64)) -> Result<()> {
+/// How a height is written.
+pub(super) type Label<'a> = &'a dyn Fn(&f64) -> String;
+
+/// Curves over a range of heights, written as `label` says or else as numbers; `title` is given the last batch. `None`
+/// without a point.
+pub(super) fn plot(
+    curves: &[Curve],
+    heights: Range<f64>,
+    label: Option<Label<'_>>,
+    title: impl Fn(f64) -> String,
+) -> Result<Option<String>> {
+    let end = curves.iter().flatten().flatten().map(|point| point.0).fold(0.0, f64::max);
+    if end == 0.0 || !(heights.start.is_finite() && heights.end.is_finite()) {
+        return Ok(None);
+    }
+    draw(SIZE, &title(end), |root| paint(root, curves, (end, heights), label)).map(Some)
+}
+
+fn paint(root: &Area<'_>, curves: &[Curve], (end, heights): (f64, Range<f64>), label: Option<Label<'_>>) -> Result<()> {
     let mut chart = ChartBuilder::on(root)
         .margin_top(10)
         .margin_right(14)
         .x_label_area_size(30)
         .y_label_area_size(44)
-        .build_cartesian_2d(0.0..most.0, 0.0..most.1)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
+        .build_cartesian_2d(0.0..end, heights.clone())?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
         .axis_style(BLACK.mix(0.4))
         .label_style(plain())
         .x_labels(6)
         .y_labels(6)
-        .x_label_formatter(&|step| format!("{step:.0}"))
-        .draw()?;
+        .x_label_formatter(&|step| format!("{step:.0}"));
+    if let Some(label) = label {
+        mesh.y_label_formatter(label);
+    }
+    mesh.draw()?;
     let ends = curves.first().into_iter().flatten().filter_map(|task| task.last());
     for &(x, _) in ends {
-        chart.draw_series([PathElement::new([(x, 0.0), (x, most.1)], BLACK.mix(0.12))])?;
+        chart.draw_series([PathElement::new([(x, heights.start), (x, heights.end)], BLACK.mix(0.12))])?;
     }
     let opacity = if curves.len() > 1 { 0.6 } else { 1.0 };
     for task in curves.iter().flatten() {

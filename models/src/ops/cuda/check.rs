@@ -113,7 +113,7 @@ fn cases() -> Vec<Case> {
         case("dropout 5000", &[&[5000]], move |x, _| dropout(x, mask(0.3))),
         case("embedding 50 x 64", &[&[1], &[50, 64]], |x, v| {
             let ids: Vec<u32> = (0..60).map(|n| n * n % 47).collect();
-            embedding(&v[0], &Tensor::new(ids, x.device())?.reshape((4, 15))?)
+            embedding(&v[0], &Tensor::new(ids, x.device())?.reshape((4, 15))?, Some(1))
         }),
         case("cross-entropy 9 x 23", &[&[9, 23]], |x, _| {
             let targets = Tensor::new(&[0u32, 3, 1, 22, 7, 7, 2, 0, 5], x.device())?;

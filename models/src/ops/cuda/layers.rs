@@ -227,11 +227,13 @@ impl CustomOp1 for Dropout {
 }
 
 /// An id outside the table gives NaN, which the check of the loss meets: nothing here waits for the GPU.
-pub(in crate::ops) fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
-    table.apply_op2(&ids.contiguous()?, Embedding)
+pub(in crate::ops) fn embedding(table: &Tensor, ids: &Tensor, padding: Option<u32>) -> Result<Tensor> {
+    table.apply_op2(&ids.contiguous()?, Embedding { padding })
 }
 
-struct Embedding;
+struct Embedding {
+    padding: Option<u32>,
+}
 
 impl CustomOp2 for Embedding {
     on_gpu!("embedding", table layout, ids places);
@@ -255,7 +257,9 @@ impl CustomOp2 for Embedding {
     fn bwd(&self, table: &Tensor, ids: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let ((entries, width), count) = (table.dims2()?, ids.elem_count());
         let (grad, sums) = (grad.contiguous()?, Tensor::zeros(table.shape(), DType::F32, table.device())?);
-        let counts = [Arg::U32(count as u32), Arg::U32(entries as u32), width.into()];
+        // No row has the last number there is.
+        let padding = Arg::U32(self.padding.unwrap_or(u32::MAX));
+        let counts = [Arg::U32(count as u32), Arg::U32(entries as u32), padding, width.into()];
         let arguments: Vec<Arg> = [at(ids)?, at(&grad)?, at(&sums)?].into_iter().chain(counts).collect();
         let shape = Shape3::rows(count, width);
         launch(&device(table)?, &form("embedding_backward", grad.dtype()), &shape, &arguments)?;

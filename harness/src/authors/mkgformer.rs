@@ -1,0 +1,241 @@
+//! MKGformer against tensors of its authors' code (zjunlp/MKGformer): forward pass, gradients, training steps.
+//!
+//! Set to what that code does and mkgc by default does not: vision attends to the padding of the text; for entities, the
+//! CRF runs over all word pieces and their helper labels; for relations, the classifier is never trained (its rate is 0).
+
+mod given;
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+use mkgc_builder::corpus::TaskKind;
+use mkgc_models::mode::Mode;
+use mkgc_models::network::Pixels;
+use mkgc_models::ops::backward;
+
+use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, learner, load, rows};
+use crate::config::{Config, Schedule, VisualSetting};
+use crate::data::{Batch, Example};
+use crate::learner::{Architecture, Learner};
+use crate::methods::phases::{TaskLoss, update};
+use crate::methods::schedule;
+use given::{head_rate, number, pool, renamed, shapes, weights};
+
+#[test]
+fn authors_mkgformer_re() {
+    each("mkgformer-re", |case, errors| compare(case, TaskKind::Re, errors));
+}
+
+#[test]
+fn authors_mkgformer_ner() {
+    each("mkgformer-ner", |case, errors| compare(case, TaskKind::Ner, errors));
+}
+
+/// A case with a network of the authors' weights and the rows of their pool.
+struct Trial<'a> {
+    case: &'a Case,
+    kind: TaskKind,
+    config: Config,
+    learner: Learner,
+    pool: Vec<Example>,
+}
+
+impl<'a> Trial<'a> {
+    fn new(case: &'a Case, kind: TaskKind) -> Self {
+        Self::of_layers(case, kind, case.size("layers_text"))
+    }
+
+    /// A network of the lowest layers: it ends in the states that the whole one has there.
+    fn of_layers(case: &'a Case, kind: TaskKind, layers: usize) -> Self {
+        let hyper = &case.json["hyperparameters"];
+        let first = rows(&case.json["config"]["interacting_layers"])[0];
+        let config = Config {
+            lr_encoder: number(&hyper["lr"]),
+            lr_head: head_rate(case),
+            schedule: Schedule::Linear,
+            warmup: number(&hyper["warmup_ratio"]),
+            weight_decay: number(&case.json["parameter_groups"][0]["weight_decay"]),
+            clip_norm: 0.0,
+            head_dropout: number(&case.json["config"]["dropout"]),
+            visual: VisualSetting::Crops,
+            interaction_layers: layers.saturating_sub(first),
+            mask_text_padding: false,
+            ..Config::default_for(kind, "mkgformer")
+        };
+        let shapes = shapes(case, layers);
+        let learner = learner(kind, Architecture::Mkgformer, shapes, case.size("classes"), &config);
+        let mut values = weights(case);
+        values.retain(|name, _| learner.params().vars().iter().any(|(own, _)| own == name));
+        load(&learner, values);
+        Self { case, kind, config, learner, pool: pool(case, kind) }
+    }
+
+    fn batch(&self, rows: &[usize]) -> Batch<'_> {
+        let index = Tensor::new(rows.iter().map(|row| *row as u32).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+        let of_rows = |name: &str| self.case.tensor(name).index_select(&index, 0).unwrap();
+        let whole = |name: &str| of_rows(name).to_dtype(DType::U32).unwrap();
+        let mut batch = Batch::new(rows.iter().map(|row| &self.pool[*row]).collect(), 0, &Device::Cpu).unwrap();
+        (batch.ids, batch.mask) = (whole("in.ids"), whole("in.mask"));
+        if self.kind == TaskKind::Ner {
+            let places = Tensor::arange(0, batch.ids.dim(1).unwrap() as u32, &Device::Cpu).unwrap();
+            batch.anchors = places.broadcast_as(batch.ids.shape()).unwrap().contiguous().unwrap();
+            batch.anchor_mask = batch.mask.clone();
+        }
+        let crops = |name: &str| self.case.unblocked(&of_rows(name));
+        batch.pixels = Some(Pixels::Crops { grounding: crops("in.aux"), detected: crops("in.rcnn") });
+        batch
+    }
+
+    fn forward_rows(&self) -> Batch<'_> {
+        self.batch(&rows(&self.case.json["config"]["forward_rows"]))
+    }
+
+    fn allowed(&self) -> Vec<bool> {
+        vec![true; self.case.size("classes")]
+    }
+
+    /// Logits or emissions, and the loss.
+    fn scored(&self, batch: &Batch<'_>) -> (Tensor, Tensor) {
+        let scores = self.learner.scores(&self.learner.forward(batch, &mut Mode::Eval).unwrap().features).unwrap();
+        let loss = self.learner.task_loss(&scores, batch, &self.allowed()).unwrap();
+        (scores, loss)
+    }
+
+    /// What the authors call `name`, of values by our names.
+    fn part(&self, name: &str, of: impl Fn(&str) -> Tensor) -> Tensor {
+        let value = of(&renamed(name));
+        let rows = |name: &str| self.case.tensor(&format!("w.model.vision_embeddings.{name}")).dim(0).unwrap();
+        let (aux, rcnn) = ("aux_position_embedding.weight", "rcnn_position_embedding.weight");
+        if name.ends_with(aux) {
+            value.narrow(0, 0, rows(aux)).unwrap()
+        } else if name.ends_with(rcnn) {
+            value.narrow(0, rows(aux), rows(rcnn)).unwrap()
+        } else {
+            value
+        }
+    }
+
+    fn noise_driven(&self, name: &str) -> bool {
+        let noise = &self.case.json["noise_driven"];
+        let lists = ["parameters_in_the_trajectory", "float32_gradient_relative_error_meaningless"];
+        lists.iter().filter_map(|list| noise[list].as_array()).flatten().any(|own| own == name)
+    }
+
+    /// Variables whose gradient is below the rounding of the whole one in f32, e.g. the queries of a saturated softmax.
+    /// Adam takes full steps along it, so what they move by is decided by rounding as well.
+    fn vanishing(&self) -> Vec<&str> {
+        let norms = self.case.values("g.norms");
+        let whole = norms.iter().map(|norm| norm * norm).sum::<f32>().sqrt();
+        let pairs = self.case.order("g.norms").into_iter().zip(norms);
+        pairs.filter(|(_, norm)| *norm < f32::EPSILON * whole).map(|(name, _)| name).collect()
+    }
+
+    /// Norms in an order of the description, ours and theirs, without what rounding decides.
+    fn norms(
+        &self,
+        names: &[&str],
+        theirs: &str,
+        without: &[&str],
+        of: impl Fn(&str) -> Tensor,
+    ) -> (Vec<f64>, Vec<f64>) {
+        let decided = |name: &str| self.noise_driven(name) || without.contains(&name);
+        let pairs = names.iter().zip(self.case.values(theirs)).filter(|(name, _)| !decided(name));
+        pairs.map(|(name, theirs)| (norm(&self.part(name, &of)), f64::from(theirs))).unzip()
+    }
+}
+
+fn norm(tensor: &Tensor) -> f64 {
+    tensor.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
+}
+
+fn compare(case: &Case, kind: TaskKind, errors: &mut Errors) {
+    let trial = Trial::new(case, kind);
+    forward(&trial, errors);
+    let (_, loss) = trial.scored(&trial.forward_rows());
+    gradients(&trial, &backward(&loss).unwrap(), errors);
+    trajectory(&trial, errors);
+}
+
+fn forward(trial: &Trial<'_>, errors: &mut Errors) {
+    let batch = trial.forward_rows();
+    let (scores, loss) = trial.scored(&batch);
+    for (name, theirs) in trial.case.below("out.") {
+        let ours = match name {
+            "text_state" => trial.learner.encoded(&batch, &mut Mode::Eval).unwrap().text,
+            "logits" | "emissions" => scores.clone(),
+            "loss" => loss.clone(),
+            "decoded" => decoded(trial, &scores, &batch),
+            _ => {
+                let layer = name.strip_prefix("vision_state.").unwrap_or_else(|| panic!("`out.{name}` is not known"));
+                let lowest = Trial::of_layers(trial.case, trial.kind, layer.parse::<usize>().unwrap() + 1);
+                lowest.learner.encoded(&batch, &mut Mode::Eval).unwrap().vision.unwrap()
+            }
+        };
+        errors.tensor(&format!("out.{name}"), &ours, theirs, FORWARD);
+    }
+}
+
+/// Tags of the best paths, -1 beyond a sentence.
+fn decoded(trial: &Trial<'_>, emissions: &Tensor, batch: &Batch<'_>) -> Tensor {
+    let length = batch.ids.dim(1).unwrap();
+    let paths = trial.learner.decide(emissions, batch, &trial.allowed()).unwrap();
+    let row = |labels: Vec<u32>| labels.into_iter().map(|tag| tag as f32).chain(std::iter::repeat(-1.0)).take(length);
+    let tags: Vec<f32> = paths.into_iter().flat_map(|path| row(path.labels)).collect();
+    Tensor::from_vec(tags, batch.ids.shape(), &Device::Cpu).unwrap()
+}
+
+fn stored(trial: &Trial<'_>, name: &str, value: &Tensor) -> Tensor {
+    if name.ends_with(".blocks") { trial.case.unblocked(value) } else { value.clone() }
+}
+
+fn gradients(trial: &Trial<'_>, grads: &GradStore, errors: &mut Errors) {
+    let vars: BTreeMap<_, _> = trial.learner.params().vars().into_iter().collect();
+    let of = |name: &str| grads.get(vars[name].as_tensor()).unwrap_or_else(|| panic!("{name}: no gradient")).clone();
+    for (name, theirs) in trial.case.below("g.").filter(|(name, _)| *name != "norms" && !trial.noise_driven(name)) {
+        errors.tensor(&format!("g.{name}"), &trial.part(name, of), &stored(trial, name, theirs), GRADIENT);
+    }
+    let (ours, theirs) = trial.norms(&trial.case.order("g.norms"), "g.norms", &[], of);
+    errors.values("g.norms", &ours, &theirs, GRADIENT);
+}
+
+/// The authors' training loop with our objective, groups, optimiser and schedule.
+fn trajectory(trial: &Trial<'_>, errors: &mut Errors) {
+    let (case, learner) = (trial.case, &trial.learner);
+    let before = learner.params().tensors().unwrap();
+    let mut optimiser = learner.optimiser(&trial.config).unwrap();
+    let steps = case.json["order"]["traj.rows"].as_array().unwrap();
+    let groups = case.json["parameter_groups"].as_array().unwrap();
+    let (mut losses, mut rates) = (Vec::new(), Vec::new());
+    for (step, numbers) in steps.iter().enumerate() {
+        let (batch, factor) = (trial.batch(&rows(numbers)), schedule::factor(&trial.config, step, steps.len()));
+        rates.extend(groups.iter().map(|group| number(&group["initial lr"]) * factor));
+        optimiser.scale_rates(factor);
+        let mode = &mut Mode::Eval;
+        losses.push(update(learner, &mut optimiser, &mut TaskLoss, &batch, &trial.allowed(), mode, None).unwrap());
+    }
+    let theirs = |name: &str| -> Vec<f64> { case.values(name).into_iter().map(f64::from).collect() };
+    errors.values("traj.losses", &losses, &theirs("traj.losses"), TRAJECTORY);
+    errors.values("traj.lr", &rates, &theirs("traj.lr"), TRAJECTORY);
+    let after = learner.params().tensors().unwrap();
+    for (name, theirs) in case.below("traj.final.").filter(|(name, _)| !trial.noise_driven(name)) {
+        let ours = trial.part(name, |name| after[name].clone());
+        errors.tensor(&format!("traj.final.{name}"), &ours, &stored(trial, name, theirs), TRAJECTORY);
+    }
+    let names = case.order("traj.norm");
+    let (ours, expected) = trial.norms(&names, "traj.norm", &[], |name| after[name].clone());
+    errors.values("traj.norm", &ours, &expected, TRAJECTORY);
+    let whole = |ours: &[f64]| ours.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+    errors.number("traj.norm_of_all_sound", whole(&ours), theirs("traj.norm_of_all_sound")[0], TRAJECTORY);
+    let all: Vec<f64> = names.iter().map(|name| norm(&trial.part(name, |name| after[name].clone()))).collect();
+    errors.number("traj.norm_of_all", whole(&all), theirs("traj.norm_of_all")[0], TRAJECTORY);
+    let moved = |name: &str| (&after[name] - &before[name]).unwrap();
+    let vanishing = trial.vanishing();
+    let (ours, expected) = trial.norms(&names, "traj.change", &vanishing, moved);
+    errors.values("traj.change", &ours, &expected, TRAJECTORY);
+    let (scores, loss) = trial.scored(&trial.forward_rows());
+    for (name, theirs) in case.below("traj.final_") {
+        let ours = if name == "loss" { &loss } else { &scores };
+        errors.tensor(&format!("traj.final_{name}"), ours, theirs, TRAJECTORY);
+    }
+}

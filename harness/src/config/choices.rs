@@ -1,0 +1,63 @@
+//! What some settings choose among.
+
+use mkgc_models::clip::Visual;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the rates go over the steps of a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same at every step.
+    #[default]
+    Constant,
+    /// From 0 up to the rate over `warmup`, then down to 0 (default of MKGformer).
+    Linear,
+}
+
+/// What the vision stream is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VisualSetting {
+    /// Crops where the benchmark came with some, else whole images (default).
+    Auto,
+    /// Whole images.
+    Image,
+    /// Crops.
+    Crops,
+    /// A control: zeros, as an absent crop is, in the form that `auto` picks.
+    Blank,
+    /// A control: the pictures of another row of the same split, drawn by `train_seed`, in the form that `auto` picks.
+    Shuffled,
+}
+
+impl VisualSetting {
+    /// The form of the network's input, on a benchmark with crops or without.
+    pub fn form(self, has_crops: bool) -> Visual {
+        match self {
+            Self::Image => Visual::Image,
+            Self::Crops => Visual::Crops,
+            Self::Auto | Self::Blank | Self::Shuffled if has_crops => Visual::Crops,
+            Self::Auto | Self::Blank | Self::Shuffled => Visual::Image,
+        }
+    }
+
+    /// What a control shows, in words; none for the pictures of the rows themselves.
+    pub fn control(self) -> Option<&'static str> {
+        match self {
+            Self::Auto | Self::Image | Self::Crops => None,
+            Self::Blank => Some("blank images"),
+            Self::Shuffled => Some("shuffled images"),
+        }
+    }
+}
+
+/// Which states of the text a relation head reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadInput {
+    /// Those of the two opening markers (default of text methods and of MKGformer).
+    Markers,
+    /// That of `[CLS]` (default of methods with two streams side by side).
+    Cls,
+}

@@ -1,0 +1,104 @@
+//! Majority: the score of not learning anything. It predicts `None` for every row and `O` for every word. Where no
+//! training row seen so far is `None` (a relation protocol with `none = "drop"`), it predicts the relation that most of
+//! them have. It has no network and takes no optimiser step.
+
+use candle_core::{Device, Tensor};
+use mkgc_builder::corpus::TaskKind;
+
+use super::{Method, Session, State};
+use crate::data::{Batch, Seen, Task};
+use crate::error::{Error, Result};
+use crate::learner::{Learner, Prediction};
+
+/// Name of its part of a checkpoint.
+const PART: &str = "majority";
+
+/// How many training rows have each relation.
+pub struct Majority {
+    kind: TaskKind,
+    counts: Vec<u32>,
+}
+
+impl Majority {
+    /// No row seen.
+    pub fn new(session: &Session<'_>) -> Self {
+        Self { kind: session.blueprint.kind, counts: vec![0; session.blueprint.labels] }
+    }
+
+    /// What every row is predicted to be: `None` (0) if any row is; else the most frequent label, the first of equals.
+    fn label(&self) -> u32 {
+        if self.counts[0] > 0 {
+            return 0;
+        }
+        let most = self.counts.iter().max();
+        self.counts.iter().position(|count| Some(count) == most).unwrap_or(0) as u32
+    }
+
+    /// The label, with a score of 1 for it, 0 for other labels seen and minus infinity for labels not seen.
+    fn relation(&self, seen: &Seen) -> Prediction {
+        let label = self.label();
+        let score = |(id, allowed): (u32, &bool)| match (id == label, *allowed) {
+            (true, _) => 1.0,
+            (false, true) => 0.0,
+            (false, false) => f32::NEG_INFINITY,
+        };
+        Prediction { labels: vec![label], scores: (0u32..).zip(&seen.allowed).map(score).collect() }
+    }
+}
+
+impl Method for Majority {
+    fn learn(&mut self, task: &Task, _: &mut Session<'_>) -> Result<()> {
+        if self.kind == TaskKind::Re {
+            task.train.iter().for_each(|row| self.counts[row.gold[0] as usize] += 1);
+        }
+        Ok(())
+    }
+
+    fn learner(&self) -> Option<&Learner> {
+        None
+    }
+
+    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+        let outside = |words: usize| Prediction { labels: vec![0; words], scores: vec![] };
+        let rows = batch.examples.iter();
+        Ok(match self.kind {
+            TaskKind::Re => rows.map(|_| self.relation(seen)).collect(),
+            TaskKind::Ner => rows.map(|row| outside(row.anchors.len())).collect(),
+        })
+    }
+
+    fn state(&self) -> Result<State> {
+        let counts = Tensor::new(self.counts.as_slice(), &Device::Cpu)?;
+        Ok(State::default().with(PART, [("counts".to_owned(), counts)].into()))
+    }
+
+    fn restore(&mut self, state: &mut State) -> Result<()> {
+        let counts = state.take(PART).remove("counts");
+        let missing = || Error::Usage("the checkpoint holds no counts of the majority".to_owned());
+        self.counts = counts.ok_or_else(missing)?.to_vec1()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn majority(counts: &[u32]) -> Majority {
+        Majority { kind: TaskKind::Re, counts: counts.to_vec() }
+    }
+
+    #[test]
+    fn none_wins_wherever_it_occurs_and_the_most_frequent_relation_elsewhere() {
+        for (counts, label) in [([1, 9, 9], 0), ([0, 2, 5], 2), ([0, 4, 4], 1), ([0, 0, 0], 0)] {
+            assert_eq!(majority(&counts).label(), label, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn scores_choose_the_label_among_those_seen() {
+        let seen = Seen { stage: 0, allowed: vec![true, true, false], current: vec![true, true, false] };
+        let prediction = majority(&[0, 3, 0]).relation(&seen);
+        assert_eq!((prediction.labels, prediction.scores), (vec![1], vec![0.0, 1.0, f32::NEG_INFINITY]));
+    }
+}
