@@ -324,11 +324,8 @@ impl Trajectory<'_> {
         }
         if let Some((name, theirs)) = named("final_logits") {
             let batch = batch(&self.pool[..theirs.dims()[0]].iter().collect::<Vec<_>>());
-            let features = match self.prefix {
-                "full" => self.learner.forward(&batch, &mut Mode::Eval).unwrap().features,
-                _ => self.on_features().of(&batch),
-            };
-            compare(self.case, errors, &name, &self.refiner.scores(&self.learner, &features).unwrap(), TRAJECTORY);
+            let scores = self.refiner.scores(&self.learner, &self.on_features().of(&batch)).unwrap();
+            compare(self.case, errors, &name, &scores, TRAJECTORY);
         }
     }
 }

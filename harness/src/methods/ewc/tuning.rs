@@ -10,7 +10,7 @@ use mkgc_builder::dataset::Row;
 use super::Ewc;
 use crate::data::{Benchmark, Task};
 use crate::error::{Error, Result};
-use crate::methods::{Method, Session};
+use crate::methods::Session;
 use crate::metrics::stage;
 use crate::run::log::Line;
 use crate::run::record::{DatasetRecord, LambdaChoice, LambdaScore};
