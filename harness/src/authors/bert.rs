@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::bert::BertConfig;
 use mkgc_models::mode::Mode;
@@ -87,6 +87,11 @@ pub fn integers(case: &Case, name: &str) -> Vec<u32> {
 /// The rows of these numbers.
 pub fn chosen<'a>(rows: &'a [Example], numbers: &[usize]) -> Vec<&'a Example> {
     numbers.iter().map(|number| &rows[*number]).collect()
+}
+
+/// A padded batch.
+pub fn batch<'a>(examples: &[&'a Example]) -> Batch<'a> {
+    Batch::new(examples.to_vec(), 0, &Device::Cpu).unwrap()
 }
 
 /// The first `{…}` of a text, a Python dictionary of lists.
