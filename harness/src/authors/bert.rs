@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::bert::BertConfig;
 use mkgc_models::mode::Mode;
@@ -89,6 +89,11 @@ pub fn chosen<'a>(rows: &'a [Example], numbers: &[usize]) -> Vec<&'a Example> {
     numbers.iter().map(|number| &rows[*number]).collect()
 }
 
+/// A padded batch.
+pub fn batch<'a>(examples: &[&'a Example]) -> Batch<'a> {
+    Batch::new(examples.to_vec(), 0, &Device::Cpu).unwrap()
+}
+
 /// The first `{…}` of a text, a Python dictionary of lists.
 pub fn dictionary(text: &str) -> Value {
     let (start, end) = (text.find('{').unwrap(), text.find('}').unwrap());
@@ -162,17 +167,19 @@ pub fn set(vars: &[(String, Var)], belongs: impl Fn(&str) -> bool) -> Vec<Var> {
     vars.iter().filter(|(name, _)| belongs(name)).map(|(_, var)| var.clone()).collect()
 }
 
-/// Compares numbers one by one and keeps the largest relative error.
-pub fn worst<'a>(
+/// Compares a number for each name of an order with the tensor of a name, without names that `left` leaves out.
+pub fn listed(
+    case: &Case,
     errors: &mut Errors,
-    quantity: &str,
-    numbers: impl IntoIterator<Item = (&'a str, f64, f64)>,
-    bar: f64,
+    (quantity, order): (&str, &str),
+    ours: impl Fn(&str) -> f64,
+    left: impl Fn(&str) -> bool,
 ) {
-    let error = |(_, ours, theirs): &(&str, f64, f64)| (ours - theirs).abs() / theirs.abs().max(f64::MIN_POSITIVE);
-    let largest = numbers.into_iter().max_by(|a, b| error(a).total_cmp(&error(b)));
-    let (name, ours, theirs) = largest.unwrap_or_else(|| panic!("{quantity}: no numbers"));
-    errors.number(&format!("{quantity} (worst: {name})"), ours, theirs, bar);
+    let (names, theirs) = (case.order(order), case.values(quantity));
+    assert_eq!(names.len(), theirs.len(), "{quantity}");
+    let sound = names.into_iter().zip(theirs).filter(|(name, _)| !left(name));
+    let (ours, theirs): (Vec<f64>, Vec<f64>) = sound.map(|(name, theirs)| (ours(name), f64::from(theirs))).unzip();
+    errors.values(quantity, &ours, &theirs, TRAJECTORY);
 }
 
 /// Compares a tensor that the case may hold.
@@ -188,7 +195,7 @@ pub fn all_compared(case: &Case, errors: &Errors, left: impl Fn(&str) -> bool) {
         |name: &str| ["in.", "w.", "f32."].iter().any(|part| name.starts_with(part)) || name.contains(".start.");
     for name in case.tensors.keys().filter(|name| !given(name) && !left(name)) {
         let name = name.strip_suffix(".blocks").unwrap_or(name);
-        let compared = |(quantity, ..): &(String, f64, f64)| quantity.split(" (").next() == Some(name);
+        let compared = |(quantity, ..): &(String, f64, f64)| quantity == name;
         assert!(errors.rows.iter().any(compared), "{}: `{name}` was not compared", case.name);
     }
 }
@@ -207,16 +214,9 @@ pub fn ended(
         errors.tensor(&format!("{prefix}.final.{name}"), &of(end, name), theirs, TRAJECTORY);
     }
     for (names, quantity) in order {
-        let names = case.order(names);
-        let listed = |quantity: &str| {
-            let theirs = case.values(quantity);
-            assert_eq!(theirs.len(), names.len(), "{quantity}");
-            names.iter().copied().zip(theirs.into_iter().map(f64::from)).filter(|(name, _)| !noise_driven(name))
-        };
         let (norms, changes) = (format!("{prefix}.{quantity}norm"), format!("{prefix}.{quantity}change"));
-        let ours = listed(&norms).map(|(name, theirs)| (name, norm([&of(end, name)]), theirs));
-        worst(errors, &norms, ours, TRAJECTORY);
+        listed(case, errors, (&norms, names), |name| norm([&of(end, name)]), noise_driven);
         let change = |name: &str| norm([&(of(end, name) - of(start, name)).unwrap()]);
-        worst(errors, &changes, listed(&changes).map(|(name, theirs)| (name, change(name), theirs)), TRAJECTORY);
+        listed(case, errors, (&changes, names), change, noise_driven);
     }
 }

@@ -8,12 +8,12 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
 use super::bert::{
-    Watched, all_compared, chosen, compare, encoder_name, ended, index, integers, learner, noise_driven, norm, range,
-    rows, set, settings, values,
+    Watched, all_compared, batch, chosen, compare, encoder_name, ended, index, integers, learner, noise_driven, norm,
+    range, rows, set, settings, values,
 };
 use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, integer, load};
 use crate::config::Config;
-use crate::data::{Batch, Example};
+use crate::data::Example;
 use crate::learner::Learner;
 use crate::methods::emar::{Reconsolidation, evaluation_prototypes, mean_of_units};
 use crate::methods::phases::{Objective, TaskLoss, update};
@@ -72,10 +72,6 @@ fn by_label(case: &Case, vectors: &Tensor) -> Prototypes {
 fn in_their_order(case: &Case, vectors: &Tensor, place: impl Fn(u32) -> u32) -> Tensor {
     let places: Vec<u32> = seen(case).into_iter().map(place).collect();
     vectors.index_select(&Tensor::new(places, &Device::Cpu).unwrap(), 0).unwrap()
-}
-
-fn batch<'a>(examples: &[&'a Example]) -> Batch<'a> {
-    Batch::new(examples.to_vec(), 0, &Device::Cpu).unwrap()
 }
 
 /// Both losses of features that are given.

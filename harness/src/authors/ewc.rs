@@ -16,7 +16,7 @@ use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
 use serde_json::Value;
 
-use super::bert::{all_compared, chosen, integers, matrix, norm, values, worst};
+use super::bert::{all_compared, chosen, integers, listed, matrix, norm, values};
 use super::{Case, Errors, TRAJECTORY, each, example, integer, load};
 use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
@@ -291,11 +291,7 @@ impl<'a> Stream<'a> {
 
     /// A norm for each name of an order, those that rounding decides left out.
     fn compare_norms(&self, errors: &mut Errors, quantity: &str, order: &str, of: impl Fn(&str) -> f64) {
-        let (names, expected) = (self.case.order(order), self.case.values(quantity));
-        assert_eq!(names.len(), expected.len(), "{quantity}");
-        let sound = names.into_iter().zip(expected).filter(|(name, _)| !noise_driven(self.case, name));
-        let numbers: Vec<_> = sound.map(|(name, theirs)| (name, of(name), f64::from(theirs))).collect();
-        worst(errors, quantity, numbers, TRAJECTORY);
+        listed(self.case, errors, (quantity, order), of, |name| noise_driven(self.case, name));
     }
 }
 

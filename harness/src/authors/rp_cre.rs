@@ -12,8 +12,8 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
 use super::bert::{
-    Watched, all_compared, chosen, compare, dictionary, encoder_name, ended, gradients, integers, learner, matrix,
-    noise_driven, row, rows, set, settings, unpadded, values,
+    Watched, all_compared, batch, chosen, compare, dictionary, encoder_name, ended, gradients, integers, learner,
+    matrix, noise_driven, row, rows, set, settings, unpadded, values,
 };
 use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, load};
 use crate::config::Config;
@@ -119,10 +119,6 @@ fn refiner(case: &Case, prefix: &str) -> Refiner {
 
 fn all_allowed(case: &Case) -> Vec<bool> {
     vec![true; case.size("N")]
-}
-
-fn batch<'a>(examples: &[&'a Example]) -> Batch<'a> {
-    Batch::new(examples.to_vec(), 0, &Device::Cpu).unwrap()
 }
 
 fn memory_network(case: &Case, errors: &mut Errors) {
@@ -324,11 +320,8 @@ impl Trajectory<'_> {
         }
         if let Some((name, theirs)) = named("final_logits") {
             let batch = batch(&self.pool[..theirs.dims()[0]].iter().collect::<Vec<_>>());
-            let features = match self.prefix {
-                "full" => self.learner.forward(&batch, &mut Mode::Eval).unwrap().features,
-                _ => self.on_features().of(&batch),
-            };
-            compare(self.case, errors, &name, &self.refiner.scores(&self.learner, &features).unwrap(), TRAJECTORY);
+            let scores = self.refiner.scores(&self.learner, &self.on_features().of(&batch)).unwrap();
+            compare(self.case, errors, &name, &scores, TRAJECTORY);
         }
     }
 }

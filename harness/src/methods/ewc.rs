@@ -42,7 +42,7 @@ use super::{Method, Session, State};
 use crate::data::{Batch, Example, Task};
 use crate::error::Result;
 use crate::learner::Learner;
-use crate::run::record::LambdaChoice;
+use crate::run::lambda::LambdaChoice;
 use crate::seed;
 
 /// F and θ* of one variable.

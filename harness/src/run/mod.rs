@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod external;
 pub mod failure;
 pub mod find;
+pub mod lambda;
 pub mod ledger;
 pub mod log;
 pub mod predictions;

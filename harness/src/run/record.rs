@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::external::{self, ExternalRecord};
+use super::lambda::LambdaChoice;
 use crate::config::{Config, Resolved, head_input};
 use crate::data::Pictures;
 use crate::error::Result;
@@ -115,26 +116,6 @@ impl VisionRecord {
         let (layout, stand_in_rows) = (pictures.form(), Some(pictures.stand_in_rows()));
         Self { encoder, layout, real_images, stand_in_images, stand_in_rows }
     }
-}
-
-/// How EWC's λ was chosen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LambdaChoice {
-    /// The value kept.
-    pub lambda: f64,
-    /// Validation rows it was chosen by, those of the first two tasks.
-    pub validation_rows: usize,
-    /// Every value tried, the smallest first.
-    pub scores: Vec<LambdaScore>,
-}
-
-/// What a λ reached on the validation rows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LambdaScore {
-    /// The value.
-    pub lambda: f64,
-    /// Micro-F1 after the second task.
-    pub micro_f1: f64,
 }
 
 /// What a finished run cost, stored and chose.

@@ -12,8 +12,9 @@ use crate::data::{Benchmark, Task};
 use crate::error::{Error, Result};
 use crate::methods::Session;
 use crate::metrics::stage;
+use crate::run::lambda::{LambdaChoice, LambdaScore};
 use crate::run::log::Line;
-use crate::run::record::{DatasetRecord, LambdaChoice, LambdaScore};
+use crate::run::record::DatasetRecord;
 use crate::stream;
 
 /// What the best value so far has made.

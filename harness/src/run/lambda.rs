@@ -1,0 +1,24 @@
+//! How EWC's λ was chosen (`methods::ewc`), as `run.json` and checkpoints hold it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How EWC's λ was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LambdaChoice {
+    /// The value kept.
+    pub lambda: f64,
+    /// Validation rows it was chosen by, those of the first two tasks.
+    pub validation_rows: usize,
+    /// Every value tried, the smallest first.
+    pub scores: Vec<LambdaScore>,
+}
+
+/// What a λ reached on the validation rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LambdaScore {
+    /// The value.
+    pub lambda: f64,
+    /// Micro-F1 after the second task.
+    pub micro_f1: f64,
+}
