@@ -71,7 +71,7 @@ fn by_label(case: &Case, vectors: &Tensor) -> Prototypes {
 /// The rows of `vectors` for the classes seen, in the authors' order; `places` of labels among the rows.
 fn in_their_order(case: &Case, vectors: &Tensor, place: impl Fn(u32) -> u32) -> Tensor {
     let places: Vec<u32> = seen(case).into_iter().map(place).collect();
-    vectors.index_select(&Tensor::new(places, &Device::Cpu).unwrap(), 0).unwrap()
+    vectors.contiguous().unwrap().index_select(&Tensor::new(places, &Device::Cpu).unwrap(), 0).unwrap()
 }
 
 /// Both losses of features that are given.
