@@ -54,6 +54,9 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A loss that is no number, or infinite.
+    #[error("the training loss became {0}: lower lr_encoder or lr_head, or check the encoder's weights")]
+    Diverged(f64),
     /// Anything else the user asked for that cannot be done.
     #[error("{0}")]
     Usage(String),

@@ -63,8 +63,7 @@ pub fn update(
     // Last, so that a GPU is not waited for before it has all its work.
     let value = f64::from(loss.to_scalar::<f32>()?);
     if !value.is_finite() {
-        let reason = "lower lr_encoder or lr_head, or check the encoder's weights";
-        return Err(Error::Usage(format!("the training loss became {value}: {reason}")));
+        return Err(Error::Diverged(value));
     }
     Ok(value)
 }

@@ -19,6 +19,6 @@ pub struct LambdaChoice {
 pub struct LambdaScore {
     /// The value.
     pub lambda: f64,
-    /// Micro-F1 after the second task.
+    /// Micro-F1 after the second task; 0 where training diverged.
     pub micro_f1: f64,
 }

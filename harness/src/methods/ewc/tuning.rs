@@ -36,15 +36,21 @@ impl Ewc {
             self.learner.params().load(&start)?;
             session.ledger.candidate(lambda);
             session.log.hold();
-            self.train(lambda, task, session)?;
+            let trained = self.train(lambda, task, session);
             let lines = session.log.held();
+            if let Err(Error::Diverged(_)) = trained {
+                scores.push(LambdaScore { lambda, micro_f1: 0.0 });
+                continue;
+            }
+            trained?;
             let score = LambdaScore { lambda, micro_f1: self.validated(&rows, task, session)? };
             if best.as_ref().is_none_or(|best: &Best| score.micro_f1 > best.score.micro_f1) {
                 best = Some(Best { score, values: self.learner.params().tensors()?, lines });
             }
             scores.push(score);
         }
-        let best = best.ok_or_else(|| Error::Usage("ewc_grid is empty".to_owned()))?;
+        let diverged = "training diverged with every value of ewc_grid: give smaller ones, or lower lr_encoder";
+        let best = best.ok_or_else(|| Error::Usage(diverged.to_owned()))?;
         self.learner.params().load(&best.values)?;
         session.log.keep(&best.lines)?;
         session.ledger.chosen(best.score.lambda, steps, scores.len());
