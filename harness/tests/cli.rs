@@ -292,10 +292,10 @@ fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
     assert!(place.error(&format!("{line} --tasks 0")).contains("--tasks 0: small has 2 tasks; give 1 to 2"));
     let (code, out, err) = place.mkgc(&format!("{line} --tasks 1"));
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("small majority task 1/2 learned: micro_f1 0.0, ") && !err.contains("task 2/2"), "{err}");
+    assert!(err.contains("small majority task 1/2: peer: micro-F1 0.0, ") && !err.contains("task 2/2"), "{err}");
     assert!(out.contains("\"tasks_learned\": 1") && !out.contains("\"tasks_learned\": 2"), "{out}");
     let (_, out, err) = place.mkgc(&line);
-    assert!(err.contains("task 2/2 learned") && !err.contains("task 1/2"), "{err}");
+    assert!(err.contains("task 1/2: peer") && err.contains("task 2/2: "), "{err}");
     assert!(out.contains("\"tasks_learned\": 2"), "{out}");
     let error = place.error("bench data --method majority --set batch_size=1 --steps 2");
     assert!(error.contains("majority takes no such steps"), "{error}");

@@ -180,7 +180,8 @@ fn controls_of_the_pictures_stand_beside_them_under_their_own_label() {
     run("b", "auto", vision("image", 4, 1));
     run("c-shuffled", "shuffled", vision("image", 4, 1));
     let board = runs.board();
-    let mut labels: Vec<&str> = board.entries.iter().map(|entry| entry.label.as_str()).collect();
+    let rows = board.entries.iter().chain(&board.apart);
+    let mut labels: Vec<&str> = rows.map(|entry| entry.label.as_str()).collect();
     labels.sort_unstable();
     let marked = ["lmc (blank images)", "lmc (shuffled images) (stand-in images)", "lmc (stand-in images)"];
     assert_eq!(labels, marked);

@@ -228,7 +228,8 @@ fn with_crops() -> Case {
 
 #[test]
 fn crops_are_picked_where_there_are_some() {
-    for (case, form) in [(Case::new(), Visual::Image), (with_crops(), Visual::Crops)] {
+    for (mut case, form) in [(Case::new(), Visual::Image), (with_crops(), Visual::Crops)] {
+        case.options.force = true;
         for visual in [VisualSetting::Auto, VisualSetting::Blank, VisualSetting::Shuffled] {
             assert_eq!(case.open(visual).unwrap().form(), form, "{visual:?}");
         }
@@ -272,7 +273,7 @@ fn shuffled_rows_see_another_picture_of_their_split_out_of_the_same_cache() {
     let shuffled = case.reopen(VisualSetting::Shuffled).unwrap();
     assert_eq!((shuffled.real(), shuffled.stand_ins(), shuffled.stand_in_rows()), (11, 1, 1));
     assert_eq!(fs::read_dir(case.cache()).unwrap().count(), 1);
-    for split in ["train", "val", "test"] {
+    for split in Split::ALL.map(Split::name) {
         let ids = [0, 1, 2, 3].map(|row| format!("{split}-00000{row}"));
         let ids = [0, 1, 2, 3].map(|row| ids[row].as_str());
         let shown = |pictures: &Pictures| [0, 1, 2, 3].map(|row| values(&image(pictures, &ids).get(row).unwrap()));
