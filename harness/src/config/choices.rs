@@ -35,10 +35,9 @@ impl VisualSetting {
     /// The form of the network's input, on a benchmark with crops or without.
     pub fn form(self, has_crops: bool) -> Visual {
         match self {
-            Self::Image => Visual::Image,
             Self::Crops => Visual::Crops,
             Self::Auto | Self::Blank | Self::Shuffled if has_crops => Visual::Crops,
-            Self::Auto | Self::Blank | Self::Shuffled => Visual::Image,
+            Self::Image | Self::Auto | Self::Blank | Self::Shuffled => Visual::Image,
         }
     }
 
