@@ -10,11 +10,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::{Annotation, CorpusKind, OnError, read};
+use mkgc_builder::corpus::{Annotation, CorpusKind, OnError, TaskKind, read};
 use mkgc_builder::images::decode;
+use mkgc_harness::config::{Config, VisualSetting};
 use mkgc_harness::data::{Benchmark, Example, Pictures};
 use mkgc_harness::demo::synthetic::{MNRE_PROTOCOL, write_mnre};
-use mkgc_models::clip::Visual;
 use mkgc_models::pixels::resize_crop;
 use mkgc_models::tokenize::WordTokenizer;
 
@@ -52,7 +52,8 @@ fn batches(criterion: &mut Criterion) {
     std::fs::write(&protocol, MNRE_PROTOCOL).unwrap();
     build(&BuildOptions::new(protocol.to_string_lossy(), raw, &out)).unwrap();
     let benchmark = Benchmark::open(&out, 128).unwrap();
-    let pictures = Pictures::open(&benchmark, Visual::Image, 224, &dir.path().join("cache")).unwrap();
+    let config = Config { visual: VisualSetting::Image, ..Config::default_for(TaskKind::Re, "concat") };
+    let pictures = Pictures::open(&benchmark, &config, 224, &dir.path().join("cache")).unwrap();
     let tokenizer = WordTokenizer::from_words(benchmark.training_words().unwrap()).unwrap();
     let rows = benchmark.training(0, &tokenizer).unwrap();
     let rows: Vec<&Example> = rows.iter().take(16).collect();

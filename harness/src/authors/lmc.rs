@@ -201,14 +201,13 @@ fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
         if tensor.rank() == 1 { tensor.unsqueeze(1).unwrap() } else { tensor }.to_vec2().unwrap()
     };
     let (ids, masks, labels) = (table("in.ids"), table("in.mask"), table("in.labels"));
-    let row = |(id, ((mut ids, mask), mut gold)): (usize, ((Vec<u32>, Vec<u32>), Vec<u32>))| {
-        let length = mask.iter().filter(|on| **on != 0).count();
-        ids.truncate(length);
+    let row = |id: usize| {
+        let length = masks[id].iter().filter(|on| **on != 0).count();
         let anchors = if kind == TaskKind::Re { vec![0, 0] } else { (0..length as u32).collect() };
-        gold.truncate(length);
-        example(id, ids, anchors, gold)
+        let gold = labels[id].iter().copied().take(length).collect();
+        example(id, ids[id][..length].to_vec(), anchors, gold)
     };
-    ids.into_iter().zip(masks).zip(labels).enumerate().map(row).collect()
+    (0..ids.len()).map(row).collect()
 }
 
 /// Everything below `out.`.

@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_heads_feature_layer_is_modulated_with_the_text_it_reads() {
-        let coefficients = Coefficients { text: 0.5, vision: 0.25, ..Coefficients::default() };
+        let coefficients = Coefficients { text: 0.5, vision: 0.25 };
         for (name, expected) in [
             ("head.dense.weight", Some(0.5)),
             ("head.norm.bias", Some(0.5)),
