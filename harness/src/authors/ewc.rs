@@ -8,16 +8,15 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::ClipVisionConfig;
 use mkgc_models::mode::Mode;
 use mkgc_models::network::Pixels;
 use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
 use serde_json::Value;
 
-use super::bert::{all_compared, chosen, integers, listed, matrix, norm, values};
-use super::{Case, Errors, TRAJECTORY, each, example, integer, load};
+use super::bert::{all_compared, chosen, listed, norm, values};
+use super::lmc::{self, names, shared_layers};
+use super::{Case, Errors, TRAJECTORY, each, integer, load};
 use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Learner};
@@ -38,10 +37,6 @@ fn number(case: &Case, part: &str, key: &str) -> f64 {
     case.json[part][key].as_f64().unwrap_or_else(|| panic!("`{key}` is no number"))
 }
 
-fn shared_layers(case: &Case) -> Vec<usize> {
-    super::rows(&case.json["config"]["shared_layers"])
-}
-
 fn settings(case: &Case) -> Config {
     let rate = |key: &str| number(case, "hyperparameters", key);
     let layer = shared_layers(case)[0];
@@ -56,110 +51,6 @@ fn settings(case: &Case) -> Config {
         shared_layers: shared_layers(case).len(),
         ..Config::default_for(TaskKind::Re, "lmc-released")
     }
-}
-
-fn learner(case: &Case, config: &Config) -> Learner {
-    let activation = |key: &str| case.json["config"][key].as_str().unwrap().split(' ').next().unwrap().to_owned();
-    let dropout = number(case, "config", "dropout");
-    let text = BertConfig {
-        vocab_size: case.size("vocab"),
-        hidden_size: case.size("hidden"),
-        num_hidden_layers: case.size("layers_text"),
-        num_attention_heads: case.size("heads"),
-        intermediate_size: case.size("text_intermediate"),
-        hidden_act: activation("text_act"),
-        hidden_dropout_prob: dropout,
-        attention_probs_dropout_prob: dropout,
-        max_position_embeddings: case.size("max_position_embeddings"),
-        layer_norm_eps: number(case, "config", "text_layer_norm_eps"),
-        ..BertConfig::default()
-    };
-    let vision = ClipVisionConfig {
-        hidden_size: case.size("hidden"),
-        intermediate_size: case.size("vision_intermediate"),
-        num_hidden_layers: case.size("layers_vision"),
-        num_attention_heads: case.size("heads"),
-        patch_size: case.size("patch"),
-        hidden_act: activation("vision_act"),
-        layer_norm_eps: number(case, "config", "vision_layer_norm_eps"),
-        attention_dropout: dropout,
-        ..ClipVisionConfig::default()
-    };
-    super::learner(TaskKind::Re, Architecture::Dual, (text, Some(vision)), case.size("classes"), config)
-}
-
-/// Beginnings of the authors' names and of ours.
-const BEGINNINGS: [(&str, &str); 10] = [
-    ("model.text_embeddings.", "embeddings."),
-    ("model.encoder.text_layer.", "encoder.layer."),
-    ("model.vision_embeddings.", "vision_model.embeddings."),
-    ("model.vision_pre_layrnorm.", "vision_model.pre_layrnorm."),
-    ("model.vision_post_layernorm.", "vision_model.post_layernorm."),
-    ("model.encoder.vision_layers.", "vision_model.encoder.layers."),
-    ("model.cat_classifier.dense.", "head.classifier."),
-    ("share.key.", "shared.key."),
-    ("share.text_bias.", "text.position_bias."),
-    ("share.vision_bias.", "vision.position_bias."),
-];
-
-/// The variable that holds the positions of the patches of both kinds of crops.
-const POSITIONS: &str = "vision.crop_positions.weight";
-
-/// Our name of a variable.
-fn name(theirs: &str) -> String {
-    let renamed = |(begins, ours): (&str, &str)| Some(format!("{ours}{}", theirs.strip_prefix(begins)?));
-    BEGINNINGS.into_iter().find_map(renamed).unwrap_or_else(|| panic!("`{theirs}` is no name of a variable"))
-}
-
-/// Which of the crops a table of positions is for: the grounding crops come first.
-fn crops(theirs: &str) -> Option<bool> {
-    let (_, kind) = theirs.split_once("vision_embeddings.")?;
-    Some(kind.strip_suffix("_position_embedding.weight")? == "aux")
-}
-
-/// `[text | vision]` for `[vision | text]`, and the other way round.
-fn halves_swapped(weight: &Tensor) -> Tensor {
-    let halves = weight.chunk(2, 1).unwrap();
-    Tensor::cat(&[&halves[1], &halves[0]], 1).unwrap()
-}
-
-/// The authors' weights by our names. A table of crop positions may begin with the class token, which has none.
-fn weights(case: &Case, learner: &Learner) -> BTreeMap<String, Tensor> {
-    let vars: BTreeMap<String, Var> = learner.params().vars().into_iter().collect();
-    let mut ours = BTreeMap::new();
-    for (theirs, tensor) in case.below("w.").filter(|(theirs, _)| crops(theirs).is_none()) {
-        let (theirs, tensor) = match theirs.strip_suffix(".blocks") {
-            Some(theirs) => (theirs, case.unblocked(tensor)),
-            None => (theirs, tensor.clone()),
-        };
-        let own = name(theirs);
-        let tensor = if own == "head.classifier.weight" { halves_swapped(&tensor) } else { tensor };
-        // A variable that only the authors' network has is left out.
-        if let Some(var) = vars.get(&own) {
-            ours.insert(own, tensor.reshape(var.shape()).unwrap());
-        }
-    }
-    let of_crops = |kind| case.tensor(&format!("w.model.vision_embeddings.{kind}_position_embedding.weight")).clone();
-    let mut positions = vec![of_crops("aux"), of_crops("rcnn")];
-    let rows: usize = positions.iter().map(|table| table.dims()[0]).sum();
-    if vars[POSITIONS].dims()[0] > rows {
-        positions.insert(0, positions[0].narrow(0, 0, 1).unwrap().zeros_like().unwrap());
-    }
-    ours.insert(POSITIONS.to_owned(), Tensor::cat(&positions, 0).unwrap());
-    ours
-}
-
-/// One of the authors' tensors from values by our names.
-fn theirs(case: &Case, values: &BTreeMap<String, Tensor>, theirs: &str) -> Tensor {
-    let Some(grounding) = crops(theirs) else {
-        let tensor = &values[&name(theirs)];
-        return if name(theirs) == "head.classifier.weight" { halves_swapped(tensor) } else { tensor.clone() };
-    };
-    let rows = |kind| case.tensor(&format!("w.model.vision_embeddings.{kind}_position_embedding.weight")).dims()[0];
-    let (table, aux, rcnn) = (&values[POSITIONS], rows("aux"), rows("rcnn"));
-    let start = table.dims()[0] - aux - rcnn;
-    let (start, rows) = if grounding { (start, aux) } else { (start + aux, rcnn) };
-    table.narrow(0, start, rows).unwrap()
 }
 
 /// Whether a gradient is zero in exact arithmetic: a softmax does not see what is the same for all its keys.
@@ -183,15 +74,10 @@ struct Stream<'a> {
 impl<'a> Stream<'a> {
     fn new(case: &'a Case) -> Self {
         let config = settings(case);
-        let learner = learner(case, &config);
-        load(&learner, weights(case, &learner));
-        let (ids, mask) = (matrix(case, "in.ids"), matrix(case, "in.mask"));
-        let labels = integers(case, "in.labels");
-        let row = |number: usize| {
-            let real = mask[number].iter().filter(|on| **on == 1).count();
-            example(number, ids[number][..real].to_vec(), vec![0, 0], vec![labels[number]])
-        };
-        let pool = (0..ids.len()).map(row).collect();
+        let learner =
+            super::learner(TaskKind::Re, Architecture::Dual, lmc::shapes(case), case.size("classes"), &config);
+        load(&learner, names::values(case, TaskKind::Re));
+        let pool = lmc::pool(case, TaskKind::Re);
         let (anchors, task_losses, penalties) = (Anchors::new(), vec![], vec![]);
         Self { case, learner, pool, anchors, task_losses, penalties }
     }
@@ -264,10 +150,15 @@ impl<'a> Stream<'a> {
         let ours = self.anchors.iter().map(|(name, anchor)| (name.clone(), fisher(anchor))).collect();
         let prefix = format!("fisher.after_task{task}.");
         for (name, expected) in case.below(&prefix).filter(|(name, _)| *name != "norms" && !noise_driven(case, name)) {
-            errors.tensor(&format!("{prefix}{name}"), &theirs(case, &ours, name), expected, TRAJECTORY);
+            errors.tensor(
+                &format!("{prefix}{name}"),
+                &names::theirs(case, TaskKind::Re, name, &ours),
+                expected,
+                TRAJECTORY,
+            );
         }
         self.compare_norms(errors, &format!("{prefix}norms"), "fisher.norms", |name| {
-            norm([&theirs(case, &ours, name)])
+            norm([&names::theirs(case, TaskKind::Re, name, &ours)])
         });
     }
 
@@ -275,17 +166,22 @@ impl<'a> Stream<'a> {
         let case = self.case;
         let after = values(&self.learner.params().vars());
         for (name, expected) in case.below("traj.final.") {
-            let (name, expected) = match name.strip_suffix(".blocks") {
-                Some(name) => (name, case.unblocked(expected)),
-                None => (name, expected.clone()),
-            };
+            let (name, expected) = names::stored(case, name, expected);
             if !noise_driven(case, name) {
-                errors.tensor(&format!("traj.final.{name}"), &theirs(case, &after, name), &expected, TRAJECTORY);
+                errors.tensor(
+                    &format!("traj.final.{name}"),
+                    &names::theirs(case, TaskKind::Re, name, &after),
+                    &expected,
+                    TRAJECTORY,
+                );
             }
         }
-        self.compare_norms(errors, "traj.norm", "traj.norm", |name| norm([&theirs(case, &after, name)]));
+        self.compare_norms(errors, "traj.norm", "traj.norm", |name| {
+            norm([&names::theirs(case, TaskKind::Re, name, &after)])
+        });
         self.compare_norms(errors, "traj.change", "traj.norm", |name| {
-            norm([&(theirs(case, &after, name) - theirs(case, before, name)).unwrap()])
+            norm([&(names::theirs(case, TaskKind::Re, name, &after) - names::theirs(case, TaskKind::Re, name, before))
+                .unwrap()])
         });
     }
 

@@ -7,7 +7,7 @@
 
 mod distillation;
 mod gradients;
-mod names;
+pub(super) mod names;
 mod trajectory;
 
 use candle_core::{D, DType, Device, Tensor};
@@ -126,7 +126,7 @@ fn hyperparameter(case: &Case, name: &str) -> Option<f64> {
     found.and_then(|(_, value)| value.as_f64())
 }
 
-fn shared_layers(case: &Case) -> Vec<usize> {
+pub(super) fn shared_layers(case: &Case) -> Vec<usize> {
     let layers = rows(&case.json["config"]["shared_layers"]);
     let (depth, count) = (case.size("layers_text"), layers.len());
     assert!(layers.iter().copied().eq(depth - count..depth), "shared layers {layers:?} are not the last of {depth}");
@@ -161,7 +161,7 @@ fn settings(case: &Case, kind: TaskKind) -> Config {
     }
 }
 
-fn shapes(case: &Case) -> (BertConfig, Option<ClipVisionConfig>) {
+pub(super) fn shapes(case: &Case) -> (BertConfig, Option<ClipVisionConfig>) {
     let config = &case.json["config"];
     let number = |key: &str| config[key].as_f64().unwrap();
     let act = |key: &str| config[key].as_str().unwrap().split_whitespace().next().unwrap().to_owned();
@@ -195,7 +195,7 @@ fn shapes(case: &Case) -> (BertConfig, Option<ClipVisionConfig>) {
 }
 
 /// The rows of the pool. RE: one label, and no anchors that the head would read. NER: every piece is a word.
-fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
+pub(super) fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
     let table = |name: &str| -> Vec<Vec<u32>> {
         let tensor = case.tensor(name).to_dtype(DType::U32).unwrap();
         if tensor.rank() == 1 { tensor.unsqueeze(1).unwrap() } else { tensor }.to_vec2().unwrap()
