@@ -77,7 +77,8 @@ extern "C" __global__ void adamw(const Variable *variables, int count, const flo
     }
 }
 
-// Sample standard deviation of each variable's gradient from the sums of its chunks; a block of 256 threads each.
+// Deviation of the noise on each variable's gradient, the sample standard deviation of that + 1e-8, from the sums of its
+// chunks; a block of 256 threads each.
 extern "C" __global__ void deviations(const Variable *variables, const double2 *sums, float *out) {
     const Variable own = variables[blockIdx.x];
     double sum = 0.0, squares = 0.0;
@@ -88,7 +89,7 @@ extern "C" __global__ void deviations(const Variable *variables, const double2 *
     sum = wide_sum(sum);
     squares = wide_sum(squares);
     const double n = (double)own.count, spread = (squares - sum * sum / n) / (n > 1.0 ? n - 1.0 : 1.0);
-    if (threadIdx.x == 0) out[blockIdx.x] = (float)sqrt(spread > 0.0 ? spread : 0.0);
+    if (threadIdx.x == 0) out[blockIdx.x] = (float)(sqrt(spread > 0.0 ? spread : 0.0) + 1e-8);
 }
 
 // g = keep · g + deviation · ε where `rate` is not 0, else keep · g; a block of 256 threads per chunk.

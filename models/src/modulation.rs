@@ -106,10 +106,13 @@ fn modulate_on_gpu(grads: &mut GradStore, changes: &[Change]) -> Result<()> {
 /// Elements whose sums are made by one thread; fixed, so that they do not depend on the number of threads.
 const CHUNK: usize = 1 << 16;
 
-/// Sample standard deviation of a gradient's values, of which the noise has its size; 0 of a single value.
+/// Added to the deviation of the noise, as LMC's code does; `models/kernels/optimiser.cu` has it as well.
+const LEAST: f64 = 1e-8;
+
+/// Standard deviation of the noise on a gradient: the sample standard deviation of its values (0 of a single one) + 1e-8.
 pub fn deviation(values: &[f32]) -> f64 {
     let count = values.len() as f64;
     let mean = ops::run(values.chunks(CHUNK), ops::total).into_iter().sum::<f64>() / count;
     let squares: f64 = ops::run(values.chunks(CHUNK), |chunk| ops::squares(chunk, mean)).into_iter().sum();
-    (squares / (count - 1.0).max(1.0)).sqrt()
+    (squares / (count - 1.0).max(1.0)).sqrt() + LEAST
 }

@@ -307,7 +307,7 @@ def optimiser(launch):
     spread = empty(len(sizes), "f32")
     launch("gradient_sums", total, 256, table, count, sums)
     launch("deviations", len(sizes), 256, table, sums, spread)
-    compare("deviations", "f32", spread, torch.tensor([g.astype(np.float64).std(ddof=1) for g in before]))
+    compare("deviations", "f32", spread, torch.tensor([g.astype(np.float64).std(ddof=1) + 1e-8 for g in before]))
     launch("gradient_noise", total, 256, table, count, spread)
     for n, size in enumerate(sizes):
         place = np.arange(size)

@@ -22,7 +22,7 @@
 //! | one key for all positions; the text's bias divided by √d | kept | a key per position, bias undivided |
 //! | distillation counts rows; text and vision pooled differently | kept | mean squares, pooled alike |
 //! | padding takes part in it | real positions ¹ | real positions |
-//! | noise of the size of the gradient before κ, at least 1e-8 | kept, without the 1e-8 ² | the same |
+//! | noise of the size of the gradient before κ, plus 1e-8 | kept ² | kept ² |
 //! | weight decay on biases, norms and embeddings too | kept | kept |
 //! | no distillation in replay, after which the teacher is taken | kept | kept |
 //! | NER: ρ counts padding, whose gold is label 0 | kept: padded words, gold `O` ³ | real words |
@@ -34,9 +34,8 @@
 //! | the teacher keeps its dropout | mended | mended |
 //! | the best test score of all epochs is reported | the last epoch's | the last epoch's |
 //!
-//! ¹ Their texts are padded to one length, batches here to their longest row. No gradient depends on it. ² It moves only
-//! variables without effect (key biases, queries over a shared key). Positions of both kinds of crops are one variable
-//! here and get noise of one size. ³ Such a word reads position 0. ⁴ It changes ρ by a
+//! ¹ Their texts are padded to one length, batches here to their longest row. No gradient depends on it. ² Positions of both
+//! kinds of crops are one variable here and get noise of one size. ³ Such a word reads position 0. ⁴ It changes ρ by a
 //! few percent. ⁵ By default labels seen so far compete, as in every other method here: with all, each task pushes down
 //! the labels of the tasks to come. ⁶ As every NER method here, so that spans are scored alike. ⁷ One row of 12,233 got a
 //! crop of its own picture.
