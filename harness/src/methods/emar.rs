@@ -50,8 +50,7 @@ impl Emar {
     }
 
     fn activate(&self, task: &Task, session: &mut Session<'_>, round: usize) -> Result<()> {
-        let mut rows = self.memory.replayed(task.seen.stage, session).concat();
-        rows.extend_from_slice(self.memory.newest());
+        let mut rows = self.memory.with_newest(session);
         rows.extend(task.train.iter().cloned());
         let phase = format!("activation/{round}");
         fit(&self.learner, &task.seen, session, &phase, (1, &all(&rows)), &mut TaskLoss)

@@ -34,8 +34,7 @@ impl Method for Fea {
         let current = (session.config.epochs, &*all(&task.train));
         fit(&self.learner, &task.seen, session, CURRENT, current, &mut TaskLoss)?;
         self.memory.push(memory::select(&self.learner, task, session)?);
-        let mut rows = self.memory.replayed(task.seen.stage, session).concat();
-        rows.extend_from_slice(self.memory.newest());
+        let rows = self.memory.with_newest(session);
         let balanced = (session.config.memory_epochs, &*all(&rows));
         fit(&self.learner, &task.seen, session, "memory", balanced, &mut TaskLoss)
     }

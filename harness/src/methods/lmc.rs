@@ -223,8 +223,7 @@ impl Method for Lmc {
         self.phase(CURRENT, (config.epochs, &all(&task.train)), teacher.as_ref(), seen, session)?;
         self.memory.push(memory::select(&self.learner, task, session)?);
         if seen.stage > 0 {
-            let mut rows = self.memory.replayed(seen.stage, session).concat();
-            rows.extend_from_slice(self.memory.newest());
+            let rows = self.memory.with_newest(session);
             self.phase("memory", (config.memory_epochs, &all(&rows)), None, seen, session)?;
         }
         Ok(())

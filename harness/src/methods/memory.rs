@@ -49,6 +49,13 @@ impl Memory {
         self.0[..tasks].iter().map(|rows| rows.iter().map(shown).filter(known).collect()).collect()
     }
 
+    /// All stored rows, oldest task first: those of earlier tasks as they are replayed, the newest task's as written.
+    pub fn with_newest(&self, session: &Session<'_>) -> Vec<Example> {
+        let mut rows = self.replayed(self.tasks().saturating_sub(1), session).concat();
+        rows.extend_from_slice(self.newest());
+        rows
+    }
+
     /// All stored rows as written, oldest task first.
     pub fn rows(&self) -> Vec<&Example> {
         self.0.iter().flatten().collect()

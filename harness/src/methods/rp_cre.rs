@@ -106,8 +106,7 @@ impl RpCre {
         let config = session.config;
         session.ledger.optimiser();
         let mut optimiser = refiner.optimiser(&self.learner, config)?;
-        let mut rows = self.memory.replayed(task.seen.stage, session).concat();
-        rows.extend_from_slice(self.memory.newest());
+        let rows = self.memory.with_newest(session);
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, "memory_network");
         let passes = (config.memory_epochs, &*all(&rows));
         trainer.epochs(session, passes, &mut &*refiner, |batch| vec![("memory_network", batch)])
