@@ -37,7 +37,7 @@ pub fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// ‖x‖.
+/// Returns the L2 norm of all values, summed in f64.
 pub fn norm(tensor: &Tensor) -> f64 {
     values(tensor).into_iter().map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }
