@@ -71,12 +71,12 @@ pub fn attention_distillation(student: &Tensor, teacher: &Tensor, mask: &Tensor,
     squares.reshape((rows, ()))?.sum(1)?.div(&entries)?.mean_all()
 }
 
-/// Whose maps the released code pools.
+/// One of the two encoders of a multimodal network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Maps `[B, heads, T, T]` there.
+    /// BERT; the released code pools maps `[B, heads, T, T]` of it.
     Text,
-    /// Maps `[B · heads, V, V]` there.
+    /// CLIP; the released code pools maps `[B · heads, V, V]` of it.
     Vision,
 }
 
@@ -108,6 +108,10 @@ pub fn pool_released(maps: &[Tensor], mask: &Tensor, stream: Stream, pooling: Po
 ///
 /// Its value is √(number of rows with a positive entry)/100 per layer, so its gradient is zero. The value is cut from
 /// the graph: rounding would leave gradients near 1e-9, which AdamW scales up to whole steps where there is no other.
+///
+/// The value jumps with rounding while student and teacher are close, as they are in the first steps of a task: whether a
+/// difference of nearly equal maps is above zero is then decided by the last bit, on one processor or device otherwise
+/// than on another. Losses of `lmc-released` are therefore compared between devices without this term.
 ///
 /// # Errors
 /// Shapes that do not fit.

@@ -32,6 +32,8 @@ pub use activation::{gelu_erf, gelu_tanh, quick_gelu};
 #[cfg(feature = "cuda")]
 pub use cuda::check::{KernelCheck, check_kernels};
 #[cfg(feature = "cuda")]
+pub use cuda::{GpuError, open_gpu};
+#[cfg(feature = "cuda")]
 pub(crate) use cuda::{Noisy, Stepped, adamw, add_noise, cross_entropy, takes as on_gpu};
 pub(crate) use dropout::{Mask, dropout};
 pub use embedding::embedding;

@@ -4,6 +4,8 @@ use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Tensor};
 
 use super::{Arg, Shape3, THREADS, at, device, empty, launch};
+use crate::distill::Stream;
+use crate::modulation::{Balance, Coefficients};
 
 /// Values of a chunk (`CHUNK` there).
 const CHUNK: usize = 1 << 14;
@@ -19,14 +21,15 @@ pub(crate) struct Stepped<'a> {
     pub rate: f32,
 }
 
-/// A gradient, what it is multiplied with, and the key of its noise if it gets any.
+/// A gradient, the stream whose factor it is multiplied with, and the key of its noise if it gets any.
 pub(crate) struct Noisy<'a> {
     pub grad: &'a Tensor,
-    pub factor: f32,
+    pub stream: Stream,
     pub key: Option<u64>,
 }
 
-/// `Variable` of the kernels: value, gradient and moments, count, first chunk, two numbers, key.
+/// `Variable` of the kernels: value, gradient and moments (or a stream in place of the second), count, first chunk, two
+/// numbers, key.
 type Row = [u64; 8];
 
 fn number(x: &Tensor) -> Result<u64> {
@@ -100,12 +103,20 @@ pub(crate) fn adamw(variables: &[Stepped<'_>], numbers: [f32; 4], clip: Option<f
     })
 }
 
-/// g ← factor · g + ε, in place, ε of each gradient's own standard deviation.
-pub(crate) fn add_noise(gradients: &[Noisy<'_>]) -> Result<()> {
+/// g ← κ g + ε, in place, ε of each gradient's own standard deviation.
+pub(crate) fn add_noise(gradients: &[Noisy<'_>], balance: &Balance) -> Result<()> {
     let Some(Noisy { grad: like, .. }) = gradients.first() else { return Ok(()) };
+    let (known, of_streams, alpha) = match balance {
+        Balance::Known(known) => (*known, Arg::At(0), 0.0),
+        Balance::OnDevice { sums, alpha } => (Coefficients::default(), at(sums)?, *alpha),
+    };
     let row = |g: &Noisy<'_>| {
         let noise = f32::from(u8::from(g.key.is_some()));
-        let row = [0, number(g.grad)?, 0, 0, 0, 0, pair(g.factor, noise), g.key.unwrap_or(0)];
+        let (factor, stream) = match g.stream {
+            Stream::Text => (known.text, 0),
+            Stream::Vision => (known.vision, 1),
+        };
+        let row = [0, number(g.grad)?, 0, stream, 0, 0, pair(factor as f32, noise), g.key.unwrap_or(0)];
         Ok((row, g.grad.elem_count()))
     };
     let table = Table::new(gradients.iter().map(row))?;
@@ -114,7 +125,7 @@ pub(crate) fn add_noise(gradients: &[Noisy<'_>]) -> Result<()> {
         let spread = empty(like, table.variables, DType::F32)?;
         let arguments = [Arg::At(address), at(&sums)?, at(&spread)?];
         launch(&on, "deviations", &Shape3::new(table.variables, THREADS), &arguments)?;
-        let arguments = [Arg::At(address), table.variables.into(), at(&spread)?];
+        let arguments = [Arg::At(address), table.variables.into(), at(&spread)?, of_streams, Arg::F32(alpha as f32)];
         launch(&on, "gradient_noise", &Shape3::new(table.chunks, THREADS), &arguments)
     })
 }
