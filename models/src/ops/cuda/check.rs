@@ -4,7 +4,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::super::{
-    AttentionParts, FeedForwardParts, Gelu, Mask, Order, Residual, backward, dropout, embedding, layer_norm,
+    AttentionParts, FeedForwardParts, Gelu, Keys, Mask, Order, Residual, backward, dropout, embedding, layer_norm,
     masked_softmax, softmax, sublayer,
 };
 use crate::linear::Linear;
@@ -155,12 +155,13 @@ fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) ->
     case(&name, &shapes, move |x, v| {
         let parts = AttentionParts {
             query: linear(&v[4], &v[5]),
-            key: linear(&v[6], &v[7]),
+            keys: Keys::Own(linear(&v[6], &v[7])),
             value: linear(&v[8], &v[9]),
             heads,
             rows: x.dim(0)?,
             padding: Some(padding(x, length)?),
             mask: (p > 0.0).then(|| Mask::new(5, p)),
+            logits: None,
         };
         fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)
     })

@@ -5,6 +5,7 @@
 //! is in this file: the launch itself and memory that a kernel fills.
 #![allow(unsafe_code)]
 
+mod attention;
 pub(super) mod check;
 mod layers;
 mod optimiser;
