@@ -25,7 +25,7 @@ impl AttentionParts {
     }
 
     /// Learned keys and their bias; none where keys are projected.
-    fn learned(&self, length: usize) -> Result<[Arg; 5]> {
+    fn learned_arguments(&self, length: usize) -> Result<[Arg; 5]> {
         let Keys::Shared(shared) = &self.keys else {
             return Ok([Arg::At(0), Arg::I32(0), Arg::At(0), Arg::I32(0), Arg::F32(0.0)]);
         };
@@ -63,7 +63,7 @@ impl DeviceInner for AttentionParts {
         }
         let to_logits = logits.as_ref().map_or(Ok(Arg::At(0)), |logits| address(logits, 0))?;
         let tensors = [at(&kept.product)?, at(&kept.bias)?, at_some(padding.as_ref())?, at(&f)?, at(&maps)?, to_logits];
-        let arguments: Vec<Arg> = tensors.into_iter().chain(self.learned(length)?).chain(counts).collect();
+        let arguments: Vec<Arg> = tensors.into_iter().chain(self.learned_arguments(length)?).chain(counts).collect();
         launch(&device(x)?, &form("attention_forward", x.dtype()), &shape, &arguments)?;
         if let (Some(side), Some(logits)) = (&self.logits, logits) {
             side.put(Storage::Cuda(logits), map_shape);
@@ -84,7 +84,7 @@ impl DeviceInner for AttentionParts {
         shape.shared = backward_memory(length, size, grad.dtype());
         let tensors = [at(&kept.product)?, at(&kept.bias)?, at(maps)?, at(grad)?, at(&grads)?];
         let more = [at_some(of_logits.as_ref())?, at_some(of_key.as_ref())?];
-        let arguments = tensors.into_iter().chain(more).chain(self.learned(length)?).chain(counts);
+        let arguments = tensors.into_iter().chain(more).chain(self.learned_arguments(length)?).chain(counts);
         let arguments: Vec<Arg> = arguments.collect();
         launch(&device(grad)?, &form("attention_backward", grad.dtype()), &shape, &arguments)?;
         if let (Keys::Shared(shared), Some(of_key)) = (&self.keys, of_key) {
