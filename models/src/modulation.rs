@@ -7,7 +7,7 @@
 //! ```
 
 use candle_core::backprop::GradStore;
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{CpuStorage, D, DType, Device, InplaceOp1, Layout, Result, Tensor};
 
 use crate::distill::Stream;
 use crate::loss::masked;
@@ -109,18 +109,39 @@ pub fn modulate(grads: &mut GradStore, changes: &[Change], balance: &Balance) ->
             continue;
         }
         if let Some(grad) = grads.remove(&change.var) {
-            grads.insert(&change.var, changed(&grad, factor, change.noise)?);
+            grads.insert(&change.var, changed(grad, factor, change.noise)?);
         }
     }
     Ok(())
 }
 
-fn changed(grad: &Tensor, factor: f64, noise: Option<u64>) -> Result<Tensor> {
+/// Noise is added in place: the gradient of a word embedding is as large as all layers of a small encoder.
+fn changed(grad: Tensor, factor: f64, noise: Option<u64>) -> Result<Tensor> {
     let Some(key) = noise else { return grad * factor };
-    let mut values = grad.flatten_all()?.to_vec1::<f32>()?;
-    let deviation = deviation(&values);
-    ops::add_normal(&mut values, factor as f32, deviation as f32, key);
-    Tensor::from_vec(values, grad.shape(), grad.device())
+    let host = grad.contiguous()?.to_device(&Device::Cpu)?;
+    host.inplace_op1(&Noise { factor: factor as f32, key })?;
+    host.to_device(grad.device())
+}
+
+struct Noise {
+    factor: f32,
+    key: u64,
+}
+
+impl InplaceOp1 for Noise {
+    fn name(&self) -> &'static str {
+        "gradient noise"
+    }
+
+    fn cpu_fwd(&self, grad: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (grad, layout.contiguous_offsets()) else {
+            candle_core::bail!("noise is added to contiguous gradients of f32")
+        };
+        let values = &mut values[start..end];
+        let deviation = deviation(values);
+        ops::add_normal(values, self.factor, deviation as f32, self.key);
+        Ok(())
+    }
 }
 
 /// All gradients in four launches, in place.

@@ -183,6 +183,10 @@ def pointwise(launch, kind):
     compare("stack", kind, y, torch.cat([part for _, part in parts]))
 
 
+# No learned key and bias.
+OWN_KEYS = None, i32(0), None, i32(0), f32(0)
+
+
 def attention(launch, kind):
     for rows, heads, length, size, p in [(2, 3, 5, 8, 0.1), (1, 2, 33, 16, 0.0), (1, 1, 80, 64, 0.1), (1, 2, 128, 32, 0.2)]:
         width = heads * size
@@ -205,7 +209,8 @@ def attention(launch, kind):
         floats = 2 * length * (size + 1)
         shape = i32(heads), i32(length), i32(size), f32(scale)
         launch(
-            f"attention_forward_{kind}", (heads, rows), 256, qkv, bias, padding, f, maps, *shape, *mask.arguments(),
+            f"attention_forward_{kind}", (heads, rows), 256, qkv, bias, padding, f, maps, None, *OWN_KEYS, *shape,
+            *mask.arguments(),
             shared=4 * (floats + 8 * (size + 128)),
         )  # fmt: skip
         compare("attention_forward", kind, f, f_)
@@ -213,10 +218,61 @@ def attention(launch, kind):
         grads = empty((rows, length, 3 * width), kind)
         each = 4 if kind == "f32" else 2
         launch(
-            f"attention_backward_{kind}", (heads, rows), 256, qkv, bias, maps, df, grads, *shape, *mask.arguments(),
+            f"attention_backward_{kind}", (heads, rows), 256, qkv, bias, maps, df, grads, None, None, *OWN_KEYS, *shape,
+            *mask.arguments(),
             shared=4 * (floats + 8 * size) + each * 2 * length * (length + 1),
         )  # fmt: skip
         compare("attention_backward", kind, grads, input_.grad)
+
+
+def learned_keys(launch, kind):
+    for rows, heads, length, size, keys, p in [(2, 3, 5, 8, 9, 0.1), (3, 2, 33, 16, 1, 0.0), (1, 1, 80, 64, 80, 0.2)]:
+        width, longest, bias_scale = heads * size, length + 3, 0.3
+        qv, qv_ = to_device(randn(rows, length, 2 * width), kind)
+        bias, bias_ = to_device(randn(2 * width, scale=0.3), "f32")
+        key, key_ = to_device(randn(heads, keys, size), "f32")
+        plus, plus_ = to_device(randn(heads, longest, longest), "f32")
+        df, df_ = to_device(randn(rows, length, width), kind)
+        of_logits, of_logits_ = to_device(randn(rows, heads, length, length, scale=0.1), kind)
+        mask, scale = Mask(77 + length, p), size**-0.5
+        factors = mask.factors((rows, heads, length, length)) if p else 1.0
+
+        input_, key_, plus_ = [x.clone().requires_grad_() for x in (qv_, key_, plus_)]
+        q, v = (input_ + bias_).view(rows, length, 2, heads, size).permute(2, 0, 3, 1, 4)
+        logits_ = q @ key_[:, :length].transpose(1, 2) * scale + bias_scale * plus_[:, :length, :length]
+        f_ = ((torch.softmax(logits_, -1) * factors) @ v).transpose(1, 2).reshape(rows, length, width)
+        ((f_ * df_).sum() + (logits_ * of_logits_).sum()).backward()
+
+        maps_shape = (rows, heads, length, length)
+        f, maps, logits = [empty(shape, kind) for shape in ((rows, length, width), maps_shape, maps_shape)]
+        floats = 2 * length * (size + 1)
+        learned = key, i32(keys), plus, i32(longest), f32(bias_scale)
+        shape = i32(heads), i32(length), i32(size), f32(scale), *mask.arguments()
+        launch(
+            f"attention_forward_{kind}", (heads, rows), 256, qv, bias, None, f, maps, logits, *learned, *shape,
+            shared=4 * (floats + 8 * (size + 128)),
+        )  # fmt: skip
+        compare("attention_forward, learned keys", kind, f, f_)
+        compare("attention_forward logits", kind, logits, logits_)
+        grads, of_key = empty((rows, length, 2 * width), kind), empty((rows, length, width), "f32")
+        each = 4 if kind == "f32" else 2
+        launch(
+            f"attention_backward_{kind}", (heads, rows), 256, qv, bias, maps, df, grads, of_logits, of_key, *learned,
+            *shape, shared=4 * (floats + 8 * size) + each * 2 * length * (length + 1),
+        )  # fmt: skip
+        compare("attention_backward, learned keys", kind, grads, input_.grad)
+        d_key, d_plus = empty(key_.shape, "f32"), empty(plus_.shape, "f32")
+        summed, down = (rows * length, 1) if keys == 1 else (rows, length)
+        launch(
+            "learned_gradient_f32", 2, 256, of_key, d_key, u64(d_key.size), i32(summed), u64(of_key.size // summed),
+            i32(keys), i32(size), i32(down), i32(size), u64(size), u64(width), f32(1),
+        )  # fmt: skip
+        compare("learned_gradient, keys", kind, d_key, key_.grad)
+        launch(
+            f"learned_gradient_{kind}", 2, 256, maps, d_plus, u64(d_plus.size), i32(rows), u64(maps.size // rows),
+            i32(longest), i32(longest), i32(length), i32(length), u64(length * length), u64(length), f32(bias_scale),
+        )  # fmt: skip
+        compare("learned_gradient, bias", kind, d_plus, plus_.grad)
 
 
 def rows(launch, kind):
@@ -325,7 +381,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         launch = Launcher(build(pathlib.Path(folder)))
         for kind in ("f32", "bf16"):
-            for check in (norms, pointwise, attention, rows):
+            for check in (norms, pointwise, attention, learned_keys, rows):
                 check(launch, kind)
         cross_entropy(launch)
         optimiser(launch)

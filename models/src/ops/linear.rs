@@ -46,9 +46,9 @@ pub(super) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
     rows.chunks_exact_mut(bias.len()).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
 }
 
-/// Adds each row to the sums.
+/// Adds each row of `rows` to the sums, on this thread.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn add_up(sums: &mut [f32], rows: &[f32]) {
+pub(super) fn add_up(sums: &mut [f32], rows: &[f32]) {
     rows.chunks_exact(sums.len()).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g));
 }
 

@@ -18,6 +18,7 @@ mod leaves;
 mod linear;
 mod maths;
 mod philox;
+mod pool;
 mod softmax;
 mod sublayer;
 
@@ -43,8 +44,9 @@ pub use leaves::backward;
 pub use linear::linear;
 pub(crate) use maths::{squares, total};
 pub(crate) use philox::add_normal;
+pub(crate) use pool::{Means, map_means};
 pub use softmax::{masked_softmax, softmax};
-pub(crate) use sublayer::{AttentionParts, FeedForwardParts, Order, Residual, sublayer};
+pub(crate) use sublayer::{AttentionParts, FeedForwardParts, Keys, Order, Residual, SharedKey, Side, sublayer};
 
 /// Values in one piece of work: large enough to be worth a thread, small enough to stay in its cache.
 const PIECE: usize = 1 << 14;

@@ -4,8 +4,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::super::{
-    AttentionParts, FeedForwardParts, Gelu, Mask, Order, Residual, backward, dropout, embedding, layer_norm,
-    masked_softmax, softmax, sublayer,
+    AttentionParts, FeedForwardParts, Gelu, Keys, Mask, Order, Residual, SharedKey, Side, backward, dropout, embedding,
+    layer_norm, masked_softmax, softmax, sublayer,
 };
 use crate::distill::Stream;
 use crate::linear::Linear;
@@ -166,6 +166,9 @@ fn cases() -> Vec<Case> {
     for (activation, order) in [(Gelu::Erf, Order::After), (Gelu::Tanh, Order::After), (Gelu::Quick, Order::Before)] {
         cases.push(feed_forward(activation, order));
     }
+    for (keys, order, p) in [(Some(50), Order::After, 0.1), (Some(50), Order::Before, 0.0), (None, Order::After, 0.1)] {
+        cases.push(learned_keys(keys, order, p));
+    }
     cases
 }
 
@@ -192,16 +195,41 @@ fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) ->
     case(&name, &shapes, move |x, v| {
         let parts = AttentionParts {
             query: linear(&v[4], &v[5]),
-            key: linear(&v[6], &v[7]),
+            keys: Keys::Own(linear(&v[6], &v[7])),
             value: linear(&v[8], &v[9]),
             heads,
             rows: x.dim(0)?,
             padding: Some(padding(x, length)?),
             mask: (p > 0.0).then(|| Mask::new(5, p)),
+            logits: None,
         };
         fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)
     })
     .with_cancelled(8)
+}
+
+/// Attention with learned keys, one for all positions without `keys`; the result is the states and the logits.
+fn learned_keys(keys: Option<usize>, order: Order, p: f64) -> Case {
+    let (length, longest, heads, width) = (37, 45, 12, 768);
+    let (square, line): (&[usize], &[usize]) = (&[width, width], &[width]);
+    let key = keys.map_or_else(|| vec![heads, width / heads], |keys| vec![heads, keys, width / heads]);
+    let learned: [&[usize]; 2] = [&key, &[heads, longest, longest]];
+    let shapes = [&[3, length, width], square, line, line, line, square, line, square, line];
+    case(&format!("learned keys {key:?} {order:?}, dropout {p}"), &[&shapes[..], &learned].concat(), move |x, v| {
+        let side = Side::default();
+        let parts = AttentionParts {
+            query: linear(&v[4], &v[5]),
+            keys: Keys::Shared(SharedKey { key: v[8].clone(), bias: v[9].clone(), bias_scale: 0.125 }),
+            value: linear(&v[6], &v[7]),
+            heads,
+            rows: x.dim(0)?,
+            padding: Some(padding(x, length)?),
+            mask: (p > 0.0).then(|| Mask::new(5, p)),
+            logits: Some(side.clone()),
+        };
+        let y = fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)?;
+        Tensor::cat(&[y.flatten_all()?, side.attach(&y)?.flatten_all()?], 0)
+    })
 }
 
 fn feed_forward(activation: Gelu, order: Order) -> Case {

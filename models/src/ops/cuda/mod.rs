@@ -6,6 +6,7 @@
 //! fills, and the settings of the driver.
 #![allow(unsafe_code)]
 
+mod attention;
 pub(super) mod check;
 mod layers;
 mod open;
