@@ -64,7 +64,7 @@ const Q: [f32; 9] = [
     0.022_793_81,
 ];
 
-/// ln x of a normal x > 0: Cephes `logf`, to 2e-7 relative or 1e-7 absolute near 1.
+/// ln x of a normal x > 0: Cephes `logf`, to 2e-7 relative or 1e-7 absolute near 1. NaN stays NaN.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
     let bits = x.to_bits();
@@ -82,7 +82,8 @@ pub(super) fn ln(x: f32) -> f32 {
     let p = p * m - 2.499_999_4e-1;
     let p = p * m + 0.333_333_3;
     let square = m * m;
-    m + (p * m * square - 0.5 * square - exponent * LN_2_LOW) + exponent * LN_2_HIGH
+    let y = m + (p * m * square - 0.5 * square - exponent * LN_2_LOW) + exponent * LN_2_HIGH;
+    if x.is_nan() { x } else { y }
 }
 
 /// sin 2πu and cos 2πu of u in [0, 1), to 1e-7 absolute: Cephes' polynomials on an eighth of a turn either side.

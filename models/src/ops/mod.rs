@@ -7,6 +7,7 @@
 //! loops, compiled a second time for AVX2 (`multiversion`), give the same there.
 
 mod activation;
+mod crf;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod dropout;
@@ -21,6 +22,7 @@ mod philox;
 mod pool;
 mod softmax;
 mod sublayer;
+mod viterbi;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -30,6 +32,7 @@ use rayon::prelude::*;
 
 pub(crate) use activation::Gelu;
 pub use activation::{gelu_erf, gelu_tanh, quick_gelu};
+pub use crf::{Chain, UNKNOWN, crf_nll};
 #[cfg(feature = "cuda")]
 pub use cuda::check::{KernelCheck, check_kernels};
 #[cfg(feature = "cuda")]
@@ -37,7 +40,7 @@ pub use cuda::{GpuError, open_gpu};
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::{Noisy, Stepped, adamw, add_noise, cross_entropy, takes as on_gpu};
 pub(crate) use dropout::{Mask, dropout};
-pub use embedding::embedding;
+pub use embedding::{Ids, embedding};
 pub use heads::{matmul_transposed, merge_heads, split_heads};
 pub use layer_norm::layer_norm;
 pub use leaves::backward;
@@ -47,6 +50,7 @@ pub(crate) use philox::add_normal;
 pub(crate) use pool::{Means, map_means};
 pub use softmax::{masked_softmax, softmax};
 pub(crate) use sublayer::{AttentionParts, FeedForwardParts, Keys, Order, Residual, SharedKey, Side, sublayer};
+pub use viterbi::viterbi;
 
 /// Values in one piece of work: large enough to be worth a thread, small enough to stay in its cache.
 const PIECE: usize = 1 << 14;

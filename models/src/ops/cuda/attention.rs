@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Storage, Tensor, bail};
 
 use super::sublayer::{DeviceInner, DeviceKept, products};
-use super::{Arg, Shape3, address, at, at_some, device, empty, form, launch, mask, most_shared, storage};
+use super::{Arg, Shape3, device, empty, form, given, given_some, launch, made, mask, most_shared, storage};
 use crate::ops::leaves;
 use crate::ops::sublayer::{AttentionParts, Inner, Keys, SharedKey, Side};
 
@@ -30,8 +30,11 @@ impl AttentionParts {
             return Ok([Arg::At(0), Arg::I32(0), Arg::At(0), Arg::I32(0), Arg::F32(0.0)]);
         };
         shared.check(length)?;
-        let (keys, longest) = (shared.keys()?.into(), shared.bias.dim(1)?.into());
-        Ok([at(&shared.key)?, keys, at(&shared.bias)?, longest, Arg::F32(shared.bias_scale as f32)])
+        let (keys, longest) = (shared.keys()?, shared.bias.dim(1)?);
+        let size = self.query.weight().dim(0)? / self.heads;
+        let key = given(&shared.key, DType::F32, self.heads * keys * size);
+        let bias = given(&shared.bias, DType::F32, self.heads * longest * longest);
+        Ok([key, keys.into(), bias, longest.into(), Arg::F32(shared.bias_scale as f32)])
     }
 }
 
@@ -58,11 +61,15 @@ impl DeviceInner for AttentionParts {
         let logits = self.logits.as_ref().map(|_| storage(&device(x)?, maps.elem_count(), x.dtype())).transpose()?;
         shape.shared = 4 * (2 * length * (size + 1) + WARPS * (size + LONGEST)) as u32;
         let padding = self.padding.as_ref().map(Tensor::contiguous).transpose()?;
-        if let Some(padding) = padding.as_ref().filter(|padding| padding.elem_count() != self.rows * length) {
-            bail!("padding of {} positions for {} rows of {length}", padding.elem_count(), self.rows);
-        }
-        let to_logits = logits.as_ref().map_or(Ok(Arg::At(0)), |logits| address(logits, 0))?;
-        let tensors = [at(&kept.product)?, at(&kept.bias)?, at_some(padding.as_ref())?, at(&f)?, at(&maps)?, to_logits];
+        let (states, map, dtype) = (x.elem_count(), maps.elem_count(), x.dtype());
+        let tensors = [
+            given(&kept.product, dtype, self.layers().len() * states),
+            given(&kept.bias, DType::F32, self.layers().len() * self.heads * size),
+            given_some(padding.as_ref(), DType::F32, self.rows * length),
+            given(&f, dtype, states),
+            given(&maps, dtype, map),
+            logits.as_ref().map_or(Arg::At(0), |logits| made(logits, dtype, map)),
+        ];
         let arguments: Vec<Arg> = tensors.into_iter().chain(self.learned_arguments(length)?).chain(counts).collect();
         launch(&device(x)?, &form("attention_forward", x.dtype()), &shape, &arguments)?;
         if let (Some(side), Some(logits)) = (&self.logits, logits) {
@@ -82,9 +89,18 @@ impl DeviceInner for AttentionParts {
             Keys::Shared(_) => Some(empty(grad, grad.shape(), DType::F32)?),
         };
         shape.shared = backward_memory(length, size, grad.dtype());
-        let tensors = [at(&kept.product)?, at(&kept.bias)?, at(maps)?, at(grad)?, at(&grads)?];
-        let more = [at_some(of_logits.as_ref())?, at_some(of_key.as_ref())?];
-        let arguments = tensors.into_iter().chain(more).chain(self.learned_arguments(length)?).chain(counts);
+        let (states, dtype) = (grad.elem_count(), grad.dtype());
+        let map = self.rows * self.heads * length * length;
+        let tensors = [
+            given(&kept.product, dtype, self.layers().len() * states),
+            given(&kept.bias, DType::F32, self.layers().len() * self.heads * size),
+            given(maps, dtype, map),
+            given(grad, dtype, states),
+            given(&grads, dtype, self.layers().len() * states),
+            given_some(of_logits.as_ref(), dtype, map),
+            given_some(of_key.as_ref(), DType::F32, states),
+        ];
+        let arguments = tensors.into_iter().chain(self.learned_arguments(length)?).chain(counts);
         let arguments: Vec<Arg> = arguments.collect();
         launch(&device(grad)?, &form("attention_backward", grad.dtype()), &shape, &arguments)?;
         if let (Keys::Shared(shared), Some(of_key)) = (&self.keys, of_key) {
@@ -112,7 +128,9 @@ fn hand_over(variable: &Tensor, x: &Tensor, layout: &Layout, scale: f64) -> Resu
     let sizes = [layout.tall, layout.wide, layout.down, layout.across].map(Arg::from);
     let steps = [layout.plane, layout.line].map(|step| Arg::U64(step as u64));
     let stride = Arg::U64((x.elem_count() / layout.rows) as u64);
-    let start = [at(x)?, at(&y)?, Arg::U64(y.elem_count() as u64), layout.rows.into(), stride];
+    let count = y.elem_count();
+    let (from, to) = (given(x, x.dtype(), x.elem_count()), given(&y, DType::F32, count));
+    let start = [from, to, Arg::U64(count as u64), layout.rows.into(), stride];
     let arguments = start.into_iter().chain(sizes).chain(steps).chain([Arg::F32(scale as f32)]);
     let shape = Shape3::values(y.elem_count());
     launch(&device(x)?, &form("learned_gradient", x.dtype()), &shape, &arguments.collect::<Vec<_>>())?;

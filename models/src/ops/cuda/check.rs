@@ -4,8 +4,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::super::{
-    AttentionParts, FeedForwardParts, Gelu, Keys, Mask, Order, Residual, SharedKey, Side, backward, dropout, embedding,
-    layer_norm, masked_softmax, softmax, sublayer,
+    AttentionParts, Chain, FeedForwardParts, Gelu, Ids, Keys, Mask, Order, Residual, SharedKey, Side, UNKNOWN, backward,
+    crf_nll, dropout, embedding, layer_norm, masked_softmax, softmax, sublayer, viterbi,
 };
 use crate::distill::Stream;
 use crate::linear::Linear;
@@ -150,7 +150,7 @@ fn cases() -> Vec<Case> {
         case("dropout 5000", &[&[5000]], move |x, _| dropout(x, mask(0.3))),
         case("embedding 50 x 64", &[&[1], &[50, 64]], |x, v| {
             let ids: Vec<u32> = (0..60).map(|n| n * n % 47).collect();
-            embedding(&v[0], &Tensor::new(ids, x.device())?.reshape((4, 15))?, Some(1))
+            embedding(&v[0], &Ids::new(ids, (4, 15), x.device())?, Some(1))
         }),
         case("cross-entropy 9 x 23", &[&[9, 23]], |x, _| {
             let targets = Tensor::new(&[0u32, 3, 1, 22, 7, 7, 2, 0, 5], x.device())?;
@@ -168,6 +168,10 @@ fn cases() -> Vec<Case> {
     }
     for (keys, order, p) in [(Some(50), Order::After, 0.1), (Some(50), Order::Before, 0.0), (None, Order::After, 0.1)] {
         cases.push(learned_keys(keys, order, p));
+    }
+    for (words, labels) in [(1, 1), (7, 9), (5, 70)] {
+        cases.push(likelihood(words, labels));
+        cases.push(best_paths(words, labels));
     }
     cases
 }
@@ -245,6 +249,33 @@ fn feed_forward(activation: Gelu, order: Order) -> Case {
 /// Small enough that no softmax is nearly one-hot, where bf16 would say little.
 fn scaled(x: &Tensor) -> Result<Tensor> {
     x * (1.0 / (x.dim(D::Minus1)? as f64).sqrt())
+}
+
+fn chain(v: &[Tensor]) -> Chain {
+    Chain { start: v[0].clone(), end: v[1].clone(), transitions: v[2].clone() }
+}
+
+/// Rows of 0 to `words` words, of which some have a known tag.
+fn likelihood(words: usize, labels: usize) -> Case {
+    let shapes: [&[usize]; 4] = [&[words + 1, words, labels], &[labels], &[labels], &[labels, labels]];
+    case(&format!("CRF {} x {words} x {labels}", words + 1), &shapes, move |x, v| {
+        let tag = |word: usize| if word % 3 == 1 { UNKNOWN } else { (word * 5 % labels) as u32 };
+        let tags: Vec<Vec<u32>> = (0..=words).map(|length| (0..length).map(tag).collect()).collect();
+        let tags: Vec<&[u32]> = tags.iter().map(Vec::as_slice).collect();
+        crf_nll(&x.to_dtype(DType::F32)?, &chain(v), &tags)
+    })
+}
+
+/// Paths from whole scores, many of which are equal. Emissions are variables, so that bf16 does not round them.
+fn best_paths(words: usize, labels: usize) -> Case {
+    let emissions: &[usize] = &[words + 1, words, labels];
+    let shapes = [&[1], [labels].as_slice(), &[labels], &[labels, labels], emissions];
+    case(&format!("Viterbi {} x {words} x {labels}", words + 1), &shapes, move |x, v| {
+        let lengths: Vec<usize> = (0..=words).collect();
+        let whole: Vec<Tensor> = v.iter().map(|scores| (scores * 2.0)?.round()).collect::<Result<_>>()?;
+        let paths = viterbi(&whole[3], &chain(&whole), &lengths)?;
+        Tensor::new(paths.concat(), x.device())?.to_dtype(DType::F32)
+    })
 }
 
 fn fused(y: Option<Tensor>) -> Result<Tensor> {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::layers::{NormBackward, dropped};
-use super::{Arg, Mask, Shape3, address, at, at_some, column_sums, device, empty, form, launch, mask, storage};
+use super::{Arg, Mask, Shape3, column_sums, device, empty, form, given, given_some, launch, made, mask, storage};
 use crate::linear::Linear;
 use crate::ops::activation::Gelu;
 use crate::ops::leaves;
@@ -42,9 +42,9 @@ fn stacked(parts: &[&Tensor], dtype: DType) -> Result<Tensor> {
     let mut dims = first.dims().to_vec();
     dims[0] *= parts.len();
     let y = empty(first, dims, dtype)?;
-    let part = |n: usize| at(parts.get(n).copied().unwrap_or(first));
-    let counts = [Arg::U64(each as u64), Arg::U64(y.elem_count() as u64)];
-    let arguments: Vec<Arg> = [part(0)?, part(1)?, part(2)?, at(&y)?].into_iter().chain(counts).collect();
+    let part = |n: usize| given(parts.get(n).copied().unwrap_or(first), DType::F32, each);
+    let to = given(&y, dtype, parts.len() * each);
+    let arguments = [part(0), part(1), part(2), to, Arg::U64(each as u64), Arg::U64(y.elem_count() as u64)];
     launch(&device(first)?, &form("stack", dtype), &Shape3::values(y.elem_count()), &arguments)?;
     Ok(y)
 }
@@ -81,8 +81,10 @@ impl DeviceInner for FeedForwardParts {
     fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
         let kept = products(&[&self.up], x)?;
         let f = empty(x, kept.product.shape(), x.dtype())?;
-        let counts = self.counts(&kept.product)?;
-        let arguments: Vec<Arg> = [at(&kept.product)?, at(&kept.bias)?, at(&f)?].into_iter().chain(counts).collect();
+        let ((rows, width), dtype) = (kept.product.dims2()?, x.dtype());
+        let [product, made] = [&kept.product, &f].map(|x| given(x, dtype, rows * width));
+        let tensors = [product, given(&kept.bias, DType::F32, width), made];
+        let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(&kept.product)?).collect();
         launch(&device(x)?, &form("gelu_forward", x.dtype()), &Shape3::values(f.elem_count()), &arguments)?;
         Ok((f, kept))
     }
@@ -90,7 +92,9 @@ impl DeviceInner for FeedForwardParts {
     fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
         let a = &kept.product;
         let (da, f) = (empty(a, a.shape(), a.dtype())?, empty(a, a.shape(), a.dtype())?);
-        let tensors = [at(a)?, at(&kept.bias)?, at(grad)?, at(&da)?, at(&f)?];
+        let bias = given(&kept.bias, DType::F32, a.dim(1)?);
+        let [product, grad, to_da, to_f] = [a, grad, &da, &f].map(|x| given(x, a.dtype(), a.elem_count()));
+        let tensors = [product, bias, grad, to_da, to_f];
         let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(a)?).collect();
         launch(&device(a)?, &form("gelu_backward", a.dtype()), &Shape3::values(a.elem_count()), &arguments)?;
         Ok((f, da))
@@ -159,18 +163,19 @@ impl<F: Inner> DeviceSublayer<F> {
             Order::Before => None,
             Order::After => Some(empty(x, x.shape(), x.dtype())?),
         };
+        let (dtype, count) = (x.dtype(), rows * width);
         let (to_sum, to_y) = match &sum {
-            Some(sum) => (at(sum)?, address(&y, 0)?),
-            None => (address(&y, 0)?, Arg::At(0)),
+            Some(sum) => (given(sum, dtype, count), made(&y, dtype, count)),
+            None => (made(&y, dtype, count), Arg::At(0)),
         };
         let [key, threshold, scale] = mask(self.mask);
         let arguments = [
-            at(x)?,
-            at(&out)?,
-            at_some(output.bias())?,
+            given(x, dtype, count),
+            given(&out, dtype, count),
+            given_some(output.bias(), DType::F32, width),
             to_sum,
-            at(&norm.weight)?,
-            at(&norm.bias)?,
+            given(&norm.weight, DType::F32, width),
+            given(&norm.bias, DType::F32, width),
             to_y,
             width.into(),
             Arg::F32(norm.eps as f32),
