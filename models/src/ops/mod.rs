@@ -4,7 +4,7 @@
 //! One pass over memory and one node of the graph replace up to ten. Numbers do not depend on the number of threads:
 //! work is cut into pieces of fixed size, sums run in a fixed order. Apart from matrix products, which gemm makes with the
 //! instructions that a processor has, they do not depend on the processor either: nothing is contracted, and the inner
-//! loops, compiled a second time for AVX2 (`multiversion`), give the same there.
+//! loops, compiled again for AVX2 and AVX-512 (`crate::simd`), give the same bits there.
 
 mod activation;
 mod crf;

@@ -6,10 +6,11 @@
 //! ```
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::maths::{sum, sum2};
 use super::{Host, fused, run, values};
+use crate::simd::vectorised;
 
 /// Which means of a map are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,7 @@ struct Pool {
 }
 
 /// m_i Σ_j m_j A_ij / n.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn widths(map: &[f32], mask: &[f32], y: &mut [f32]) {
     let n = sum(mask, |m| m);
     for ((y, m), row) in y.iter_mut().zip(mask).zip(map.chunks_exact(mask.len())) {
@@ -76,7 +77,7 @@ fn widths(map: &[f32], mask: &[f32], y: &mut [f32]) {
 }
 
 /// m_j Σ_i m_i A_ij / n, in `y` of zeros.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn heights(map: &[f32], mask: &[f32], y: &mut [f32]) {
     let n = sum(mask, |m| m);
     for (m, row) in mask.iter().zip(map.chunks_exact(mask.len())) {
@@ -86,7 +87,7 @@ fn heights(map: &[f32], mask: &[f32], y: &mut [f32]) {
 }
 
 /// m_i m_j (dwidth_i + dheight_j) / n.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn gradients(dmap: &mut [f32], mask: &[f32], width: &[f32], height: &[f32]) {
     let n = sum(mask, |m| m);
     for ((row, m), width) in dmap.chunks_exact_mut(mask.len()).zip(mask).zip(width) {
