@@ -195,6 +195,8 @@ void prepare_fibers() {
     mprotect(shared_end, PAGE, PROT_NONE);
 }
 
+bool behind_shared(u64 address) { return address >= (u64)shared_end && address < (u64)shared_end + PAGE; }
+
 void run_grid(const Kernel &what, void **values, uint3 grid, uint3 threads, unsigned shared) {
     static std::minstd_rand random(1);
     const bool reverse = settings.order == "reverse";

@@ -103,4 +103,6 @@ extern u64 release_threshold;
 // Blocks of threads (fibers.cpp).
 extern const char *running;
 void prepare_fibers();
+// Whether an address that faulted is behind the dynamic shared memory.
+bool behind_shared(u64 address);
 void run_grid(const sim::Kernel &kernel, void **arguments, uint3 grid, uint3 threads, unsigned shared);
