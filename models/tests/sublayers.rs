@@ -13,7 +13,7 @@ use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
 use mkgc_models::dual::{Dual, DualConfig, Key};
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::network::{Inputs, Pixels};
-use mkgc_models::ops::{self, backward};
+use mkgc_models::ops::{self, Ids, backward};
 use mkgc_models::params::ParamStore;
 
 const TOLERANCE: f64 = 1e-5;
@@ -148,6 +148,7 @@ enum Loss {
 
 fn encode(dual: &Dual, lengths: &[usize], loss: Loss, mode: &mut Mode<'_>) -> Vec<Tensor> {
     let (ids, mask) = rows(lengths);
+    let ids = Ids::read(&ids).unwrap();
     let pixels = Pixels::Image(waves(&[lengths.len(), 3, 24, 24]));
     let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
     let encoded = dual.forward(&inputs, mode).unwrap();
