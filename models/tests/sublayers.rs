@@ -190,6 +190,7 @@ fn mkgformer_layers() {
     let store = ParamStore::new(3, Device::Cpu);
     let network = Mkgformer::new(&config, store.builder()).unwrap();
     let (ids, mask) = rows(&[5, 9]);
+    let ids = Ids::read(&ids).unwrap();
     let pixels = Pixels::Image(waves(&[2, 3, 24, 24]));
     agree("mkgformer", &store, &|mode| {
         let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
