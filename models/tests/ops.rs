@@ -256,7 +256,9 @@ fn crf_inputs(rows: usize, words: usize, labels: usize, forbidden: f64) -> [Tens
 fn crf_nll(x: &[Tensor], tags: &[Vec<u32>]) -> Result<Tensor> {
     let chain = ops::Chain { start: x[1].clone(), end: x[2].clone(), transitions: x[3].clone() };
     let tags: Vec<&[u32]> = tags.iter().map(Vec::as_slice).collect();
-    ops::crf_nll(&x[0], &chain, &tags)
+    // Rows of one word read no transitions; with this term, which is zero, they have a gradient all the same.
+    let zero = (x[3].sum_all()? - x[3].sum_all()?)?;
+    ops::crf_nll(&x[0], &chain, &tags)?.broadcast_add(&zero)
 }
 
 /// Known tags, unknown ones and both, rows of every length, one tag, and more tags than a block of a GPU has threads.
