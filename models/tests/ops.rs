@@ -265,7 +265,7 @@ fn crf_nll(x: &[Tensor], tags: &[Vec<u32>]) -> Result<Tensor> {
 #[test]
 fn conditional_random_field() {
     let known = |_: usize, tag: usize| tag as u32;
-    let half = |word: usize, tag: usize| if word % 2 == 0 { tag as u32 } else { ops::UNKNOWN };
+    let half = |word: usize, tag: usize| if word.is_multiple_of(2) { tag as u32 } else { ops::UNKNOWN };
     type Tag = fn(usize, usize) -> u32;
     for (words, labels) in [(1, 1), (1, 5), (6, 1), (3, 2), (7, 9), (40, 5), (4, 70)] {
         for (tag, forbidden) in [(known as Tag, 0.0), (half, 0.0), (known, -1e4), (half, -1e4)] {
