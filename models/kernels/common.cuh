@@ -3,13 +3,11 @@
 // Every kernel is written for f32 and for bf16 tensors; sums and functions are in f32. Nothing is added by atomics, so
 // results do not differ from run to run.
 #pragma once
-#ifdef MKGC_EMULATED
-#include "emulate.h"
-#else
 #include <cuda_bf16.h>
 typedef __nv_bfloat16 bf16;
+
+// The shared memory of a block whose size the launch says.
 #define DYNAMIC_SHARED(name) extern __shared__ float name[]
-#endif
 
 typedef unsigned int u32;
 typedef unsigned long long u64;

@@ -8,13 +8,13 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::attention::{Attention, Keys, SharedKey};
+use crate::attention::Attention;
 use crate::init::{linear, normal};
 use crate::layer::Layer;
 use crate::mode::Mode;
 use crate::network::Inputs;
 use crate::norm::LayerNorm;
-use crate::ops::{self, Ids, Order, Residual};
+use crate::ops::{self, Ids, Keys, Order, Residual, SharedKey};
 use crate::stream::StreamOutput;
 
 /// `config.json` of a Hugging Face BERT.
@@ -194,8 +194,8 @@ impl Bert {
         let padding = padding(inputs.mask)?;
         let mut output = StreamOutput::new(self.embeddings.forward(inputs.ids, mode)?.to_dtype(inputs.dtype)?);
         for layer in &self.layers {
-            let (states, attended) = layer.forward(output.last(), None, Some(&padding), mode)?;
-            output.push(states, attended);
+            let (states, readout) = layer.forward(output.last(), None, Some(&padding), mode)?;
+            output.push(states, readout);
         }
         Ok(output)
     }

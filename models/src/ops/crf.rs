@@ -17,10 +17,11 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, bail};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::maths::{exp, ln, max, sum};
 use super::{Host, fused, leaves, run, values};
+use crate::simd::vectorised;
 
 /// The tag of a word whose tag is not known.
 pub const UNKNOWN: u32 = u32::MAX;
@@ -215,7 +216,7 @@ impl Scores<'_> {
 
 /// log Z over the paths whose tags are in `spans`, one for each word; `sign` times the gradients are added to `slope` and
 /// `moves`.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn log_partition<'a>(
     chain: Scores<'a>,
     emissions: &[f32],

@@ -2,7 +2,8 @@
 
 use std::f32::consts::LOG2_E;
 
-use multiversion::multiversion;
+use crate::simd::vectorised;
+use macro_rules_attribute::apply;
 
 /// Adding it rounds to an integer, whose bits are then the lowest ones of the sum.
 const ROUND: f32 = 12_582_912.0;
@@ -143,13 +144,13 @@ fn wide_sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// Σ (x - mean)².
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(crate) fn squares(x: &[f32], mean: f64) -> f64 {
     wide_sum(x, |x| (x - mean) * (x - mean))
 }
 
 /// Σ x.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(crate) fn total(x: &[f32]) -> f64 {
     wide_sum(x, |x| x)
 }

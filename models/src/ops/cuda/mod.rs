@@ -1,13 +1,16 @@
 //! The same operations on a GPU: kernels of `models/kernels`, for f32 and bf16, products by cuBLAS. Each gives what its
 //! twin on the CPU gives, dropout masks included ([`check`]); nothing waits for the GPU.
 //!
-//! Kernels are launched on candle's stream, so they run in the order of the calls and before anything is freed. `unsafe`
-//! is in this file: the launch itself and memory that a kernel fills.
+//! Kernels are launched on candle's stream. [`open_gpu`] gives all threads the same one, so they run in the order of the
+//! calls and before anything is freed. `unsafe` is in this file and in `open.rs`: the launch itself, memory that a kernel
+//! fills, and the settings of the driver.
 #![allow(unsafe_code)]
 
+mod attention;
 pub(super) mod check;
 mod crf;
 mod layers;
+mod open;
 mod optimiser;
 mod sublayer;
 
@@ -23,6 +26,7 @@ use candle_core::{
 pub(super) use crf::{crf_nll, viterbi};
 pub(crate) use layers::cross_entropy;
 pub(super) use layers::{dropout, embedding, layer_norm, softmax};
+pub use open::{GpuError, open_gpu};
 pub(crate) use optimiser::{Noisy, Stepped, adamw, add_noise};
 pub(super) use sublayer::{DeviceInner, sublayer};
 

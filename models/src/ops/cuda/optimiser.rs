@@ -4,6 +4,8 @@ use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Tensor};
 
 use super::{Arg, Shape3, THREADS, device, empty, given, launch};
+use crate::distill::Stream;
+use crate::modulation::{Balance, Coefficients};
 
 /// Values of a chunk (`CHUNK` there).
 const CHUNK: usize = 1 << 14;
@@ -19,14 +21,15 @@ pub(crate) struct Stepped<'a> {
     pub rate: f32,
 }
 
-/// A gradient, what it is multiplied with, and the key of its noise if it gets any.
+/// A gradient, the stream whose factor it is multiplied with, and the key of its noise if it gets any.
 pub(crate) struct Noisy<'a> {
     pub grad: &'a Tensor,
-    pub factor: f32,
+    pub stream: Stream,
     pub key: Option<u64>,
 }
 
-/// `Variable` of the kernels: value, gradient and moments, count, first chunk, two numbers, key.
+/// `Variable` of the kernels: value, gradient and moments (or a stream in place of the second), count, first chunk, two
+/// numbers, key.
 type Row = [u64; 8];
 
 /// Address of a tensor of `count` f32 values.
@@ -108,13 +111,22 @@ pub(crate) fn adamw(variables: &[Stepped<'_>], numbers: [f32; 4], clip: Option<f
     })
 }
 
-/// g ← factor · g + ε, in place, ε of each gradient's own standard deviation.
-pub(crate) fn add_noise(gradients: &[Noisy<'_>]) -> Result<()> {
+/// g ← κ g + ε, in place, ε of each gradient's own standard deviation.
+pub(crate) fn add_noise(gradients: &[Noisy<'_>], balance: &Balance) -> Result<()> {
     let Some(Noisy { grad: like, .. }) = gradients.first() else { return Ok(()) };
+    let (known, of_streams, alpha) = match balance {
+        Balance::Known(known) => (*known, Arg::At(0), 0.0),
+        Balance::OnDevice { sums, alpha } => (Coefficients::default(), given(sums, DType::F32, 2), *alpha),
+    };
     let row = |g: &Noisy<'_>| {
         let noise = f32::from(u8::from(g.key.is_some()));
+        let (factor, stream) = match g.stream {
+            Stream::Text => (known.text, 0),
+            Stream::Vision => (known.vision, 1),
+        };
         let count = g.grad.elem_count();
-        Ok(([0, number(g.grad, count)?, 0, 0, 0, 0, pair(g.factor, noise), g.key.unwrap_or(0)], count))
+        let numbers = pair(factor as f32, noise);
+        Ok(([0, number(g.grad, count)?, 0, stream, 0, 0, numbers, g.key.unwrap_or(0)], count))
     };
     let table = Table::new(gradients.iter().map(row))?;
     table.on_device(like, |address| {
@@ -123,7 +135,8 @@ pub(crate) fn add_noise(gradients: &[Noisy<'_>]) -> Result<()> {
         let given_spread = || given(&spread, DType::F32, table.variables);
         let arguments = [Arg::At(address), table.given_sums(&sums), given_spread()];
         launch(&on, "deviations", &Shape3::new(table.variables, THREADS), &arguments)?;
-        let arguments = [Arg::At(address), table.variables.into(), given_spread()];
+        let arguments =
+            [Arg::At(address), table.variables.into(), given_spread(), of_streams, Arg::F32(alpha as f32)];
         launch(&on, "gradient_noise", &Shape3::new(table.chunks, THREADS), &arguments)
     })
 }

@@ -6,18 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::layers::{NormBackward, dropped};
-use super::{
-    Arg, Mask, Shape3, column_sums, device, empty, form, given, given_some, launch, made, mask, most_shared, storage,
-};
+use super::{Arg, Mask, Shape3, column_sums, device, empty, form, given, given_some, launch, made, mask, storage};
 use crate::linear::Linear;
 use crate::ops::activation::Gelu;
 use crate::ops::leaves;
-use crate::ops::sublayer::{AttentionParts, FeedForwardParts, Inner, Order, Residual};
-
-/// Longest rows whose attention fits into a block (`LONGEST` in attention.cu).
-const LONGEST: usize = 128;
-/// Threads of a block of attention, in warps (`WARPS` there).
-const WARPS: usize = 8;
+use crate::ops::sublayer::{FeedForwardParts, Inner, Order, Residual};
 
 /// F (see [`Inner`]) on a GPU.
 pub(crate) trait DeviceInner: Send + Sync + 'static {
@@ -34,13 +27,13 @@ pub(crate) trait DeviceInner: Send + Sync + 'static {
 /// What F's backward pass needs.
 pub(crate) struct DeviceKept {
     /// x Wᵀ of all its layers side by side, without biases, `[M, N]`.
-    product: Tensor,
+    pub product: Tensor,
     /// Their weights `[N, K]`, in the type of the states.
     weight: Tensor,
     /// Their biases, `[N]` f32.
-    bias: Tensor,
+    pub bias: Tensor,
     /// Maps and F of attention.
-    attention: Option<[Tensor; 2]>,
+    pub attention: Option<[Tensor; 2]>,
 }
 
 /// Weights or biases of up to three layers, one after another, in another number type.
@@ -57,7 +50,7 @@ fn stacked(parts: &[&Tensor], dtype: DType) -> Result<Tensor> {
 }
 
 /// x Wᵀ of layers with biases, with copies of both.
-fn products(layers: &[&Linear], x: &Tensor) -> Result<DeviceKept> {
+pub(super) fn products(layers: &[&Linear], x: &Tensor) -> Result<DeviceKept> {
     let weights: Vec<&Tensor> = layers.iter().map(|layer| layer.weight()).collect();
     let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias()).collect();
     let weight = stacked(&weights, x.dtype())?;
@@ -82,7 +75,7 @@ fn hand_over(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result<()> {
 
 impl DeviceInner for FeedForwardParts {
     fn fits(&self, _: &Tensor) -> Result<bool> {
-        Ok(self.up.bias().is_some())
+        Ok(self.up.bias().is_some() && self.extra.is_none())
     }
 
     fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
@@ -116,73 +109,6 @@ impl FeedForwardParts {
             Gelu::Quick => 2,
         };
         Ok([Arg::U64(a.elem_count() as u64), a.dim(1)?.into(), Arg::I32(kind)])
-    }
-}
-
-impl AttentionParts {
-    /// A block per head and row, and the sizes that both kernels take.
-    fn block(&self, states: usize) -> (usize, usize, Shape3, [Arg; 7]) {
-        let width = self.query.weight().dims()[0];
-        let (length, size) = (states / self.rows, width / self.heads);
-        let grid = (self.heads as u32, self.rows as u32);
-        let shape = Shape3 { grid, threads: 32 * WARPS as u32, shared: 0 };
-        let [key, threshold, keep] = mask(self.mask);
-        let scale = Arg::F32((size as f32).sqrt().recip());
-        (length, size, shape, [self.heads.into(), length.into(), size.into(), scale, key, threshold, keep])
-    }
-}
-
-/// Shared memory of a block of the backward pass, bytes; the forward pass needs less for heads of up to 128.
-fn backward_memory(length: usize, size: usize, dtype: DType) -> u32 {
-    let matrices = dtype.size_in_bytes() * 2 * length * (length + 1);
-    (4 * (2 * length * (size + 1) + WARPS * size) + matrices) as u32
-}
-
-impl DeviceInner for AttentionParts {
-    fn fits(&self, x: &Tensor) -> Result<bool> {
-        let (_, length, width) = x.dims3()?;
-        let biases = [&self.query, &self.key, &self.value].iter().all(|layer| layer.bias().is_some());
-        let memory = backward_memory(length, width / self.heads, x.dtype());
-        Ok(biases && length <= LONGEST && memory <= most_shared(&device(x)?)?)
-    }
-
-    fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
-        let mut kept = products(&[&self.query, &self.key, &self.value], x)?;
-        let (length, size, mut shape, counts) = self.block(x.dim(0)?);
-        let f = empty(x, x.shape(), x.dtype())?;
-        let maps = empty(x, (self.rows, self.heads, length, length), x.dtype())?;
-        shape.shared = 4 * (2 * length * (size + 1) + WARPS * (size + LONGEST)) as u32;
-        let padding = self.padding.as_ref().map(Tensor::contiguous).transpose()?;
-        let width = self.heads * size;
-        let tensors = [
-            given(&kept.product, x.dtype(), self.rows * length * 3 * width),
-            given(&kept.bias, DType::F32, 3 * width),
-            given_some(padding.as_ref(), DType::F32, self.rows * length),
-            given(&f, x.dtype(), self.rows * length * width),
-            given(&maps, x.dtype(), self.rows * self.heads * length * length),
-        ];
-        let arguments: Vec<Arg> = tensors.into_iter().chain(counts).collect();
-        launch(&device(x)?, &form("attention_forward", x.dtype()), &shape, &arguments)?;
-        kept.attention = Some([maps, f.clone()]);
-        Ok((f, kept))
-    }
-
-    fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
-        let Some([maps, f]) = &kept.attention else { bail!("attention kept no maps") };
-        let (length, size, mut shape, counts) = self.block(grad.dim(0)?);
-        let grads = empty(grad, kept.product.shape(), grad.dtype())?;
-        shape.shared = backward_memory(length, size, grad.dtype());
-        let (dtype, states) = (grad.dtype(), self.rows * length * self.heads * size);
-        let tensors = [
-            given(&kept.product, dtype, 3 * states),
-            given(&kept.bias, DType::F32, 3 * self.heads * size),
-            given(maps, dtype, self.rows * self.heads * length * length),
-            given(grad, dtype, states),
-            given(&grads, dtype, 3 * states),
-        ];
-        let arguments: Vec<Arg> = tensors.into_iter().chain(counts).collect();
-        launch(&device(grad)?, &form("attention_backward", grad.dtype()), &shape, &arguments)?;
-        Ok((f.clone(), grads))
     }
 }
 
