@@ -268,8 +268,7 @@ fn likelihood(words: usize, labels: usize) -> Case {
 
 /// Paths from whole scores, many of which are equal. Emissions are variables, so that bf16 does not round them.
 fn best_paths(words: usize, labels: usize) -> Case {
-    let emissions: &[usize] = &[words + 1, words, labels];
-    let shapes = [&[1], [labels].as_slice(), &[labels], &[labels, labels], emissions];
+    let shapes: [&[usize]; 5] = [&[1], &[labels], &[labels], &[labels, labels], &[words + 1, words, labels]];
     case(&format!("Viterbi {} x {words} x {labels}", words + 1), &shapes, move |x, v| {
         let lengths: Vec<usize> = (0..=words).collect();
         let whole: Vec<Tensor> = v.iter().map(|scores| (scores * 2.0)?.round()).collect::<Result<_>>()?;

@@ -255,8 +255,7 @@ impl CustomOp2 for Embedding {
         ids: &CudaStorage,
         places: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let (entries, width) = layout.shape().dims2()?;
-        let count = places.shape().elem_count();
+        let ((entries, width), count) = (layout.shape().dims2()?, places.shape().elem_count());
         let y = storage(&table.device, count * width, DType::F32)?;
         let arguments = [
             read(table, layout, DType::F32, entries * width),
@@ -308,8 +307,7 @@ impl CustomOp1 for CrossEntropy {
 
     fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
         let (rows, width) = lx.shape().dims2()?;
-        let slope = empty(&self.targets, (rows, width), DType::F32)?;
-        let loss = storage(&x.device, rows, DType::F32)?;
+        let (slope, loss) = (empty(&self.targets, (rows, width), DType::F32)?, storage(&x.device, rows, DType::F32)?);
         let arguments = [
             read(x, lx, DType::F32, rows * width),
             given_some(self.bias.as_ref(), DType::F32, width),

@@ -154,7 +154,7 @@ fn launch(device: &CudaDevice, name: &str, shape: &Shape3, arguments: &[Arg]) ->
         function.set_attribute(SHARED, shape.shared as i32).w()?;
     }
     let place = |(n, argument): (usize, &Arg)| match argument {
-        Arg::Tensor(memory) => memory.checked(format_args!("argument {n} of the kernel {name}")),
+        Arg::Tensor(memory) => memory.checked(format_args!("argument {} of the kernel {name}", n + 1)),
         _ => Ok(0),
     };
     let places = arguments.iter().enumerate().map(place).collect::<Result<Vec<u64>>>()?;
