@@ -68,7 +68,7 @@ def main():
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     for row in rows:
         print(" | ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-    print("Per batch of 4 rows. AdamW: steps of the optimiser; live: allocations at its end; left: at the end of the process.")
+    print("AdamW: steps of the optimiser for a batch; live: allocations at its end; left: those at the end of the process.")
     for line in growing:
         print(f"live allocations grow from batch to batch: {line}", file=sys.stderr)
     sys.exit(1 if growing else 0)
