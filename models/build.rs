@@ -1,5 +1,6 @@
 //! Compiles the CUDA kernels to PTX where the `cuda` feature asks for them; the driver makes machine code of it for any
-//! GPU of that compute capability or a later one.
+//! GPU of that compute capability or a later one. candle's own kernels are compiled for the same `CUDA_COMPUTE_CAP`, and
+//! from 90 on they run on that architecture alone, so 80, which every GPU from A100 on runs, is the one to build for.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,6 +17,7 @@ fn main() {
         std::env::var("NVCC").ok().or_else(|| Some(format!("{}/bin/nvcc", std::env::var("CUDA_HOME").ok()?)));
     let compiler = compiler.unwrap_or_else(|| "nvcc".to_owned());
     let capability = std::env::var("CUDA_COMPUTE_CAP").unwrap_or_else(|_| "80".to_owned());
+    println!("cargo:rustc-env=MKGC_CUDA_COMPUTE_CAP={capability}");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("kernels.ptx");
     let status = Command::new(&compiler)
         .args(["-ptx", "-O3", &format!("-arch=compute_{capability}"), "kernels/all.cu", "-o"])

@@ -3,7 +3,10 @@
 
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Instant;
 
+use candle_core::{DType, Device, Tensor};
+use mkgc_models::{ops, simd};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -17,6 +20,9 @@ use crate::stream::{Request, prepare};
 
 /// Steps that are not counted: the first ones fault in memory.
 const WARM_UP: usize = 2;
+
+/// Rows and columns of the matrices whose product shows what the processor can do.
+const SIDE: usize = 1024;
 
 /// What to time.
 pub struct Timing<'a> {
@@ -41,7 +47,8 @@ pub fn description(method: &str, benchmark: &Benchmark, blueprint: &Blueprint, c
 }
 
 /// Takes two steps that do not count and then those that do. The answer has `seconds` of each step (what is left to wait
-/// for its batch, forward, backward and update), `losses`, `peak_mib`, device, threads and version.
+/// for its batch, forward, backward and update), `losses`, `peak_mib`, device, threads, version, and `machine`, as
+/// [`machine`] says.
 ///
 /// # Errors
 /// A task with too few rows, and as [`crate::stream::train`].
@@ -78,8 +85,51 @@ pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     let (seconds, losses): (Vec<f64>, Vec<f64>) = timed.ok_or_else(none)?.iter().copied().unzip();
     Ok(json!({
         "device": record.device, "threads": record.threads, "version": record.code_version,
-        "seconds": seconds, "losses": losses, "peak_mib": memory_mib("VmHWM:"),
+        "seconds": seconds, "losses": losses, "peak_mib": memory_mib("VmHWM:"), "machine": machine()?,
     }))
+}
+
+/// Where a figure comes from: `processor` by its name, the `cores` that this process may use, the instruction sets that
+/// `inner_loops` and `products` take on it, the best rate of a product of two matrices of 1024 x 1024 on all threads
+/// (`product_gflops`), and `load`, the system's averages over 1, 5 and 15 minutes (empty where Linux's `/proc` is not).
+///
+/// # Errors
+/// When the products fail.
+fn machine() -> Result<Value> {
+    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+    let averages = read("/proc/loadavg");
+    let load: Vec<f64> = averages.split_whitespace().take(3).filter_map(|average| average.parse().ok()).collect();
+    Ok(json!({
+        "processor": processor(&read("/proc/cpuinfo")), "cores": std::thread::available_parallelism()?.get(),
+        "inner_loops": simd::inner_loops(), "products": simd::products(),
+        "product_gflops": product_rate()? / 1e9, "load": load,
+    }))
+}
+
+/// The model of the first processor of Linux's `/proc/cpuinfo`, with family and number, since hypervisors shorten names;
+/// the architecture where there is none.
+fn processor(cpuinfo: &str) -> String {
+    let field = |name: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        fields.find_map(|(key, value)| (key.trim() == name).then(|| value.trim().to_owned()))
+    };
+    match (field("model name"), field("cpu family"), field("model")) {
+        (Some(name), Some(family), Some(model)) => format!("{name}, family {family} model {model}"),
+        (Some(name), ..) => name,
+        _ => std::env::consts::ARCH.to_owned(),
+    }
+}
+
+/// Operations per second of the best of ten products, f32 on the CPU.
+fn product_rate() -> Result<f64> {
+    let matrix = Tensor::ones((SIDE, SIDE), DType::F32, &Device::Cpu)?;
+    let mut best = f64::INFINITY;
+    for _ in 0..10 {
+        let start = Instant::now();
+        ops::linear(&matrix, &matrix, None)?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (SIDE as f64).powi(3) / best)
 }
 
 /// The first `count` rows, of the length asked for.
@@ -96,4 +146,17 @@ fn rows(mut rows: Vec<Example>, count: usize, length: Option<usize>) -> Result<V
     }
     rows.truncate(count);
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_is_named_by_its_model() {
+        let of = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\n";
+        assert_eq!(processor(of), "AMD EPYC, family 25 model 1");
+        assert_eq!(processor("model name\t: Some core\n"), "Some core");
+        assert_eq!(processor("processor\t: 0\nCPU part\t: 0xd0c\n"), std::env::consts::ARCH);
+    }
 }

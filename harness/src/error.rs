@@ -16,10 +16,16 @@ pub enum Error {
     Builder(#[from] mkgc_builder::error::Error),
     /// The encoder, its files or its tokenizer.
     #[error(transparent)]
-    Models(#[from] mkgc_models::error::Error),
+    Models(mkgc_models::error::Error),
     /// Tensor arithmetic.
     #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+    Candle(candle_core::Error),
+    /// The GPU's memory is full.
+    #[error(
+        "the GPU is out of memory: lower batch_size or max_length, use --dtype bf16 or a smaller encoder, or check with \
+         `nvidia-smi` whether another program holds memory"
+    )]
+    GpuMemory,
     /// A Parquet file of a run.
     #[error(transparent)]
     Parquet(#[from] parquet::errors::ParquetError),
@@ -60,4 +66,20 @@ pub enum Error {
     /// Anything else the user asked for that cannot be done.
     #[error("{0}")]
     Usage(String),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        // candle keeps the driver's error as text alone.
+        if error.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY") { Self::GpuMemory } else { Self::Candle(error) }
+    }
+}
+
+impl From<mkgc_models::error::Error> for Error {
+    fn from(error: mkgc_models::error::Error) -> Self {
+        match error {
+            mkgc_models::error::Error::Tensor(error) => error.into(),
+            error => Self::Models(error),
+        }
+    }
 }

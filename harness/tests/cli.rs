@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use mkgc_models::simd;
 use tempfile::TempDir;
 
 /// A folder with a raw corpus of two relations and a protocol for it.
@@ -165,6 +166,10 @@ fn steps_are_timed_and_accounted_for() {
     let answer: serde_json::Value = serde_json::from_str(&place.ok(&format!("{line} --account case"))).unwrap();
     let of = |key: &str| answer[key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
     assert!(of("seconds").len() == 2 && of("seconds").iter().all(|seconds| *seconds > 0.0), "{answer}");
+    let machine = &answer["machine"];
+    assert_eq!([&machine["inner_loops"], &machine["products"]], [simd::inner_loops(), simd::products()]);
+    assert!(machine["product_gflops"].as_f64() > Some(0.0) && machine["cores"].as_u64() > Some(0), "{machine}");
+    assert!(!machine["processor"].as_str().unwrap().is_empty(), "{machine}");
     let case = fs_err::read_to_string(place.path("case/case.json")).unwrap();
     let case: serde_json::Value = serde_json::from_str(&case).unwrap();
     let steps: Vec<_> = case["trace"].as_array().unwrap().iter().filter(|entry| entry["event"] == "step").collect();

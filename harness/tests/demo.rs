@@ -27,7 +27,7 @@ fn demo() -> &'static Path {
     static DEMO: OnceLock<TempDir> = OnceLock::new();
     DEMO.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        mkgc_harness::demo::run(folder.path()).unwrap();
+        mkgc_harness::demo::run(folder.path(), (&Device::Cpu, "cpu")).unwrap();
         folder
     })
     .path()

@@ -1,5 +1,6 @@
 // The module that mkgc loads.
 #include "attention.cu"
+#include "crf.cu"
 #include "norm.cu"
 #include "optimiser.cu"
 #include "pointwise.cu"

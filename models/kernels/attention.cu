@@ -1,24 +1,38 @@
 // Attention of one head and row per block (formulas: models/src/ops/sublayer/attention.rs), up to 128 positions: all of
 // a head's keys and values stay in shared memory. Q, K, V stand side by side in `qkv` [rows, length, 3 heads size],
-// without their biases, which stand one after another in `bias` [3 heads size].
+// without their biases, which stand one after another in `bias` [3 heads size]; with learned keys there is no K in either.
 #include "common.cuh"
 
 const int LONGEST = 128, PER_LANE = LONGEST / 32, WARPS = 8;
 
 // Which part of the tensors a block reads.
 struct Place {
-    int row, head, heads, length, size;
+    int row, head, heads, length, size, parts;
     __device__ int width() const { return heads * size; }
-    // First value of `part` (0 Q, 1 K, 2 V) at a position.
+    // First value of `part` (0 Q, 1 K, `parts` - 1 V) at a position.
     __device__ u64 qkv(int part, int position) const {
-        return ((u64)row * length + position) * 3 * width() + part * width() + head * size;
+        return ((u64)row * length + position) * parts * width() + part * width() + head * size;
     }
     __device__ u64 context(int position) const { return ((u64)row * length + position) * width() + head * size; }
     __device__ u64 map(int position) const { return (((u64)row * heads + head) * length + position) * length; }
 };
 
-__device__ inline Place place(int heads, int length, int size) {
-    return {(int)blockIdx.y, (int)blockIdx.x, heads, length, size};
+// Learned keys [heads, keys, size] (one for all positions if `keys` is 1) and a position bias [heads, longest, longest];
+// without keys, K is a part of `qkv`.
+struct Learned {
+    const float *key;
+    int keys;
+    const float *bias;
+    int longest;
+    float scale;
+    // What the bias adds to a logit.
+    __device__ float add(int head, int t, int s) const {
+        return key ? scale * bias[((u64)head * longest + t) * longest + s] : 0.0f;
+    }
+};
+
+__device__ inline Place place(int heads, int length, int size, const Learned &learned) {
+    return {(int)blockIdx.y, (int)blockIdx.x, heads, length, size, learned.key ? 2 : 3};
 }
 
 // Copies Q, K or V plus bias to shared memory, `size + 1` values a row.
@@ -31,17 +45,27 @@ __device__ void fetch(Place at, int part, const T *qkv, const float *bias, float
     }
 }
 
-// f = drop(P) V, P = softmax(scale Q Kᵀ + padding); P is kept in `maps` [rows, heads, length, length]. Shared memory:
-// 2 length (size + 1) + WARPS (size + LONGEST) floats.
+// Copies K to shared memory.
 template <class T>
-__device__ void attention_forward(const T *qkv, const float *bias, const float *padding, T *f, T *maps, int heads,
-                                  int length, int size, float scale, Mask mask) {
+__device__ void fetch_keys(Place at, const T *qkv, const float *bias, const Learned &learned, float *to) {
+    if (!learned.key) return fetch(at, 1, qkv, bias, to);
+    for (int i = threadIdx.x; i < at.length * at.size; i += blockDim.x) {
+        const int position = i / at.size, j = i % at.size, key = learned.keys == 1 ? 0 : position;
+        to[position * (at.size + 1) + j] = learned.key[((u64)at.head * learned.keys + key) * at.size + j];
+    }
+}
+
+// f = drop(P) V, P = softmax(S + padding), S = scale Q Kᵀ + a learned bias; P is kept in `maps` [rows, heads, length,
+// length], and so is S in `logits`, if there is room. Shared memory: 2 length (size + 1) + WARPS (size + LONGEST) floats.
+template <class T>
+__device__ void attention_forward(const T *qkv, const float *bias, const float *padding, T *f, T *maps, T *logits,
+                                  Learned learned, int heads, int length, int size, float scale, Mask mask) {
     DYNAMIC_SHARED(memory);
-    const Place at = place(heads, length, size);
+    const Place at = place(heads, length, size, learned);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = size + 1;
     float *k = memory, *v = k + length * stride, *q = v + length * stride + warp * (size + LONGEST), *p = q + size;
-    fetch(at, 1, qkv, bias, k);
-    fetch(at, 2, qkv, bias, v);
+    fetch_keys(at, qkv, bias, learned, k);
+    fetch(at, at.parts - 1, qkv, bias, v);
     __syncthreads();
     for (int t = warp; t < length; t += WARPS) {
         for (int j = lane; j < size; j += 32) q[j] = (get(qkv[at.qkv(0, t) + j]) + bias[at.head * size + j]) * scale;
@@ -53,7 +77,9 @@ __device__ void attention_forward(const T *qkv, const float *bias, const float *
             if (s < length) {
                 float dot = 0.0f;
                 for (int j = 0; j < size; j++) dot += q[j] * k[s * stride + j];
-                x[n] = dot + (padding ? padding[at.row * length + s] : 0.0f);
+                x[n] = dot + learned.add(at.head, t, s);
+                if (logits) put(logits + at.map(t) + s, x[n]);
+                x[n] += padding ? padding[at.row * length + s] : 0.0f;
             }
             top = fmaxf(top, x[n]);
         }
@@ -78,25 +104,29 @@ __device__ void attention_forward(const T *qkv, const float *bias, const float *
         __syncwarp();
     }
 }
-#define ATTENTION_FORWARD(T)                                                                              \
-    (const T *qkv, const float *bias, const float *padding, T *f, T *maps, int heads, int length, int size, \
+#define ATTENTION_FORWARD(T)                                                                                    \
+    (const T *qkv, const float *bias, const float *padding, T *f, T *maps, T *logits, const float *learned_key, \
+     int keys, const float *learned_bias, int longest, float bias_scale, int heads, int length, int size,       \
      float scale, u64 key, u32 threshold, float keep)
 BOTH(attention_forward, ATTENTION_FORWARD,
-     (qkv, bias, padding, f, maps, heads, length, size, scale, Mask{key, threshold, keep}))
+     (qkv, bias, padding, f, maps, logits, Learned{learned_key, keys, learned_bias, longest, bias_scale}, heads, length,
+      size, scale, Mask{key, threshold, keep}))
 
 // From df the gradients of Q, K, V in `grads`, laid out as `qkv`. With D = drop(P): dV = Dᵀ df, dP = drop(df Vᵀ),
-// dS = scale P (dP - Σ P dP), dQ = dS K, dK = dSᵀ Q. Shared memory: 2 length (size + 1) + WARPS size floats, then
-// 2 length (length + 1) values for D and dS.
+// dS = P (dP - Σ P dP) + `of_logits` (the logits' own gradient, if there is one), dQ = scale dS K, dK = scale dSᵀ Q. With
+// learned keys, dS is left in `maps` and each row's part of dK in `of_key` [rows, length, heads size]. Shared memory:
+// 2 length (size + 1) + WARPS size floats, then 2 length (length + 1) values for D and dS.
 template <class T>
-__device__ void attention_backward(const T *qkv, const float *bias, const T *maps, const T *df, T *grads, int heads,
-                                   int length, int size, float scale, Mask mask) {
+__device__ void attention_backward(const T *qkv, const float *bias, T *maps, const T *df, T *grads, const T *of_logits,
+                                   float *of_key, Learned learned, int heads, int length, int size, float scale,
+                                   Mask mask) {
     DYNAMIC_SHARED(memory);
-    const Place at = place(heads, length, size);
+    const Place at = place(heads, length, size, learned);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = size + 1;
     float *one = memory, *other = one + length * stride, *g = other + length * stride + warp * size;
     T *dropped = (T *)(memory + 2 * length * stride + WARPS * size), *ds = dropped + length * (length + 1);
-    fetch(at, 1, qkv, bias, one);
-    fetch(at, 2, qkv, bias, other);
+    fetch_keys(at, qkv, bias, learned, one);
+    fetch(at, at.parts - 1, qkv, bias, other);
     __syncthreads();
     for (int t = warp; t < length; t += WARPS) {
         for (int j = lane; j < size; j += 32) g[j] = get(df[at.context(t) + j]);
@@ -116,9 +146,13 @@ __device__ void attention_backward(const T *qkv, const float *bias, const T *map
             sum += p[n] * dp[n];
         }
         sum = warp_sum(sum);
-        for (int n = 0; n < PER_LANE; n++)
-            if (n * 32 + lane < length)
-                put(ds + t * (length + 1) + n * 32 + lane, scale * p[n] * (dp[n] - sum));
+        for (int n = 0; n < PER_LANE; n++) {
+            const int s = n * 32 + lane;
+            if (s >= length) continue;
+            const float of_logit = p[n] * (dp[n] - sum) + (of_logits ? get(of_logits[at.map(t) + s]) : 0.0f);
+            put(ds + t * (length + 1) + s, scale * of_logit);
+            if (learned.key) put(maps + at.map(t) + s, of_logit);
+        }
         __syncwarp();
         for (int j = lane; j < size; j += 32) {
             float dq = 0.0f;
@@ -139,12 +173,35 @@ __device__ void attention_backward(const T *qkv, const float *bias, const T *map
                 dk += get(ds[t * (length + 1) + s]) * one[t * stride + j];
                 dv += get(dropped[t * (length + 1) + s]) * other[t * stride + j];
             }
-            put(grads + at.qkv(1, s) + j, dk);
-            put(grads + at.qkv(2, s) + j, dv);
+            if (learned.key) of_key[at.context(s) + j] = dk;
+            else put(grads + at.qkv(1, s) + j, dk);
+            put(grads + at.qkv(at.parts - 1, s) + j, dv);
         }
 }
-#define ATTENTION_BACKWARD(T)                                                                                    \
-    (const T *qkv, const float *bias, const T *maps, const T *df, T *grads, int heads, int length, int size,     \
-     float scale, u64 key, u32 threshold, float keep)
+#define ATTENTION_BACKWARD(T)                                                                               \
+    (const T *qkv, const float *bias, T *maps, const T *df, T *grads, const T *of_logits, float *of_key,    \
+     const float *learned_key, int keys, const float *learned_bias, int longest, float bias_scale,          \
+     int heads, int length, int size, float scale, u64 key, u32 threshold, float keep)
 BOTH(attention_backward, ATTENTION_BACKWARD,
-     (qkv, bias, maps, df, grads, heads, length, size, scale, Mask{key, threshold, keep}))
+     (qkv, bias, maps, df, grads, of_logits, of_key, Learned{learned_key, keys, learned_bias, longest, bias_scale}, heads,
+      length, size, scale, Mask{key, threshold, keep}))
+
+// What the rows of a batch add to a learned key or bias, summed in their order: y[i][j][k] = scale Σ_r
+// x[r stride + i plane + j line + k] for j < `down` and k < `across`, else 0. y has `count` values, [.., tall, wide].
+template <class T>
+__device__ void learned_gradient(const T *x, float *y, u64 count, int rows, u64 stride, int tall, int wide, int down,
+                                 int across, u64 plane, u64 line, float scale) {
+    for (u64 n = (u64)blockIdx.x * blockDim.x + threadIdx.x; n < count; n += (u64)gridDim.x * blockDim.x) {
+        const int k = n % wide, j = n / wide % tall;
+        const T *from = x + n / wide / tall * plane + j * line + k;
+        float sum = 0.0f;
+        if (j < down && k < across)
+            for (int r = 0; r < rows; r++) sum += get(from[r * stride]);
+        y[n] = scale * sum;
+    }
+}
+#define LEARNED_GRADIENT(T)                                                                                       \
+    (const T *x, float *y, u64 count, int rows, u64 stride, int tall, int wide, int down, int across, u64 plane, \
+     u64 line, float scale)
+BOTH(learned_gradient, LEARNED_GRADIENT,
+     (x, y, count, rows, stride, tall, wide, down, across, plane, line, scale))

@@ -3,9 +3,14 @@
 
 // A variable. Its gradients are cut into chunks of CHUNK values; the first of them has the number `first`.
 struct Variable {
-    float *value, *grad, *m, *v;
+    float *value, *grad, *m;
+    union {
+        float *v;
+        // Of the noise: 0 text, 1 vision.
+        u64 stream;
+    };
     u64 count, first;
-    // AdamW: 1 - rate · decay, rate / (1 - β₁ᵗ). Noise: factor of the gradient; whether noise is added.
+    // AdamW: 1 - rate · decay, rate / (1 - β₁ᵗ). Noise: κ, where the host knows it; whether noise is added.
     float keep, rate;
     // Of the noise.
     u64 key;
@@ -92,13 +97,22 @@ extern "C" __global__ void deviations(const Variable *variables, const double2 *
     if (threadIdx.x == 0) out[blockIdx.x] = (float)(sqrt(spread > 0.0 ? spread : 0.0) + 1e-8);
 }
 
-// g = keep · g + deviation · ε where `rate` is not 0, else keep · g; a block of 256 threads per chunk.
-extern "C" __global__ void gradient_noise(const Variable *variables, int count, const float *spread) {
+// κ of a stream from the sums of both, text first: 1 - tanh(α ρ) for the stream with ρ > 1, else 1.
+__device__ inline float damping(const float *sums, u64 stream, float alpha) {
+    const double ratio = (double)sums[stream] / (double)sums[1 - stream];
+    return ratio > 1.0 ? (float)(1.0 - tanh((double)alpha * ratio)) : 1.0f;
+}
+
+// g = κ · g + deviation · ε where `rate` is not 0, else κ · g; a block of 256 threads per chunk. κ follows from `sums`
+// where they are given.
+extern "C" __global__ void gradient_noise(const Variable *variables, int count, const float *spread, const float *sums,
+                                          float alpha) {
     const int at = owner(variables, count, blockIdx.x);
     const Variable own = variables[at];
     const u64 start = (blockIdx.x - own.first) * CHUNK;
+    const float keep = sums ? damping(sums, own.stream, alpha) : own.keep;
     for (u64 i = start + threadIdx.x; i < min(start + CHUNK, own.count); i += 256) {
         const float noise = own.rate != 0.0f ? spread[at] * normal(own.key, i) : 0.0f;
-        own.grad[i] = own.keep * own.grad[i] + noise;
+        own.grad[i] = keep * own.grad[i] + noise;
     }
 }

@@ -64,22 +64,19 @@ __device__ void embedding_forward(const float *table, const u32 *ids, T *y, u32 
 #define EMBEDDING_FORWARD(T) (const float *table, const u32 *ids, T *y, u32 entries, int width)
 BOTH(embedding_forward, EMBEDDING_FORWARD, (table, ids, y, entries, width))
 
-// sums[id] = Σ g over its places, in their order; the block of an id's first place does it. `sums` is zero before, and
-// stays so for the id `padding`.
+// sums[id] = Σ g over its places, in their order. `places` are sorted by their ids; the block of the first place of an id
+// does it. `sums` is zero before, and stays so for the id `padding`.
 template <class T>
-__device__ void embedding_backward(const u32 *ids, const T *g, float *sums, u32 count, u32 entries, u32 padding,
-                                   int width) {
-    const u32 id = ids[blockIdx.x];
-    if (id >= entries || id == padding) return;
-    for (u32 before = 0; before < blockIdx.x; before++)
-        if (ids[before] == id) return;
+__device__ void embedding_backward(const u32 *ids, const u32 *places, const T *g, float *sums, u32 count, u32 entries,
+                                   u32 padding, int width) {
+    const u32 first = blockIdx.x, id = ids[places[first]];
+    if (id >= entries || id == padding || (first > 0 && ids[places[first - 1]] == id)) return;
     for (int i = threadIdx.x; i < width; i += blockDim.x) {
         float sum = 0.0f;
-        for (u32 place = blockIdx.x; place < count; place++)
-            if (ids[place] == id) sum += get(g[(u64)place * width + i]);
+        for (u32 n = first; n < count && ids[places[n]] == id; n++) sum += get(g[(u64)places[n] * width + i]);
         sums[(u64)id * width + i] = sum;
     }
 }
 #define EMBEDDING_BACKWARD(T) \
-    (const u32 *ids, const T *g, float *sums, u32 count, u32 entries, u32 padding, int width)
-BOTH(embedding_backward, EMBEDDING_BACKWARD, (ids, g, sums, count, entries, padding, width))
+    (const u32 *ids, const u32 *places, const T *g, float *sums, u32 count, u32 entries, u32 padding, int width)
+BOTH(embedding_backward, EMBEDDING_BACKWARD, (ids, places, g, sums, count, entries, padding, width))

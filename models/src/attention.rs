@@ -4,44 +4,10 @@
 //!   learned position bias `B`.
 //! - MKGformer (SIGIR 2022): keys and values of another stream (a prefix) stand before the layer's own.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use crate::linear::Linear;
-use crate::ops::{self, AttentionParts, Mask, Residual};
-
-/// A learned key and the stream's position bias.
-#[derive(Clone)]
-pub(crate) struct SharedKey {
-    /// A key for each position, `[heads, N, d]`, or one for all, `[heads, d]`.
-    pub key: Tensor,
-    /// `[heads, L, L]`.
-    pub bias: Tensor,
-    /// Factor of the bias.
-    pub bias_scale: f64,
-}
-
-impl SharedKey {
-    /// Keys `[1, heads, T or 1, d]` and bias `[1, heads, T, T]` for `T` positions.
-    fn first(&self, length: usize, dtype: DType) -> Result<(Tensor, Tensor)> {
-        let longest = self.bias.dim(1)?;
-        if length > longest {
-            candle_core::bail!("{length} positions, but the position bias has {longest}; raise max_text");
-        }
-        let keys = match self.key.rank() {
-            2 => self.key.unsqueeze(1)?,
-            _ => self.key.narrow(1, 0, length)?,
-        };
-        let bias = (self.bias.narrow(1, 0, length)?.narrow(2, 0, length)? * self.bias_scale)?;
-        Ok((keys.unsqueeze(0)?.to_dtype(dtype)?, bias.unsqueeze(0)?.to_dtype(dtype)?))
-    }
-}
-
-/// Where a layer's keys come from.
-pub(crate) enum Keys {
-    /// A projection of its input.
-    Own(Linear),
-    Shared(SharedKey),
-}
+use crate::ops::{self, AttentionParts, Keys, Mask, Residual, Side};
 
 /// Keys and values that go before a layer's own, `[B, heads, P, d]` each.
 pub(crate) struct Prefix {
@@ -57,10 +23,18 @@ pub(crate) struct Attended {
     pub logits: Tensor,
     /// After softmax, before dropout, `[B, heads, T, S]`.
     pub maps: Tensor,
-    /// The layer's own, `[B, heads, T, d]`; learned keys as [`SharedKey::first`] gives them.
+    /// The layer's own, `[B, heads, T, d]`; learned keys as [`crate::ops::SharedKey::first`] gives them.
     pub keys: Tensor,
     /// The layer's own, `[B, heads, T, d]`.
     pub values: Tensor,
+}
+
+/// What can be read of a layer's attention: what somebody reads, and everything of a layer that was composed.
+pub(crate) struct Readout {
+    /// [`Attended::logits`].
+    pub logits: Option<Tensor>,
+    /// [`Attended::maps`].
+    pub maps: Option<Tensor>,
 }
 
 /// Everything between a layer's input and its output projection.
@@ -73,18 +47,30 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// The whole sublayer on `x` `[B, T, H]` as one operation; None where it has to be composed.
+    /// The whole sublayer on `x` `[B, T, H]` as one operation: states, and the logits if they are `read`. None where it
+    /// has to be composed.
     pub fn sublayer(
         &self,
         x: &Tensor,
         padding: Option<&Tensor>,
         [map_mask, mask]: [Option<Mask>; 2],
         residual: &Residual,
-    ) -> Result<Option<Tensor>> {
-        let Keys::Own(key) = &self.keys else { return Ok(None) };
-        let (query, key, value) = (self.query.clone(), key.clone(), self.value.clone());
-        let (heads, rows, padding) = (self.heads, x.dim(0)?, padding.cloned());
-        ops::sublayer(x, AttentionParts { query, key, value, heads, rows, padding, mask: map_mask }, residual, mask)
+        read: bool,
+    ) -> Result<Option<(Tensor, Option<Tensor>)>> {
+        let logits = read.then(Side::default);
+        let parts = AttentionParts {
+            query: self.query.clone(),
+            keys: self.keys.clone(),
+            value: self.value.clone(),
+            heads: self.heads,
+            rows: x.dim(0)?,
+            padding: padding.cloned(),
+            mask: map_mask,
+            logits: logits.clone(),
+        };
+        let Some(states) = ops::sublayer(x, parts, residual, mask)? else { return Ok(None) };
+        let logits = logits.map(|logits| logits.attach(&states)).transpose()?;
+        Ok(Some((states, logits)))
     }
 
     /// `x` `[B, T, H]`; `padding` is added to the logits, 0 on real keys and very negative on others; `mask` drops maps.

@@ -8,13 +8,13 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::attention::{Attention, Keys, SharedKey};
+use crate::attention::Attention;
 use crate::init::{linear, normal};
 use crate::layer::Layer;
 use crate::mode::Mode;
 use crate::network::Inputs;
 use crate::norm::LayerNorm;
-use crate::ops::{self, Order, Residual};
+use crate::ops::{self, Ids, Keys, Order, Residual, SharedKey};
 use crate::stream::StreamOutput;
 
 /// `config.json` of a Hugging Face BERT.
@@ -97,8 +97,8 @@ impl Embeddings {
         })
     }
 
-    pub fn forward(&self, ids: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let (_, pieces) = ids.dims2()?;
+    pub fn forward(&self, ids: &Ids, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let (_, pieces) = ids.tensor().dims2()?;
         let longest = self.position.dim(0)?;
         if pieces > longest {
             candle_core::bail!("{pieces} word pieces, but the encoder has {longest} positions; lower max_length");
@@ -187,15 +187,15 @@ impl Bert {
     /// # Errors
     /// An id outside the vocabulary, a sequence longer than the positions.
     pub fn forward(&self, ids: &Tensor, mask: &Tensor, mode: &mut Mode<'_>) -> Result<StreamOutput> {
-        self.encode(&Inputs { ids, mask, pixels: None, dtype: DType::F32 }, mode)
+        self.encode(&Inputs { ids: &Ids::read(ids)?, mask, pixels: None, dtype: DType::F32 }, mode)
     }
 
     pub(crate) fn encode(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<StreamOutput> {
         let padding = padding(inputs.mask)?;
         let mut output = StreamOutput::new(self.embeddings.forward(inputs.ids, mode)?.to_dtype(inputs.dtype)?);
         for layer in &self.layers {
-            let (states, attended) = layer.forward(output.last(), None, Some(&padding), mode)?;
-            output.push(states, attended);
+            let (states, readout) = layer.forward(output.last(), None, Some(&padding), mode)?;
+            output.push(states, readout);
         }
         Ok(output)
     }

@@ -13,13 +13,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::attention::{Attention, Keys, SharedKey};
+use crate::attention::Attention;
 use crate::init::linear;
 use crate::layer::Layer;
 use crate::mode::Mode;
 use crate::network::Pixels;
 use crate::norm::LayerNorm;
-use crate::ops::{Order, Residual};
+use crate::ops::{Keys, Order, Residual, SharedKey};
 use crate::stream::StreamOutput;
 use embeddings::Embeddings;
 
@@ -216,8 +216,8 @@ impl ClipVision {
     pub(crate) fn encode(&self, pixels: &Pixels, dtype: DType, mode: &mut Mode<'_>) -> Result<StreamOutput> {
         let mut output = StreamOutput::new(self.embed(pixels, dtype)?);
         for layer in &self.layers {
-            let (states, attended) = layer.forward(output.last(), None, None, mode)?;
-            output.push(states, attended);
+            let (states, readout) = layer.forward(output.last(), None, None, mode)?;
+            output.push(states, readout);
         }
         Ok(output)
     }

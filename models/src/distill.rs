@@ -20,6 +20,8 @@ use candle_core::{D, DType, Result, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ops::{self, Means};
+
 /// What of a map is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -39,18 +41,18 @@ pub enum Pooling {
 /// # Errors
 /// No maps, shapes that do not fit.
 pub fn pool(maps: &[Tensor], mask: &Tensor, pooling: Pooling) -> Result<Tensor> {
-    let keys = mask.to_dtype(DType::F32)?.unsqueeze(1)?.unsqueeze(1)?;
-    let queries = keys.transpose(2, 3)?;
-    let count = keys.sum_keepdim(D::Minus1)?.squeeze(D::Minus1)?;
+    let mask = mask.to_dtype(DType::F32)?;
     let layer = |map: &Tensor| {
-        let map = map.to_dtype(DType::F32)?.broadcast_mul(&keys)?.broadcast_mul(&queries)?;
-        let mean = |axis: D| map.sum(axis)?.broadcast_div(&count)?.unsqueeze(1);
-        match pooling {
-            Pooling::Width => mean(D::Minus1),
-            Pooling::Height => mean(D::Minus2),
-            Pooling::Both => Tensor::cat(&[mean(D::Minus1)?, mean(D::Minus2)?], 1),
-            Pooling::None => map.transpose(1, 2),
-        }
+        let means = match pooling {
+            Pooling::Width => Means::Width,
+            Pooling::Height => Means::Height,
+            Pooling::Both => Means::Both,
+            Pooling::None => {
+                let real = mask.unsqueeze(2)?.broadcast_mul(&mask.unsqueeze(1)?)?.unsqueeze(1)?;
+                return map.to_dtype(DType::F32)?.broadcast_mul(&real)?.transpose(1, 2);
+            }
+        };
+        ops::map_means(map, &mask, means)
     };
     Tensor::stack(&maps.iter().map(layer).collect::<Result<Vec<_>>>()?, 1)
 }
@@ -71,12 +73,12 @@ pub fn attention_distillation(student: &Tensor, teacher: &Tensor, mask: &Tensor,
     squares.reshape((rows, ()))?.sum(1)?.div(&entries)?.mean_all()
 }
 
-/// Whose maps the released code pools.
+/// One of the two encoders of a multimodal network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Maps `[B, heads, T, T]` there.
+    /// BERT; the released code pools maps `[B, heads, T, T]` of it.
     Text,
-    /// Maps `[B · heads, V, V]` there.
+    /// CLIP; the released code pools maps `[B · heads, V, V]` of it.
     Vision,
 }
 
@@ -108,6 +110,10 @@ pub fn pool_released(maps: &[Tensor], mask: &Tensor, stream: Stream, pooling: Po
 ///
 /// Its value is √(number of rows with a positive entry)/100 per layer, so its gradient is zero. The value is cut from
 /// the graph: rounding would leave gradients near 1e-9, which AdamW scales up to whole steps where there is no other.
+///
+/// The value jumps with rounding while student and teacher are close, as they are in the first steps of a task: whether a
+/// difference of nearly equal maps is above zero is then decided by the last bit, on one processor or device otherwise
+/// than on another. Losses of `lmc-released` are therefore compared between devices without this term.
 ///
 /// # Errors
 /// Shapes that do not fit.

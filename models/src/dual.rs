@@ -10,12 +10,12 @@ use candle_nn::VarBuilder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::attention::SharedKey;
 use crate::bert::{Bert, BertConfig};
 use crate::clip::{ClipVision, ClipVisionConfig, Visual};
 use crate::init::xavier_uniform;
 use crate::mode::Mode;
 use crate::network::{Encoded, Inputs};
+use crate::ops::SharedKey;
 
 /// Keys of the shared layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 
 use crate::activation::Activation;
-use crate::attention::{Attended, Attention, Prefix};
+use crate::attention::{Attended, Attention, Prefix, Readout};
 use crate::linear::Linear;
 use crate::mode::Mode;
 use crate::ops::{self, FeedForwardParts, Mask, Residual};
@@ -17,30 +17,32 @@ pub(crate) struct Layer {
     pub end: Residual,
     /// Of both sublayers' results.
     pub dropout: f64,
-    /// Whether somebody reads the attention logits, so that the first sublayer has to be composed.
+    /// Whether somebody reads the attention logits.
     pub maps: bool,
 }
 
 impl Layer {
-    /// States `[B, T, H]`, and how they came about if the layer was composed; `prefix` and `padding` as in
-    /// [`Attention::forward`].
+    /// States `[B, T, H]`, and what can be read of the attention; `prefix` and `padding` as in [`Attention::forward`].
     pub fn forward(
         &self,
         x: &Tensor,
         prefix: Option<&Prefix>,
         padding: Option<&Tensor>,
         mode: &mut Mode<'_>,
-    ) -> Result<(Tensor, Option<Attended>)> {
+    ) -> Result<(Tensor, Readout)> {
         let masks = self.masks(mode);
         let fused = match prefix {
-            None if !self.maps => self.attention.sublayer(x, padding, masks, &self.attention_end)?,
-            _ => None,
+            None => self.attention.sublayer(x, padding, masks, &self.attention_end, self.maps)?,
+            Some(_) => None,
         };
-        let (states, attended) = match fused {
-            Some(states) => (states, None),
-            None => self.composed(x, prefix, padding, masks).map(|(states, attended)| (states, Some(attended)))?,
+        let (states, readout) = match fused {
+            Some((states, logits)) => (states, Readout { logits, maps: None }),
+            None => {
+                let (states, Attended { logits, maps, .. }) = self.composed(x, prefix, padding, masks)?;
+                (states, Readout { logits: Some(logits), maps: Some(maps) })
+            }
         };
-        Ok((self.feed_forward(&states, None, mode)?, attended))
+        Ok((self.feed_forward(&states, None, mode)?, readout))
     }
 
     /// The first sublayer, composed: states `[B, T, H]`, and how they came about.

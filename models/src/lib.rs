@@ -28,6 +28,7 @@ pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod pixels;
+pub mod simd;
 pub mod stream;
 pub mod tokenize;
 mod weights;

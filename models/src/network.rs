@@ -6,6 +6,7 @@ use crate::bert::Bert;
 use crate::dual::Dual;
 use crate::mkgformer::Mkgformer;
 use crate::mode::Mode;
+use crate::ops::Ids;
 
 /// Normalised pixels, f32.
 #[derive(Debug, Clone)]
@@ -23,8 +24,8 @@ pub enum Pixels {
 
 /// A batch.
 pub struct Inputs<'a> {
-    /// Word pieces `[B, T]`, u32.
-    pub ids: &'a Tensor,
+    /// Word pieces `[B, T]`.
+    pub ids: &'a Ids,
     /// 1 on real pieces, 0 on padding, `[B, T]`, u32.
     pub mask: &'a Tensor,
     /// What a network with a vision stream sees.

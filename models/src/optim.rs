@@ -10,10 +10,11 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Tensor, Var};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use crate::error::{Error, Result};
 use crate::ops;
+use crate::simd::vectorised;
 
 /// What all groups share.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -313,7 +314,7 @@ impl InplaceOp2 for HostStep<'_> {
     }
 }
 
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn update(by: &Update, p: &mut [f32], [m, v]: [&mut [f32]; 2], g: &[f32]) {
     let (b1, b2, eps) = (by.config.beta1 as f32, by.config.beta2 as f32, by.config.eps as f32);
     let (scale, keep, rate, root) = (by.scale as f32, by.keep as f32, by.rate as f32, by.correction.recip() as f32);

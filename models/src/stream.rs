@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use crate::attention::Attended;
+use crate::attention::Readout;
 
-/// States of each layer; attention of those whose maps are read (the last `shared_layers` of LMC's network) and of layers
-/// that are composed of smaller operations ([`crate::ops::composed`]). `T` positions.
+/// States of each layer; logits of those whose logits are read (the last `shared_layers` of LMC's network), logits and
+/// maps of layers that are composed of smaller operations ([`crate::ops::composed`]). `T` positions.
 pub struct StreamOutput {
     /// Input of the first layer and output of each, `[B, T, H]`.
     pub hidden: Vec<Tensor>,
@@ -20,12 +20,10 @@ impl StreamOutput {
         Self { hidden: vec![embedded], attentions: Vec::new(), logits: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, states: Tensor, attended: Option<Attended>) {
+    pub(crate) fn push(&mut self, states: Tensor, readout: Readout) {
         self.hidden.push(states);
-        if let Some(attended) = attended {
-            self.attentions.push(attended.maps);
-            self.logits.push(attended.logits);
-        }
+        self.attentions.extend(readout.maps);
+        self.logits.extend(readout.logits);
     }
 
     /// The last layer's states `[B, T, H]`.

@@ -13,7 +13,7 @@ use mkgc_models::distill::{
 };
 use mkgc_models::loss::prototype_cross_entropy;
 use mkgc_models::memory_network::MemoryNetwork;
-use mkgc_models::modulation::{Change, Coefficients, modulate, ratio};
+use mkgc_models::modulation::{Balance, Change, Coefficients, modulate, ratio, sums};
 use mkgc_models::ops::backward;
 use mkgc_models::params::ParamStore;
 
@@ -204,8 +204,12 @@ fn gradient_coefficients_equal_pytorch() {
     let golden = golden("modulation");
     let [text, vision, gold, items] = ["text", "vision", "gold", "items"].map(|name| &golden[name]);
     let allowed: Vec<bool> = golden["allowed"].to_vec1::<u32>().unwrap().into_iter().map(|on| on != 0).collect();
+    let found = |text: &Tensor, vision: &Tensor, items: &Tensor, labels: Option<&[bool]>| {
+        let sums = values(&sums(text, vision, gold, items, labels).unwrap());
+        Coefficients::new(ratio([sums[0], sums[1]]), 0.3)
+    };
     for (name, labels) in [("all", None), ("allowed", Some(allowed.as_slice()))] {
-        let coefficients = |text, vision| Coefficients::new(ratio(text, vision, gold, items, labels).unwrap(), 0.3);
+        let coefficients = |text, vision| found(text, vision, items, labels);
         let found = coefficients(text, vision);
         let ours = Tensor::new(&[found.text as f32, found.vision as f32], &Device::Cpu).unwrap();
         let error = close(name, &ours, &golden[&format!("coefficients.{name}")]);
@@ -213,7 +217,7 @@ fn gradient_coefficients_equal_pytorch() {
         let swapped = coefficients(vision, text);
         assert_eq!((swapped.text, swapped.vision), (found.vision, found.text));
     }
-    let nothing = Coefficients::new(ratio(text, vision, gold, &items.zeros_like().unwrap(), None).unwrap(), 0.3);
+    let nothing = found(text, vision, &items.zeros_like().unwrap(), None);
     assert_eq!((nothing.text, nothing.vision), (1.0, 1.0));
 }
 
@@ -223,7 +227,8 @@ fn modulation_scales_and_adds_noise_of_the_gradients_own_deviation() {
     let modulated = |grad: &Tensor, factor: f64, noise: Option<u64>| {
         let var = Var::from_tensor(grad).unwrap().as_tensor().clone();
         let mut grads = backward(&(&var * grad).unwrap().sum_all().unwrap()).unwrap();
-        modulate(&mut grads, &[Change { var: var.clone(), factor, noise }]).unwrap();
+        let balance = Balance::Known(Coefficients { text: factor, vision: 1.0 });
+        modulate(&mut grads, &[Change { var: var.clone(), stream: Stream::Text, noise }], &balance).unwrap();
         grads.remove(&var).unwrap()
     };
     assert_eq!(values(&modulated(&grad, 0.25, None)), values(&(&grad * 0.25).unwrap()));

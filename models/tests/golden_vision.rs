@@ -18,10 +18,10 @@ use mkgc_models::loss::masked_cross_entropy;
 use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
 use mkgc_models::mode::Mode;
 use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
-use mkgc_models::ops::backward;
+use mkgc_models::ops::{Ids, backward};
 use mkgc_models::params::ParamStore;
 
-use common::{below, both, close, golden, gradients_agree, store};
+use common::{below, both, close, golden, gradients_agree, paths, slices, store};
 
 type Tensors = BTreeMap<String, Tensor>;
 
@@ -113,7 +113,12 @@ fn dual_equals(name: &str, config: &DualConfig, pixels: &Pixels) {
     let (golden, store) = (golden(name), store(name));
     let network = Network::Dual(Dual::new(config, store.builder()).unwrap());
     store.require_pretrained("").unwrap();
-    let inputs = Inputs { ids: &golden["ids"], mask: &golden["mask"], pixels: Some(pixels), dtype: DType::F32 };
+    let inputs = Inputs {
+        ids: &Ids::read(&golden["ids"]).unwrap(),
+        mask: &golden["mask"],
+        pixels: Some(pixels),
+        dtype: DType::F32,
+    };
     let outputs = outputs(&network.forward(&inputs, &mut Mode::Eval).unwrap());
     assert_eq!(outputs.len(), 2 + 2 * config.shared_layers);
     let worst = outputs.iter().map(|(what, ours)| close(what, ours, &golden[what])).fold(0.0, f64::max);
@@ -182,7 +187,12 @@ fn mkgformer_equals_pytorch() {
         let network = Network::Mkgformer(Mkgformer::new(&config, store.builder()).unwrap());
         store.require_pretrained("").unwrap();
         let pixels = Pixels::Image(golden["pixels"].clone());
-        let inputs = Inputs { ids: &golden["ids"], mask: &golden["mask"], pixels: Some(&pixels), dtype: DType::F32 };
+        let inputs = Inputs {
+            ids: &Ids::read(&golden["ids"]).unwrap(),
+            mask: &golden["mask"],
+            pixels: Some(&pixels),
+            dtype: DType::F32,
+        };
         let outputs = outputs(&network.forward(&inputs, &mut Mode::Eval).unwrap());
         let expected = below(&golden, &format!("{name}."));
         let worst = outputs.iter().map(|(what, ours)| close(what, ours, &expected[what])).fold(0.0, f64::max);
@@ -259,7 +269,7 @@ fn the_joint_entity_head_equals_pytorch() {
     let features = head.features(states, &golden["anchors"], &mut Mode::Eval).unwrap();
     let emissions = head.emissions(&features).unwrap();
     let (of_text, of_vision) = head.stream_scores(&features).unwrap();
-    let nll = head.crf().nll(&emissions, &golden["tags"], &golden["words"]).unwrap();
+    let nll = head.crf().nll(&emissions, &slices(&paths(&golden["tags"], &golden["words"]))).unwrap();
     let values = [("features", &features), ("emissions", &emissions), ("nll", &nll)];
     let scores = [("scores.text", &of_text), ("scores.vision", &of_vision)];
     let worst = values.into_iter().chain(scores).map(|(name, ours)| close(name, ours, &golden[name]));

@@ -15,7 +15,7 @@ use mkgc_models::loss::masked_cross_entropy;
 use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
-use mkgc_models::ops::backward;
+use mkgc_models::ops::{Ids, backward};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 
@@ -78,7 +78,12 @@ fn pixels(visual: Visual) -> Pixels {
 
 fn encode(network: &Network, visual: Visual, mode: &mut Mode<'_>) -> Encoded {
     let (ids, mask) = (tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), tensor([[1, 1, 1, 1], [1, 1, 1, 0]]));
-    network.forward(&Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels(visual)), dtype: DType::F32 }, mode).unwrap()
+    network
+        .forward(
+            &Inputs { ids: &Ids::read(&ids).unwrap(), mask: &mask, pixels: Some(&pixels(visual)), dtype: DType::F32 },
+            mode,
+        )
+        .unwrap()
 }
 
 /// Names of the variables that one step of training does not move.
@@ -105,7 +110,7 @@ fn entity_loss(store: &ParamStore, encoded: &Encoded, mode: &mut Mode<'_>) -> Te
     let states = [&encoded.text, encoded.vision.as_ref().unwrap(), encoded.positions.as_ref().unwrap()];
     let features = head.features(states, &tensor([[1, 2], [1, 2]]), mode).unwrap();
     let emissions = head.emissions(&features).unwrap();
-    head.crf().nll(&emissions, &tensor([[0, 3], [1, 2]]), &tensor([[1, 1], [1, 1]])).unwrap().mean_all().unwrap()
+    head.crf().nll(&emissions, &[&[0, 3], &[1, 2]]).unwrap().mean_all().unwrap()
 }
 
 /// A vision state of another width than the text's has no positions added, so all words read the same one.
@@ -155,7 +160,7 @@ fn every_variable_of_mkgformer_moves_in_one_step() {
     let entities = |store: &ParamStore, text: &Tensor, mode: &mut Mode<'_>| {
         let head = EntityHead::new(24, 5, 0.1, store.builder().pp("head")).unwrap();
         let emissions = head.emissions(&head.features(text, &tensor([[1, 2], [1, 2]]), mode).unwrap()).unwrap();
-        head.crf().nll(&emissions, &tensor([[0, 3], [1, 2]]), &tensor([[1, 1], [1, 1]])).unwrap().mean_all().unwrap()
+        head.crf().nll(&emissions, &[&[0, 3], &[1, 2]]).unwrap().mean_all().unwrap()
     };
     type Loss<'a> = &'a dyn Fn(&ParamStore, &Tensor, &mut Mode<'_>) -> Tensor;
     for loss in [&markers as Loss<'_>, &entities] {
@@ -265,7 +270,10 @@ fn inputs_that_do_not_fit_are_refused() {
     let network = Network::Dual(Dual::new(&dual(Key::Matrix, Visual::Image), store().builder()).unwrap());
     let refused = |pieces: usize, pixels: Option<&Pixels>, words: &str| {
         let ids = Tensor::ones((2, pieces), DType::U32, &Device::Cpu).unwrap();
-        let result = network.forward(&Inputs { ids: &ids, mask: &ids, pixels, dtype: DType::F32 }, &mut Mode::Eval);
+        let result = network.forward(
+            &Inputs { ids: &Ids::read(&ids).unwrap(), mask: &ids, pixels, dtype: DType::F32 },
+            &mut Mode::Eval,
+        );
         let message = result.err().unwrap().to_string();
         assert!(message.contains(words), "{message}");
     };

@@ -218,7 +218,10 @@ fn threads_change_nothing() {
             let norm = gradients(&|x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-5), &inputs);
             let soft = gradients(&|x| ops::softmax(&x[0]), &inputs[..1]);
             let gelu = gradients(&|x| ops::gelu_erf(&x[0]), &inputs[..1]);
-            let all = [norm, soft, gelu].concat();
+            let inputs = crf_inputs(7, 20, 9, 0.0);
+            let tags: Vec<Vec<u32>> = (0..7).map(|row| vec![row; 20]).collect();
+            let crf = gradients(&|x| crf_nll(x, &tags), &inputs);
+            let all = [norm, soft, gelu, crf].concat();
             let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             all.iter().flat_map(flat).map(f32::to_bits).collect::<Vec<u32>>()
         })
@@ -229,8 +232,8 @@ fn threads_change_nothing() {
 
 #[test]
 fn embeddings() {
-    let ids = Tensor::new(&[[3u32, 0, 3], [8, 3, 0]], &Device::Cpu).unwrap();
-    let rows = |table: &Tensor| table.index_select(&ids.flatten_all()?, 0)?.reshape((2, 3, table.dim(1)?));
+    let ids = ops::Ids::new(vec![3, 0, 3, 8, 3, 0], (2, 3), &Device::Cpu).unwrap();
+    let rows = |table: &Tensor| table.index_select(&ids.tensor().flatten_all()?, 0)?.reshape((2, 3, table.dim(1)?));
     let table = [values(&[9, 13], 1)];
     agree("embedding", &|x| ops::embedding(&x[0], &ids, None), &|x| rows(&x[0]), &table);
     // The row of the padding piece stands in the output and gets no gradient, though its places have one.
@@ -240,4 +243,42 @@ fn embeddings() {
     let grads = gradients(&|x| ops::embedding(&x[0], &ids, Some(3)), &table);
     let row = |n: usize| grads[1].get(n).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
     assert!(row(3) == 0.0 && row(0) > 0.0 && row(8) > 0.0);
+}
+
+/// Emissions, to every third of whose tags `forbidden` is added, and scores of starting, of ending and of moving.
+fn crf_inputs(rows: usize, words: usize, labels: usize, forbidden: f64) -> [Tensor; 4] {
+    let bias: Vec<f32> = (0..labels).map(|label| if label % 3 == 1 { forbidden as f32 } else { 0.0 }).collect();
+    let bias = Tensor::new(bias, &Device::Cpu).unwrap();
+    let emissions = values(&[rows, words, labels], 1).broadcast_add(&bias).unwrap();
+    [emissions, values(&[labels], 2), values(&[labels], 3), values(&[labels, labels], 4)]
+}
+
+fn crf_nll(x: &[Tensor], tags: &[Vec<u32>]) -> Result<Tensor> {
+    let chain = ops::Chain { start: x[1].clone(), end: x[2].clone(), transitions: x[3].clone() };
+    let tags: Vec<&[u32]> = tags.iter().map(Vec::as_slice).collect();
+    ops::crf_nll(&x[0], &chain, &tags)
+}
+
+/// Known tags, unknown ones and both, rows of every length, one tag, and more tags than a block of a GPU has threads.
+#[test]
+fn conditional_random_field() {
+    let known = |_: usize, tag: usize| tag as u32;
+    let half = |word: usize, tag: usize| if word % 2 == 0 { tag as u32 } else { ops::UNKNOWN };
+    type Tag = fn(usize, usize) -> u32;
+    for (words, labels) in [(1, 1), (1, 5), (6, 1), (3, 2), (7, 9), (40, 5), (4, 70)] {
+        for (tag, forbidden) in [(known as Tag, 0.0), (half, 0.0), (known, -1e4), (half, -1e4)] {
+            let row = |length: usize| (0..length).map(|word| tag(word, (word * 7 + length) * 3 % labels)).collect();
+            let tags: Vec<Vec<u32>> = (0..=words).map(row).collect();
+            let inputs = crf_inputs(words + 1, words, labels, if labels > 2 { forbidden } else { 0.0 });
+            let ours = |x: &[Tensor]| crf_nll(x, &tags);
+            agree("CRF", &ours, &|x| ops::composed(|| crf_nll(x, &tags)), &inputs);
+        }
+    }
+    let view = |x: &[Tensor]| [x[0].transpose(0, 1).unwrap(), x[1].clone(), x[2].clone(), x[3].t().unwrap()];
+    let (inputs, tags) = (crf_inputs(5, 3, 4, 0.0), vec![vec![1, 2, 0, 3, 3], vec![2, 2], vec![0, 1, 3]]);
+    let composed = |x: &[Tensor]| ops::composed(|| crf_nll(&view(x), &tags));
+    agree("CRF of a view", &|x| crf_nll(&view(x), &tags), &composed, &inputs);
+    let mut broken = crf_inputs(1, 3, 4, 0.0);
+    broken[0] = Tensor::new(&[[[0f32, 1.0, f32::NAN, 0.0], [0.0; 4], [0.0; 4]]], &Device::Cpu).unwrap();
+    assert!(crf_nll(&broken, &[vec![1, 0, 0]]).unwrap().to_vec1::<f32>().unwrap()[0].is_nan(), "NaN must show");
 }

@@ -1,17 +1,18 @@
-//! The fused halves of encoder layers equal their compositions of candle's operations: states and all gradients, with
-//! padding and dropout, to a relative error of 1e-5 in f32; on any number of threads to the bit.
+//! The fused halves of encoder layers equal their compositions of candle's operations: states, attention logits and all
+//! gradients, with padding and dropout, to a relative error of 1e-5 in f32; on any number of threads to the bit.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use common::{error, norm};
 use mkgc_models::bert::{Bert, BertConfig};
 use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
+use mkgc_models::dual::{Dual, DualConfig, Key};
 use mkgc_models::mode::{DropoutRng, Mode};
-use mkgc_models::network::Pixels;
+use mkgc_models::network::{Inputs, Pixels};
 use mkgc_models::ops::{self, backward};
 use mkgc_models::params::ParamStore;
 
@@ -23,19 +24,25 @@ fn waves(shape: &[usize]) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// The output of a network and the gradients of all its variables, in training with the same masks.
-fn outcome(store: &ParamStore, forward: &dyn Fn(&mut Mode<'_>) -> Tensor) -> BTreeMap<String, Tensor> {
+type Forward<'a> = &'a dyn Fn(&mut Mode<'_>) -> Vec<Tensor>;
+
+/// What a network computes and the gradients of all its variables, in training with the same masks.
+fn outcome(store: &ParamStore, forward: Forward<'_>) -> BTreeMap<String, Tensor> {
     let mut rng = DropoutRng::new(5);
-    let states = forward(&mut Mode::Train(&mut rng));
-    let loss = (&states * waves(states.dims())).unwrap().sum_all().unwrap();
+    let results = forward(&mut Mode::Train(&mut rng));
+    let term = |result: &Tensor| (result * waves(result.dims())).unwrap().sum_all().unwrap();
+    let loss = results.iter().map(term).reduce(|sum, term| (sum + term).unwrap()).unwrap();
     let grads = backward(&loss).unwrap();
     let gradient = |(name, var): (String, candle_core::Var)| Some((name, grads.get(var.as_tensor())?.clone()));
-    store.vars().into_iter().filter_map(gradient).chain([("states".to_owned(), states)]).collect()
+    let results = results.into_iter().enumerate().map(|(n, result)| (format!("result {n}"), result));
+    store.vars().into_iter().filter_map(gradient).chain(results).collect()
 }
 
-fn agree(what: &str, store: &ParamStore, forward: &dyn Fn(&mut Mode<'_>) -> Tensor) {
-    let fused = outcome(store, forward);
+fn agree(what: &str, store: &ParamStore, forward: Forward<'_>) {
+    let mut fused = outcome(store, forward);
     let composed = ops::composed(|| outcome(store, forward));
+    // Where the loss reads logits alone, a composed layer ends with them; a fused one has zeros for what follows.
+    fused.retain(|name, grad| composed.contains_key(name) || norm(grad) > 0.0);
     assert_eq!(fused.keys().collect::<Vec<_>>(), composed.keys().collect::<Vec<_>>());
     // Key biases have no gradient in exact arithmetic; what rounding leaves of it is compared with the largest one.
     let largest = composed.values().map(norm).fold(0.0, f64::max);
@@ -86,7 +93,7 @@ fn bert_layers() {
         let bert = Bert::new(&bert(act, layers), store.builder()).unwrap();
         let (ids, mask) = rows(lengths);
         agree(&format!("bert {act} {lengths:?}"), &store, &|mode| {
-            bert.forward(&ids, &mask, mode).unwrap().last().clone()
+            vec![bert.forward(&ids, &mask, mode).unwrap().last().clone()]
         });
     }
 }
@@ -108,7 +115,59 @@ fn clip_layers() {
         let store = ParamStore::new(3, Device::Cpu);
         let clip = ClipVision::new(&config, Visual::Image, store.builder()).unwrap();
         let pixels = Pixels::Image(waves(&[batch, 3, 24, 24]));
-        agree(&format!("clip {act}"), &store, &|mode| clip.forward(&pixels, mode).unwrap().last().clone());
+        agree(&format!("clip {act}"), &store, &|mode| vec![clip.forward(&pixels, mode).unwrap().last().clone()]);
+    }
+}
+
+/// Two streams whose last two of three layers share keys: BERT's have the norm after, CLIP's before.
+fn two_streams(key: Key) -> (ParamStore, Dual) {
+    let vision = ClipVisionConfig {
+        hidden_size: 36,
+        intermediate_size: 60,
+        num_hidden_layers: 3,
+        num_attention_heads: 3,
+        image_size: 24,
+        patch_size: 8,
+        attention_dropout: 0.1,
+        ..ClipVisionConfig::default()
+    };
+    let (visual, text) = (Visual::Image, bert("gelu", 3));
+    let config = DualConfig { text, vision, visual, shared_layers: 2, key, max_text: 23 };
+    let store = ParamStore::new(3, Device::Cpu);
+    let dual = Dual::new(&config, store.builder()).unwrap();
+    (store, dual)
+}
+
+/// What the loss reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Loss {
+    States,
+    Logits,
+    Both,
+}
+
+fn encode(dual: &Dual, lengths: &[usize], loss: Loss, mode: &mut Mode<'_>) -> Vec<Tensor> {
+    let (ids, mask) = rows(lengths);
+    let pixels = Pixels::Image(waves(&[lengths.len(), 3, 24, 24]));
+    let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
+    let encoded = dual.forward(&inputs, mode).unwrap();
+    let states = [encoded.text, encoded.vision.unwrap()];
+    let logits = [encoded.text_maps, encoded.vision_maps].concat();
+    assert_eq!(logits.len(), 4);
+    match loss {
+        Loss::States => states.to_vec(),
+        Loss::Logits => logits,
+        Loss::Both => [&states[..], &logits].concat(),
+    }
+}
+
+#[test]
+fn layers_whose_logits_are_read() {
+    for key in [Key::Own, Key::Matrix, Key::Vector, Key::Released] {
+        for (loss, lengths) in [(Loss::States, &[7, 3, 5][..]), (Loss::Both, &[23, 2]), (Loss::Logits, &[6, 6, 1, 4])] {
+            let (store, dual) = two_streams(key);
+            agree(&format!("{key:?} {loss:?} {lengths:?}"), &store, &|mode| encode(&dual, lengths, loss, mode));
+        }
     }
 }
 
@@ -120,9 +179,11 @@ fn threads_change_nothing() {
             let wide = BertConfig { hidden_size: 96, intermediate_size: 384, ..bert("gelu", 2) };
             let bert = Bert::new(&wide, store.builder()).unwrap();
             let (ids, mask) = rows(&[40, 31, 17, 40, 25, 9, 38, 40]);
-            let all = outcome(&store, &|mode| bert.forward(&ids, &mask, mode).unwrap().last().clone());
+            let all = outcome(&store, &|mode| vec![bert.forward(&ids, &mask, mode).unwrap().last().clone()]);
+            let (store, dual) = two_streams(Key::Matrix);
+            let shared = outcome(&store, &|mode| encode(&dual, &[20, 7, 13], Loss::Both, mode));
             let flat = |x: Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            all.into_values().flat_map(flat).map(f32::to_bits).collect::<Vec<u32>>()
+            all.into_values().chain(shared.into_values()).flat_map(flat).map(f32::to_bits).collect::<Vec<u32>>()
         })
     };
     let one = bits(1);

@@ -12,11 +12,9 @@ import json
 import os
 import pathlib
 import random
-import subprocess
 import tempfile
 
-from step import processor
-from whole import run
+import machine
 
 WORDS = [a + b for a in ("ba", "do", "ki", "lu", "me", "ra", "so", "ti") for b in ("na", "re", "mo", "lit", "gu", "ver")]
 SETTINGS = ["--set", "clip_norm=1.0", "--set", "max_length=128"]
@@ -39,14 +37,13 @@ def corpus(folder, rows, classes):
 
 def built(mkgc, folder, rows, classes):
     corpus(folder / "raw", rows, classes)
-    return run([mkgc, "build", folder / "raw/protocol.toml", "--raw", folder / "raw", "--out", folder / "built"], os.cpu_count())
+    return machine.measured([mkgc, "build", folder / "raw/protocol.toml", "--raw", folder / "raw", "--out", folder / "built"], os.cpu_count())
 
 
 def step(arguments, benchmark, rows=16, pieces=32):
     command = [arguments.mkgc, "bench", benchmark, "--method", "vanilla", "--encoder", arguments.minilm, "--steps", 5]
     command += [*SETTINGS, "--length", pieces, "--set", f"batch_size={rows}"]
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True)
-    answer = json.loads(done.stdout)
+    answer = json.loads(machine.measured(command, os.cpu_count(), output=True)["output"])
     return {"ms": 1e3 * sorted(answer["seconds"])[2], "mib": answer["peak_mib"]}
 
 
@@ -71,7 +68,7 @@ def main():
     parser.add_argument("--minilm", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
-    mkgc, results = arguments.mkgc, {"processor": processor()}
+    mkgc, results = arguments.mkgc, {"processor": machine.processor()}
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         built(mkgc, work / "base", 10_000, 20)

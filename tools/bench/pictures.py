@@ -4,33 +4,29 @@
 
 Both read a folder of 1024 x 768 JPEGs of about 100 KB, decode each to see that it is whole, write its bytes to Parquet
 (uncompressed, 128 pictures a row group) and what CLIP's image processor makes of it at 224 x 224, as bytes, to another
-file. mkgc also parses and plans a corpus, and hashes all it writes. They take turns; the results hold every time,
-medians, and the peak of the memory of all their processes (proportional set size, sampled). Writes pictures.json and
-pictures.md into OUT.
+file. mkgc also parses and plans a corpus, and hashes all it writes. They take turns, and a round counts only if the
+machine was quiet (`machine.py`); the results hold every time and the peak of the memory of all their processes
+(proportional set size, sampled). Adds to pictures.json and pictures.md in OUT.
 """
 
 import argparse
 import io
-import json
 import multiprocessing
 import os
 import platform
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
+import machine
 import numpy as np
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from step import processor
 
 SIDE = 224
 GROUP = 128
@@ -128,91 +124,37 @@ def peer(raw, out, cores):
     writer.close()
 
 
-def memory(root):
-    """Proportional set size of a process and all below it, in bytes."""
-    total, waiting = 0, [root]
-    while waiting:
-        pid = waiting.pop()
-        try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            total += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                waiting += (task / "children").read_text().split()
-        except OSError:
-            continue  # it ended meanwhile
-    return total
-
-
-def timed(command, env):
-    """Wall time, CPU time of all processes (seconds) and peak memory (bytes) of a command."""
-    before = os.times()
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env)
-    peak, done = [0], threading.Event()
-
-    def watch():
-        while not done.wait(0.1):
-            peak[0] = max(peak[0], memory(process.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    code = process.wait()
-    wall = time.perf_counter() - start
-    done.set()
-    watcher.join()
-    if code:
-        sys.exit(f"{command[0]} failed with exit code {code}")
-    after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"wall_s": wall, "cpu_s": cpu, "peak_bytes": peak[0]}
-
-
-def rounds(mkgc, work, arguments):
-    """Times of both, in turn, each with nothing left from the round before."""
+def programs(mkgc, work, arguments):
+    """Both, each with nothing left from the round before."""
     raw, out, cache = work / "raw", work / "out", work / "cache"
-    build = [mkgc, "build", raw / "bench.toml", "--raw", raw, "--out", out, "--pixels", str(SIDE)]
-    ours = os.environ | {"MKGC_CACHE": str(cache), "RAYON_NUM_THREADS": str(arguments.cores)}
-    python = [sys.executable, __file__, "--peer", raw, out, "--cores", str(arguments.cores)]
-    times = {"mkgc": [], "pillow": []}
-    for number in range(arguments.rounds):
-        for name, command, env in (("mkgc", build, ours), ("pillow", python, os.environ)):
-            times[name].append(timed(command, env))
-            print(f"round {number + 1}, {name}: {times[name][-1]}", file=sys.stderr)
-            for folder in (out, cache):
-                shutil.rmtree(folder, ignore_errors=True)
-    return times
+    build = [mkgc, "build", raw / "bench.toml", "--raw", raw, "--out", out, "--pixels", SIDE]
+    python = [sys.executable, __file__, "--peer", raw, out, "--cores", arguments.cores]
+
+    def timed(command):
+        found = machine.measured(command, arguments.cores, os.environ | {"MKGC_CACHE": str(cache)}, shared=True)
+        for folder in (out, cache):
+            shutil.rmtree(folder, ignore_errors=True)
+        return found
+
+    return {"mkgc": lambda: timed(build), "pillow": lambda: timed(python)}
 
 
-def summary(times, arguments):
-    images = arguments.images
-    median = {name: statistics.median(run["wall_s"] for run in runs) for name, runs in times.items()}
-    cpu = {name: statistics.median(run["cpu_s"] for run in runs) for name, runs in times.items()}
-    return {
-        "images": images,
-        "images_per_s": {name: images / seconds for name, seconds in median.items()},
-        "cpu_ms_per_image": {name: 1000 * seconds / images for name, seconds in cpu.items()},
-        "peak_bytes": {name: max(run["peak_bytes"] for run in runs) for name, runs in times.items()},
-        "times_as_fast": median["pillow"] / median["mkgc"],
-        "times_as_fast_in_cpu_time": cpu["pillow"] / cpu["mkgc"],
-        "processor": processor(),
-        "cores": arguments.cores,
-        "versions": {"python": platform.python_version(), "pillow": PIL.__version__, "pyarrow": pa.__version__},
-        "runs": times,
-    }
-
-
-def table(found):
-    rate, cpu, peak = found["images_per_s"], found["cpu_ms_per_image"], found["peak_bytes"]
-    rows = [("pictures a second", rate, "{:.0f}", found["times_as_fast"])]
-    rows += [("CPU time of a picture, ms", cpu, "{:.2f}", found["times_as_fast_in_cpu_time"])]
-    rows += [("peak memory, MiB", {name: size / 2**20 for name, size in peak.items()}, "{:.0f}", peak["pillow"] / peak["mkgc"])]
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines = [f"{found['images']:,} JPEGs of 1024 x 768, {found['cores']} cores, {found['processor']}; {versions}; medians of"]
-    lines[0] += f" {len(found['runs']['mkgc'])} rounds in turn."
-    lines += ["", "| | mkgc | Pillow + pyarrow | times as good |", "|---|---:|---:|---:|"]
-    for name, values, form, ratio in rows:
-        lines.append(f"| {name} | {form.format(values['mkgc'])} | {form.format(values['pillow'])} | {ratio:.2f} |")
-    return "\n".join(lines) + "\n"
+def table(results):
+    """Medians over rounds, by number of pictures."""
+    lines = ["| pictures | | mkgc | Pillow + pyarrow | times as good (range) | rounds (thrown away) |", "|---|---|---:|---:|---:|---|"]
+    for images, case in results["cases"].items():
+        rounds, thrown = case["rounds"], f" ({case['thrown_away']})" if "thrown_away" in case else ""
+        for name, form, of in (
+            ("pictures a second", "{:.0f}", lambda run: int(images) / run["s"]),
+            ("CPU time of a picture, ms", "{:.2f}", lambda run: 1e3 * run["cpu_s"] / int(images)),
+            ("peak memory, MiB", "{:.0f}", lambda run: run["mib"]),
+        ):
+            ours, theirs = (statistics.median(of(entry[program]) for entry in rounds) for program in ("mkgc", "pillow"))
+            ratios = sorted(of(entry["pillow"]) / of(entry["mkgc"]) for entry in rounds)
+            ratios = sorted(1 / ratio for ratio in ratios) if name == "pictures a second" else ratios
+            times = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+            lines.append(f"| {int(images):,} | {name} | {form.format(ours)} | {form.format(theirs)} | {times} | {len(rounds)}{thrown} |")
+    return lines
 
 
 def main():
@@ -221,6 +163,8 @@ def main():
     parser.add_argument("--out", type=Path)
     parser.add_argument("--images", type=int, default=9201)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tries", type=int, default=10, help="rounds that may be thrown away")
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine before a round")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--work", type=Path, help="an existing folder for the files, some 4 GB for the full number")
     parser.add_argument("--peer", nargs=2, type=Path, help=argparse.SUPPRESS)
@@ -229,13 +173,17 @@ def main():
         return peer(*arguments.peer, arguments.cores)
     if not (arguments.mkgc and arguments.out):
         parser.error("--mkgc and --out are needed")
+    mkgc = arguments.mkgc.resolve()
+    versions = {"mkgc": machine.measured([mkgc, "--version"], 1, output=True)["output"].split()[-1]}
+    versions |= {"python": platform.python_version(), "pillow": PIL.__version__, "pyarrow": pa.__version__}
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
         corpus(Path(work) / "raw", arguments.images)
-        found = summary(rounds(arguments.mkgc.resolve(), Path(work), arguments), arguments)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "pictures.json").write_text(json.dumps(found, indent=1) + "\n")
-    (arguments.out / "pictures.md").write_text(table(found))
-    print(table(found))
+        pair = programs(mkgc, Path(work), arguments)
+        kept, thrown = machine.rounds(pair, arguments.rounds, arguments.tries, arguments.patience)
+    if not kept:
+        sys.exit("the machine was never quiet")
+    cases = {str(arguments.images): {"thrown_away": thrown, "rounds": kept}}
+    machine.write(arguments.out, "pictures", arguments.cores, {"quiet": True, "versions": versions, "cases": cases}, table)
 
 
 if __name__ == "__main__":

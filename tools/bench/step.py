@@ -5,22 +5,26 @@
 PyTorch's side is what one would write with transformers: its BERT and CLIP layers with SDPA, `torch.optim.AdamW(fused=
 True)`, gradient clipping; LMC's shared layers have to give their logits and are written out. Networks come from
 `tools/trajectory`, where they are compared with mkgc step by step. Dropout is on; before anything is timed, three steps
-without it have to give the same losses (text alone: pixels are left blank here). In each of the rounds both programs run once per case, mkgc first in every other
-round; a round counts the median of its steps. Writes step.json and step.md into OUT.
+without it have to give the same losses (text alone: pixels are left blank here). In each of the rounds both programs
+run once per case, mkgc first in every other round; a round counts the median of its steps, and only if the machine was quiet (`machine.py`). The share of the
+machine's rate is that of the products in the layers, forward and backward, in the time of a step, beside the best of
+ten products of two matrices of 1024 x 1024 in the same process: gemm's in mkgc, MKL's or whatever PyTorch has. Threads
+are one unless said otherwise: PyTorch with all of a machine's cores slows down many times over as soon as anything else
+runs, which would flatter mkgc. Adds to step.json and step.md in OUT after every case.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import platform
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+import machine
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "trajectory"))
 
@@ -131,7 +135,43 @@ def timed(case, threads, steps, device="cpu", compiled=False):
         peak = torch.cuda.max_memory_allocated() / 2**20
     first = WARM_UP if replay.teacher is None else 2 * WARM_UP
     of = slice(first, first + steps)
-    return {"seconds": replay.seconds[of], "losses": replay.losses[of], "peak_mib": round(peak)}
+    return {
+        "seconds": replay.seconds[of],
+        "losses": replay.losses[of],
+        "peak_mib": round(peak),
+        "machine": {"product_gflops": product_rate(torch) / 1e9},
+    }
+
+
+def product_rate(torch):
+    """Operations per second of the best of ten products, as `mkgc bench` measures its own."""
+    matrix, best = torch.ones(1024, 1024), float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        matrix @ matrix
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1024**3 / best
+
+
+def stream_flops(rows, tokens, config):
+    """Of products in the layers of a stream of transformers, forward and backward, which takes twice the forward's."""
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    layer = 2 * tokens * (4 * hidden**2 + 2 * hidden * inner) + 4 * tokens**2 * hidden
+    return 3 * rows * config["num_hidden_layers"] * layer
+
+
+def step_flops(case, steps, second_task):
+    """Of all steps that count, by their rows and longest texts."""
+    described = json.loads((case / "case.json").read_text())
+    taken = [entry["rows"] for entry in described["trace"] if entry["event"] == "step"]
+    first = 2 * WARM_UP if second_task else WARM_UP
+    total = 0
+    for rows in taken[first : first + steps]:
+        total += stream_flops(len(rows), max(len(row["ids"]) for row in rows), described["text"])
+        if vision := described["vision"]:
+            patches = (vision["image_size"] // vision["patch_size"]) ** 2
+            total += stream_flops(len(rows), patches + 1, vision)
+    return total
 
 
 def main():
@@ -143,8 +183,10 @@ def main():
     parser.add_argument("--benchmark", type=pathlib.Path, help="mnre-10 as mkgc builds it")
     parser.add_argument("--minilm", type=pathlib.Path, help="folder with the MiniLM encoder")
     parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tries", type=int, default=10, help="rounds of a case that may be thrown away")
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine before a round")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--cases", default="", help="numbers of the cases to run, by commas; all if empty")
     arguments = parser.parse_args()
@@ -153,50 +195,64 @@ def main():
         print(json.dumps(timed(*peer)))
         return
     with tempfile.TemporaryDirectory() as work:
-        results = run(arguments, pathlib.Path(work))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "step.json").write_text(json.dumps(results, indent=1) + "\n")
-    (arguments.out / "step.md").write_text(table(results))
-    print(table(results))
+        run(arguments, pathlib.Path(work))
 
 
 def run(arguments, work):
+    """Measures case after case and writes what there is."""
     import torch
     import transformers
 
     folders = encoders(work, arguments.minilm)
-    environment = os.environ | {"RAYON_NUM_THREADS": str(arguments.threads), "OMP_NUM_THREADS": str(arguments.threads)}
-
-    def ask(command):
-        done = subprocess.run(list(map(str, command)), env=environment, stdout=subprocess.PIPE, check=True)
-        return json.loads(done.stdout)
-
-    cases = []
-    chosen = [int(n) for n in arguments.cases.split(",") if n] or range(len(CASES))
-    for number in chosen:
-        name, encoder, method, rows, pieces = CASES[number]
-        command = [arguments.mkgc, "bench", arguments.benchmark, "--method", method]
-        command += [*RECIPE, "--set", f"batch_size={rows}"]
-        command += ["--length", pieces] if pieces else []
-        command += ["--vision", folders["vit"], "--second-task"] if method == "lmc" else []
-        case = work / str(number)
-        theirs = [sys.executable, __file__, "--peer", case, "--threads", arguments.threads]
-        theirs += ["--steps", arguments.steps]
-        if method == "vanilla":
-            still = [*command, "--encoder", folders[f"{encoder} without dropout"], "--set", "head_dropout=0.0"]
-            agree(ask([*still, "--steps", 3, "--account", case]), ask(theirs))
-        command += ["--encoder", folders[encoder]]
-        ask([*command, "--steps", arguments.steps, "--account", case])
-        ours = [*command, "--steps", arguments.steps]
-        pairs = []
-        for n in range(arguments.rounds):
-            order = {"mkgc": ours, "torch": theirs} if n % 2 == 0 else {"torch": theirs, "mkgc": ours}
-            answers = {program: ask(command) for program, command in order.items()}
-            pairs.append({p: {"ms": 1e3 * statistics.median(a["seconds"]), "mib": a["peak_mib"]} for p, a in answers.items()})
-            print(name, method, rows, pieces, pairs[-1], file=sys.stderr, flush=True)
-        cases.append({"network": name, "method": method, "rows": rows, "pieces": pieces, "rounds": pairs} | summary(pairs))
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return {"threads": arguments.threads, "processor": processor(), "versions": versions, "cases": cases}
+    for number in [int(n) for n in arguments.cases.split(",") if n] or range(len(CASES)):
+        commands, case, version = prepared(arguments, folders, work, number)
+        name, _, method, rows, pieces = CASES[number]
+        flops = step_flops(case, arguments.steps, method == "lmc")
+        programs = {program: lambda of=command: step(of, arguments.threads, flops) for program, command in commands.items()}
+        kept, thrown = machine.rounds(programs, arguments.rounds, arguments.tries, arguments.patience)
+        shutil.rmtree(case)
+        if not kept:
+            print(f"{name} {method} {rows} x {pieces}: the machine was never quiet", file=sys.stderr)
+            continue
+        found = {"network": name, "method": method, "rows": rows, "pieces": pieces, "thrown_away": thrown, "rounds": kept}
+        results = {"quiet": True, "versions": {"mkgc": version} | versions, "cases": {str(number): found | summary(kept)}}
+        machine.write(arguments.out, "step", arguments.threads, results, table)
+
+
+def prepared(arguments, folders, work, number):
+    """The commands of both programs for a case, the folder of its account, and mkgc's version; checks their losses."""
+    _, encoder, method, rows, pieces = CASES[number]
+    command = [arguments.mkgc, "bench", arguments.benchmark, "--method", method]
+    command += [*RECIPE, "--set", f"batch_size={rows}"]
+    command += ["--length", pieces] if pieces else []
+    command += ["--vision", folders["vit"], "--second-task"] if method == "lmc" else []
+    case = work / str(number)
+    theirs = [sys.executable, __file__, "--peer", case, "--threads", arguments.threads]
+    theirs += ["--steps", arguments.steps]
+    if method == "vanilla":
+        still = [*command, "--encoder", folders[f"{encoder} without dropout"], "--set", "head_dropout=0.0"]
+        still = ask([*still, "--steps", 3, "--account", case], arguments.threads)
+        agree(still, ask([*theirs[:-1], 3], arguments.threads))
+    ours = [*command, "--encoder", folders[encoder], "--steps", arguments.steps]
+    version = ask([*ours, "--account", case], arguments.threads)["version"]
+    return {"mkgc": ours, "torch": theirs}, case, version
+
+
+def ask(command, threads):
+    """The answer of a program that prints JSON."""
+    return json.loads(machine.measured(command, threads, output=True)["output"])
+
+
+def step(command, threads, flops):
+    """A round's figures for one program: milliseconds of a step, rate of its products and of a large one, memory."""
+    ran = machine.measured(command, threads, output=True)
+    answer = json.loads(ran["output"])
+    seconds = answer["seconds"]
+    found = {"ms": 1e3 * statistics.median(seconds), "mib": answer["peak_mib"], "gflops": flops / sum(seconds) / 1e9}
+    known = {name: answer["machine"][name] for name in ("inner_loops", "products") if name in answer["machine"]}
+    rest = {name: ran[name] for name in ("load", "others")}
+    return found | {"product_gflops": answer["machine"]["product_gflops"]} | known | rest
 
 
 def agree(ours, theirs):
@@ -206,7 +262,9 @@ def agree(ours, theirs):
 
 
 def summary(pairs):
-    median = {p: {k: statistics.median(pair[p][k] for pair in pairs) for k in ("ms", "mib")} for p in ("mkgc", "torch")}
+    """Medians over rounds, and the ratios of each round."""
+    keys = [key for key, value in pairs[0]["mkgc"].items() if key not in ("load", "others") and not isinstance(value, str)]
+    median = {p: {k: statistics.median(pair[p][k] for pair in pairs) for k in keys} for p in ("mkgc", "torch")}
     ratios = sorted(pair["mkgc"]["ms"] / pair["torch"]["ms"] for pair in pairs)
     return {
         "median": median,
@@ -216,27 +274,28 @@ def summary(pairs):
     }
 
 
-def processor():
-    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores, {platform.system()}"
-
-
 def table(results):
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines = [
-        f"Optimiser step, {results['threads']} threads, {results['processor']}, {versions}; medians over rounds in turn.",
-        "",
-        "| network | method | rows × pieces | mkgc ms | PyTorch ms | mkgc ÷ PyTorch (range) | memory MiB | ÷ |",
-        "|---|---|---|---|---|---|---|---|",
+    """A row per case."""
+    cases = [case for _, case in sorted(results["cases"].items(), key=lambda entry: int(entry[0]))]
+    used = sorted({f"{pair['mkgc'][key]} in {words}" for case in cases for pair in case["rounds"]
+                   for key, words in (("inner_loops", "inner loops"), ("products", "products")) if key in pair["mkgc"]})
+    lines = [f"mkgc used {' and '.join(used)}.", ""] if used else []
+    lines += [
+        "| network | method | rows × pieces | rounds (thrown away) | mkgc ms | PyTorch ms | mkgc ÷ PyTorch (range) "
+        "| share of the machine's rate, mkgc / PyTorch | memory MiB | ÷ |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for case in results["cases"]:
+    for case in cases:
         ours, theirs, (low, high) = case["median"]["mkgc"], case["median"]["torch"], case["time_ratio_range"]
+        share = " / ".join(f"{100 * p['gflops'] / p['product_gflops']:.0f} %" for p in (ours, theirs) if "gflops" in p)
+        thrown = f" ({case['thrown_away']})" if "thrown_away" in case else ""
         lines.append(
             f"| {case['network']} | {case['method']} | {case['rows']} × {case['pieces'] or 'own'} "
-            f"| {ours['ms']:.0f} | {theirs['ms']:.0f} | {case['time_ratio']:.2f} ({low:.2f}–{high:.2f}) "
+            f"| {len(case['rounds'])}{thrown} | {ours['ms']:.0f} | {theirs['ms']:.0f} "
+            f"| {case['time_ratio']:.2f} ({low:.2f}–{high:.2f}) | {share or '–'} "
             f"| {ours['mib']:.0f} / {theirs['mib']:.0f} | {case['memory_ratio']:.2f} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

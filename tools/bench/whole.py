@@ -1,68 +1,89 @@
-"""Times whole commands: Vanilla on mnre-10 with MiniLM beside PyTorch's, starting, and the demo.
+"""Times whole commands: Vanilla and EMR on mnre-10 with MiniLM beside PyTorch's, starting, and the demo.
 
     python tools/bench/whole.py --mkgc target/release/mkgc --benchmark MNRE-10 --minilm FOLDER --out reports/bench
 
-PyTorch's side is `tools/torch_joint/joint.py --vanilla`: transformers' BERT with SDPA, fused AdamW, batches of rows of
-like length; both train all ten tasks for one epoch and predict every test file. They take turns. Times are wall times
-of the processes, from start to end, memory is the largest resident set. Writes whole.json and whole.md into OUT.
+PyTorch's side are the independent programs of `tools/torch_joint`: `joint.py --vanilla` and `emr.py`, transformers' BERT
+with SDPA, fused AdamW, batches of rows of like length. Both programs train the first `--tasks` tasks (all if it is not
+said) for one epoch and predict their test files; EMR joins rows of the memory to each batch in both. There is no
+independent program for a whole run of LMC. They take turns, and a round counts only if the machine was quiet
+(`machine.py`). Times are wall times of the processes, from start to end, memory is the largest resident set. Adds to
+whole.json and whole.md in OUT after every part.
 """
 
 import argparse
-import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from importlib.metadata import version
 
-from step import processor
+import machine
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECIPE = ROOT / "harness/recipes/minilm-cpu-mnre.toml"
+# Of the recipe, as the programs of `tools/torch_joint` name it.
+PEER = ["--epochs", 1, "--batch", 16, "--pool", 16, "--dropout", 0.1, "--lr-encoder", 5e-5, "--lr-head", 1e-3, "--clip", 10]
 
 
-def run(command, threads):
-    """Seconds and MiB of a command."""
-    environment = os.environ | {"RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    start = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, f"{command}: status {status}"
-    return {"s": time.perf_counter() - start, "mib": usage.ru_maxrss / 1024, "cpu_s": usage.ru_utime + usage.ru_stime}
+def methods(arguments):
+    """What each method needs besides in mkgc and which program is PyTorch's."""
+    stages = ",".join(str(n + 1) for n in range(arguments.tasks)) if arguments.tasks else None
+    some = (["--stages", stages], ["--tasks", arguments.tasks]) if stages else ([], [])
+    return {
+        "vanilla": ([], ["joint.py", "--vanilla", *some[0]]),
+        "emr": (["--set", "replay=concat"], ["emr.py", "--per-class", 10, *some[1]]),
+    }
 
 
-def vanilla(arguments, work):
-    def ours(n):
-        out = work / f"run-{n}"
-        command = [arguments.mkgc, "train", arguments.benchmark, "--method", "vanilla", "--encoder", arguments.minilm]
-        return run([*command, "--recipe", RECIPE, "--out", out], arguments.threads)
+def programs(arguments, method, work):
+    """Both programs of a method, each with a fresh folder to write to."""
+    extra, (script, *options) = methods(arguments)[method]
 
-    def theirs(n):
-        command = [sys.executable, ROOT / "tools/torch_joint/joint.py", arguments.benchmark, "--encoder", arguments.minilm]
-        command += ["--vanilla", "--epochs", 1, "--batch", 16, "--pool", 16, "--dropout", 0.1, "--lr-encoder", 1e-4]
-        return run([*command, "--threads", arguments.threads, "--out", work / f"torch-{n}.json"], arguments.threads)
+    def ours():
+        out = pathlib.Path(tempfile.mkdtemp(dir=work)) / "run"
+        command = [arguments.mkgc, "train", arguments.benchmark, "--method", method, "--encoder", arguments.minilm]
+        command += ["--tasks", arguments.tasks] if arguments.tasks else []
+        return machine.measured([*command, "--recipe", RECIPE, *extra, "--out", out], arguments.threads)
 
-    rounds = []
-    for n in range(arguments.rounds):
-        order = {"mkgc": ours, "torch": theirs} if n % 2 == 0 else {"torch": theirs, "mkgc": ours}
-        rounds.append({name: program(n) for name, program in order.items()})
-        print(rounds[-1], file=sys.stderr, flush=True)
-    return rounds
+    def theirs():
+        out = pathlib.Path(tempfile.mkdtemp(dir=work)) / "torch.json"
+        command = [sys.executable, ROOT / "tools/torch_joint" / script, arguments.benchmark, "--encoder", arguments.minilm]
+        return machine.measured([*command, *options, *PEER, "--threads", arguments.threads, "--out", out], arguments.threads)
+
+    return {"mkgc": ours, "torch": theirs}
+
+
+def alone(arguments, *command):
+    """mkgc without a peer."""
+    return {"mkgc": lambda: machine.measured([arguments.mkgc, *command], arguments.threads)}
+
+
+def parts(arguments, work):
+    """Name, title, programs and rounds of what is measured, in the order of the table."""
+    tasks = f"{arguments.tasks} tasks of mnre-10" if arguments.tasks else "mnre-10"
+    for method, name in (("vanilla", "Vanilla"), ("emr", "EMR")):
+        yield method, f"{name} on {tasks}, MiniLM", programs(arguments, method, work), arguments.rounds
+    yield "start", "`mkgc ls methods`", alone(arguments, "ls", "methods"), 20
+    yield "demo", "`mkgc demo`", alone(arguments, "demo"), arguments.rounds
 
 
 def table(results):
-    median = lambda name, key: statistics.median(entry[name][key] for entry in results["vanilla"])  # noqa: E731
-    lines = [f"Whole commands, {results['threads']} threads, {results['processor']}; medians of {len(results['vanilla'])} rounds.", ""]
-    lines += ["| command | mkgc | PyTorch | ÷ |", "|---|---:|---:|---:|"]
-    for key, name in (("s", "Vanilla on mnre-10, MiniLM, wall seconds"), ("mib", "the same, peak memory, MiB")):
-        ours, theirs = median("mkgc", key), median("torch", key)
-        lines.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
-    for key, name in (("start", "`mkgc ls methods`, wall milliseconds"), ("demo", "`mkgc demo`, wall seconds")):
-        value = statistics.median(entry["s"] for entry in results[key])
-        lines.append(f"| {name} | {value * 1e3:.1f} | – | – |" if key == "start" else f"| {name} | {value:.1f} | – | – |")
-    return "\n".join(lines) + "\n"
+    """A row per command."""
+    lines = ["| command | rounds (thrown away) | mkgc | PyTorch | ÷ (range) | memory MiB | ÷ |", "|---|---|---:|---:|---:|---:|---:|"]
+    for case in results["cases"].values():
+        rounds, thrown = case["rounds"], f" ({case['thrown_away']})" if "thrown_away" in case else ""
+        median = lambda name, key: statistics.median(entry[name][key] for entry in rounds)  # noqa: E731
+        seconds = median("mkgc", "s")
+        time = f"{seconds:.1f} s" if seconds > 0.1 else f"{1e3 * seconds:.1f} ms"
+        row = f"| {case['title']} | {len(rounds)}{thrown} | {time} "
+        if "torch" in rounds[0]:
+            ratios = sorted(entry["mkgc"]["s"] / entry["torch"]["s"] for entry in rounds)
+            ours, theirs = median("mkgc", "mib"), median("torch", "mib")
+            row += f"| {median('torch', 's'):.1f} s | {statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) "
+            lines.append(row + f"| {ours:.0f} / {theirs:.0f} | {ours / theirs:.2f} |")
+        else:
+            lines.append(row + f"| – | – | {median('mkgc', 'mib'):.0f} | – |")
+    return lines
 
 
 def main():
@@ -71,18 +92,26 @@ def main():
     parser.add_argument("--benchmark", type=pathlib.Path, required=True)
     parser.add_argument("--minilm", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tries", type=int, default=10, help="rounds of a part that may be thrown away")
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine before a round")
+    parser.add_argument("--tasks", type=int, help="how many of the tasks to learn (default: all)")
+    parser.add_argument("--parts", default="vanilla,emr,start,demo", help="which to measure, by commas")
     arguments = parser.parse_args()
-    results = {"threads": arguments.threads, "processor": processor()}
+    record = machine.measured([arguments.mkgc, "--version"], 1, output=True)["output"]
+    versions = {"mkgc": record.split()[-1]} | {name: version(name) for name in ("torch", "transformers")}
     with tempfile.TemporaryDirectory() as work:
-        results["start"] = [run([arguments.mkgc, "ls", "methods"], arguments.threads) for _ in range(20)]
-        results["demo"] = [run([arguments.mkgc, "demo"], arguments.threads) for _ in range(arguments.rounds)]
-        results["vanilla"] = vanilla(arguments, pathlib.Path(work))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "whole.json").write_text(json.dumps(results, indent=1) + "\n")
-    (arguments.out / "whole.md").write_text(table(results))
-    print(table(results))
+        for name, title, pair, count in parts(arguments, work):
+            if name not in arguments.parts.split(","):
+                continue
+            kept, thrown = machine.rounds(pair, count, arguments.tries, arguments.patience)
+            if not kept:
+                print(f"{title}: the machine was never quiet", file=sys.stderr)
+                continue
+            case = {"title": title, "thrown_away": thrown, "rounds": kept}
+            results = {"quiet": True, "versions": versions, "cases": {name: case}}
+            machine.write(arguments.out, "whole", arguments.threads, results, table)
 
 
 if __name__ == "__main__":

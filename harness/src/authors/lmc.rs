@@ -19,6 +19,7 @@ use mkgc_models::dual::Key;
 use mkgc_models::mode::Mode;
 use mkgc_models::modulation::Coefficients;
 use mkgc_models::network::Pixels;
+use mkgc_models::ops::Ids;
 use serde_json::Value;
 
 use super::{Case, Errors, FORWARD, each, example, load, rows};
@@ -85,12 +86,11 @@ impl<'a> Lmc<'a> {
             tensor.index_select(&Tensor::new(index, &Device::Cpu).unwrap(), 0).unwrap()
         };
         let mut batch = Batch::new(rows.iter().map(|row| &self.pool[*row]).collect(), 0, &Device::Cpu).unwrap();
-        (batch.ids, batch.mask) = (pick("in.ids"), pick("in.mask"));
+        (batch.ids, batch.mask) = (Ids::read(&pick("in.ids")).unwrap(), pick("in.mask"));
         if self.kind == TaskKind::Ner {
-            let length = batch.ids.dim(1).unwrap() as u32;
+            let length = batch.ids.tensor().dim(1).unwrap() as u32;
             let positions = Tensor::arange(0, length, &Device::Cpu).unwrap();
             batch.anchors = positions.unsqueeze(0).unwrap().repeat((rows.len(), 1)).unwrap();
-            batch.anchor_mask = batch.mask.clone();
         }
         let (grounding, detected) = (self.case.unblocked(&pick("in.aux")), self.case.unblocked(&pick("in.rcnn")));
         batch.pixels = Some(Pixels::Crops { grounding, detected });
@@ -273,7 +273,7 @@ fn maps(lmc: &Lmc<'_>, forward: &Forward, batch: &Batch<'_>, name: &str) -> Tens
 
 /// Paths of tags, -1 beyond a row's end.
 fn decoded(learner: &Learner, batch: &Batch<'_>, scores: &Tensor, allowed: &[bool]) -> Tensor {
-    let length = batch.ids.dim(1).unwrap();
+    let length = batch.ids.tensor().dim(1).unwrap();
     let paths = learner.decide(scores, batch, allowed).unwrap();
     let path = |labels: Vec<u32>| labels.into_iter().map(f64::from).chain(std::iter::repeat(-1.0)).take(length);
     let values: Vec<f64> = paths.into_iter().flat_map(|path_of| path(path_of.labels).collect::<Vec<_>>()).collect();

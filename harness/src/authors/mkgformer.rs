@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::mode::Mode;
 use mkgc_models::network::Pixels;
-use mkgc_models::ops::backward;
+use mkgc_models::ops::{Ids, backward};
 
 use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, learner, load, rows};
 use crate::config::{Config, Schedule, VisualSetting};
@@ -76,11 +76,10 @@ impl<'a> Trial<'a> {
         let of_rows = |name: &str| self.case.tensor(name).index_select(&index, 0).unwrap();
         let whole = |name: &str| of_rows(name).to_dtype(DType::U32).unwrap();
         let mut batch = Batch::new(rows.iter().map(|row| &self.pool[*row]).collect(), 0, &Device::Cpu).unwrap();
-        (batch.ids, batch.mask) = (whole("in.ids"), whole("in.mask"));
+        (batch.ids, batch.mask) = (Ids::read(&whole("in.ids")).unwrap(), whole("in.mask"));
         if self.kind == TaskKind::Ner {
-            let places = Tensor::arange(0, batch.ids.dim(1).unwrap() as u32, &Device::Cpu).unwrap();
-            batch.anchors = places.broadcast_as(batch.ids.shape()).unwrap().contiguous().unwrap();
-            batch.anchor_mask = batch.mask.clone();
+            let places = Tensor::arange(0, batch.ids.tensor().dim(1).unwrap() as u32, &Device::Cpu).unwrap();
+            batch.anchors = places.broadcast_as(batch.mask.shape()).unwrap().contiguous().unwrap();
         }
         let crops = |name: &str| self.case.unblocked(&of_rows(name));
         batch.pixels = Some(Pixels::Crops { grounding: crops("in.aux"), detected: crops("in.rcnn") });
@@ -178,11 +177,11 @@ fn forward(trial: &Trial<'_>, errors: &mut Errors) {
 
 /// Tags of the best paths, -1 beyond a sentence.
 fn decoded(trial: &Trial<'_>, emissions: &Tensor, batch: &Batch<'_>) -> Tensor {
-    let length = batch.ids.dim(1).unwrap();
+    let length = batch.ids.tensor().dim(1).unwrap();
     let paths = trial.learner.decide(emissions, batch, &trial.allowed()).unwrap();
     let row = |labels: Vec<u32>| labels.into_iter().map(|tag| tag as f32).chain(std::iter::repeat(-1.0)).take(length);
     let tags: Vec<f32> = paths.into_iter().flat_map(|path| row(path.labels)).collect();
-    Tensor::from_vec(tags, batch.ids.shape(), &Device::Cpu).unwrap()
+    Tensor::from_vec(tags, batch.ids.tensor().shape(), &Device::Cpu).unwrap()
 }
 
 fn stored(trial: &Trial<'_>, name: &str, value: &Tensor) -> Tensor {

@@ -1,6 +1,7 @@
 //! Arguments as typed, and the functions they select.
 
 mod benchmark;
+mod device;
 mod gate;
 mod score;
 mod training;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use candle_core::DType;
 use clap::{Parser, Subcommand};
 use mkgc_harness::report;
 
@@ -27,6 +29,9 @@ enum Command {
         /// Keep raw files, benchmarks, runs and report here (default: a temporary folder, removed at the end).
         #[arg(long)]
         out: Option<PathBuf>,
+        /// cpu, cuda or cuda:N.
+        #[arg(long, default_value = "cpu")]
+        device: String,
     },
     /// Build a benchmark folder from the files of a corpus.
     Build(benchmark::BuildArgs),
@@ -85,7 +90,7 @@ enum Listing {
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        Command::Demo { out } => demo(out)?,
+        Command::Demo { out, device } => demo(out, &device)?,
         Command::Build(args) => benchmark::build(args)?,
         Command::Verify { dir } => return benchmark::verify(&dir),
         Command::Export(args) => benchmark::export(&args)?,
@@ -104,9 +109,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn demo(out: Option<PathBuf>) -> Result<()> {
+fn demo(out: Option<PathBuf>, name: &str) -> Result<()> {
+    let device = device::open(name, DType::F32)?;
     let temporary = tempfile::tempdir()?;
     let folder = out.unwrap_or_else(|| temporary.path().to_owned());
-    print!("{}", mkgc_harness::demo::run(&folder)?);
+    print!("{}", mkgc_harness::demo::run(&folder, (&device, name))?);
     Ok(())
 }

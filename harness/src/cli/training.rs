@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use clap::Args;
 use mkgc_harness::bench::{self, Timing};
 use mkgc_harness::config::{self, Resolved};
@@ -13,6 +13,8 @@ use mkgc_harness::learner::TINY;
 use mkgc_harness::methods::{self, METHODS};
 use mkgc_harness::stream::{self, Request};
 use mkgc_harness::sweep::{self, Plan};
+
+use super::device;
 
 /// With what and where to compute.
 #[derive(Args, Clone)]
@@ -156,7 +158,7 @@ pub fn sweep(args: &SweepArgs) -> Result<()> {
 
 /// Compares every kernel with its twin on the CPU.
 pub fn kernels(name: &str) -> Result<ExitCode> {
-    let device = device(name)?;
+    let device = device::open(name, DType::F32)?;
     if device.is_cpu() {
         bail!("--device {name}: kernels run on a GPU; name cuda or cuda:N");
     }
@@ -189,12 +191,9 @@ fn request(
     out: PathBuf,
 ) -> Result<Request> {
     let (encoder, vision) = (means.encoder.clone(), means.vision.clone());
-    let (device, device_name) = (device(&means.device)?, means.device.clone());
-    let cache = cache::folder()?;
     let dtype = if means.dtype == "bf16" { DType::BF16 } else { DType::F32 };
-    if dtype != DType::F32 && device.is_cpu() {
-        bail!("--dtype {}: only on a GPU; add --device cuda, or leave it out", means.dtype);
-    }
+    let (device, device_name) = (device::open(&means.device, dtype)?, means.device.clone());
+    let cache = cache::folder()?;
     let tasks = None;
     Ok(Request { benchmark, method, variant, encoder, vision, tasks, resolved, device, device_name, dtype, cache, out })
 }
@@ -220,21 +219,4 @@ fn parse_setting(setting: &str) -> Result<toml::Table> {
     toml::from_str(&format!("{key} = {value}"))
         .or_else(|_| toml::from_str(&quoted))
         .with_context(|| format!("--set {setting}"))
-}
-
-fn device(name: &str) -> Result<Device> {
-    if name == "cpu" {
-        return Ok(Device::Cpu);
-    }
-    let ordinal = match name.strip_prefix("cuda") {
-        Some("") => 0,
-        Some(rest) => {
-            rest.strip_prefix(':').and_then(|n| n.parse().ok()).with_context(|| format!("--device {name}"))?
-        }
-        None => bail!("--device {name}: expected cpu, cuda or cuda:N"),
-    };
-    if !cfg!(feature = "cuda") {
-        bail!("--device {name}: this mkgc was built without GPU support; build it with `--features cuda`");
-    }
-    Device::new_cuda(ordinal).with_context(|| format!("--device {name}: no such GPU, or no driver"))
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use mkgc_models::network::Pixels;
+use mkgc_models::ops::Ids;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
@@ -12,14 +13,12 @@ use crate::error::Result;
 pub struct Batch<'a> {
     /// The rows, in batch order.
     pub examples: Vec<&'a Example>,
-    /// Word-piece ids `[B, T]`, u32.
-    pub ids: Tensor,
+    /// Word-piece ids `[B, T]`.
+    pub ids: Ids,
     /// 1 where `ids` is a real piece, `[B, T]`, u32.
     pub mask: Tensor,
     /// Anchor positions `[B, A]`, u32, padded with 0.
     pub anchors: Tensor,
-    /// 1 where `anchors` is real, `[B, A]`, u32.
-    pub anchor_mask: Tensor,
     /// The rows' pictures, for networks that read them.
     pub pixels: Option<Pixels>,
 }
@@ -27,20 +26,27 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Pads rows into tensors; `pad` is the tokenizer's padding id.
     pub fn new(examples: Vec<&'a Example>, pad: u32, device: &Device) -> Result<Self> {
-        let (ids, mask) = padded(examples.iter().map(|example| example.ids.as_slice()), pad, device)?;
-        let (anchors, anchor_mask) = padded(examples.iter().map(|example| example.anchors.as_slice()), 0, device)?;
-        Ok(Self { examples, ids, mask, anchors, anchor_mask, pixels: None })
+        let (ids, shape) = padded(examples.iter().map(|example| example.ids.iter().copied()), pad);
+        let (mask, _) = padded(examples.iter().map(|example| std::iter::repeat_n(1, example.ids.len())), 0);
+        let (anchors, places) = padded(examples.iter().map(|example| example.anchors.iter().copied()), 0);
+        Ok(Self {
+            examples,
+            ids: Ids::new(ids, shape, device)?,
+            mask: Tensor::from_vec(mask, shape, device)?,
+            anchors: Tensor::from_vec(anchors, places, device)?,
+            pixels: None,
+        })
     }
 }
 
-fn padded<'a>(rows: impl Iterator<Item = &'a [u32]> + Clone, pad: u32, device: &Device) -> Result<(Tensor, Tensor)> {
-    let width = rows.clone().map(<[u32]>::len).max().unwrap_or(0).max(1);
-    let count = rows.clone().count();
-    let fill =
-        |row: &[u32], value: u32| row.iter().copied().chain(std::iter::repeat(value)).take(width).collect::<Vec<_>>();
-    let values: Vec<u32> = rows.clone().flat_map(|row| fill(row, pad)).collect();
-    let mask: Vec<u32> = rows.flat_map(|row| fill(&vec![1; row.len()], 0)).collect();
-    Ok((Tensor::from_vec(values, (count, width), device)?, Tensor::from_vec(mask, (count, width), device)?))
+/// Rows filled up to the length of the longest, one after another, and their shape.
+fn padded<R: ExactSizeIterator<Item = u32>>(
+    rows: impl Iterator<Item = R> + Clone,
+    pad: u32,
+) -> (Vec<u32>, (usize, usize)) {
+    let width = rows.clone().map(|row| row.len()).max().unwrap_or(0).max(1);
+    let shape = (rows.clone().count(), width);
+    (rows.flat_map(|row| row.chain(std::iter::repeat(pad)).take(width)).collect(), shape)
 }
 
 /// Windows of this many batches are sorted by length; the shuffle decides which rows share a window.
@@ -88,7 +94,7 @@ mod tests {
     fn a_batch_is_padded_to_its_longest_row() {
         let (short, long) = (example(0, 2), example(1, 3));
         let batch = Batch::new(vec![&short, &long], 9, &Device::Cpu).unwrap();
-        assert_eq!(batch.ids.to_vec2::<u32>().unwrap(), [[7, 7, 9], [7, 7, 7]]);
+        assert_eq!(batch.ids.tensor().to_vec2::<u32>().unwrap(), [[7, 7, 9], [7, 7, 7]]);
         assert_eq!(batch.mask.to_vec2::<u32>().unwrap(), [[1, 1, 0], [1, 1, 1]]);
     }
 }

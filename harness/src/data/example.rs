@@ -1,12 +1,11 @@
 //! One tokenised row, in a form both tasks share: word pieces, the pieces the head reads, and a gold label for each.
 
 use mkgc_builder::dataset::{Row, RowLabels};
+/// Gold label of a word whose tag is not known (see [`crate::config::ReplayO`]).
+pub use mkgc_models::crf::UNKNOWN;
 use mkgc_models::tokenize::WordTokenizer;
 
 use crate::error::Result;
-
-/// Gold label of a word whose tag is not known (see [`crate::config::ReplayO`]).
-pub const UNKNOWN: u32 = u32::MAX;
 
 /// A tokenised row.
 #[derive(Debug, Clone, PartialEq, Eq)]

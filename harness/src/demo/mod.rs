@@ -30,8 +30,9 @@ const BENCHMARKS: [(&str, &str, TaskKind, Generator); 2] = [
     ("demo-ner", synthetic::TWITTER_PROTOCOL, TaskKind::Ner, synthetic::write_twitter2017),
 ];
 
-/// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`; returns the report's main tables.
-pub fn run(out: &Path) -> Result<String> {
+/// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`; returns the report's main tables. Computes on
+/// `device`, which `run.json` calls `device_name`.
+pub fn run(out: &Path, (device, device_name): (&Device, &str)) -> Result<String> {
     let recipe = out.join("recipe.toml");
     fs_err::create_dir_all(out)?;
     fs_err::write(&recipe, RECIPE)?;
@@ -48,8 +49,8 @@ pub fn run(out: &Path) -> Result<String> {
                 vision: TINY.to_owned(),
                 tasks: None,
                 resolved: config::resolve(task, method, Some(&recipe), toml::Table::new())?,
-                device: Device::Cpu,
-                device_name: "cpu".to_owned(),
+                device: device.clone(),
+                device_name: device_name.to_owned(),
                 dtype: DType::F32,
                 cache: out.join("cache"),
                 out: folder.clone(),

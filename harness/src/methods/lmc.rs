@@ -48,9 +48,10 @@ mod teacher;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use mkgc_models::distill::Stream;
 use mkgc_models::dual::Key;
 use mkgc_models::mode::Mode;
-use mkgc_models::modulation::{self, Change, Coefficients};
+use mkgc_models::modulation::{self, Balance, Change, Coefficients};
 use mkgc_models::optim::AdamW;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -103,6 +104,8 @@ pub(crate) struct Balanced<'a> {
     /// ρ of vision in the last step.
     pub(crate) ratio: f64,
     pub(crate) coefficients: Coefficients,
+    /// What both follow from, as long as it is on a GPU: nothing waits for it.
+    sums: Option<Tensor>,
     /// Take the text's own scores as the released code for relations does, `h (Wᵀ + b/2)`; off in every run.
     pub(crate) bracketed: bool,
 }
@@ -111,41 +114,43 @@ impl<'a> Balanced<'a> {
     pub(crate) fn new(config: &'a Config, teacher: Option<&'a Teacher>, stage: usize, phase: &str) -> Self {
         let noise = seed::generator(config.train_seed, &format!("noise/{phase}"), stage);
         let coefficients = Coefficients::default();
-        Self { config, teacher, noise, ratio: 1.0, coefficients, bracketed: false }
+        Self { config, teacher, noise, ratio: 1.0, coefficients, sums: None, bracketed: false }
     }
 
-    /// ρ of vision in this step.
-    fn ratio(&self, learner: &Learner, forward: &Forward, batch: &Batch, allowed: &[bool]) -> Result<f64> {
-        let padding = self.config.key == Key::Released;
-        if !self.bracketed {
-            return ratio(learner, forward, batch, allowed, padding);
-        }
+    /// `[s_text, s_vision]` of this step, on the device.
+    fn sums(&self, learner: &Learner, forward: &Forward, batch: &Batch, allowed: &[bool]) -> Result<Tensor> {
         let states = forward.undropped.detach();
-        let (_, vision) = learner.stream_scores(&states)?;
-        ratio_of((&learner.bracketed_text_scores(&states)?, &vision), batch, allowed, padding)
+        let (mut text, vision) = learner.stream_scores(&states)?;
+        if self.bracketed {
+            text = learner.bracketed_text_scores(&states)?;
+        }
+        sums((&text, &vision), batch, allowed, self.config.key == Key::Released)
+    }
+
+    /// Where κ of this step comes from.
+    fn balance(&self) -> Balance {
+        match &self.sums {
+            Some(sums) => Balance::OnDevice { sums: sums.clone(), alpha: self.config.alpha },
+            None => Balance::Known(self.coefficients),
+        }
     }
 }
 
-/// ρ of vision from the scores that each stream gives alone, without dropout and detached. With `padding`, padded words
-/// count as label 0.
-pub(super) fn ratio(
-    learner: &Learner,
-    forward: &Forward,
-    batch: &Batch,
-    allowed: &[bool],
-    padding: bool,
-) -> Result<f64> {
+/// ρ of vision from the scores that each stream gives alone, without dropout and detached.
+pub(super) fn ratio(learner: &Learner, forward: &Forward, batch: &Batch, allowed: &[bool]) -> Result<f64> {
     let (text, vision) = learner.stream_scores(&forward.undropped.detach())?;
-    ratio_of((&text, &vision), batch, allowed, padding)
+    let sums = sums((&text, &vision), batch, allowed, false)?.to_vec1::<f32>()?;
+    Ok(modulation::ratio([sums[0], sums[1]]))
 }
 
-fn ratio_of((text, vision): (&Tensor, &Tensor), batch: &Batch, allowed: &[bool], padding: bool) -> Result<f64> {
+/// `[s_text, s_vision]`, on the device. With `padding`, padded words count as label 0.
+fn sums((text, vision): (&Tensor, &Tensor), batch: &Batch, allowed: &[bool], padding: bool) -> Result<Tensor> {
     let flat = |scores: &Tensor| scores.detach().reshape(((), allowed.len()));
     let (text, vision) = (flat(text)?, flat(vision)?);
     let words = text.dim(0)? / batch.examples.len();
     let (gold, counts) = items(batch, words, padding);
     let on_device = |values: Vec<u32>| Tensor::new(values, text.device());
-    Ok(modulation::ratio(&text, &vision, &on_device(gold)?, &on_device(counts)?, Some(allowed))?)
+    Ok(modulation::sums(&text, &vision, &on_device(gold)?, &on_device(counts)?, Some(allowed))?)
 }
 
 /// Gold labels of a batch's items, `words` a row, and 1 for those that ρ counts: known labels, and with `padding` also
@@ -163,8 +168,12 @@ impl Objective for Balanced<'_> {
     fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
         let forward = learner.forward(batch, mode)?;
         if self.config.alpha > 0.0 {
-            self.ratio = self.ratio(learner, &forward, batch, allowed)?;
-            self.coefficients = Coefficients::new(self.ratio, self.config.alpha);
+            let sums = self.sums(learner, &forward, batch, allowed)?;
+            if sums.device().is_cpu() {
+                self.read(&sums.to_vec1()?);
+            } else {
+                self.sums = Some(sums);
+            }
         }
         let loss = learner.task_loss(&learner.scores(&forward.features)?, batch, allowed)?;
         match self.teacher {
@@ -182,29 +191,44 @@ impl Objective for Balanced<'_> {
         Some(ratio.into_iter().chain([("kappa_text", text), ("kappa_vision", vision)]).collect())
     }
 
+    fn pending(&self) -> Option<&Tensor> {
+        self.sums.as_ref()
+    }
+
+    fn read(&mut self, numbers: &[f32]) {
+        if let [text, vision] = *numbers {
+            self.ratio = modulation::ratio([text, vision]);
+            self.coefficients = Coefficients::new(self.ratio, self.config.alpha);
+        }
+    }
+
     fn adjust(&mut self, learner: &Learner, grads: &mut GradStore) -> Result<()> {
+        let balance = self.balance();
+        if !self.config.noise && matches!(balance, Balance::Known(known) if known == Coefficients::default()) {
+            return Ok(());
+        }
         let mut changes = Vec::new();
         for (name, var) in learner.params().vars() {
-            let Some(factor) = stream_coefficient(&name, &self.coefficients) else { continue };
-            if grads.get(var.as_tensor()).is_some() && (factor != 1.0 || self.config.noise) {
+            let Some(stream) = stream_of(&name) else { continue };
+            if grads.get(var.as_tensor()).is_some() {
                 let noise = self.config.noise.then(|| self.noise.random());
-                changes.push(Change { var: var.as_tensor().clone(), factor, noise });
+                changes.push(Change { var: var.as_tensor().clone(), stream, noise });
             }
         }
-        Ok(modulation::modulate(grads, &changes)?)
+        Ok(modulation::modulate(grads, &changes, &balance)?)
     }
 }
 
-/// κ of the stream a variable belongs to; none for the head and the shared keys. A head's feature layer (`dense`, `norm`)
-/// reads the text alone and belongs to its stream.
-fn stream_coefficient(name: &str, coefficients: &Coefficients) -> Option<f64> {
+/// The stream a variable belongs to; none for the head and the shared keys. A head's feature layer (`dense`, `norm`) reads
+/// the text alone and belongs to its stream.
+fn stream_of(name: &str) -> Option<Stream> {
     let feature = name.starts_with("head.dense.") || name.starts_with("head.norm.");
     if (name.starts_with("head.") && !feature) || name.starts_with("shared.") {
         None
     } else if name.starts_with("vision") {
-        Some(coefficients.vision)
+        Some(Stream::Vision)
     } else {
-        Some(coefficients.text)
+        Some(Stream::Text)
     }
 }
 
@@ -257,17 +281,16 @@ mod tests {
 
     #[test]
     fn a_heads_feature_layer_is_modulated_with_the_text_it_reads() {
-        let coefficients = Coefficients { text: 0.5, vision: 0.25 };
         for (name, expected) in [
-            ("head.dense.weight", Some(0.5)),
-            ("head.norm.bias", Some(0.5)),
+            ("head.dense.weight", Some(Stream::Text)),
+            ("head.norm.bias", Some(Stream::Text)),
             ("head.classifier.weight", None),
             ("head.crf.transitions", None),
             ("shared.key.2", None),
-            ("vision.crop_positions.weight", Some(0.25)),
-            ("embeddings.word_embeddings.weight", Some(0.5)),
+            ("vision.crop_positions.weight", Some(Stream::Vision)),
+            ("embeddings.word_embeddings.weight", Some(Stream::Text)),
         ] {
-            assert_eq!(stream_coefficient(name, &coefficients), expected, "{name}");
+            assert_eq!(stream_of(name), expected, "{name}");
         }
     }
 }

@@ -25,6 +25,15 @@ pub trait Objective {
         None
     }
 
+    /// Numbers of the newest step that are still on a GPU, `[N]` f32: [`update`] reads them together with the loss, in the
+    /// one wait of a step, and hands them to [`Objective::read`].
+    fn pending(&self) -> Option<&Tensor> {
+        None
+    }
+
+    /// Takes the numbers of [`Objective::pending`].
+    fn read(&mut self, _numbers: &[f32]) {}
+
     /// Changes the gradients in place.
     fn adjust(&mut self, _learner: &Learner, _grads: &mut GradStore) -> Result<()> {
         Ok(())
@@ -61,7 +70,13 @@ pub fn update(
     optimiser.step(&grads, clip)?;
     objective.settle()?;
     // Last, so that a GPU is not waited for before it has all its work.
-    let value = f64::from(loss.to_scalar::<f32>()?);
+    let mut numbers = loss.reshape(1)?;
+    if let Some(pending) = objective.pending() {
+        numbers = Tensor::cat(&[&numbers, pending], 0)?;
+    }
+    let numbers = numbers.to_vec1::<f32>()?;
+    objective.read(&numbers[1..]);
+    let value = f64::from(numbers[0]);
     if !value.is_finite() {
         return Err(Error::Diverged(value));
     }
@@ -121,6 +136,14 @@ impl<O: Objective> Objective for Shared<'_, O> {
         Ok((self.objective.loss(learner, batch, allowed, mode)? * self.share)?)
     }
 
+    fn pending(&self) -> Option<&Tensor> {
+        self.objective.pending()
+    }
+
+    fn read(&mut self, numbers: &[f32]) {
+        self.objective.read(numbers);
+    }
+
     fn adjust(&mut self, learner: &Learner, grads: &mut GradStore) -> Result<()> {
         self.gather(grads)?;
         self.objective.adjust(learner, grads)
@@ -178,7 +201,7 @@ impl<'a> Trainer<'a> {
             return Ok(None);
         }
         let forward = self.learner.forward(batch, &mut Mode::Eval)?;
-        let ratio = lmc::ratio(self.learner, &forward, batch, &self.allowed, false)?;
+        let ratio = lmc::ratio(self.learner, &forward, batch, &self.allowed)?;
         Ok(ratio.is_finite().then_some(ratio))
     }
 

@@ -58,6 +58,8 @@ const WORDS: [&str; 12] =
 pub struct Place {
     folder: TempDir,
     kind: TaskKind,
+    device: Device,
+    dtype: DType,
 }
 
 impl Place {
@@ -73,7 +75,12 @@ impl Place {
         fs_err::write(raw.join("protocol.toml"), protocol).unwrap();
         let protocol = raw.join("protocol.toml");
         build(&BuildOptions::new(protocol.to_string_lossy(), raw, folder.path().join("built"))).unwrap();
-        Self { folder, kind }
+        Self { folder, kind, device: Device::Cpu, dtype: DType::F32 }
+    }
+
+    /// The same benchmark, with networks on another device.
+    pub fn on(self, device: Device, dtype: DType) -> Self {
+        Self { device, dtype, ..self }
     }
 
     /// RE or NER.
@@ -112,9 +119,9 @@ impl Place {
             vision: TINY.to_owned(),
             tasks: None,
             resolved: Resolved { config: self.config(method, further), origins },
-            device: Device::Cpu,
-            device_name: "cpu".to_owned(),
-            dtype: DType::F32,
+            device: self.device.clone(),
+            device_name: if self.device.is_cpu() { "cpu" } else { "cuda" }.to_owned(),
+            dtype: self.dtype,
             cache: self.folder.path().join("cache"),
             out: out.to_owned(),
         }
@@ -136,8 +143,8 @@ impl Place {
             encoder: EncoderSource::seeded(text, Some(vision)),
             tokenizer,
             pictures,
-            device: Device::Cpu,
-            dtype: DType::F32,
+            device: self.device.clone(),
+            dtype: self.dtype,
         })
     }
 
@@ -163,7 +170,7 @@ impl Place {
         let memory = first.method.memory().map(Memory::ids).unwrap_or_default();
         let state = first.method.state().unwrap();
         checkpoint::save(&folder, &Saved { stage: 0, state, memory, cost: Cost::default() }).unwrap();
-        let saved = checkpoint::load(&folder, &Device::Cpu).unwrap();
+        let saved = checkpoint::load(&folder, &self.device).unwrap();
         self.run(method, config, 1..2, saved, |task| task).unwrap()
     }
 

@@ -1,10 +1,11 @@
 //! GELU (Hendrycks & Gimpel 2016): x Φ(x) exactly (`erf`), by `tanh`, and by a sigmoid (`quick`, CLIP's).
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::maths::{normal, sigmoid};
 use super::{Host, PIECE, fused, run, values};
+use crate::simd::vectorised;
 
 /// √(2/π)
 const ROOT: f32 = 0.797_884_6;
@@ -83,7 +84,7 @@ fn quick(x: f32) -> (f32, f32) {
 }
 
 /// y = f(x).
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(super) fn gelu(form: Gelu, x: &[f32], y: &mut [f32]) {
     let pairs = y.iter_mut().zip(x);
     match form {
@@ -94,7 +95,7 @@ pub(super) fn gelu(form: Gelu, x: &[f32], y: &mut [f32]) {
 }
 
 /// g f′(x) in place of g, and f(x) in place of x.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(super) fn gelu_gradient(form: Gelu, x: &mut [f32], grad: &mut [f32]) {
     match form {
         Gelu::Erf => each(x, grad, erf),

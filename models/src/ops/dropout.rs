@@ -2,10 +2,11 @@
 //! number of threads see the same mask.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::philox::{BLOCKS, philox};
 use super::{Host, PIECE, fused, run, values};
+use crate::simd::vectorised;
 
 /// A mask over the elements of one tensor.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +60,7 @@ impl Mask {
     }
 }
 
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn apply(mask: Mask, start: usize, x: &mut [f32]) {
     let (mut at, mut rest) = (start, x);
     while !rest.is_empty() {

@@ -1,22 +1,66 @@
 //! Rows of a table: y_i = table\[id_i\]; the gradient of a row is the sum over its places, in their order. The row of
 //! the padding id gets none, as with `padding_idx` of `torch.nn.Embedding`.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, Device, Layout, Result, Shape, Tensor};
 
 use super::{Host, fused, leaves, values};
 
-/// `table` `[V, H]`, `ids` u32 of any shape to `[.., H]`; the row `padding` of the table gets no gradient.
+/// Ids on a device, u32 of any shape. For a GPU their places are sorted here, on the host, so that its gradient finds the
+/// places of an id side by side.
+#[derive(Debug, Clone)]
+pub struct Ids {
+    ids: Tensor,
+    /// The places in the order of their ids, places of one id in their own order.
+    #[cfg(feature = "cuda")]
+    places: Option<Tensor>,
+}
+
+impl Ids {
+    /// Uploads ids.
+    ///
+    /// # Errors
+    /// Another number of ids than the shape has; a device without memory left.
+    pub fn new(ids: Vec<u32>, shape: impl Into<Shape>, device: &Device) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        let places = device.is_cuda().then(|| {
+            let mut places: Vec<u32> = (0..ids.len() as u32).collect();
+            places.sort_by_key(|place| ids[*place as usize]);
+            Tensor::new(places, device)
+        });
+        Ok(Self {
+            #[cfg(feature = "cuda")]
+            places: places.transpose()?,
+            ids: Tensor::from_vec(ids, shape.into(), device)?,
+        })
+    }
+
+    /// The ids of a tensor. Waits for its device.
+    ///
+    /// # Errors
+    /// A tensor of another type than u32.
+    pub fn read(ids: &Tensor) -> Result<Self> {
+        Self::new(ids.flatten_all()?.to_vec1()?, ids.shape(), ids.device())
+    }
+
+    /// The ids.
+    pub fn tensor(&self) -> &Tensor {
+        &self.ids
+    }
+}
+
+/// `table` `[V, H]`, `ids` of any shape to `[.., H]`; the row `padding` of the table gets no gradient.
 ///
 /// # Errors
 /// An id that is not below `V`.
-pub fn embedding(table: &Tensor, ids: &Tensor, padding: Option<u32>) -> Result<Tensor> {
+pub fn embedding(table: &Tensor, ids: &Ids, padding: Option<u32>) -> Result<Tensor> {
     if fused(table) {
-        return table.apply_op2(&ids.contiguous()?, Embedding { padding });
+        return table.apply_op2(&ids.ids, Embedding { padding });
     }
     #[cfg(feature = "cuda")]
-    if super::cuda::takes(table) {
-        return super::cuda::embedding(table, ids, padding);
+    if let (true, Some(places)) = (super::cuda::takes(table), &ids.places) {
+        return super::cuda::embedding(table, &ids.ids, places, padding);
     }
+    let ids = &ids.ids;
     let shape = [ids.dims(), &table.dims()[1..]].concat();
     let rows = table.index_select(&ids.flatten_all()?, 0)?.reshape(shape)?;
     let Some(padding) = padding else { return Ok(rows) };

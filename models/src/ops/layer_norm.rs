@@ -3,11 +3,12 @@
 //! dx = r (g w - mean(g w) - x̂ mean(g w x̂)), dw = Σ g x̂, db = Σ g.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::maths::{sum, sum2, sum3};
 use super::{Host, fused, leaves, rows_per_piece, run, values};
 use crate::norm::LayerNorm;
+use crate::simd::vectorised;
 
 /// `x` `[.., H]`, `weight` `[H]`, `bias` `[H]` to `[.., H]`.
 ///
@@ -40,7 +41,7 @@ fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + eps).sqrt())
 }
 
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn normalise(y: &mut [f32], x: &[f32], w: &[f32], b: &[f32], eps: f32) {
     for (y, x) in y.chunks_exact_mut(w.len()).zip(x.chunks_exact(w.len())) {
         let (mean, r) = moments(x, eps);
@@ -50,7 +51,7 @@ fn normalise(y: &mut [f32], x: &[f32], w: &[f32], b: &[f32], eps: f32) {
 }
 
 /// dx of some rows; dw and db are added to.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn gradients(dx: &mut [f32], x: &[f32], g: &[f32], w: &[f32], [dw, db]: [&mut [f32]; 2], eps: f32) {
     let width = w.len();
     let scale = 1.0 / width as f32;

@@ -62,7 +62,6 @@ pub(super) fn keep(input: &Tensor, grad: Vec<f32>) -> Result<()> {
 }
 
 /// The same of a gradient that is a tensor already.
-#[cfg(feature = "cuda")]
 pub(super) fn keep_tensor(input: &Tensor, grad: Tensor) -> Result<()> {
     kept(give_tensor(input, grad)?)
 }

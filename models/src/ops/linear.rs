@@ -2,10 +2,11 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
 use candle_nn::Module;
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::gemm::{Matrix, product};
 use super::{Host, fused, leaves, rows_per_piece, run, values};
+use crate::simd::vectorised;
 
 /// `x` `[.., K]`, `weight` `[N, K]`, `bias` `[N]` to `[.., N]`.
 ///
@@ -41,14 +42,14 @@ pub(super) fn add_bias(rows: &mut [f32], bias: &[f32]) {
 }
 
 /// The same on this thread.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(super) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
     rows.chunks_exact_mut(bias.len()).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
 }
 
-/// Adds each row to the sums.
-#[multiversion(targets("x86_64+avx2+fma"))]
-fn add_up(sums: &mut [f32], rows: &[f32]) {
+/// Adds each row of `rows` to the sums, on this thread.
+#[apply(vectorised)]
+pub(super) fn add_up(sums: &mut [f32], rows: &[f32]) {
     rows.chunks_exact(sums.len()).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g));
 }
 

@@ -2,7 +2,8 @@
 
 use std::f32::consts::LOG2_E;
 
-use multiversion::multiversion;
+use crate::simd::vectorised;
+use macro_rules_attribute::apply;
 
 /// Adding it rounds to an integer, whose bits are then the lowest ones of the sum.
 const ROUND: f32 = 12_582_912.0;
@@ -64,7 +65,7 @@ const Q: [f32; 9] = [
     0.022_793_81,
 ];
 
-/// ln x of a normal x > 0: Cephes `logf`, to 2e-7 relative or 1e-7 absolute near 1.
+/// ln x of a normal x > 0: Cephes `logf`, to 2e-7 relative or 1e-7 absolute near 1. NaN stays NaN.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
     let bits = x.to_bits();
@@ -82,7 +83,8 @@ pub(super) fn ln(x: f32) -> f32 {
     let p = p * m - 2.499_999_4e-1;
     let p = p * m + 0.333_333_3;
     let square = m * m;
-    m + (p * m * square - 0.5 * square - exponent * LN_2_LOW) + exponent * LN_2_HIGH
+    let y = m + (p * m * square - 0.5 * square - exponent * LN_2_LOW) + exponent * LN_2_HIGH;
+    if x.is_nan() { x } else { y }
 }
 
 /// sin 2πu and cos 2πu of u in [0, 1), to 1e-7 absolute: Cephes' polynomials on an eighth of a turn either side.
@@ -142,13 +144,13 @@ fn wide_sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// Σ (x - mean)².
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(crate) fn squares(x: &[f32], mean: f64) -> f64 {
     wide_sum(x, |x| (x - mean) * (x - mean))
 }
 
 /// Σ x.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(crate) fn total(x: &[f32]) -> f64 {
     wide_sum(x, |x| x)
 }

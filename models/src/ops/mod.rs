@@ -4,9 +4,10 @@
 //! One pass over memory and one node of the graph replace up to ten. Numbers do not depend on the number of threads:
 //! work is cut into pieces of fixed size, sums run in a fixed order. Apart from matrix products, which gemm makes with the
 //! instructions that a processor has, they do not depend on the processor either: nothing is contracted, and the inner
-//! loops, compiled a second time for AVX2 (`multiversion`), give the same there.
+//! loops, compiled again for AVX2 and AVX-512 (`crate::simd`), give the same bits there.
 
 mod activation;
+mod crf;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod dropout;
@@ -18,8 +19,10 @@ mod leaves;
 mod linear;
 mod maths;
 mod philox;
+mod pool;
 mod softmax;
 mod sublayer;
+mod viterbi;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -29,20 +32,25 @@ use rayon::prelude::*;
 
 pub(crate) use activation::Gelu;
 pub use activation::{gelu_erf, gelu_tanh, quick_gelu};
+pub use crf::{Chain, UNKNOWN, crf_nll};
 #[cfg(feature = "cuda")]
 pub use cuda::check::{KernelCheck, check_kernels};
 #[cfg(feature = "cuda")]
+pub use cuda::{GpuError, open_gpu};
+#[cfg(feature = "cuda")]
 pub(crate) use cuda::{Noisy, Stepped, adamw, add_noise, cross_entropy, takes as on_gpu};
 pub(crate) use dropout::{Mask, dropout};
-pub use embedding::embedding;
+pub use embedding::{Ids, embedding};
 pub use heads::{matmul_transposed, merge_heads, split_heads};
 pub use layer_norm::layer_norm;
 pub use leaves::backward;
 pub use linear::linear;
 pub(crate) use maths::{squares, total};
 pub(crate) use philox::add_normal;
+pub(crate) use pool::{Means, map_means};
 pub use softmax::{masked_softmax, softmax};
-pub(crate) use sublayer::{AttentionParts, FeedForwardParts, Order, Residual, sublayer};
+pub(crate) use sublayer::{AttentionParts, FeedForwardParts, Keys, Order, Residual, SharedKey, Side, sublayer};
+pub use viterbi::viterbi;
 
 /// Values in one piece of work: large enough to be worth a thread, small enough to stay in its cache.
 const PIECE: usize = 1 << 14;

@@ -1,10 +1,11 @@
 //! Random numbers by key and place: Philox 4x32-10 (Salmon et al. 2011, as in PyTorch and cuRAND), and normal values from
 //! it by Box and Muller. Any thread can make any part of a sequence.
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::maths::{ln, turn};
 use super::run;
+use crate::simd::vectorised;
 
 /// Blocks made at once: enough for the widest registers.
 pub(super) const BLOCKS: usize = 16;
@@ -37,7 +38,7 @@ pub(crate) fn add_normal(x: &mut [f32], factor: f32, deviation: f32, key: u64) {
     run(x.chunks_mut(PIECE).enumerate(), |(piece, x)| add(x, factor, deviation, key, (piece * PIECE / 4) as u64));
 }
 
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 fn add(x: &mut [f32], factor: f32, deviation: f32, key: u64, first: u64) {
     for (group, x) in x.chunks_mut(GROUP).enumerate() {
         let normal = normal(philox(key, first + (group * BLOCKS) as u64));

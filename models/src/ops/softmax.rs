@@ -1,10 +1,11 @@
 //! Softmax over the last dimension: y = e^(x - max) / Σ e^(x - max), dx = y (g - Σ g y).
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::maths::{exp, max, sum, sum2};
 use super::{Host, fused, rows_per_piece, run, values};
+use crate::simd::vectorised;
 
 /// `[.., N]` to `[.., N]`.
 ///
@@ -60,7 +61,7 @@ fn forward(x: &[f32], width: usize, bias: Option<(&[f32], usize)>) -> Vec<f32> {
 }
 
 /// Softmax of each row + `bias` (nothing is added if it is empty), in place.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(super) fn softmax_rows(rows: &mut [f32], width: usize, bias: &[f32]) {
     for x in rows.chunks_exact_mut(width) {
         x.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
@@ -73,7 +74,7 @@ pub(super) fn softmax_rows(rows: &mut [f32], width: usize, bias: &[f32]) {
 
 /// dx in place of g, from rows y. Gradients are taken relative to that of the largest y: where y is nearly 1, the
 /// difference g - Σ g y would otherwise be what rounding leaves of two equal numbers.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[apply(vectorised)]
 pub(super) fn softmax_gradients(grads: &mut [f32], rows: &[f32], width: usize) {
     for (grad, y) in grads.chunks_exact_mut(width).zip(rows.chunks_exact(width)) {
         let top = max(y);

@@ -67,3 +67,13 @@ pub fn both(test: impl Fn(bool)) {
 pub fn below(golden: &BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, Tensor> {
     golden.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone()))).collect()
 }
+
+/// The rows of `tags` `[B, W]`, each as long as its `mask` has ones.
+pub fn paths(tags: &Tensor, mask: &Tensor) -> Vec<Vec<u32>> {
+    let rows = tags.to_vec2::<u32>().unwrap().into_iter().zip(mask.to_vec2::<u32>().unwrap());
+    rows.map(|(tags, mask)| tags[..mask.iter().sum::<u32>() as usize].to_vec()).collect()
+}
+
+pub fn slices(rows: &[Vec<u32>]) -> Vec<&[u32]> {
+    rows.iter().map(Vec::as_slice).collect()
+}

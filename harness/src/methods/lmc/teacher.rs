@@ -67,7 +67,7 @@ impl Teacher {
         for stream in [Stream::Text, Stream::Vision] {
             let pooled = self.pool(stream, &forward, batch)?;
             for (row, example) in batch.examples.iter().enumerate() {
-                let real = if self.padding { batch.ids.dim(1)? } else { example.ids.len() };
+                let real = if self.padding { batch.ids.tensor().dim(1)? } else { example.ids.len() };
                 let own = pooled.iter().enumerate().map(|(part, pooled)| {
                     let length = if stream == Stream::Text { real } else { pooled.dim(4)? };
                     let kinds = if self.queries_are_kinds(stream, part) { length } else { pooled.dim(2)? };
@@ -96,7 +96,7 @@ impl Teacher {
             return Ok(if self.padding { batch.mask.ones_like()? } else { batch.mask.clone() });
         }
         let length = forward.vision_maps.first().map_or(Ok(0), |map| map.dim(3))?;
-        Ok(Tensor::ones((batch.examples.len(), length), DType::U32, batch.ids.device())?)
+        Ok(Tensor::ones((batch.examples.len(), length), DType::U32, batch.ids.tensor().device())?)
     }
 
     /// Whether a direction keeps every query of a map, so that padded kinds have to go too.
@@ -123,7 +123,7 @@ impl Teacher {
         }
         let kept = if stream == Stream::Text { &self.text } else { &self.vision };
         let mask = self.mask(stream, student, batch)?;
-        let mut total = Tensor::zeros((), DType::F32, batch.ids.device())?;
+        let mut total = Tensor::zeros((), DType::F32, batch.ids.tensor().device())?;
         for (part, student) in self.pool(stream, student, batch)?.iter().enumerate() {
             let teacher = gather(kept, part, batch, student)?;
             let loss = if self.released {
@@ -164,5 +164,5 @@ fn gather(kept: &Kept, part: usize, batch: &Batch, student: &Tensor) -> Result<T
             row[start..start + pooled.length].copy_from_slice(from);
         }
     }
-    Ok(Tensor::from_vec(values, student.dims(), batch.ids.device())?)
+    Ok(Tensor::from_vec(values, student.dims(), batch.ids.tensor().device())?)
 }

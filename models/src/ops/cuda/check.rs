@@ -4,12 +4,13 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::super::{
-    AttentionParts, FeedForwardParts, Gelu, Mask, Order, Residual, backward, dropout, embedding, layer_norm,
-    masked_softmax, softmax, sublayer,
+    AttentionParts, Chain, FeedForwardParts, Gelu, Ids, Keys, Mask, Order, Residual, SharedKey, Side, UNKNOWN, backward,
+    crf_nll, dropout, embedding, layer_norm, masked_softmax, softmax, sublayer, viterbi,
 };
+use crate::distill::Stream;
 use crate::linear::Linear;
 use crate::loss::masked_cross_entropy;
-use crate::modulation::{Change, modulate};
+use crate::modulation::{Balance, Change, Coefficients, modulate};
 use crate::norm::LayerNorm;
 use crate::optim::{AdamW, AdamWConfig, ParamGroup};
 
@@ -39,7 +40,16 @@ type Operation = Box<dyn Fn(&Tensor, &[Tensor]) -> Result<Tensor>>;
 struct Case {
     name: String,
     shapes: Vec<Vec<usize>>,
+    /// Number of the variable whose gradient is zero but for rounding.
+    cancelled: Option<usize>,
     run: Operation,
+}
+
+impl Case {
+    /// Marks the bias of a key: it adds the same to all logits of a query, which the softmax cancels.
+    fn with_cancelled(self, variable: usize) -> Self {
+        Self { cancelled: Some(variable), ..self }
+    }
 }
 
 /// Compares all kernels on `device` with the CPU.
@@ -52,22 +62,35 @@ pub fn check_kernels(device: &Device) -> Result<Vec<KernelCheck>> {
         for case in cases() {
             let twin = outcome(&case, &Device::Cpu, DType::F32)?;
             let ours = outcome(&case, device, dtype)?;
-            checks.push(compare(&case.name, dtype, &ours, &twin)?);
+            // The result stands before the gradients.
+            checks.push(compare(&case.name, dtype, case.cancelled.map(|variable| variable + 1), &ours, &twin)?);
         }
     }
-    for (name, of) in [("AdamW", steps as fn(&Device) -> Result<Vec<Tensor>>), ("gradient noise", noise)] {
-        checks.push(compare(name, DType::F32, &of(device)?, &of(&Device::Cpu)?)?);
+    let others: [(&str, fn(&Device) -> Result<Vec<Tensor>>); 3] =
+        [("AdamW", steps), ("gradient noise", noise), ("gradient noise, κ on the device", noise_by_sums)];
+    for (name, of) in others {
+        checks.push(compare(name, DType::F32, None, &of(device)?, &of(&Device::Cpu)?)?);
     }
     Ok(checks)
 }
 
-/// Products round differently and bf16 has 8 bits: sums of that many rounded values differ by a few of its steps.
-fn compare(name: &str, dtype: DType, ours: &[Tensor], twin: &[Tensor]) -> Result<KernelCheck> {
+/// Compares tensors one by one, each relative to the largest value of its twin; the one that is `cancelled` relative to the
+/// largest value of all. Products round differently and bf16 has 8 bits: sums of that many rounded values differ by a few
+/// of its steps.
+fn compare(
+    name: &str,
+    dtype: DType,
+    cancelled: Option<usize>,
+    ours: &[Tensor],
+    twin: &[Tensor],
+) -> Result<KernelCheck> {
+    let sizes: Vec<f64> = twin.iter().map(largest).collect::<Result<_>>()?;
+    let of_all = sizes.iter().copied().fold(0.0, f64::max);
     let mut error = 0f64;
-    for (ours, twin) in ours.iter().zip(twin) {
-        let far = |x: &Tensor| x.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
-        let difference = f64::from(far(&(ours.to_device(&Device::Cpu)?.to_dtype(DType::F32)? - twin)?)?);
-        let part = difference / f64::from(far(twin)?).max(1e-12);
+    for (number, (ours, twin)) in ours.iter().zip(twin).enumerate() {
+        let difference = largest(&(ours.to_device(&Device::Cpu)?.to_dtype(DType::F32)? - twin)?)?;
+        let size = if cancelled == Some(number) { of_all } else { sizes[number] };
+        let part = difference / size.max(1e-12);
         // `max` would pass over NaN.
         error = if part.is_nan() { f64::INFINITY } else { error.max(part) };
     }
@@ -75,33 +98,47 @@ fn compare(name: &str, dtype: DType, ours: &[Tensor], twin: &[Tensor]) -> Result
     Ok(KernelCheck { name: name.to_owned(), dtype: dtype.as_str().to_owned(), error, limit })
 }
 
-/// Numbers without a pattern, the same everywhere.
+/// Largest absolute value.
+fn largest(x: &Tensor) -> Result<f64> {
+    Ok(f64::from(x.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?))
+}
+
+/// Numbers in ±1, the same everywhere and as if drawn: sums of evenly spread numbers cancel out and then say little.
 fn values(shape: &[usize], seed: usize) -> Result<Tensor> {
-    let count: usize = shape.iter().product();
-    let value = |i: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0;
-    Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)
+    let value = |i: usize| {
+        // The finaliser of SplitMix64.
+        let mut bits = ((seed as u64) << 32 | i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((bits ^ (bits >> 31)) >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    Tensor::from_vec((0..shape.iter().product()).map(value).collect(), shape, &Device::Cpu)
 }
 
 /// Result and gradients of all variables, of a loss that weighs every value differently.
 fn outcome(case: &Case, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
-    let vars: Vec<Var> = case
-        .shapes
-        .iter()
-        .enumerate()
-        .map(|(n, shape)| Var::from_tensor(&values(shape, n + 1)?.to_device(device)?))
-        .collect::<Result<_>>()?;
+    let variable = |(n, shape): (usize, &Vec<usize>)| {
+        let values = values(shape, n + 1)?;
+        // Weights as small as a network's, or the softmax after them is one-hot.
+        let values = if n > 0 && shape.len() == 2 { (values / (shape[1] as f64).sqrt())? } else { values };
+        Var::from_tensor(&values.to_device(device)?)
+    };
+    let vars: Vec<Var> = case.shapes.iter().enumerate().map(variable).collect::<Result<_>>()?;
     let inputs: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let y = (case.run)(&inputs[0].to_dtype(dtype)?, &inputs[1..])?.to_dtype(DType::F32)?;
     let weights = values(y.dims(), 99)?.to_device(device)?;
     let grads = backward(&(&y * weights)?.sum_all()?)?;
     let mut all = vec![y];
-    all.extend(inputs.iter().filter_map(|var| grads.get(var).cloned()));
+    for input in &inputs {
+        // An operation that only reads the device of its first input gives it no gradient.
+        all.push(grads.get(input).map_or_else(|| input.zeros_like(), |grad| Ok(grad.clone()))?);
+    }
     Ok(all)
 }
 
 fn case(name: &str, shapes: &[&[usize]], run: impl Fn(&Tensor, &[Tensor]) -> Result<Tensor> + 'static) -> Case {
     let shapes = shapes.iter().map(|shape| shape.to_vec()).collect();
-    Case { name: name.to_owned(), shapes, run: Box::new(run) }
+    Case { name: name.to_owned(), shapes, cancelled: None, run: Box::new(run) }
 }
 
 fn cases() -> Vec<Case> {
@@ -113,7 +150,7 @@ fn cases() -> Vec<Case> {
         case("dropout 5000", &[&[5000]], move |x, _| dropout(x, mask(0.3))),
         case("embedding 50 x 64", &[&[1], &[50, 64]], |x, v| {
             let ids: Vec<u32> = (0..60).map(|n| n * n % 47).collect();
-            embedding(&v[0], &Tensor::new(ids, x.device())?.reshape((4, 15))?, Some(1))
+            embedding(&v[0], &Ids::new(ids, (4, 15), x.device())?, Some(1))
         }),
         case("cross-entropy 9 x 23", &[&[9, 23]], |x, _| {
             let targets = Tensor::new(&[0u32, 3, 1, 22, 7, 7, 2, 0, 5], x.device())?;
@@ -129,6 +166,13 @@ fn cases() -> Vec<Case> {
     for (activation, order) in [(Gelu::Erf, Order::After), (Gelu::Tanh, Order::After), (Gelu::Quick, Order::Before)] {
         cases.push(feed_forward(activation, order));
     }
+    for (keys, order, p) in [(Some(50), Order::After, 0.1), (Some(50), Order::Before, 0.0), (None, Order::After, 0.1)] {
+        cases.push(learned_keys(keys, order, p));
+    }
+    for (words, labels) in [(1, 1), (7, 9), (5, 70)] {
+        cases.push(likelihood(words, labels));
+        cases.push(best_paths(words, labels));
+    }
     cases
 }
 
@@ -138,7 +182,7 @@ fn padding(x: &Tensor, length: usize) -> Result<Tensor> {
     Tensor::new(row, x.device())?.broadcast_as((x.dim(0)?, 1, 1, length))?.contiguous()
 }
 
-/// Variables of a layer of this size: weights are made small, as a network's are.
+/// A layer with these variables.
 fn linear(weight: &Tensor, bias: &Tensor) -> Linear {
     Linear::new(weight.clone(), Some(bias.clone()))
 }
@@ -155,14 +199,40 @@ fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) ->
     case(&name, &shapes, move |x, v| {
         let parts = AttentionParts {
             query: linear(&v[4], &v[5]),
-            key: linear(&v[6], &v[7]),
+            keys: Keys::Own(linear(&v[6], &v[7])),
             value: linear(&v[8], &v[9]),
             heads,
             rows: x.dim(0)?,
             padding: Some(padding(x, length)?),
             mask: (p > 0.0).then(|| Mask::new(5, p)),
+            logits: None,
         };
         fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)
+    })
+    .with_cancelled(8)
+}
+
+/// Attention with learned keys, one for all positions without `keys`; the result is the states and the logits.
+fn learned_keys(keys: Option<usize>, order: Order, p: f64) -> Case {
+    let (length, longest, heads, width) = (37, 45, 12, 768);
+    let (square, line): (&[usize], &[usize]) = (&[width, width], &[width]);
+    let key = keys.map_or_else(|| vec![heads, width / heads], |keys| vec![heads, keys, width / heads]);
+    let learned: [&[usize]; 2] = [&key, &[heads, longest, longest]];
+    let shapes = [&[3, length, width], square, line, line, line, square, line, square, line];
+    case(&format!("learned keys {key:?} {order:?}, dropout {p}"), &[&shapes[..], &learned].concat(), move |x, v| {
+        let side = Side::default();
+        let parts = AttentionParts {
+            query: linear(&v[4], &v[5]),
+            keys: Keys::Shared(SharedKey { key: v[8].clone(), bias: v[9].clone(), bias_scale: 0.125 }),
+            value: linear(&v[6], &v[7]),
+            heads,
+            rows: x.dim(0)?,
+            padding: Some(padding(x, length)?),
+            mask: (p > 0.0).then(|| Mask::new(5, p)),
+            logits: Some(side.clone()),
+        };
+        let y = fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)?;
+        Tensor::cat(&[y.flatten_all()?, side.attach(&y)?.flatten_all()?], 0)
     })
 }
 
@@ -179,6 +249,33 @@ fn feed_forward(activation: Gelu, order: Order) -> Case {
 /// Small enough that no softmax is nearly one-hot, where bf16 would say little.
 fn scaled(x: &Tensor) -> Result<Tensor> {
     x * (1.0 / (x.dim(D::Minus1)? as f64).sqrt())
+}
+
+fn chain(v: &[Tensor]) -> Chain {
+    Chain { start: v[0].clone(), end: v[1].clone(), transitions: v[2].clone() }
+}
+
+/// Rows of 0 to `words` words, of which some have a known tag.
+fn likelihood(words: usize, labels: usize) -> Case {
+    let shapes: [&[usize]; 4] = [&[words + 1, words, labels], &[labels], &[labels], &[labels, labels]];
+    case(&format!("CRF {} x {words} x {labels}", words + 1), &shapes, move |x, v| {
+        let tag = |word: usize| if word % 3 == 1 { UNKNOWN } else { (word * 5 % labels) as u32 };
+        let tags: Vec<Vec<u32>> = (0..=words).map(|length| (0..length).map(tag).collect()).collect();
+        let tags: Vec<&[u32]> = tags.iter().map(Vec::as_slice).collect();
+        crf_nll(&x.to_dtype(DType::F32)?, &chain(v), &tags)
+    })
+}
+
+/// Paths from whole scores, many of which are equal. Emissions are variables, so that bf16 does not round them.
+fn best_paths(words: usize, labels: usize) -> Case {
+    let emissions: &[usize] = &[words + 1, words, labels];
+    let shapes = [&[1], [labels].as_slice(), &[labels], &[labels, labels], emissions];
+    case(&format!("Viterbi {} x {words} x {labels}", words + 1), &shapes, move |x, v| {
+        let lengths: Vec<usize> = (0..=words).collect();
+        let whole: Vec<Tensor> = v.iter().map(|scores| (scores * 2.0)?.round()).collect::<Result<_>>()?;
+        let paths = viterbi(&whole[3], &chain(&whole), &lengths)?;
+        Tensor::new(paths.concat(), x.device())?.to_dtype(DType::F32)
+    })
 }
 
 fn fused(y: Option<Tensor>) -> Result<Tensor> {
@@ -213,15 +310,24 @@ fn steps(device: &Device) -> Result<Vec<Tensor>> {
     vars.iter().map(|var| var.as_tensor().copy()).collect()
 }
 
-/// Gradients with factors and noise.
+/// Gradients with factors that the host knows, and noise.
 fn noise(device: &Device) -> Result<Vec<Tensor>> {
+    noisy(device, &Balance::Known(Coefficients { text: 0.5, vision: 1.5 }))
+}
+
+/// Gradients with factors that follow from sums on the device.
+fn noise_by_sums(device: &Device) -> Result<Vec<Tensor>> {
+    noisy(device, &Balance::OnDevice { sums: Tensor::new(&[2.0f32, 3.0], device)?, alpha: 0.3 })
+}
+
+fn noisy(device: &Device, balance: &Balance) -> Result<Vec<Tensor>> {
     let vars = variables(device)?;
     let mut grads = gradients(&vars, 1.0)?;
     let change = |(n, var): (usize, &Var)| Change {
         var: var.as_tensor().clone(),
-        factor: 0.5 + n as f64,
+        stream: if n == 1 { Stream::Vision } else { Stream::Text },
         noise: (n > 0).then_some(n as u64),
     };
-    modulate(&mut grads, &vars.iter().enumerate().map(change).collect::<Vec<_>>())?;
+    modulate(&mut grads, &vars.iter().enumerate().map(change).collect::<Vec<_>>(), balance)?;
     Ok(vars.iter().filter_map(|var| grads.remove(var.as_tensor())).collect())
 }

@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use candle_core::backend::BackendStorage;
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
 };
 
-use super::{Arg, Mask, Shape3, address, at, at_some, device, empty, form, launch, mask, storage};
+use super::{Arg, Mask, Shape3, device, empty, form, given, given_some, launch, made, mask, read, storage};
 
 /// What every operation here says of itself; there is no way of its on the CPU.
 macro_rules! on_gpu {
@@ -19,14 +20,6 @@ macro_rules! on_gpu {
             bail!("{} by kernels needs a tensor on a GPU", $name)
         }
     };
-}
-
-/// Address of an operation's contiguous input.
-fn input(storage: &CudaStorage, layout: &Layout) -> Result<Arg> {
-    match layout.contiguous_offsets() {
-        Some((start, _)) => address(storage, start),
-        None => bail!("a kernel got a tensor that is not contiguous"),
-    }
 }
 
 /// Rows and their width.
@@ -53,10 +46,16 @@ impl CustomOp3 for Norm {
         b: &CudaStorage,
         lb: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let (rows, width) = rows_of(lx);
-        let dtype = candle_core::backend::BackendStorage::dtype(x);
+        let ((rows, width), dtype) = (rows_of(lx), x.dtype());
         let y = storage(&x.device, rows * width, dtype)?;
-        let arguments = [input(x, lx)?, input(w, lw)?, input(b, lb)?, address(&y, 0)?, width.into(), Arg::F32(self.0)];
+        let arguments = [
+            read(x, lx, dtype, rows * width),
+            read(w, lw, DType::F32, width),
+            read(b, lb, DType::F32, width),
+            made(&y, dtype, rows * width),
+            width.into(),
+            Arg::F32(self.0),
+        ];
         launch(&x.device, &form("norm_forward", dtype), &Shape3::rows(rows, width), &arguments)?;
         Ok((y, lx.shape().clone()))
     }
@@ -98,18 +97,18 @@ impl<'a> NormBackward<'a> {
         eps: f32,
         dropout: Option<Mask>,
     ) -> Result<Self> {
-        let ((rows, width), dtype) = (x.dims2()?, x.dtype());
+        let ((rows, width), dtype, count) = (x.dims2()?, x.dtype(), x.elem_count());
         let (dx, of_rows) = (empty(x, x.shape(), dtype)?, empty(x, (rows, 2), DType::F32)?);
         let dropped = dropout.map(|_| empty(x, x.shape(), dtype)).transpose()?;
         let [key, threshold, scale] = mask(dropout);
         let arguments = [
-            at(x)?,
-            at(grad)?,
-            at_some(add)?,
-            at(weight)?,
-            at(&dx)?,
-            at_some(dropped.as_ref())?,
-            at(&of_rows)?,
+            given(x, dtype, count),
+            given(grad, dtype, count),
+            given_some(add, dtype, count),
+            given(weight, DType::F32, width),
+            given(&dx, dtype, count),
+            given_some(dropped.as_ref(), dtype, count),
+            given(&of_rows, DType::F32, 2 * rows),
             width.into(),
             Arg::F32(eps),
             key,
@@ -123,12 +122,19 @@ impl<'a> NormBackward<'a> {
 
     /// dw and db.
     pub fn variables(&self) -> Result<[Tensor; 2]> {
-        let (rows, width) = self.x.dims2()?;
+        let ((rows, width), dtype) = (self.x.dims2()?, self.x.dtype());
         let (dw, db) = (empty(self.x, width, DType::F32)?, empty(self.x, width, DType::F32)?);
-        let arguments =
-            [at(self.grad)?, at(self.x)?, at(&self.of_rows)?, at(&db)?, at(&dw)?, rows.into(), width.into()];
+        let arguments = [
+            given(self.grad, dtype, rows * width),
+            given(self.x, dtype, rows * width),
+            given(&self.of_rows, DType::F32, 2 * rows),
+            given(&db, DType::F32, width),
+            given(&dw, DType::F32, width),
+            rows.into(),
+            width.into(),
+        ];
         let shape = Shape3::new(width.div_ceil(32), 1024);
-        launch(&device(self.x)?, &form("column_sums", self.x.dtype()), &shape, &arguments)?;
+        launch(&device(self.x)?, &form("column_sums", dtype), &shape, &arguments)?;
         Ok([dw, db])
     }
 }
@@ -148,10 +154,10 @@ struct Softmax {
 
 impl Softmax {
     fn forward(&self, x: &CudaStorage, lx: &Layout, bias: Arg) -> Result<(CudaStorage, Shape)> {
-        let (rows, width) = rows_of(lx);
-        let dtype = candle_core::backend::BackendStorage::dtype(x);
+        let ((rows, width), dtype) = (rows_of(lx), x.dtype());
         let y = storage(&x.device, rows * width, dtype)?;
-        let arguments = [input(x, lx)?, bias, address(&y, 0)?, rows.into(), width.into(), self.share.into()];
+        let (x_read, y_made) = (read(x, lx, dtype, rows * width), made(&y, dtype, rows * width));
+        let arguments = [x_read, bias, y_made, rows.into(), width.into(), self.share.into()];
         launch(&x.device, &form("softmax_forward", dtype), &Shape3::warps(rows), &arguments)?;
         Ok((y, lx.shape().clone()))
     }
@@ -159,7 +165,8 @@ impl Softmax {
     fn backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
         let (rows, width) = rows_of(y.layout());
         let (grad, dx) = (grad.contiguous()?, empty(y, y.shape(), y.dtype())?);
-        let arguments = [at(y)?, at(&grad)?, at(&dx)?, rows.into(), width.into()];
+        let [y_given, grad_given, dx_given] = [y, &grad, &dx].map(|x| given(x, y.dtype(), rows * width));
+        let arguments = [y_given, grad_given, dx_given, rows.into(), width.into()];
         launch(&device(y)?, &form("softmax_backward", y.dtype()), &Shape3::warps(rows), &arguments)?;
         Ok(dx)
     }
@@ -181,7 +188,8 @@ impl CustomOp2 for Softmax {
     on_gpu!("softmax", x lx, b lb);
 
     fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout, b: &CudaStorage, lb: &Layout) -> Result<(CudaStorage, Shape)> {
-        self.forward(x, lx, input(b, lb)?)
+        let (rows, width) = rows_of(lx);
+        self.forward(x, lx, read(b, lb, DType::F32, rows.div_ceil(self.share) * width))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -204,9 +212,9 @@ impl Dropout {
 /// A tensor, dropped; as it is without a mask.
 pub(super) fn dropped(x: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
     let Some(mask) = mask else { return Ok(x.clone()) };
-    let y = empty(x, x.shape(), x.dtype())?;
-    let arguments = Dropout(mask).arguments(at(x)?, at(&y)?, x.elem_count());
-    launch(&device(x)?, &form("dropout", x.dtype()), &Shape3::values(x.elem_count()), &arguments)?;
+    let (y, dtype, count) = (empty(x, x.shape(), x.dtype())?, x.dtype(), x.elem_count());
+    let arguments = Dropout(mask).arguments(given(x, dtype, count), given(&y, dtype, count), count);
+    launch(&device(x)?, &form("dropout", dtype), &Shape3::values(count), &arguments)?;
     Ok(y)
 }
 
@@ -214,9 +222,9 @@ impl CustomOp1 for Dropout {
     on_gpu!("dropout", x lx);
 
     fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (count, dtype) = (lx.shape().elem_count(), candle_core::backend::BackendStorage::dtype(x));
+        let (count, dtype) = (lx.shape().elem_count(), x.dtype());
         let y = storage(&x.device, count, dtype)?;
-        let arguments = self.arguments(input(x, lx)?, address(&y, 0)?, count);
+        let arguments = self.arguments(read(x, lx, dtype, count), made(&y, dtype, count), count);
         launch(&x.device, &form("dropout", dtype), &Shape3::values(count), &arguments)?;
         Ok((y, lx.shape().clone()))
     }
@@ -226,12 +234,14 @@ impl CustomOp1 for Dropout {
     }
 }
 
-/// An id outside the table gives NaN, which the check of the loss meets: nothing here waits for the GPU.
-pub(in crate::ops) fn embedding(table: &Tensor, ids: &Tensor, padding: Option<u32>) -> Result<Tensor> {
-    table.apply_op2(&ids.contiguous()?, Embedding { padding })
+/// An id outside the table gives NaN, which the check of the loss meets: nothing here waits for the GPU. `places` are
+/// those of the ids, sorted by id.
+pub(in crate::ops) fn embedding(table: &Tensor, ids: &Tensor, places: &Tensor, padding: Option<u32>) -> Result<Tensor> {
+    table.apply_op2(ids, Embedding { places: places.clone(), padding })
 }
 
 struct Embedding {
+    places: Tensor,
     padding: Option<u32>,
 }
 
@@ -248,8 +258,13 @@ impl CustomOp2 for Embedding {
         let (entries, width) = layout.shape().dims2()?;
         let count = places.shape().elem_count();
         let y = storage(&table.device, count * width, DType::F32)?;
-        let arguments =
-            [input(table, layout)?, input(ids, places)?, address(&y, 0)?, Arg::U32(entries as u32), width.into()];
+        let arguments = [
+            read(table, layout, DType::F32, entries * width),
+            read(ids, places, DType::U32, count),
+            made(&y, DType::F32, count * width),
+            Arg::U32(entries as u32),
+            width.into(),
+        ];
         launch(&table.device, "embedding_forward_f32", &Shape3::rows(count, width), &arguments)?;
         Ok((y, [places.dims(), &[width]].concat().into()))
     }
@@ -257,10 +272,17 @@ impl CustomOp2 for Embedding {
     fn bwd(&self, table: &Tensor, ids: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let ((entries, width), count) = (table.dims2()?, ids.elem_count());
         let (grad, sums) = (grad.contiguous()?, Tensor::zeros(table.shape(), DType::F32, table.device())?);
-        // No row has the last number there is.
-        let padding = Arg::U32(self.padding.unwrap_or(u32::MAX));
-        let counts = [Arg::U32(count as u32), Arg::U32(entries as u32), padding, width.into()];
-        let arguments: Vec<Arg> = [at(ids)?, at(&grad)?, at(&sums)?].into_iter().chain(counts).collect();
+        let arguments = [
+            given(ids, DType::U32, count),
+            given(&self.places, DType::U32, count),
+            given(&grad, grad.dtype(), count * width),
+            given(&sums, DType::F32, entries * width),
+            Arg::U32(count as u32),
+            Arg::U32(entries as u32),
+            // No row has the last number there is.
+            Arg::U32(self.padding.unwrap_or(u32::MAX)),
+            width.into(),
+        ];
         let shape = Shape3::rows(count, width);
         launch(&device(table)?, &form("embedding_backward", grad.dtype()), &shape, &arguments)?;
         Ok((super::super::leaves::give_tensor(table, sums)?, None))
@@ -286,14 +308,17 @@ impl CustomOp1 for CrossEntropy {
 
     fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
         let (rows, width) = lx.shape().dims2()?;
-        if self.targets.dims() != [rows] || self.bias.as_ref().is_some_and(|bias| bias.dims() != [width]) {
-            bail!("cross-entropy of {rows} rows of {width} with targets {:?}", self.targets.shape());
-        }
         let slope = empty(&self.targets, (rows, width), DType::F32)?;
         let loss = storage(&x.device, rows, DType::F32)?;
-        let bias = at_some(self.bias.as_ref())?;
-        let targets = at(&self.targets)?;
-        let arguments = [input(x, lx)?, bias, targets, address(&loss, 0)?, at(&slope)?, rows.into(), width.into()];
+        let arguments = [
+            read(x, lx, DType::F32, rows * width),
+            given_some(self.bias.as_ref(), DType::F32, width),
+            given(&self.targets, DType::U32, rows),
+            made(&loss, DType::F32, rows),
+            given(&slope, DType::F32, rows * width),
+            rows.into(),
+            width.into(),
+        ];
         launch(&x.device, "cross_entropy", &Shape3::warps(rows), &arguments)?;
         *self.slope.lock().unwrap_or_else(PoisonError::into_inner) = Some(slope);
         Ok((loss, rows.into()))

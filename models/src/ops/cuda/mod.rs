@@ -1,15 +1,20 @@
 //! The same operations on a GPU: kernels of `models/kernels`, for f32 and bf16, products by cuBLAS. Each gives what its
 //! twin on the CPU gives, dropout masks included ([`check`]); nothing waits for the GPU.
 //!
-//! Kernels are launched on candle's stream, so they run in the order of the calls and before anything is freed. `unsafe`
-//! is in this file: the launch itself and memory that a kernel fills.
+//! Kernels are launched on candle's stream. [`open_gpu`] gives all threads the same one, so they run in the order of the
+//! calls and before anything is freed. `unsafe` is in this file and in `open.rs`: the launch itself, memory that a kernel
+//! fills, and the settings of the driver.
 #![allow(unsafe_code)]
 
+mod attention;
 pub(super) mod check;
+mod crf;
 mod layers;
+mod open;
 mod optimiser;
 mod sublayer;
 
+use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as MOST_SHARED;
 use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as SHARED;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg};
@@ -18,8 +23,10 @@ use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, bail,
 };
 
+pub(super) use crf::{crf_nll, viterbi};
 pub(crate) use layers::cross_entropy;
 pub(super) use layers::{dropout, embedding, layer_norm, softmax};
+pub use open::{GpuError, open_gpu};
 pub(crate) use optimiser::{Noisy, Stepped, adamw, add_noise};
 pub(super) use sublayer::{DeviceInner, sublayer};
 
@@ -41,6 +48,8 @@ pub(crate) fn takes(x: &Tensor) -> bool {
 enum Arg {
     /// An address in the GPU's memory; 0 for none.
     At(u64),
+    /// A tensor.
+    Tensor(Memory),
     I32(i32),
     U32(u32),
     U64(u64),
@@ -52,6 +61,56 @@ impl From<usize> for Arg {
     fn from(size: usize) -> Self {
         Self::I32(size as i32)
     }
+}
+
+/// A tensor that a kernel is given.
+struct Memory {
+    /// Address, number type and number of values; none where they are not one after another in the GPU's memory.
+    is: Option<(u64, DType, usize)>,
+    /// What the kernel reads or writes there.
+    wants: (DType, usize),
+}
+
+impl Memory {
+    /// The address, if what lies there is what the kernel wants.
+    fn checked(&self, argument: impl std::fmt::Display) -> Result<u64> {
+        let (dtype, count) = self.wants;
+        match self.is {
+            Some((address, is, values)) if (is, values) == self.wants => Ok(address),
+            Some((_, is, values)) => bail!("{argument} takes {count} values of {dtype:?} but got {values} of {is:?}"),
+            None => bail!("{argument} got a tensor that is not contiguous in the GPU's memory"),
+        }
+    }
+}
+
+/// A tensor as an argument: `count` values of `dtype`, one after another, or [`launch`] fails.
+fn given(x: &Tensor, dtype: DType, count: usize) -> Arg {
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cuda(storage) => read(storage, layout, dtype, count),
+        _ => Arg::Tensor(Memory { is: None, wants: (dtype, count) }),
+    }
+}
+
+/// The same of a tensor that may be left out.
+fn given_some(x: Option<&Tensor>, dtype: DType, count: usize) -> Arg {
+    x.map_or(Arg::At(0), |x| given(x, dtype, count))
+}
+
+/// The same of an operation's input.
+fn read(storage: &CudaStorage, layout: &Layout, dtype: DType, count: usize) -> Arg {
+    let is = address(storage).zip(layout.contiguous_offsets());
+    let is = is.map(|((address, _), (start, end))| {
+        let is = storage.dtype();
+        (address + (start * is.size_in_bytes()) as u64, is, end - start)
+    });
+    Arg::Tensor(Memory { is, wants: (dtype, count) })
+}
+
+/// The same of a whole [`storage`].
+fn made(storage: &CudaStorage, dtype: DType, count: usize) -> Arg {
+    let is = address(storage).map(|(address, values)| (address, storage.dtype(), values));
+    Arg::Tensor(Memory { is, wants: (dtype, count) })
 }
 
 /// The three arguments of a mask; one that keeps everything if there is none.
@@ -94,10 +153,16 @@ fn launch(device: &CudaDevice, name: &str, shape: &Shape3, arguments: &[Arg]) ->
     if shape.shared > PLAIN_SHARED {
         function.set_attribute(SHARED, shape.shared as i32).w()?;
     }
+    let place = |(n, argument): (usize, &Arg)| match argument {
+        Arg::Tensor(memory) => memory.checked(format_args!("argument {n} of the kernel {name}")),
+        _ => Ok(0),
+    };
+    let places = arguments.iter().enumerate().map(place).collect::<Result<Vec<u64>>>()?;
     let stream = device.cuda_stream();
     let mut builder = stream.launch_builder(&function);
-    for argument in arguments {
+    for (argument, place) in arguments.iter().zip(&places) {
         match argument {
+            Arg::Tensor(_) => builder.arg(place),
             Arg::At(value) | Arg::U64(value) => builder.arg(value),
             Arg::I32(value) => builder.arg(value),
             Arg::U32(value) => builder.arg(value),
@@ -106,8 +171,8 @@ fn launch(device: &CudaDevice, name: &str, shape: &Shape3, arguments: &[Arg]) ->
     }
     let (x, y) = shape.grid;
     let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (shape.threads, 1, 1), shared_mem_bytes: shape.shared };
-    // SAFETY: callers pass what the kernel's parameters say, over tensors of the sizes it is told, which live until the
-    // call returns; what is freed later is freed in the stream's order.
+    // SAFETY: callers pass what the kernel's parameters say; tensors have the sizes that it is told, as checked above, and
+    // live until the call returns; what is freed later is freed in the stream's order.
     unsafe { builder.launch(config) }.w()?;
     Ok(())
 }
@@ -126,33 +191,19 @@ fn device(x: &Tensor) -> Result<CudaDevice> {
     Ok(x.device().as_cuda_device()?.clone())
 }
 
-/// Address of a contiguous tensor.
-fn at(x: &Tensor) -> Result<Arg> {
-    let (storage, layout) = x.storage_and_layout();
-    let (Storage::Cuda(storage), Some((start, _))) = (&*storage, layout.contiguous_offsets()) else {
-        bail!("a kernel got a tensor that is not contiguous in the GPU's memory");
-    };
-    address(storage, start)
-}
-
-/// The same, or none.
-fn at_some(x: Option<&Tensor>) -> Result<Arg> {
-    x.map_or(Ok(Arg::At(0)), at)
-}
-
-/// Address of the element `start` of a storage.
-fn address(storage: &CudaStorage, start: usize) -> Result<Arg> {
-    fn of<T: DeviceRepr>(slice: &CudaSlice<T>, device: &CudaDevice, start: usize) -> Arg {
+/// Address of a storage and its number of values; none of a number type that no kernel takes.
+fn address(storage: &CudaStorage) -> Option<(u64, usize)> {
+    fn of<T: DeviceRepr>(slice: &CudaSlice<T>, device: &CudaDevice) -> (u64, usize) {
         let stream = device.cuda_stream();
         let (address, _guard) = slice.device_ptr(&stream);
-        Arg::At(address + (start * size_of::<T>()) as u64)
+        (address, slice.len())
     }
-    Ok(match &storage.slice {
-        CudaStorageSlice::F32(slice) => of(slice, &storage.device, start),
-        CudaStorageSlice::BF16(slice) => of(slice, &storage.device, start),
-        CudaStorageSlice::U32(slice) => of(slice, &storage.device, start),
-        CudaStorageSlice::F64(slice) => of(slice, &storage.device, start),
-        _ => bail!("no kernel takes this number type"),
+    Some(match &storage.slice {
+        CudaStorageSlice::F32(slice) => of(slice, &storage.device),
+        CudaStorageSlice::BF16(slice) => of(slice, &storage.device),
+        CudaStorageSlice::U32(slice) => of(slice, &storage.device),
+        CudaStorageSlice::F64(slice) => of(slice, &storage.device),
+        _ => return None,
     })
 }
 
@@ -164,6 +215,7 @@ fn storage(device: &CudaDevice, count: usize, dtype: DType) -> Result<CudaStorag
             DType::F32 => CudaStorageSlice::F32(device.alloc(count)?),
             DType::BF16 => CudaStorageSlice::BF16(device.alloc(count)?),
             DType::F64 => CudaStorageSlice::F64(device.alloc(count)?),
+            DType::U32 => CudaStorageSlice::U32(device.alloc(count)?),
             _ => bail!("no kernel makes this number type"),
         }
     };
@@ -191,7 +243,8 @@ fn empty(like: &Tensor, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor>
 fn column_sums(g: &Tensor) -> Result<Tensor> {
     let (rows, width) = g.dims2()?;
     let sums = empty(g, width, DType::F32)?;
-    let arguments = [at(g)?, Arg::At(0), Arg::At(0), at(&sums)?, Arg::At(0), rows.into(), width.into()];
+    let (g_given, sums_given) = (given(g, g.dtype(), rows * width), given(&sums, DType::F32, width));
+    let arguments = [g_given, Arg::At(0), Arg::At(0), sums_given, Arg::At(0), rows.into(), width.into()];
     launch(&device(g)?, &form("column_sums", g.dtype()), &Shape3::new(width.div_ceil(32), 1024), &arguments)?;
     Ok(sums)
 }

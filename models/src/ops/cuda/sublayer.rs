@@ -6,18 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::layers::{NormBackward, dropped};
-use super::{
-    Arg, Mask, Shape3, address, at, at_some, column_sums, device, empty, form, launch, mask, most_shared, storage,
-};
+use super::{Arg, Mask, Shape3, column_sums, device, empty, form, given, given_some, launch, made, mask, storage};
 use crate::linear::Linear;
 use crate::ops::activation::Gelu;
 use crate::ops::leaves;
-use crate::ops::sublayer::{AttentionParts, FeedForwardParts, Inner, Order, Residual};
-
-/// Longest rows whose attention fits into a block (`LONGEST` in attention.cu).
-const LONGEST: usize = 128;
-/// Threads of a block of attention, in warps (`WARPS` there).
-const WARPS: usize = 8;
+use crate::ops::sublayer::{FeedForwardParts, Inner, Order, Residual};
 
 /// F (see [`Inner`]) on a GPU.
 pub(crate) trait DeviceInner: Send + Sync + 'static {
@@ -34,13 +27,13 @@ pub(crate) trait DeviceInner: Send + Sync + 'static {
 /// What F's backward pass needs.
 pub(crate) struct DeviceKept {
     /// x Wᵀ of all its layers side by side, without biases, `[M, N]`.
-    product: Tensor,
+    pub product: Tensor,
     /// Their weights `[N, K]`, in the type of the states.
     weight: Tensor,
     /// Their biases, `[N]` f32.
-    bias: Tensor,
+    pub bias: Tensor,
     /// Maps and F of attention.
-    attention: Option<[Tensor; 2]>,
+    pub attention: Option<[Tensor; 2]>,
 }
 
 /// Weights or biases of up to three layers, one after another, in another number type.
@@ -49,15 +42,15 @@ fn stacked(parts: &[&Tensor], dtype: DType) -> Result<Tensor> {
     let mut dims = first.dims().to_vec();
     dims[0] *= parts.len();
     let y = empty(first, dims, dtype)?;
-    let part = |n: usize| at(parts.get(n).copied().unwrap_or(first));
-    let counts = [Arg::U64(each as u64), Arg::U64(y.elem_count() as u64)];
-    let arguments: Vec<Arg> = [part(0)?, part(1)?, part(2)?, at(&y)?].into_iter().chain(counts).collect();
+    let part = |n: usize| given(parts.get(n).copied().unwrap_or(first), DType::F32, each);
+    let to = given(&y, dtype, parts.len() * each);
+    let arguments = [part(0), part(1), part(2), to, Arg::U64(each as u64), Arg::U64(y.elem_count() as u64)];
     launch(&device(first)?, &form("stack", dtype), &Shape3::values(y.elem_count()), &arguments)?;
     Ok(y)
 }
 
 /// x Wᵀ of layers with biases, with copies of both.
-fn products(layers: &[&Linear], x: &Tensor) -> Result<DeviceKept> {
+pub(super) fn products(layers: &[&Linear], x: &Tensor) -> Result<DeviceKept> {
     let weights: Vec<&Tensor> = layers.iter().map(|layer| layer.weight()).collect();
     let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias()).collect();
     let weight = stacked(&weights, x.dtype())?;
@@ -88,8 +81,10 @@ impl DeviceInner for FeedForwardParts {
     fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
         let kept = products(&[&self.up], x)?;
         let f = empty(x, kept.product.shape(), x.dtype())?;
-        let counts = self.counts(&kept.product)?;
-        let arguments: Vec<Arg> = [at(&kept.product)?, at(&kept.bias)?, at(&f)?].into_iter().chain(counts).collect();
+        let ((rows, width), dtype) = (kept.product.dims2()?, x.dtype());
+        let [product, made] = [&kept.product, &f].map(|x| given(x, dtype, rows * width));
+        let tensors = [product, given(&kept.bias, DType::F32, width), made];
+        let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(&kept.product)?).collect();
         launch(&device(x)?, &form("gelu_forward", x.dtype()), &Shape3::values(f.elem_count()), &arguments)?;
         Ok((f, kept))
     }
@@ -97,7 +92,9 @@ impl DeviceInner for FeedForwardParts {
     fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
         let a = &kept.product;
         let (da, f) = (empty(a, a.shape(), a.dtype())?, empty(a, a.shape(), a.dtype())?);
-        let tensors = [at(a)?, at(&kept.bias)?, at(grad)?, at(&da)?, at(&f)?];
+        let bias = given(&kept.bias, DType::F32, a.dim(1)?);
+        let [product, grad, to_da, to_f] = [a, grad, &da, &f].map(|x| given(x, a.dtype(), a.elem_count()));
+        let tensors = [product, bias, grad, to_da, to_f];
         let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(a)?).collect();
         launch(&device(a)?, &form("gelu_backward", a.dtype()), &Shape3::values(a.elem_count()), &arguments)?;
         Ok((f, da))
@@ -112,62 +109,6 @@ impl FeedForwardParts {
             Gelu::Quick => 2,
         };
         Ok([Arg::U64(a.elem_count() as u64), a.dim(1)?.into(), Arg::I32(kind)])
-    }
-}
-
-impl AttentionParts {
-    /// A block per head and row, and the sizes that both kernels take.
-    fn block(&self, states: usize) -> (usize, usize, Shape3, [Arg; 7]) {
-        let width = self.query.weight().dims()[0];
-        let (length, size) = (states / self.rows, width / self.heads);
-        let grid = (self.heads as u32, self.rows as u32);
-        let shape = Shape3 { grid, threads: 32 * WARPS as u32, shared: 0 };
-        let [key, threshold, keep] = mask(self.mask);
-        let scale = Arg::F32((size as f32).sqrt().recip());
-        (length, size, shape, [self.heads.into(), length.into(), size.into(), scale, key, threshold, keep])
-    }
-}
-
-/// Shared memory of a block of the backward pass, bytes; the forward pass needs less for heads of up to 128.
-fn backward_memory(length: usize, size: usize, dtype: DType) -> u32 {
-    let matrices = dtype.size_in_bytes() * 2 * length * (length + 1);
-    (4 * (2 * length * (size + 1) + WARPS * size) + matrices) as u32
-}
-
-impl DeviceInner for AttentionParts {
-    fn fits(&self, x: &Tensor) -> Result<bool> {
-        let (_, length, width) = x.dims3()?;
-        let biases = [&self.query, &self.key, &self.value].iter().all(|layer| layer.bias().is_some());
-        let memory = backward_memory(length, width / self.heads, x.dtype());
-        Ok(biases && length <= LONGEST && memory <= most_shared(&device(x)?)?)
-    }
-
-    fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
-        let mut kept = products(&[&self.query, &self.key, &self.value], x)?;
-        let (length, size, mut shape, counts) = self.block(x.dim(0)?);
-        let f = empty(x, x.shape(), x.dtype())?;
-        let maps = empty(x, (self.rows, self.heads, length, length), x.dtype())?;
-        shape.shared = 4 * (2 * length * (size + 1) + WARPS * (size + LONGEST)) as u32;
-        let padding = self.padding.as_ref().map(Tensor::contiguous).transpose()?;
-        if let Some(padding) = padding.as_ref().filter(|padding| padding.elem_count() != self.rows * length) {
-            bail!("padding of {} positions for {} rows of {length}", padding.elem_count(), self.rows);
-        }
-        let tensors = [at(&kept.product)?, at(&kept.bias)?, at_some(padding.as_ref())?, at(&f)?, at(&maps)?];
-        let arguments: Vec<Arg> = tensors.into_iter().chain(counts).collect();
-        launch(&device(x)?, &form("attention_forward", x.dtype()), &shape, &arguments)?;
-        kept.attention = Some([maps, f.clone()]);
-        Ok((f, kept))
-    }
-
-    fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
-        let Some([maps, f]) = &kept.attention else { bail!("attention kept no maps") };
-        let (length, size, mut shape, counts) = self.block(grad.dim(0)?);
-        let grads = empty(grad, kept.product.shape(), grad.dtype())?;
-        shape.shared = backward_memory(length, size, grad.dtype());
-        let tensors = [at(&kept.product)?, at(&kept.bias)?, at(maps)?, at(grad)?, at(&grads)?];
-        let arguments: Vec<Arg> = tensors.into_iter().chain(counts).collect();
-        launch(&device(grad)?, &form("attention_backward", grad.dtype()), &shape, &arguments)?;
-        Ok((f.clone(), grads))
     }
 }
 
@@ -222,18 +163,19 @@ impl<F: Inner> DeviceSublayer<F> {
             Order::Before => None,
             Order::After => Some(empty(x, x.shape(), x.dtype())?),
         };
+        let (dtype, count) = (x.dtype(), rows * width);
         let (to_sum, to_y) = match &sum {
-            Some(sum) => (at(sum)?, address(&y, 0)?),
-            None => (address(&y, 0)?, Arg::At(0)),
+            Some(sum) => (given(sum, dtype, count), made(&y, dtype, count)),
+            None => (made(&y, dtype, count), Arg::At(0)),
         };
         let [key, threshold, scale] = mask(self.mask);
         let arguments = [
-            at(x)?,
-            at(&out)?,
-            at_some(output.bias())?,
+            given(x, dtype, count),
+            given(&out, dtype, count),
+            given_some(output.bias(), DType::F32, width),
             to_sum,
-            at(&norm.weight)?,
-            at(&norm.bias)?,
+            given(&norm.weight, DType::F32, width),
+            given(&norm.bias, DType::F32, width),
             to_y,
             width.into(),
             Arg::F32(norm.eps as f32),

@@ -15,6 +15,8 @@
 
 mod attention;
 mod feed_forward;
+mod keys;
+mod side;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +30,8 @@ use crate::linear::Linear;
 use crate::norm::LayerNorm;
 pub(crate) use attention::AttentionParts;
 pub(crate) use feed_forward::FeedForwardParts;
+pub(crate) use keys::{Keys, SharedKey};
+pub(crate) use side::Side;
 
 /// Where the norm stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,11 @@ pub(crate) trait Inner: Placed + Send + Sync + Sized + 'static {
 
     /// Layers whose gradients go past candle.
     fn layers(&self) -> Vec<&Linear>;
+
+    /// Other variables whose gradients do.
+    fn variables(&self) -> Vec<&Tensor> {
+        Vec::new()
+    }
 }
 
 /// Gradients of a linear layer from g `[M, N]` and its input `[M, K]`: dW = gᵀ x and db = Σ g are handed over, g W is
@@ -150,7 +159,8 @@ pub(crate) fn sublayer<F: Inner>(
     mask: Option<Mask>,
 ) -> Result<Option<Tensor>> {
     let leaf = |layer: &Linear| leaves::is_leaf(layer.weight()) && layer.bias().is_none_or(leaves::is_leaf);
-    let leaves = inner.layers().into_iter().chain([&residual.output]).all(leaf);
+    let leaves = inner.layers().into_iter().chain([&residual.output]).all(leaf)
+        && inner.variables().into_iter().all(leaves::is_leaf);
     if !x.track_op() || !leaves || !residual.norm.are_leaves() || x.elem_count() == 0 {
         return Ok(None);
     }
