@@ -54,8 +54,8 @@ impl Layer {
     /// The second sublayer; `extra` `[B, T, intermediate]` is added before the activation.
     pub fn feed_forward(&self, x: &Tensor, extra: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Tensor> {
         let mask = mode.mask(self.dropout);
-        if let (None, Activation::Gelu(activation)) = (extra, self.activation) {
-            let parts = FeedForwardParts { up: self.up.clone(), activation };
+        if let Activation::Gelu(activation) = self.activation {
+            let parts = FeedForwardParts { up: self.up.clone(), activation, extra: extra.cloned() };
             if let Some(states) = ops::sublayer(x, parts, &self.end, mask)? {
                 return Ok(states);
             }

@@ -11,9 +11,10 @@ use common::{error, norm};
 use mkgc_models::bert::{Bert, BertConfig};
 use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
 use mkgc_models::dual::{Dual, DualConfig, Key};
+use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::network::{Inputs, Pixels};
-use mkgc_models::ops::{self, backward};
+use mkgc_models::ops::{self, Ids, backward};
 use mkgc_models::params::ParamStore;
 
 const TOLERANCE: f64 = 1e-5;
@@ -119,9 +120,8 @@ fn clip_layers() {
     }
 }
 
-/// Two streams whose last two of three layers share keys: BERT's have the norm after, CLIP's before.
-fn two_streams(key: Key) -> (ParamStore, Dual) {
-    let vision = ClipVisionConfig {
+fn vision() -> ClipVisionConfig {
+    ClipVisionConfig {
         hidden_size: 36,
         intermediate_size: 60,
         num_hidden_layers: 3,
@@ -130,9 +130,13 @@ fn two_streams(key: Key) -> (ParamStore, Dual) {
         patch_size: 8,
         attention_dropout: 0.1,
         ..ClipVisionConfig::default()
-    };
+    }
+}
+
+/// Two streams whose last two of three layers share keys: BERT's have the norm after, CLIP's before.
+fn two_streams(key: Key) -> (ParamStore, Dual) {
     let (visual, text) = (Visual::Image, bert("gelu", 3));
-    let config = DualConfig { text, vision, visual, shared_layers: 2, key, max_text: 23 };
+    let config = DualConfig { text, vision: vision(), visual, shared_layers: 2, key, max_text: 23 };
     let store = ParamStore::new(3, Device::Cpu);
     let dual = Dual::new(&config, store.builder()).unwrap();
     (store, dual)
@@ -148,6 +152,7 @@ enum Loss {
 
 fn encode(dual: &Dual, lengths: &[usize], loss: Loss, mode: &mut Mode<'_>) -> Vec<Tensor> {
     let (ids, mask) = rows(lengths);
+    let ids = Ids::read(&ids).unwrap();
     let pixels = Pixels::Image(waves(&[lengths.len(), 3, 24, 24]));
     let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
     let encoded = dual.forward(&inputs, mode).unwrap();
@@ -169,6 +174,28 @@ fn layers_whose_logits_are_read() {
             agree(&format!("{key:?} {loss:?} {lengths:?}"), &store, &|mode| encode(&dual, lengths, loss, mode));
         }
     }
+}
+
+/// The text's feed-forward part has an extra input.
+#[test]
+fn mkgformer_layers() {
+    let text = bert("gelu", 3);
+    let config = MkgformerConfig {
+        vision: vision(),
+        visual: Visual::Image,
+        interaction_layers: 2,
+        mask_text_padding: true,
+        text,
+    };
+    let store = ParamStore::new(3, Device::Cpu);
+    let network = Mkgformer::new(&config, store.builder()).unwrap();
+    let (ids, mask) = rows(&[5, 9]);
+    let pixels = Pixels::Image(waves(&[2, 3, 24, 24]));
+    agree("mkgformer", &store, &|mode| {
+        let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
+        let encoded = network.forward(&inputs, mode).unwrap();
+        vec![encoded.text, encoded.vision.unwrap()]
+    });
 }
 
 #[test]

@@ -241,7 +241,7 @@ fn feed_forward(activation: Gelu, order: Order) -> Case {
     let shapes: [&[usize]; 7] =
         [&[3, 20, width], &[width, wide], &[width], &[width], &[width], &[wide, width], &[wide]];
     case(&format!("feed-forward {activation:?} {order:?} 60 x {width} x {wide}"), &shapes, move |x, v| {
-        let parts = FeedForwardParts { up: linear(&v[4], &v[5]), activation };
+        let parts = FeedForwardParts { up: linear(&v[4], &v[5]), activation, extra: None };
         fused(sublayer(&scaled(x)?, parts, &residual(v, order), Some(Mask::new(7, 0.1)))?)
     })
 }

@@ -75,7 +75,7 @@ fn hand_over(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result<()> {
 
 impl DeviceInner for FeedForwardParts {
     fn fits(&self, _: &Tensor) -> Result<bool> {
-        Ok(self.up.bias().is_some())
+        Ok(self.up.bias().is_some() && self.extra.is_none())
     }
 
     fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {

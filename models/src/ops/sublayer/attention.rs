@@ -14,7 +14,7 @@ use super::super::softmax::{softmax_gradients, softmax_rows};
 use super::super::{Host, run};
 use super::keys::{FirstKeys, Keys};
 use super::side::Side;
-use super::{Inner, bias_of, linear_gradients, linear_product};
+use super::{Gradients, Inner, bias_of, linear_gradients, linear_product};
 use crate::linear::Linear;
 
 /// Projections and what shapes the maps.
@@ -238,12 +238,13 @@ impl Inner for AttentionParts {
         Ok(std::mem::take(&mut kept.context))
     }
 
-    fn gradients(&self, x: &[f32], kept: Kept, _: Vec<f32>, dx: Option<Vec<f32>>) -> Result<Vec<f32>> {
+    fn gradients(&self, x: &[f32], kept: Kept, _: Vec<f32>, dx: Option<Vec<f32>>) -> Result<Gradients> {
         let mut dx = linear_gradients(&self.query, &kept.query, x, dx)?;
         if let Keys::Own(key) = &self.keys {
             dx = linear_gradients(key, &kept.key, x, Some(dx))?;
         }
-        linear_gradients(&self.value, &kept.value, x, Some(dx))
+        let x = linear_gradients(&self.value, &kept.value, x, Some(dx))?;
+        Ok(Gradients { x, second: None })
     }
 
     fn layers(&self) -> Vec<&Linear> {

@@ -20,7 +20,7 @@ mod side;
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::dropout::{Mask, dropout};
 use super::gemm::{Matrix, add_product, product};
@@ -92,7 +92,12 @@ pub(crate) trait Inner: Placed + Send + Sync + Sized + 'static {
     fn rebuild(&self, kept: &mut Self::Kept, grad: &mut [f32]) -> Result<Vec<f32>>;
 
     /// Hands over the gradients of F's own variables; adds ∂L/∂x to `dx`.
-    fn gradients(&self, x: &[f32], kept: Self::Kept, grad: Vec<f32>, dx: Option<Vec<f32>>) -> Result<Vec<f32>>;
+    fn gradients(&self, x: &[f32], kept: Self::Kept, grad: Vec<f32>, dx: Option<Vec<f32>>) -> Result<Gradients>;
+
+    /// Another tensor of the graph that F reads.
+    fn second_input(&self) -> Option<&Tensor> {
+        None
+    }
 
     /// Layers whose gradients go past candle.
     fn layers(&self) -> Vec<&Linear>;
@@ -101,6 +106,14 @@ pub(crate) trait Inner: Placed + Send + Sync + Sized + 'static {
     fn variables(&self) -> Vec<&Tensor> {
         Vec::new()
     }
+}
+
+/// Gradients that candle carries on.
+pub(crate) struct Gradients {
+    /// ∂L/∂x.
+    pub x: Vec<f32>,
+    /// That of the second input, if F has one.
+    pub second: Option<Vec<f32>>,
 }
 
 /// Gradients of a linear layer from g `[M, N]` and its input `[M, K]`: dW = gᵀ x and db = Σ g are handed over, g W is
@@ -177,8 +190,12 @@ pub(crate) fn sublayer<F: Inner>(
     let x = x.contiguous()?;
     let (y, saved) = forward(Host::new(&x)?.values()?, &inner, residual, mask)?;
     let (saved, result) = (Mutex::new(Some(saved)), Mutex::new(Some(y)));
-    let residual = residual.clone();
-    x.apply_op1(Sublayer { inner, residual, mask, saved, result }).map(Some)
+    let (residual, second) = (residual.clone(), inner.second_input().map(Tensor::contiguous).transpose()?);
+    let sublayer = Sublayer { inner, residual, mask, saved, result };
+    match second {
+        Some(second) => x.apply_op2(&second, sublayer).map(Some),
+        None => x.apply_op1(sublayer).map(Some),
+    }
 }
 
 fn forward<F: Inner>(
@@ -208,8 +225,8 @@ fn forward<F: Inner>(
 }
 
 impl<F: Inner> Sublayer<F> {
-    /// dx from g.
-    fn backward(&self, x: &[f32], grad: &[f32]) -> Result<Vec<f32>> {
+    /// Gradients of the inputs from g.
+    fn backward(&self, x: &[f32], grad: &[f32]) -> Result<Gradients> {
         let Residual { output, norm, .. } = &self.residual;
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Saved { inner: mut kept, sum }) = saved else {
@@ -232,14 +249,27 @@ impl<F: Inner> Sublayer<F> {
         match after {
             Some(dr) => self.inner.gradients(x, kept, d_inner, Some(dr)),
             None => {
-                let dh = self.inner.gradients(&norm.rows(x)?, kept, d_inner, None)?;
-                let mut dx = norm.rows_backward(x, &dh)?;
+                let inner = self.inner.gradients(&norm.rows(x)?, kept, d_inner, None)?;
+                let mut dx = norm.rows_backward(x, &inner.x)?;
                 run(dx.chunks_mut(super::PIECE).zip(grad.chunks(super::PIECE)), |(dx, g)| {
                     dx.iter_mut().zip(g).for_each(|(dx, g)| *dx += g);
                 });
-                Ok(dx)
+                Ok(Gradients { x: dx, ..inner })
             }
         }
+    }
+}
+
+impl<F: Inner> Sublayer<F> {
+    fn take(&self, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(y) = result else { candle_core::bail!("a sublayer is applied once") };
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn input_gradients(&self, x: &Tensor, grad: &Tensor) -> Result<Gradients> {
+        let grad = grad.contiguous()?;
+        self.backward(Host::new(x)?.values()?, Host::new(&grad)?.values()?)
     }
 }
 
@@ -249,14 +279,26 @@ impl<F: Inner> CustomOp1 for Sublayer<F> {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let result = self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(y) = result else { candle_core::bail!("a sublayer is applied once") };
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
+        self.take(layout)
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        let dx = self.backward(Host::new(x)?.values()?, Host::new(&grad)?.values()?)?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+        Tensor::from_vec(self.input_gradients(x, grad)?.x, x.shape(), x.device()).map(Some)
+    }
+}
+
+impl<F: Inner> CustomOp2 for Sublayer<F> {
+    fn name(&self) -> &'static str {
+        "sublayer of two inputs"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.take(layout)
+    }
+
+    fn bwd(&self, x: &Tensor, second: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grads = self.input_gradients(x, grad)?;
+        let of_second = grads.second.map(|grad| Tensor::from_vec(grad, second.shape(), second.device())).transpose()?;
+        Ok((Some(Tensor::from_vec(grads.x, x.shape(), x.device())?), of_second))
     }
 }
