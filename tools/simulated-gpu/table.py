@@ -2,9 +2,9 @@
 
     python3 tools/simulated-gpu/table.py --steps N FOLDER
 
-FOLDER has METHOD.TASK.json of `SIMGPU_STATS`, each from `mkgc bench --second-task --steps N`. A batch is what happens
-between two batches' launches of the optimiser; the first batch of a task, which makes teachers and prototypes, is left
-out, and so is the last, whose successor nobody prepares. Exits with 1 if memory grows from batch to batch.
+FOLDER has METHOD.TASK.json of `SIMGPU_STATS`, each from `mkgc bench --steps N`. A batch is what happens between two
+batches' launches of the optimiser; the first batch of a task, which makes teachers and prototypes, is left out, and so is
+the last, whose successor nobody prepares. Exits with 1 if memory grows from batch to batch.
 """
 
 import argparse
@@ -12,13 +12,14 @@ import json
 import pathlib
 import sys
 
-# `mkgc bench` takes two batches of the first task, and two of the second before those that count.
+# `mkgc bench` takes two batches before those that count; of two tasks, two of the first as well.
 WARM_UP = 2
 COLUMNS = {
     "launches": "launches",
     "waits": "waits",
     "allocations": "allocations",
     "from driver, KiB": "bytes_from_driver",
+    "back to it, KiB": "bytes_returned",
     "to device, KiB": "bytes_to_device",
     "to host, KiB": "bytes_to_host",
     "on device, KiB": "bytes_on_device",
@@ -27,10 +28,9 @@ COLUMNS = {
 
 
 def batches(marks, steps):
-    """What happened in each batch of the second task but its first and last."""
+    """What happened in each batch of the last task but its first and last."""
     # A method may step more than once for a batch: on stored rows, or with a second optimiser.
-    share = (len(marks) + 1 - WARM_UP) // (steps + WARM_UP)
-    assert share > 0, "fewer steps of the optimiser than batches"
+    share = max(1, round((len(marks) + 1) / (steps + 2 * WARM_UP)))
     own = marks[-share * (steps + WARM_UP) :]
     groups = [own[at : at + share] for at in range(0, len(own), share)][1:-1]
     sums = [{name: sum(mark.get(name, 0) for mark in group) for name in COLUMNS.values()} for group in groups]
@@ -68,7 +68,7 @@ def main():
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     for row in rows:
         print(" | ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-    print("Per batch of 4 rows. AdamW: steps of the optimiser; live: allocations at its end; left: at the end of the process.")
+    print("AdamW: steps of the optimiser for a batch; live: allocations at its end; left: those at the end of the process.")
     for line in growing:
         print(f"live allocations grow from batch to batch: {line}", file=sys.stderr)
     sys.exit(1 if growing else 0)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <fstream>
 #include <regex>
 
 #include "simulation.h"
@@ -10,6 +11,8 @@ namespace {
 using sim::Kernel;
 using sim::Parameter;
 const unsigned WITHOUT_ASKING = 48 << 10;
+// Registers of a multiprocessor, all of which one block may have.
+const u64 REGISTERS = 64 << 10;
 const int MAX_DYNAMIC_SHARED_SIZE_BYTES = 8;
 
 // What the PTX says of a kernel: the sizes of its parameters, and its static shared memory.
@@ -23,7 +26,7 @@ struct Module {
 struct Function {
     std::string name;
     const Kernel *kernel;
-    unsigned static_shared, allowed = WITHOUT_ASKING;
+    unsigned static_shared, registers, allowed = WITHOUT_ASKING;
 };
 
 // The kernels that were compiled for the CPU.
@@ -59,13 +62,25 @@ void read_entries(const std::string &ptx, Module &module) {
         at = close;
     }
 }
+// The registers that a thread of a kernel needs, as the assembler has told; 0 if it is not known.
+unsigned registers_of(const std::string &kernel) {
+    static const std::map<std::string, unsigned> told = [] {
+        std::map<std::string, unsigned> numbers;
+        std::ifstream file(settings.registers);
+        std::string name;
+        for (unsigned number; file >> name >> number;) numbers[name] = number;
+        return numbers;
+    }();
+    const auto found = told.find(kernel);
+    return found == told.end() ? 0 : found->second;
+}
 Function *make_function(const std::string &name, const Entry &entry) {
     const auto kernel = compiled().find(name);
     if (kernel == compiled().end()) fail("the kernel %s was not compiled for the CPU", name.c_str());
     std::vector<unsigned> sizes;
     for (const Parameter &parameter : kernel->second.parameters) sizes.push_back(parameter.size);
     if (sizes != entry.sizes) fail("the kernel %s has other parameters in its PTX", name.c_str());
-    return new Function{name, &kernel->second, entry.shared};
+    return new Function{name, &kernel->second, entry.shared, registers_of(name)};
 }
 
 // Calls `each` with the parameter and the address of every pointer that is not null.
@@ -82,6 +97,9 @@ const char *refusal(uint3 grid, uint3 block, unsigned shared, const Function &fu
     if (!grid.x || !grid.y || !grid.z || !threads) return "the grid is empty";
     if (grid.x > 0x7FFFFFFF || grid.y > 65535 || grid.z > 65535) return "the grid is too large";
     if (threads > 1024 || block.z > 64) return "the block is too large";
+    // Registers are dealt out to whole warps, eight at a time to each thread.
+    const u64 registers = (threads + 31) / 32 * 32 * ((function.registers + 7) / 8 * 8);
+    if (registers > REGISTERS) return "its threads need more registers than there are";
     if (shared + function.static_shared > function.allowed) return "it has more shared memory than the function may have";
     return nullptr;
 }

@@ -80,8 +80,8 @@ API int cublasGemmStridedBatchedEx(void *handle, int ta, int tb, int m, int n, i
     LOCK;
     count_kernel("gemm");
     if (settings.log)
-        fprintf(stderr, "gemm %d%d m %d n %d k %d lda %d ldb %d ldc %d batch %d types %d %d %d compute %d\n", ta, tb, m, n, k,
-                lda, ldb, ldc, batch, type_a, type_b, type_c, compute);
+        fprintf(stderr, "gemm %d%d m %d n %d k %d lda %d ldb %d ldc %d batch %d type %d compute %d\n", ta, tb, m, n, k, lda,
+                ldb, ldc, batch, type_a, compute);
     if ((type_a != REAL_32 && type_a != REAL_BF16) || type_a != type_b || type_b != type_c)
         fail("a gemm has the types %d, %d, %d", type_a, type_b, type_c);
     if (compute != COMPUTE_32 && compute != COMPUTE_32_FAST_BF16 && compute != COMPUTE_32_FAST_TF32)

@@ -91,8 +91,8 @@ void use(u64 address, size_t bytes, Stream *stream, bool write, const char *what
     if (!ordered(a->written, stream)) before = &a->written;
     else if (write && !ordered(a->used, stream)) before = &a->used;
     if (before && count_race(std::string(before->what) + ", then " + what))
-        fprintf(stderr, "simulated GPU: race: %s on stream %d, then %s on stream %d, on the same %zu bytes, and nothing waits\n",
-                before->what, before->stream, what, stream->id, a->size);
+        fprintf(stderr, "simulated GPU: race on %zu bytes: %s on stream %d, then %s on stream %d, and nothing waits\n",
+                a->size, before->what, before->stream, what, stream->id);
     a->used = work(stream, what);
     if (write) a->written = a->used;
 }
@@ -100,10 +100,11 @@ void use(u64 address, size_t bytes, Stream *stream, bool write, const char *what
 void check_edges(u64 address) { check(*find(address)); }
 
 void explain_fault(u64 address) {
+    const auto byte = [&](const Allocation &a) { return (long long)(address - a.start); };
     for (const auto &[start, a] : live)
-        if (covers(a, address)) fail("access to byte %lld of an allocation of %zu bytes", (long long)(address - start), a.size);
+        if (covers(a, address)) fail("access to byte %lld of an allocation of %zu bytes", byte(a), a.size);
     for (const Allocation &a : freed)
-        if (covers(a, address)) fail("access to byte %lld of %zu bytes that were freed", (long long)(address - a.start), a.size);
+        if (covers(a, address)) fail("access to byte %lld of %zu bytes that were freed", byte(a), a.size);
 }
 
 Held held() { return {in_use, peak, live.size(), pooled}; }

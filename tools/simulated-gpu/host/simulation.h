@@ -33,7 +33,7 @@ struct Settings {
     u64 capability, memory, devices;
     unsigned most_shared;
     bool log, trace;
-    std::string order, statistics, mark;
+    std::string order, statistics, mark, registers;
 };
 extern const Settings settings;
 

@@ -40,7 +40,7 @@ Settings from_environment() {
     return {of, number("SIMGPU_MEMORY", 80ull << 30), number("SIMGPU_DEVICES", 1),
             (unsigned)number("SIMGPU_SHARED", most_shared(of)), (bool)number("SIMGPU_LOG", 0),
             (bool)number("SIMGPU_TRACE", 0), text("SIMGPU_ORDER", "forward"), text("SIMGPU_STATS", ""),
-            text("SIMGPU_MARK", "adamw")};
+            text("SIMGPU_MARK", "adamw"), text("SIMGPU_REGISTERS", "")};
 }
 
 typedef std::map<std::string, u64> Numbers;

@@ -29,6 +29,7 @@ void wait_until(Stream *stream, u64 time, const std::map<int, u64> &seen, const 
     stream->done = std::max(stream->done, time);
     // What the stream itself has waited for is done as well.
     for (const auto &[id, until] : seen) streams[id]->done = std::max(streams[id]->done, until);
+    trim_pool();
 }
 }  // namespace
 
@@ -94,7 +95,6 @@ API CUresult cuStreamSynchronize(void *handle) {
     LOCK;
     Stream *stream = stream_of(handle);
     wait_for(stream, "stream_synchronise");
-    trim_pool();
     return SUCCESS;
 }
 // Answers as a GPU might that is not yet done with anything that the host has not waited for.
@@ -132,7 +132,6 @@ API CUresult cuEventSynchronize(void *handle) {
     LOCK;
     const Event *event = (Event *)handle;
     if (event->stream) wait_until(event->stream, event->time, event->seen, "event_synchronise");
-    trim_pool();
     return SUCCESS;
 }
 API CUresult cuEventQuery(void *handle) {
