@@ -4,8 +4,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use super::super::{
-    AttentionParts, Chain, FeedForwardParts, Gelu, Ids, Keys, Mask, Order, Residual, SharedKey, Side, UNKNOWN, backward,
-    crf_nll, dropout, embedding, layer_norm, masked_softmax, softmax, sublayer, viterbi,
+    AttentionParts, Chain, FeedForwardParts, Gelu, Ids, Keys, Mask, Order, Residual, SharedKey, Side, UNKNOWN,
+    backward, crf_nll, dropout, embedding, layer_norm, masked_softmax, softmax, sublayer, viterbi,
 };
 use crate::distill::Stream;
 use crate::linear::Linear;

@@ -135,8 +135,7 @@ pub(crate) fn add_noise(gradients: &[Noisy<'_>], balance: &Balance) -> Result<()
         let given_spread = || given(&spread, DType::F32, table.variables);
         let arguments = [Arg::At(address), table.given_sums(&sums), given_spread()];
         launch(&on, "deviations", &Shape3::new(table.variables, THREADS), &arguments)?;
-        let arguments =
-            [Arg::At(address), table.variables.into(), given_spread(), of_streams, Arg::F32(alpha as f32)];
+        let arguments = [Arg::At(address), table.variables.into(), given_spread(), of_streams, Arg::F32(alpha as f32)];
         launch(&on, "gradient_noise", &Shape3::new(table.chunks, THREADS), &arguments)
     })
 }
