@@ -14,3 +14,19 @@ fn kernels_agree_with_their_twins() {
         assert!(checks.iter().all(mkgc_models::ops::KernelCheck::passed));
     }
 }
+
+/// A target is missing, which only the check before a launch can see.
+#[test]
+#[cfg_attr(not(feature = "cuda"), ignore = "SKIPPED: needs a GPU and `--features cuda`")]
+fn a_tensor_that_a_kernel_does_not_take_is_named() {
+    #[cfg(feature = "cuda")]
+    {
+        use candle_core::{DType, Tensor};
+        let device = mkgc_models::ops::open_gpu(0, DType::F32).expect("a GPU and its driver");
+        let logits = Tensor::zeros((3, 5), DType::F32, &device).unwrap();
+        let targets = Tensor::zeros(2, DType::U32, &device).unwrap();
+        let error = mkgc_models::loss::masked_cross_entropy(&logits, &targets, None).unwrap_err().to_string();
+        let expected = "argument 3 of the kernel cross_entropy takes 3 values of U32 but got 2 of U32";
+        assert!(error.contains(expected), "{error}");
+    }
+}
