@@ -11,10 +11,11 @@ thread_local void *context = nullptr;
 
 void on_fault(int, siginfo_t *info, void *) {
     const u64 address = (u64)info->si_addr;
+    // A load that wants an aligned address faults without one.
+    if (info->si_code == SI_KERNEL) fail("a vector is at an address that is not a multiple of its size");
     explain_fault(address);
     if (behind_shared(address)) fail("access behind the dynamic shared memory that the launch asked for");
-    fail("access to %#llx, which is not memory of the device, or a vector at an address that is not a multiple of its size",
-         address);
+    fail("access to %#llx, which is not memory of the device", address);
 }
 void start() {
     struct sigaction action = {};
