@@ -101,7 +101,11 @@ fn terms(learner: &Learner, teacher: &Teacher, batch: &crate::data::Batch<'_>) -
 /// The term, or the authors' value where rounding explains it.
 fn nearest((term, theirs): (Term, f64)) -> f64 {
     let [least, most] = term.bounds;
-    if (theirs - term.value).abs() > 1e-6 && (least - 1e-6..=most + 1e-6).contains(&theirs) { theirs } else { term.value }
+    if (theirs - term.value).abs() > 1e-6 && (least - 1e-6..=most + 1e-6).contains(&theirs) {
+        theirs
+    } else {
+        term.value
+    }
 }
 
 /// Everything below `traj.`; parameters that rounding moves are left out.

@@ -1,7 +1,7 @@
 //! Each kernel beside its twin on the CPU: values and all gradients, dropout masks included.
 
 use candle_core::backprop::GradStore;
-use candle_core::{D, DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::super::{
     AttentionParts, Chain, FeedForwardParts, Gelu, Ids, Keys, Mask, Order, Residual, SharedKey, Side, UNKNOWN,
@@ -207,7 +207,7 @@ fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) ->
             mask: (p > 0.0).then(|| Mask::new(5, p)),
             logits: None,
         };
-        fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)
+        fused(sublayer(x, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)
     })
     .with_cancelled(8)
 }
@@ -231,7 +231,7 @@ fn learned_keys(keys: Option<usize>, order: Order, p: f64) -> Case {
             mask: (p > 0.0).then(|| Mask::new(5, p)),
             logits: Some(side.clone()),
         };
-        let y = fused(sublayer(&scaled(x)?, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)?;
+        let y = fused(sublayer(x, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)?;
         Tensor::cat(&[y.flatten_all()?, side.attach(&y)?.flatten_all()?], 0)
     })
 }
@@ -242,13 +242,8 @@ fn feed_forward(activation: Gelu, order: Order) -> Case {
         [&[3, 20, width], &[width, wide], &[width], &[width], &[width], &[wide, width], &[wide]];
     case(&format!("feed-forward {activation:?} {order:?} 60 x {width} x {wide}"), &shapes, move |x, v| {
         let parts = FeedForwardParts { up: linear(&v[4], &v[5]), activation, extra: None };
-        fused(sublayer(&scaled(x)?, parts, &residual(v, order), Some(Mask::new(7, 0.1)))?)
+        fused(sublayer(x, parts, &residual(v, order), Some(Mask::new(7, 0.1)))?)
     })
-}
-
-/// Small enough that no softmax is nearly one-hot, where bf16 would say little.
-fn scaled(x: &Tensor) -> Result<Tensor> {
-    x * (1.0 / (x.dim(D::Minus1)? as f64).sqrt())
 }
 
 fn chain(v: &[Tensor]) -> Chain {
