@@ -15,7 +15,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use common::{Learned, Place};
+use common::{Learned, Place, well_conditioned};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::bench;
 use mkgc_harness::methods::registry;
@@ -102,24 +102,10 @@ fn compare(case: &str, method: &str, learned: &Learned) {
     );
 }
 
-/// Settings that keep every step well-conditioned, so that rounding stays rounding. All rows are stored: of rows that
-/// are equally near, rounding would choose.
+/// Settings of a method's case.
 fn settings(method: &str) -> String {
-    let own = match method {
-        // A saturated reconsolidation loss leaves gradients of rounding size, which fresh moments of Adam scale up to
-        // whole steps: here features stay close while prototypes are learned.
-        "emar-bert" => "epochs = 2\nrounds = 3\nlr_encoder = 5e-5\nlr_head = 1e-3",
-        // Its value counts the rows with a positive difference from the teacher, all rounding at first; it has no
-        // gradient, as `properties.rs` shows.
-        "lmc-released" => "lambda = 0.0\nalpha = 0.5",
-        // Adam nearly cancels a constant factor of the gradient; a large α changes from step to step.
-        "lmc" => "alpha = 0.5",
-        // Fresh moments at each task and full steps on both kinds of batches: smaller ones keep gradients that cancel
-        // from being decided by rounding.
-        "emr" | "concat-replay" | "mkgformer-replay" => "lr_encoder = 1e-4\nlr_head = 1e-3",
-        _ => "",
-    };
-    format!("memory_per_class = 1000\n{own}")
+    let own = if method == "emar-bert" { "epochs = 2\nrounds = 3" } else { "" };
+    format!("{}\n{own}", well_conditioned(method))
 }
 
 /// Settings that every method has, on relations: name of the case, method, settings.

@@ -39,7 +39,7 @@ impl AttentionParts {
 }
 
 /// Shared memory of a block of the backward pass, bytes; the forward pass needs less for heads of up to 128.
-fn backward_memory(length: usize, size: usize, dtype: DType) -> u32 {
+pub(super) fn backward_memory(length: usize, size: usize, dtype: DType) -> u32 {
     let matrices = dtype.size_in_bytes() * 2 * length * (length + 1);
     (4 * (2 * length * (size + 1) + WARPS * size) + matrices) as u32
 }

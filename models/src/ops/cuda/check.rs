@@ -7,6 +7,8 @@ use super::super::{
     AttentionParts, Chain, FeedForwardParts, Gelu, Ids, Keys, Mask, Order, Residual, SharedKey, Side, UNKNOWN,
     backward, crf_nll, dropout, embedding, layer_norm, masked_softmax, softmax, sublayer, viterbi,
 };
+use super::attention::backward_memory;
+use super::most_shared;
 use crate::distill::Stream;
 use crate::linear::Linear;
 use crate::loss::masked_cross_entropy;
@@ -25,12 +27,20 @@ pub struct KernelCheck {
     pub error: f64,
     /// What is allowed.
     pub limit: f64,
+    /// Why the kernel was not run, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
 }
 
 impl KernelCheck {
     /// Within what is allowed; NaN is not.
     pub fn passed(&self) -> bool {
         self.error <= self.limit
+    }
+
+    fn skipped(name: &str, dtype: DType, reason: String) -> Self {
+        let skipped = Some(reason);
+        Self { name: name.to_owned(), dtype: dtype.as_str().to_owned(), error: 0.0, limit: 0.0, skipped }
     }
 }
 
@@ -42,6 +52,8 @@ struct Case {
     shapes: Vec<Vec<usize>>,
     /// Number of the variable whose gradient is zero but for rounding.
     cancelled: Option<usize>,
+    /// Length and head size of attention, whose maps have to fit into a block's shared memory.
+    attention: Option<(usize, usize)>,
     run: Operation,
 }
 
@@ -49,6 +61,18 @@ impl Case {
     /// Marks the bias of a key: it adds the same to all logits of a query, which the softmax cancels.
     fn with_cancelled(self, variable: usize) -> Self {
         Self { cancelled: Some(variable), ..self }
+    }
+
+    fn of_attention(self, length: usize, size: usize) -> Self {
+        Self { attention: Some((length, size)), ..self }
+    }
+
+    /// Why a GPU does not run the kernel: it composes the layer of smaller operations then.
+    fn too_large(&self, device: &Device, dtype: DType) -> Result<Option<String>> {
+        let Some((length, size)) = self.attention else { return Ok(None) };
+        let (needs, has) = (backward_memory(length, size, dtype), most_shared(device.as_cuda_device()?)?);
+        let reason = || format!("a block needs {needs} bytes of shared memory, this GPU has {has}");
+        Ok((needs > has).then(reason))
     }
 }
 
@@ -60,6 +84,10 @@ pub fn check_kernels(device: &Device) -> Result<Vec<KernelCheck>> {
     let mut checks = Vec::new();
     for dtype in [DType::F32, DType::BF16] {
         for case in cases() {
+            if let Some(reason) = case.too_large(device, dtype)? {
+                checks.push(KernelCheck::skipped(&case.name, dtype, reason));
+                continue;
+            }
             let twin = outcome(&case, &Device::Cpu, DType::F32)?;
             let ours = outcome(&case, device, dtype)?;
             // The result stands before the gradients.
@@ -95,7 +123,7 @@ fn compare(
         error = if part.is_nan() { f64::INFINITY } else { error.max(part) };
     }
     let limit = if dtype == DType::F32 { 2e-5 } else { 0.05 };
-    Ok(KernelCheck { name: name.to_owned(), dtype: dtype.as_str().to_owned(), error, limit })
+    Ok(KernelCheck { name: name.to_owned(), dtype: dtype.as_str().to_owned(), error, limit, skipped: None })
 }
 
 /// Largest absolute value.
@@ -138,7 +166,7 @@ fn outcome(case: &Case, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
 
 fn case(name: &str, shapes: &[&[usize]], run: impl Fn(&Tensor, &[Tensor]) -> Result<Tensor> + 'static) -> Case {
     let shapes = shapes.iter().map(|shape| shape.to_vec()).collect();
-    Case { name: name.to_owned(), shapes, cancelled: None, run: Box::new(run) }
+    Case { name: name.to_owned(), shapes, cancelled: None, attention: None, run: Box::new(run) }
 }
 
 fn cases() -> Vec<Case> {
@@ -210,6 +238,7 @@ fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) ->
         fused(sublayer(x, parts, &residual(v, order), (p > 0.0).then(|| Mask::new(6, p)))?)
     })
     .with_cancelled(8)
+    .of_attention(length, width / heads)
 }
 
 /// Attention with learned keys, one for all positions without `keys`; the result is the states and the logits.
