@@ -18,14 +18,13 @@ use mkgc_harness::stream;
 /// Few rows for two tasks, one pass over each, so that a method takes two steps on the first task and three on the second.
 const FEW: [usize; 2] = [8, 12];
 
-/// Settings of a method, by the number type. A gradient near zero may have another sign in bf16, and AdamW makes a whole
-/// step of either: rates are small there.
+/// Settings of a method, by the number type. AdamW makes a whole step of a gradient that is zero but for rounding, which has
+/// another sign elsewhere: rates are small, most of all in bf16. All rows are stored, so that rounding does not choose.
 fn settings(method: &str, dtype: DType) -> String {
-    if dtype == DType::F32 {
-        return well_conditioned(method);
-    }
+    // The value of its distillation counts rows with a positive difference from the teacher, and jumps with rounding.
     let lambda = if method == "lmc-released" { "lambda = 0.0" } else { "" };
-    let rates = ["encoder", "head", "key", "bias", "memory_network"].map(|group| format!("lr_{group} = 1e-5"));
+    let rate = if dtype == DType::F32 { 1e-4 } else { 1e-5 };
+    let rates = ["encoder", "head", "key", "bias", "memory_network"].map(|group| format!("lr_{group} = {rate}"));
     format!("memory_per_class = 1000\n{lambda}\n{}", rates.join("\n"))
 }
 
@@ -84,7 +83,7 @@ fn first_losses_on_entities_in_bf16_are_near_those_of_the_cpu() {
 /// Labels that a whole run predicts, task after task.
 fn predicted(place: &Place, method: &str) -> Vec<Vec<u32>> {
     let folder = tempfile::tempdir().unwrap();
-    let settings = format!("epochs = 2\nmemory_epochs = 2\n{}", settings(method, DType::F32));
+    let settings = format!("epochs = 2\nmemory_epochs = 2\n{}", well_conditioned(method));
     stream::train(&place.request(method, &settings, folder.path())).unwrap();
     let rows = |stage| predictions::read(&RunFolder::new(folder.path()).predictions(stage)).unwrap();
     (0..2).flat_map(rows).map(|row| row.predicted).collect()
