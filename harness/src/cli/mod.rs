@@ -29,7 +29,7 @@ enum Command {
         /// Keep raw files, benchmarks, runs and report here (default: a temporary folder, removed at the end).
         #[arg(long)]
         out: Option<PathBuf>,
-        /// cpu, cuda or cuda:N.
+        /// Where to compute: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N).
         #[arg(long, default_value = "cpu")]
         device: String,
     },
@@ -50,7 +50,7 @@ enum Command {
     Bench(training::BenchArgs),
     /// Compare the kernels of a GPU with the CPU: JSON to stdout, exit code 1 if one is off.
     Kernels {
-        /// cuda or cuda:N.
+        /// The GPU to check: `cuda` (the first one) or `cuda:N` (GPU number N).
         #[arg(long, default_value = "cuda")]
         device: String,
     },

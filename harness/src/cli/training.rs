@@ -30,7 +30,7 @@ pub struct Means {
     /// TOML file with settings; flags win over it.
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// cpu, cuda or cuda:N.
+    /// Where to compute: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N).
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Number type of states and products: f32, or bf16 on a GPU. Weights and sums stay in f32.

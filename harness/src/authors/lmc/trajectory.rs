@@ -80,11 +80,16 @@ fn terms(learner: &Learner, teacher: &Teacher, batch: &crate::data::Batch<'_>) -
     [Stream::Text, Stream::Vision].map(|stream| scalar(&teacher.term(stream, &forward, batch).unwrap()))
 }
 
-/// The term, or the authors' value where noise explains it: a term counts the rows with a positive difference from the
-/// teacher. Queries and keys of the released form have no gradient but rounding, of which AdamW makes whole steps (the
-/// case lists them as driven by noise), so from a teacher's second step on noise decides whether a row counts.
+/// What a term changes by if one row counts in no layer of one direction any more: a row alone gives √1/100.
+const ONE_ROW: f64 = 0.01;
+
+/// Returns the term, or the authors' value where noise explains the difference: a term counts the rows with a positive
+/// difference from the teacher. Queries and keys of the released form have no gradient but rounding, of which AdamW makes
+/// whole steps (the case lists them as driven by noise), so from a teacher's second step on noise decides whether a row
+/// counts whose differences are small. One such row is allowed for, and not that none counts.
 fn comparable(ours: f64, theirs: f64, noisy: bool) -> f64 {
-    if noisy && ours > 0.0 && theirs > 0.0 { theirs } else { ours }
+    let explained = ours > 0.0 && theirs > 0.0 && (ours - theirs).abs() < ONE_ROW;
+    if noisy && explained { theirs } else { ours }
 }
 
 /// Everything below `traj.`; parameters that rounding moves are left out.

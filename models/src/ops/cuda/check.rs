@@ -33,7 +33,7 @@ pub struct KernelCheck {
 }
 
 impl KernelCheck {
-    /// Within what is allowed; NaN is not.
+    /// Returns whether the error is within what is allowed, which NaN never is. A kernel that was not run passes and says why in `skipped`.
     pub fn passed(&self) -> bool {
         self.error <= self.limit
     }

@@ -47,9 +47,9 @@ pub enum GpuError {
         dotted(*has), dotted(*built), if *built < ALONE_FROM { "and later" } else { "only" }, (*has).min(80)
     )]
     Capability {
-        /// Number of the GPU.
+        /// The GPU's number, as in `cuda:N`.
         ordinal: usize,
-        /// Its capability, times ten.
+        /// The compute capability of that GPU, times ten.
         has: usize,
         /// The capability, times ten, that the kernels were compiled for.
         built: usize,
@@ -57,15 +57,15 @@ pub enum GpuError {
     /// The GPU has no arithmetic for a number type.
     #[error("GPU {ordinal} has compute capability {}, and bf16 needs 8.0 or later: use --dtype f32", dotted(*has))]
     Bf16 {
-        /// Number of the GPU.
+        /// The GPU's number, as in `cuda:N`.
         ordinal: usize,
-        /// Its capability, times ten.
+        /// The compute capability of that GPU, times ten.
         has: usize,
     },
     /// candle could not open the GPU.
     #[error("GPU {ordinal}: {source}")]
     Open {
-        /// Number of the GPU.
+        /// The GPU's number, as in `cuda:N`.
         ordinal: usize,
         /// What candle reports.
         source: candle_core::Error,
