@@ -21,7 +21,7 @@ import time
 
 import torch
 import transformers
-from step import WARM_UP
+from step import WARM_UP, step_flops
 
 HERE = pathlib.Path(__file__).parent
 
@@ -67,16 +67,6 @@ def card():
     return {"name": name, "driver": driver, "bf16_flops": rate, "versions": versions}
 
 
-def model_flops(rows, text, vision):
-    """Of products in the layers, forward and backward (twice the forward), 12 layers of 768 each."""
-
-    def stream(tokens):
-        layer = 2 * tokens * (4 * 768**2 + 2 * 768 * 3072) + 4 * tokens**2 * 768
-        return 12 * layer
-
-    return 3 * rows * (stream(text) + stream(vision))
-
-
 def step(arguments, means, work, rows):
     """LMC's step on the second task, rows of 80 pieces, mkgc and PyTorch in turn."""
     case = work / f"case-{rows}"
@@ -96,7 +86,7 @@ def step(arguments, means, work, rows):
         rounds.append({name: 1e3 * statistics.median(ask(programs[name])["seconds"]) for name in order})
     median = {name: statistics.median(entry[name] for entry in rounds) for name in programs}
     ratios = {name: median["mkgc"] / median[name] for name in programs if name != "mkgc"}
-    flops = model_flops(rows, 80, 50) / (median["mkgc"] / 1e3)
+    flops = step_flops(case, arguments.steps, True) / arguments.steps / (median["mkgc"] / 1e3)
     return {"rows": rows, "rounds": rounds, "median_ms": median, "ratios": ratios, "flops": flops}
 
 

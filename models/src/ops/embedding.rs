@@ -10,6 +10,7 @@ use super::{Host, fused, leaves, values};
 #[derive(Debug, Clone)]
 pub struct Ids {
     ids: Tensor,
+    largest: Option<u32>,
     /// The places in the order of their ids, places of one id in their own order.
     #[cfg(feature = "cuda")]
     places: Option<Tensor>,
@@ -30,6 +31,7 @@ impl Ids {
         Ok(Self {
             #[cfg(feature = "cuda")]
             places: places.transpose()?,
+            largest: ids.iter().copied().max(),
             ids: Tensor::from_vec(ids, shape.into(), device)?,
         })
     }
@@ -53,6 +55,10 @@ impl Ids {
 /// # Errors
 /// An id that is not below `V`.
 pub fn embedding(table: &Tensor, ids: &Ids, padding: Option<u32>) -> Result<Tensor> {
+    let rows = table.dim(0)?;
+    if let Some(id) = ids.largest.filter(|id| *id as usize >= rows) {
+        candle_core::bail!("id {id}, but the embedding has {rows} rows");
+    }
     if fused(table) {
         return table.apply_op2(&ids.ids, Embedding { padding });
     }
@@ -83,15 +89,11 @@ impl CustomOp2 for Embedding {
         ids: &CpuStorage,
         places: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = layout.shape().dims2()?;
+        let width = layout.shape().dims2()?.1;
         let (table, ids) = (values(table, layout)?, values::<u32>(ids, places)?);
         let mut y = Vec::with_capacity(ids.len() * width);
         for id in ids {
-            let id = *id as usize;
-            if id >= rows {
-                candle_core::bail!("id {id}, but the embedding has {rows} rows");
-            }
-            y.extend_from_slice(&table[id * width..(id + 1) * width]);
+            y.extend_from_slice(&table[*id as usize * width..][..width]);
         }
         Ok((CpuStorage::F32(y), [places.dims(), &[width]].concat().into()))
     }

@@ -172,8 +172,6 @@ fn case(name: &str, shapes: &[&[usize]], run: impl Fn(&Tensor, &[Tensor]) -> Res
 fn cases() -> Vec<Case> {
     let mask = |p| Mask::new(17, p);
     let mut cases = vec![
-        case("layer norm 33 x 768", &[&[33, 768], &[768], &[768]], |x, v| layer_norm(x, &v[0], &v[1], 1e-5)),
-        case("softmax 4 x 7 x 61", &[&[4, 7, 61]], |x, _| softmax(x)),
         case("masked softmax 2 x 3 x 9 x 33", &[&[2, 3, 9, 33]], |x, _| masked_softmax(x, &padding(x, 33)?)),
         case("dropout 5000", &[&[5000]], move |x, _| dropout(x, mask(0.3))),
         case("embedding 50 x 64", &[&[1], &[50, 64]], |x, v| {
@@ -186,7 +184,19 @@ fn cases() -> Vec<Case> {
             masked_cross_entropy(x, &targets, Some(&allowed))
         }),
     ];
-    for (length, heads, width, p) in [(32, 12, 768, 0.1), (80, 12, 768, 0.0), (128, 2, 128, 0.1)] {
+    // Widths and lengths below, beside and above the 32 lanes of a warp.
+    for (rows, width) in [(3, 5), (37, 96), (33, 768)] {
+        let shapes: [&[usize]; 3] = [&[rows, width], &[width], &[width]];
+        let norm = |x: &Tensor, v: &[Tensor]| layer_norm(x, &v[0], &v[1], 1e-5);
+        cases.push(case(&format!("layer norm {rows} x {width}"), &shapes, norm));
+    }
+    for shape in [[1, 6, 5], [4, 7, 61], [1, 3, 200]] {
+        cases.push(case(&format!("softmax {shape:?}"), &[&shape], |x, _| softmax(x)));
+    }
+    // Heads of 8, 16, 32 and 64, one of them on an odd number of positions.
+    let attentions =
+        [(5, 3, 24, 0.1), (33, 2, 32, 0.0), (20, 3, 96, 0.2), (32, 12, 768, 0.1), (80, 12, 768, 0.0), (128, 2, 128, 0.1)];
+    for (length, heads, width, p) in attentions {
         for order in [Order::After, Order::Before] {
             cases.push(attention(length, heads, width, order, p));
         }
@@ -320,13 +330,16 @@ fn gradients(vars: &[Var], factor: f64) -> Result<GradStore> {
     backward(&sum)
 }
 
-/// Variables after steps with clipping and decay.
+/// Variables of three groups after steps with clipping and decay.
 fn steps(device: &Device) -> Result<Vec<Tensor>> {
     let vars = variables(device)?;
-    let named = vars.iter().enumerate().map(|(n, var)| (n.to_string(), var.clone())).collect();
-    let group = ParamGroup { name: "all".to_owned(), vars: named, lr: 1e-2, weight_decay: 0.1 };
+    let group = |(n, lr, weight_decay): (usize, f64, f64)| {
+        let name = n.to_string();
+        ParamGroup { name: name.clone(), vars: vec![(name, vars[n].clone())], lr, weight_decay }
+    };
+    let groups = [(0, 1e-2, 0.0), (1, 1e-3, 0.01), (2, 1e-2, 0.1)].map(group).into();
     let failed = |error: crate::Error| candle_core::Error::Msg(error.to_string());
-    let mut optimiser = AdamW::new(vec![group], AdamWConfig::default()).map_err(failed)?;
+    let mut optimiser = AdamW::new(groups, AdamWConfig::default()).map_err(failed)?;
     for step in 1..4 {
         optimiser.step(&gradients(&vars, f64::from(step))?, Some(1.0)).map_err(failed)?;
     }
@@ -349,7 +362,8 @@ fn noisy(device: &Device, balance: &Balance) -> Result<Vec<Tensor>> {
     let change = |(n, var): (usize, &Var)| Change {
         var: var.as_tensor().clone(),
         stream: if n == 1 { Stream::Vision } else { Stream::Text },
-        noise: (n > 0).then_some(n as u64),
+        // A key of more than 32 bits shows that both words of the kernel's generator are set.
+        noise: (n > 0).then_some((n as u64) << (40 * (n - 1))),
     };
     modulate(&mut grads, &vars.iter().enumerate().map(change).collect::<Vec<_>>(), balance)?;
     Ok(vars.iter().filter_map(|var| grads.remove(var.as_tensor())).collect())
