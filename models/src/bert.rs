@@ -176,6 +176,9 @@ impl Bert {
             candle_core::bail!("config.json: position_embedding_type `{kind}` is not supported, only `absolute`");
         }
         let layers = config.num_hidden_layers;
+        if layers == 0 {
+            candle_core::bail!("config.json: num_hidden_layers is 0, but an encoder needs at least one layer");
+        }
         let key = |n: usize| n.checked_sub(layers - shared.len()).map(|n| shared[n].clone());
         let layer = |n: usize| layer(config, key(n), n + mapped >= layers, &vb.pp(format!("encoder.layer.{n}")));
         let layers = (0..layers).map(layer).collect::<Result<_>>()?;
@@ -187,14 +190,21 @@ impl Bert {
     /// # Errors
     /// An id outside the vocabulary, a sequence longer than the positions.
     pub fn forward(&self, ids: &Tensor, mask: &Tensor, mode: &mut Mode<'_>) -> Result<StreamOutput> {
-        self.encode(&Inputs { ids: &Ids::read(ids)?, mask, pixels: None, dtype: DType::F32 }, mode)
+        self.encode(&Inputs { ids: &Ids::read(ids)?, mask, pixels: None, dtype: DType::F32 }, None, mode)
     }
 
-    pub(crate) fn encode(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<StreamOutput> {
+    /// Encodes a batch; the last layer gives states `[B, A, H]` at the positions `read` `[B, A]`, or all.
+    pub(crate) fn encode(
+        &self,
+        inputs: &Inputs<'_>,
+        read: Option<&Tensor>,
+        mode: &mut Mode<'_>,
+    ) -> Result<StreamOutput> {
         let padding = padding(inputs.mask)?;
         let mut output = StreamOutput::new(self.embeddings.forward(inputs.ids, mode)?.to_dtype(inputs.dtype)?);
-        for layer in &self.layers {
-            let (states, readout) = layer.forward(output.last(), None, Some(&padding), mode)?;
+        for (n, layer) in self.layers.iter().enumerate() {
+            let read = read.filter(|_| n + 1 == self.layers.len());
+            let (states, readout) = layer.forward(output.last(), None, Some(&padding), read, mode)?;
             output.push(states, readout);
         }
         Ok(output)

@@ -181,6 +181,9 @@ impl ClipVision {
         }
         let own = vb.pp("vision_model");
         let layers = config.num_hidden_layers;
+        if layers == 0 {
+            candle_core::bail!("config.json: num_hidden_layers is 0, but an encoder needs at least one layer");
+        }
         let key = |n: usize| n.checked_sub(layers - shared.len()).map(|n| shared[n].clone());
         let layer = |n: usize| layer(config, key(n), n + mapped >= layers, &own.pp(format!("encoder.layers.{n}")));
         Ok(Self {
@@ -210,13 +213,22 @@ impl ClipVision {
     /// # Errors
     /// Pixels of another layout or size.
     pub fn forward(&self, pixels: &Pixels, mode: &mut Mode<'_>) -> Result<StreamOutput> {
-        self.encode(pixels, DType::F32, mode)
+        self.encode((pixels, DType::F32), false, mode)
     }
 
-    pub(crate) fn encode(&self, pixels: &Pixels, dtype: DType, mode: &mut Mode<'_>) -> Result<StreamOutput> {
+    /// Encodes pixels; the last layer gives the state of the class token alone, `[B, 1, H]`, if `class_alone`.
+    pub(crate) fn encode(
+        &self,
+        (pixels, dtype): (&Pixels, DType),
+        class_alone: bool,
+        mode: &mut Mode<'_>,
+    ) -> Result<StreamOutput> {
         let mut output = StreamOutput::new(self.embed(pixels, dtype)?);
-        for layer in &self.layers {
-            let (states, readout) = layer.forward(output.last(), None, None, mode)?;
+        let rows = output.last().dim(0)?;
+        let class = class_alone.then(|| Tensor::zeros((rows, 1), DType::U32, output.last().device())).transpose()?;
+        for (n, layer) in self.layers.iter().enumerate() {
+            let read = class.as_ref().filter(|_| n + 1 == self.layers.len());
+            let (states, readout) = layer.forward(output.last(), None, None, read, mode)?;
             output.push(states, readout);
         }
         Ok(output)

@@ -5,7 +5,7 @@
 //! the head (late fusion). The vision states go to the head as the layers leave them, as in LMC's released code: there is
 //! no `post_layernorm`, and its weights in a pre-trained file are not used.
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -128,8 +128,18 @@ impl Dual {
     /// # Errors
     /// As [`crate::network::Network::forward`]; with shared keys, a text longer than `max_text`.
     pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
-        let text = self.text.encode(inputs, mode)?;
-        let vision = self.vision.encode(inputs.pixels()?, inputs.dtype, mode)?;
+        self.encode(inputs, None, mode)
+    }
+
+    /// Encodes a batch, for a head that reads the positions `read` alone if there are some.
+    pub(crate) fn encode(
+        &self,
+        inputs: &Inputs<'_>,
+        read: Option<&Tensor>,
+        mode: &mut Mode<'_>,
+    ) -> Result<Encoded> {
+        let text = self.text.encode(inputs, read, mode)?;
+        let vision = self.vision.encode((inputs.pixels()?, inputs.dtype), read.is_some(), mode)?;
         Ok(Encoded {
             text: text.last().clone(),
             vision: Some(vision.last().clone()),

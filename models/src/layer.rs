@@ -8,6 +8,7 @@ use crate::attention::{Attended, Attention, Prefix, Readout};
 use crate::linear::Linear;
 use crate::mode::Mode;
 use crate::ops::{self, FeedForwardParts, Mask, Residual};
+use crate::states;
 
 pub(crate) struct Layer {
     pub attention: Attention,
@@ -22,12 +23,14 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// States `[B, T, H]`, and what can be read of the attention; `prefix` and `padding` as in [`Attention::forward`].
+    /// Returns the states `[B, T, H]`, or `[B, A, H]` at the positions `read` `[B, A]` alone, and what can be read of the
+    /// attention; `prefix` and `padding` as in [`Attention::forward`].
     pub fn forward(
         &self,
         x: &Tensor,
         prefix: Option<&Prefix>,
         padding: Option<&Tensor>,
+        read: Option<&Tensor>,
         mode: &mut Mode<'_>,
     ) -> Result<(Tensor, Readout)> {
         let masks = self.masks(mode);
@@ -42,6 +45,8 @@ impl Layer {
                 (states, Readout { logits: Some(logits), maps: Some(maps) })
             }
         };
+        // The attention needs every position, what follows it only those that are read.
+        let states = read.map_or(Ok(states.clone()), |read| states::at(&states, read))?;
         Ok((self.feed_forward(&states, None, mode)?, readout))
     }
 

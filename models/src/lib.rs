@@ -29,6 +29,7 @@ pub mod optim;
 pub mod params;
 pub mod pixels;
 pub mod simd;
+pub mod states;
 pub mod stream;
 pub mod tokenize;
 mod weights;

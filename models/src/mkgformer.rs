@@ -28,6 +28,7 @@ use crate::linear::Linear;
 use crate::mode::Mode;
 use crate::network::{Encoded, Inputs};
 use crate::ops;
+use crate::states;
 
 /// Shape of a [`Mkgformer`].
 #[derive(Debug, Clone)]
@@ -112,6 +113,16 @@ impl Mkgformer {
     /// # Errors
     /// As [`crate::network::Network::forward`].
     pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
+        self.encode(inputs, None, mode)
+    }
+
+    /// Encodes a batch, for a head that reads the positions `read` alone if there are some.
+    pub(crate) fn encode(
+        &self,
+        inputs: &Inputs<'_>,
+        read: Option<&Tensor>,
+        mode: &mut Mode<'_>,
+    ) -> Result<Encoded> {
         let padding = padding(inputs.mask)?;
         let mut text = self.text.embeddings.forward(inputs.ids, mode)?.to_dtype(inputs.dtype)?;
         let mut vision = self.vision.embed(inputs.pixels()?, inputs.dtype)?;
@@ -122,13 +133,16 @@ impl Mkgformer {
             let fusion = n.checked_sub(first).map(|n| &self.fusion[n]);
             let prefix = below.take().filter(|_| fusion.is_some());
             let prefix_padding = prefix.as_ref().and(prefix_padding.as_ref());
-            (vision, _) = vision_layer.forward(&vision, prefix.as_ref(), prefix_padding, mode)?;
+            (vision, _) = vision_layer.forward(&vision, prefix.as_ref(), prefix_padding, None, mode)?;
             if n + 1 < first {
-                (text, _) = text_layer.forward(&text, None, Some(&padding), mode)?;
+                (text, _) = text_layer.forward(&text, None, Some(&padding), None, mode)?;
                 continue;
             }
             let (states, attended) = text_layer.attend(&text, Some(&padding), mode)?;
-            let extra = fusion.map(|fusion| fusion.forward(&attended.context, &vision)).transpose()?;
+            let read = read.filter(|_| n + 1 == self.text.layers.len());
+            let at = |states: Tensor| read.map_or(Ok(states.clone()), |read| states::at(&states, read));
+            let (states, context) = (at(states)?, at(attended.context)?);
+            let extra = fusion.map(|fusion| fusion.forward(&context, &vision)).transpose()?;
             text = text_layer.feed_forward(&states, extra.as_ref(), mode)?;
             below = Some(Prefix { keys: attended.keys, values: attended.values });
         }

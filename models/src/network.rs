@@ -42,7 +42,7 @@ impl Inputs<'_> {
 
 /// States for the heads, attention logits for distillation.
 pub struct Encoded {
-    /// Last states of the text, `[B, T, H]`.
+    /// Last states of the text, `[B, T, H]`, or `[B, A, H]` of [`Network::read`].
     pub text: Tensor,
     /// Last states of the vision stream, class token first, as the layers leave them, `[B, V, Hv]`.
     pub vision: Option<Tensor>,
@@ -86,13 +86,27 @@ impl Network {
     /// # Errors
     /// An id outside the vocabulary, a sequence longer than the positions, missing pixels or pixels of another layout.
     pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
+        self.encode(inputs, None, mode)
+    }
+
+    /// Encodes a batch for a head that reads the text at `positions` `[B, A]` u32 alone: `Encoded::text` is `[B, A, H]`, and
+    /// `Encoded::vision` of streams side by side the class token's state `[B, 1, Hv]`. The last layer's feed-forward part
+    /// computes no other states, which saves a tenth of a step of a six-layer encoder.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; a position beyond the text.
+    pub fn read(&self, inputs: &Inputs<'_>, positions: &Tensor, mode: &mut Mode<'_>) -> Result<Encoded> {
+        self.encode(inputs, Some(positions), mode)
+    }
+
+    fn encode(&self, inputs: &Inputs<'_>, read: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Encoded> {
         let encoded = match self {
             Self::Text(bert) => {
-                let text = bert.encode(inputs, mode)?.last().clone();
+                let text = bert.encode(inputs, read, mode)?.last().clone();
                 Encoded { text, vision: None, positions: None, text_maps: Vec::new(), vision_maps: Vec::new() }
             }
-            Self::Dual(dual) => dual.forward(inputs, mode)?,
-            Self::Mkgformer(mkgformer) => mkgformer.forward(inputs, mode)?,
+            Self::Dual(dual) => dual.encode(inputs, read, mode)?,
+            Self::Mkgformer(mkgformer) => mkgformer.encode(inputs, read, mode)?,
         };
         encoded.to_f32()
     }

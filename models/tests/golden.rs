@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
-use common::{both, close, error, golden, gradients_agree, paths, slices, store};
+use common::{at_markers, both, close, error, golden, gradients_agree, paths, slices, store};
 use mkgc_models::bert::{Bert, BertConfig};
 use mkgc_models::crf::Crf;
 use mkgc_models::heads::relation::RelationHead;
@@ -67,7 +67,8 @@ fn the_relation_head_and_the_masked_loss_equal_pytorch() {
     let head = RelationHead::new(16, 7, 0.5, store.builder()).unwrap();
     store.require_pretrained("").unwrap();
     let hidden = Var::from_tensor(&golden["hidden"]).unwrap();
-    let features = head.features(hidden.as_tensor(), &golden["head"], &golden["tail"], &mut Mode::Eval).unwrap();
+    let markers = at_markers(hidden.as_tensor(), &golden["head"], &golden["tail"]);
+    let features = head.features(&markers, &mut Mode::Eval).unwrap();
     let logits = head.logits(&features).unwrap();
     let values = close("logits", &logits, &golden["logits"]);
     let allowed: Vec<bool> = golden["allowed"].to_vec1::<u32>().unwrap().into_iter().map(|on| on != 0).collect();
@@ -192,7 +193,8 @@ fn every_variable_moves_in_one_step_of_training() {
     let mut mode = Mode::Train(&mut rng);
     let output = bert.forward(&ids, &mask, &mut mode).unwrap();
     let place = Tensor::new(&[1u32, 2], &Device::Cpu).unwrap();
-    let logits = head.logits(&head.features(output.last(), &place, &place, &mut mode).unwrap()).unwrap();
+    let markers = at_markers(output.last(), &place, &place);
+    let logits = head.logits(&head.features(&markers, &mut mode).unwrap()).unwrap();
     let loss = masked_cross_entropy(&logits, &Tensor::new(&[0u32, 3], &Device::Cpu).unwrap(), None).unwrap();
     optimiser.step(&backward(&loss).unwrap(), None).unwrap();
     for (name, value) in store.tensors().unwrap() {

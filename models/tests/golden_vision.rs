@@ -20,8 +20,9 @@ use mkgc_models::mode::Mode;
 use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
 use mkgc_models::ops::{Ids, backward};
 use mkgc_models::params::ParamStore;
+use mkgc_models::states::at;
 
-use common::{below, both, close, golden, gradients_agree, paths, slices, store};
+use common::{at_markers, below, both, close, golden, gradients_agree, paths, slices, store};
 
 type Tensors = BTreeMap<String, Tensor>;
 
@@ -250,7 +251,8 @@ fn relation_heads_on_both_streams_equal_pytorch() {
     joint_relation(
         "joint_marker_head",
         |store, golden, [text, vision]| {
-            head(store).features((text, vision), &golden["head"], &golden["tail"], &mut Mode::Eval).unwrap()
+            let markers = at_markers(text, &golden["head"], &golden["tail"]);
+            head(store).features(&markers, vision, &mut Mode::Eval).unwrap()
         },
         |store, x| {
             let scores = of_streams(head(store).stream_scores(x).unwrap());
@@ -265,7 +267,8 @@ fn the_joint_entity_head_equals_pytorch() {
     let head = JointEntityHead::new(StreamSizes { text: 16, vision: 16 }, 5, 0.5, store.builder()).unwrap();
     store.require_pretrained("").unwrap();
     let (text, vision, positions) = (var(&golden, "text"), var(&golden, "vision"), var(&golden, "positions"));
-    let states = [text.as_tensor(), vision.as_tensor(), positions.as_tensor()];
+    let words = at(text.as_tensor(), &golden["anchors"]).unwrap();
+    let states = [&words, vision.as_tensor(), positions.as_tensor()];
     let features = head.features(states, &golden["anchors"], &mut Mode::Eval).unwrap();
     let emissions = head.emissions(&features).unwrap();
     let (of_text, of_vision) = head.stream_scores(&features).unwrap();
@@ -299,7 +302,8 @@ fn text_relation(name: &str, logits: impl Fn(&ParamStore, &Tensors, &Tensor) -> 
 fn linear_relation_heads_on_the_text_equal_pytorch() {
     text_relation("marker_head", |store, golden, text| {
         let head = MarkerHead::new(16, 7, 0.5, store.builder()).unwrap();
-        head.logits(&head.features(text, &golden["head"], &golden["tail"], &mut Mode::Eval).unwrap()).unwrap()
+        let markers = at_markers(text, &golden["head"], &golden["tail"]);
+        head.logits(&head.features(&markers, &mut Mode::Eval).unwrap()).unwrap()
     });
     text_relation("class_head", |store, _, text| {
         let head = ClassHead::new(16, 7, 0.5, store.builder()).unwrap();

@@ -18,6 +18,7 @@ use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
 use mkgc_models::ops::{Ids, backward};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
+use mkgc_models::states::at;
 
 use common::{error, norm};
 
@@ -76,14 +77,58 @@ fn pixels(visual: Visual) -> Pixels {
     }
 }
 
-fn encode(network: &Network, visual: Visual, mode: &mut Mode<'_>) -> Encoded {
+/// Passes a batch of two rows to `run`.
+fn with_inputs(visual: Visual, run: impl FnOnce(&Inputs<'_>) -> candle_core::Result<Encoded>) -> Encoded {
     let (ids, mask) = (tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), tensor([[1, 1, 1, 1], [1, 1, 1, 0]]));
-    network
-        .forward(
-            &Inputs { ids: &Ids::read(&ids).unwrap(), mask: &mask, pixels: Some(&pixels(visual)), dtype: DType::F32 },
-            mode,
-        )
-        .unwrap()
+    let (ids, pixels) = (Ids::read(&ids).unwrap(), pixels(visual));
+    run(&Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 }).unwrap()
+}
+
+fn encode(network: &Network, visual: Visual, mode: &mut Mode<'_>) -> Encoded {
+    with_inputs(visual, |inputs| network.forward(inputs, mode))
+}
+
+/// The last layer computes only what is read: the states and the gradients of all variables stay as they were.
+#[test]
+fn reading_some_positions_gives_their_states_and_gradients() {
+    type Make = fn(&ParamStore) -> Network;
+    let makes: [(&str, Make); 3] = [
+        ("BERT", |store| Network::Text(Bert::new(&text(), store.builder()).unwrap())),
+        ("dual", |store| Network::Dual(Dual::new(&dual(Key::Matrix, Visual::Image), store.builder()).unwrap())),
+        ("MKGformer", |store| Network::Mkgformer(Mkgformer::new(&mkgformer(), store.builder()).unwrap())),
+    ];
+    let positions = tensor([[2, 0, 3], [1, 1, 2]]);
+    for (name, make) in makes {
+        let store = store();
+        let network = make(&store);
+        let all = encode(&network, Visual::Image, &mut Mode::Eval);
+        let read = with_inputs(Visual::Image, |inputs| network.read(inputs, &positions, &mut Mode::Eval));
+        let mut expected = vec![at(&all.text, &positions).unwrap()];
+        let mut states = vec![read.text];
+        if name == "dual" {
+            expected.push(all.vision.unwrap().narrow(1, 0, 1).unwrap());
+            states.push(read.vision.unwrap());
+        }
+        for (states, expected) in states.iter().zip(&expected) {
+            assert_eq!(states.dims(), expected.dims(), "{name}");
+            assert!(error(states, expected) < 1e-6, "{name}");
+        }
+        let gradients = |states: &[Tensor]| {
+            let loss = |states: &Tensor| (states * waves(states.dims())).unwrap().sum_all().unwrap();
+            let loss = states.iter().map(loss).reduce(|sum, loss| (sum + loss).unwrap()).unwrap();
+            backward(&loss).unwrap()
+        };
+        let (ours, theirs) = (gradients(&states), gradients(&expected));
+        for (variable, var) in store.vars() {
+            match (ours.get(var.as_tensor()), theirs.get(var.as_tensor())) {
+                // A key's bias cancels in the softmax, so its gradient is rounding alone.
+                (Some(_), Some(_)) if variable.ends_with("key.bias") || variable.ends_with("k_proj.bias") => {}
+                (Some(ours), Some(theirs)) => assert!(error(ours, theirs) < 1e-5, "{name}: {variable}"),
+                (None, None) => {}
+                _ => panic!("{name}: {variable} has a gradient on one side only"),
+            }
+        }
+    }
 }
 
 /// Names of the variables that one step of training does not move.
@@ -107,8 +152,9 @@ fn relation_loss(store: &ParamStore, encoded: &Encoded, mode: &mut Mode<'_>) -> 
 
 fn entity_loss(store: &ParamStore, encoded: &Encoded, mode: &mut Mode<'_>) -> Tensor {
     let head = JointEntityHead::new(SIZES, 5, 0.1, store.builder().pp("head")).unwrap();
-    let states = [&encoded.text, encoded.vision.as_ref().unwrap(), encoded.positions.as_ref().unwrap()];
-    let features = head.features(states, &tensor([[1, 2], [1, 2]]), mode).unwrap();
+    let words = tensor([[1, 2], [1, 2]]);
+    let states = [&at(&encoded.text, &words).unwrap(), encoded.vision.as_ref().unwrap(), encoded.positions.as_ref().unwrap()];
+    let features = head.features(states, &words, mode).unwrap();
     let emissions = head.emissions(&features).unwrap();
     head.crf().nll(&emissions, &[&[0, 3], &[1, 2]]).unwrap().mean_all().unwrap()
 }
@@ -118,7 +164,7 @@ fn entity_loss(store: &ParamStore, encoded: &Encoded, mode: &mut Mode<'_>) -> Te
 fn streams_of_different_widths_leave_positions_out() {
     let sizes = StreamSizes { text: 24, vision: 12 };
     let head = JointEntityHead::new(sizes, 5, 0.0, store().builder()).unwrap();
-    let (text, vision, positions) = (waves(&[2, 4, 24]), waves(&[2, 5, 12]), waves(&[6, 24]));
+    let (text, vision, positions) = (waves(&[2, 2, 24]), waves(&[2, 5, 12]), waves(&[6, 24]));
     let features = head.features([&text, &vision, &positions], &tensor([[1, 2], [3, 0]]), &mut Mode::Eval).unwrap();
     for word in 0..2 {
         let seen = features.narrow(1, word, 1).unwrap().narrow(2, 24, 12).unwrap();
@@ -154,12 +200,13 @@ fn every_variable_of_two_streams_moves_in_one_step() {
 fn every_variable_of_mkgformer_moves_in_one_step() {
     let markers = |store: &ParamStore, text: &Tensor, mode: &mut Mode<'_>| {
         let head = MarkerHead::new(24, 5, 0.1, store.builder().pp("head")).unwrap();
-        let place = |n: u32| Tensor::new(&[n, n], &Device::Cpu).unwrap();
-        cross_entropy(&head.logits(&head.features(text, &place(1), &place(2), mode).unwrap()).unwrap())
+        let markers = at(text, &tensor([[1, 2], [1, 2]])).unwrap();
+        cross_entropy(&head.logits(&head.features(&markers, mode).unwrap()).unwrap())
     };
     let entities = |store: &ParamStore, text: &Tensor, mode: &mut Mode<'_>| {
         let head = EntityHead::new(24, 5, 0.1, store.builder().pp("head")).unwrap();
-        let emissions = head.emissions(&head.features(text, &tensor([[1, 2], [1, 2]]), mode).unwrap()).unwrap();
+        let words = at(text, &tensor([[1, 2], [1, 2]])).unwrap();
+        let emissions = head.emissions(&head.features(&words, mode).unwrap()).unwrap();
         head.crf().nll(&emissions, &[&[0, 3], &[1, 2]]).unwrap().mean_all().unwrap()
     };
     type Loss<'a> = &'a dyn Fn(&ParamStore, &Tensor, &mut Mode<'_>) -> Tensor;

@@ -67,18 +67,25 @@ impl Head {
         })
     }
 
-    /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
+    /// Returns the positions `[B, A]` of the text whose states the head reads.
+    pub(super) fn positions(&self, batch: &Batch) -> Result<Tensor> {
+        Ok(match self {
+            Self::Class(_) | Self::JointRelation(_) => batch.anchors.narrow(1, 0, 1)?.zeros_like()?,
+            _ => batch.anchors.clone(),
+        })
+    }
+
+    /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`, of a network that read [`Head::positions`].
     pub(super) fn features(&self, encoded: &Encoded, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
         let missing = || Error::Usage("a joint head needs a network with a vision stream".to_owned());
         let vision = || encoded.vision.as_ref().ok_or_else(missing);
-        let mention = |column| batch.anchors.narrow(1, column, 1)?.squeeze(1)?.contiguous();
         Ok(match self {
-            Self::Relation(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
-            Self::Markers(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
+            Self::Relation(head) => head.features(&encoded.text, mode)?,
+            Self::Markers(head) => head.features(&encoded.text, mode)?,
             Self::Class(head) => head.features(&encoded.text, mode)?,
             Self::JointRelation(head) => head.features(&encoded.text, vision()?, mode)?,
-            Self::JointMarkers(head) => head.features((&encoded.text, vision()?), &mention(0)?, &mention(1)?, mode)?,
-            Self::Entity(head) => head.features(&encoded.text, &batch.anchors, mode)?,
+            Self::JointMarkers(head) => head.features(&encoded.text, vision()?, mode)?,
+            Self::Entity(head) => head.features(&encoded.text, mode)?,
             Self::JointEntity(head) => {
                 let positions = encoded.positions.as_ref().ok_or_else(missing)?;
                 head.features([&encoded.text, vision()?, positions], &batch.anchors, mode)?

@@ -19,7 +19,9 @@ use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::clip::Visual;
 use mkgc_models::mode::Mode;
-use mkgc_models::network::{Encoded, Inputs, Network};
+#[cfg(test)]
+use mkgc_models::network::Encoded;
+use mkgc_models::network::{Inputs, Network};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 use mkgc_models::tokenize::WordTokenizer;
@@ -209,16 +211,20 @@ impl Learner {
         self.blueprint.batches(plans, each)
     }
 
-    /// States of the encoders.
+    fn inputs<'b>(&self, batch: &'b Batch) -> Inputs<'b> {
+        let pixels = batch.pixels.as_ref();
+        Inputs { ids: &batch.ids, mask: &batch.mask, pixels, dtype: self.blueprint.dtype }
+    }
+
+    /// Returns all states of the encoders.
+    #[cfg(test)]
     pub(crate) fn encoded(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Encoded> {
-        let (pixels, dtype) = (batch.pixels.as_ref(), self.blueprint.dtype);
-        let inputs = Inputs { ids: &batch.ids, mask: &batch.mask, pixels, dtype };
-        Ok(self.network.forward(&inputs, mode)?)
+        Ok(self.network.forward(&self.inputs(batch), mode)?)
     }
 
     /// Encoders and the head's features.
     pub fn forward(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Forward> {
-        let encoded = self.encoded(batch, mode)?;
+        let encoded = self.network.read(&self.inputs(batch), &self.head.positions(batch)?, mode)?;
         let features = self.head.features(&encoded, batch, mode)?;
         let undropped = match mode {
             Mode::Train(_) if self.head.joint() => self.head.features(&encoded, batch, &mut Mode::Eval)?,

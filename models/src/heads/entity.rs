@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, linear};
+use super::linear;
 use crate::crf::Crf;
 use crate::linear::Linear;
 use crate::mode::Mode;
@@ -25,12 +25,12 @@ impl EntityHead {
         Ok(Self { emission, crf: Crf::new(tags, vb.pp("crf"))?, dropout })
     }
 
-    /// `[B, W, H]` from `hidden` `[B, T, H]` and the positions `[B, W]` u32 of the words' first pieces.
+    /// Returns `[B, W, H]` from the states `[B, W, H]` of the words' first pieces.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn features(&self, hidden: &Tensor, anchors: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        mode.dropout(&at(hidden, anchors)?, self.dropout)
+    pub fn features(&self, words: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        mode.dropout(words, self.dropout)
     }
 
     /// Emissions `[B, W, L]` of features `[B, W, H]`.

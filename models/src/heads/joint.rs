@@ -7,7 +7,7 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, class_state, linear};
+use super::{class_state, linear};
 use crate::crf::Crf;
 use crate::linear::Linear;
 use crate::mode::Mode;
@@ -120,8 +120,8 @@ impl JointEntityHead {
         Ok(Self { emission, crf: Crf::new(tags, vb.pp("crf"))?, dropout })
     }
 
-    /// `[B, W, H + Hv]` from `text` `[B, T, H]`, `vision` `[B, V, Hv]`, the text's position embeddings `[P, H]` and the
-    /// positions `[B, W]` u32 of the words' first pieces (`anchors`). Where the streams differ in width, which only
+    /// Returns `[B, W, H + Hv]` from the states `[B, W, H]` of the words' first pieces, `vision` `[B, V, Hv]`, the text's
+    /// position embeddings `[P, H]` and the positions `[B, W]` u32 of these pieces (`anchors`). Where the streams differ in width, which only
     /// streams without shared keys may (`concat`), position embeddings cannot be added to a vision state and are left
     /// out: every word then reads the same one.
     ///
@@ -129,20 +129,20 @@ impl JointEntityHead {
     /// Shapes that do not fit, an anchor beyond `P`.
     pub fn features(
         &self,
-        [text, vision, positions]: [&Tensor; 3],
+        [words, vision, positions]: [&Tensor; 3],
         anchors: &Tensor,
         mode: &mut Mode<'_>,
     ) -> Result<Tensor> {
-        let (rows, words) = anchors.dims2()?;
+        let (rows, count) = anchors.dims2()?;
         let class = vision.narrow(1, 0, 1)?;
         let size = class.dim(2)?;
         let seen = if positions.dim(1)? == size {
-            let positions = positions.index_select(&anchors.flatten_all()?, 0)?.reshape((rows, words, size))?;
+            let positions = positions.index_select(&anchors.flatten_all()?, 0)?.reshape((rows, count, size))?;
             positions.broadcast_add(&class)?
         } else {
-            class.broadcast_as((rows, words, size))?.contiguous()?
+            class.broadcast_as((rows, count, size))?.contiguous()?
         };
-        mode.dropout(&Tensor::cat(&[at(text, anchors)?, seen], 2)?, self.dropout)
+        mode.dropout(&Tensor::cat(&[words, &seen], 2)?, self.dropout)
     }
 
     /// Emissions `[B, W, L]` of features `[B, W, H + Hv]`.

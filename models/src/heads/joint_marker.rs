@@ -28,20 +28,14 @@ impl JointMarkerHead {
         Ok(Self { feature, classifier: JointLinear::new(sizes, labels, &vb.pp("classifier"))?, dropout })
     }
 
-    /// `[B, H + Hv]` from `text` `[B, T, H]`, `vision` `[B, V, Hv]` and the positions `[B]` u32 of the opening markers of
-    /// head and tail.
+    /// Returns `[B, H + Hv]` from the states `[B, 2, H]` of the text at the opening markers of head and tail, and from
+    /// `vision` `[B, V, Hv]`.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn features(
-        &self,
-        (text, vision): (&Tensor, &Tensor),
-        head: &Tensor,
-        tail: &Tensor,
-        mode: &mut Mode<'_>,
-    ) -> Result<Tensor> {
+    pub fn features(&self, markers: &Tensor, vision: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let seen = mode.dropout(&class_state(vision)?, self.dropout)?;
-        Tensor::cat(&[self.feature.forward(text, head, tail, mode)?, seen], 1)
+        Tensor::cat(&[self.feature.forward(markers, mode)?, seen], 1)
     }
 
     /// Logits `[B, L]` of features `[B, H + Hv]`.

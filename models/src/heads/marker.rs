@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, linear};
+use super::linear;
 use crate::linear::Linear;
 use crate::mode::Mode;
 
@@ -22,13 +22,12 @@ impl MarkerHead {
         Ok(Self { classifier: linear(2 * hidden, labels, true, &vb.pp("classifier"))?, dropout })
     }
 
-    /// `[B, 2H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns `[B, 2H]` from the states `[B, 2, H]` at the opening markers of head and tail.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn features(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
-        mode.dropout(&pair, self.dropout)
+    pub fn features(&self, markers: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        mode.dropout(&markers.flatten_from(1)?, self.dropout)
     }
 
     /// Logits `[B, L]` of features `[B, 2H]`.

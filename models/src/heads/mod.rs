@@ -1,4 +1,5 @@
-//! Task heads on an encoder's last hidden states.
+//! Task heads on the last hidden states that they read: those at the entity markers, of the class token, or of each word's
+//! first piece ([`crate::states::at`] selects them).
 
 pub mod class;
 pub mod entity;
@@ -11,15 +12,6 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 use crate::linear::Linear;
-
-/// States `[B, A, H]` of `hidden` `[B, T, H]` at positions `[B, A]` u32.
-fn at(hidden: &Tensor, positions: &Tensor) -> Result<Tensor> {
-    let (rows, pieces, size) = hidden.dims3()?;
-    let (_, anchors) = positions.dims2()?;
-    let starts: Vec<u32> = (0..rows as u32).map(|row| row * pieces as u32).collect();
-    let index = positions.broadcast_add(&Tensor::from_vec(starts, (rows, 1), hidden.device())?)?;
-    hidden.reshape((rows * pieces, size))?.index_select(&index.flatten_all()?, 0)?.reshape((rows, anchors, size))
-}
 
 /// States of the class token, `[B, H]` of `[B, T, H]`.
 fn class_state(hidden: &Tensor) -> Result<Tensor> {

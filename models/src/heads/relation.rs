@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, linear};
+use super::linear;
 use crate::linear::Linear;
 use crate::mode::Mode;
 use crate::norm::LayerNorm;
@@ -23,10 +23,10 @@ impl MarkerFeature {
         Ok(Self { dense, norm: LayerNorm::new(hidden, 1e-5, vb.pp("norm"))?, dropout })
     }
 
-    /// `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
-    pub fn forward(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
-        self.norm.forward(&ops::gelu_erf(&self.dense.forward(&mode.dropout(&pair, self.dropout)?)?)?)
+    /// Returns `[B, H]` from the states `[B, 2, H]` at the opening markers of head and tail.
+    pub fn forward(&self, markers: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let pair = mode.dropout(&markers.flatten_from(1)?, self.dropout)?;
+        self.norm.forward(&ops::gelu_erf(&self.dense.forward(&pair)?)?)
     }
 }
 
@@ -46,12 +46,12 @@ impl RelationHead {
         Ok(Self { feature, classifier: linear(hidden, labels, false, &vb.pp("classifier"))? })
     }
 
-    /// `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns `[B, H]` from the states `[B, 2, H]` at the opening markers of head and tail.
     ///
     /// # Errors
     /// Shapes that do not fit.
-    pub fn features(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        self.feature.forward(hidden, head, tail, mode)
+    pub fn features(&self, markers: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
+        self.feature.forward(markers, mode)
     }
 
     /// Logits `[B, L]` of features `[B, H]`.

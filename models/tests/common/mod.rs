@@ -8,6 +8,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use mkgc_models::ops;
 use mkgc_models::params::ParamStore;
+use mkgc_models::states::at;
 
 /// Largest relative error.
 pub const TOLERANCE: f64 = 1e-4;
@@ -76,4 +77,9 @@ pub fn paths(tags: &Tensor, mask: &Tensor) -> Vec<Vec<u32>> {
 
 pub fn slices(rows: &[Vec<u32>]) -> Vec<&[u32]> {
     rows.iter().map(Vec::as_slice).collect()
+}
+
+/// States `[B, 2, H]` of `hidden` `[B, T, H]` at the positions `[B]` of the opening markers of head and tail.
+pub fn at_markers(hidden: &Tensor, head: &Tensor, tail: &Tensor) -> Tensor {
+    at(hidden, &Tensor::stack(&[head, tail], 1).unwrap()).unwrap()
 }
