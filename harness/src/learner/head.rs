@@ -4,15 +4,12 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::crf::Crf;
-use mkgc_models::heads::class::ClassHead;
-use mkgc_models::heads::entity::EntityHead;
-use mkgc_models::heads::joint::{JointEntityHead, JointRelationHead, StreamSizes};
-use mkgc_models::heads::joint_marker::JointMarkerHead;
-use mkgc_models::heads::marker::MarkerHead;
-use mkgc_models::heads::relation::RelationHead;
+use mkgc_models::heads::{
+    ClassHead, Crf, EntityHead, JointEntityHead, JointMarkerHead, JointRelationHead, MarkerHead, RelationHead,
+    StreamSizes,
+};
 use mkgc_models::mode::Mode;
-use mkgc_models::network::Encoded;
+use mkgc_models::networks::Encoded;
 
 use super::Architecture;
 use crate::config::HeadInput;
@@ -77,7 +74,7 @@ impl Head {
             Self::Markers(head) => head.features(&encoded.text, &mention(0)?, &mention(1)?, mode)?,
             Self::Class(head) => head.features(&encoded.text, mode)?,
             Self::JointRelation(head) => head.features(&encoded.text, vision()?, mode)?,
-            Self::JointMarkers(head) => head.features((&encoded.text, vision()?), &mention(0)?, &mention(1)?, mode)?,
+            Self::JointMarkers(head) => head.features([&encoded.text, vision()?], &mention(0)?, &mention(1)?, mode)?,
             Self::Entity(head) => head.features(&encoded.text, &batch.anchors, mode)?,
             Self::JointEntity(head) => {
                 let positions = encoded.positions.as_ref().ok_or_else(missing)?;

@@ -17,12 +17,12 @@ use std::thread;
 
 use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::clip::Visual;
+use mkgc_models::inputs::{Inputs, Visual};
 use mkgc_models::mode::Mode;
-use mkgc_models::network::{Encoded, Inputs, Network};
+use mkgc_models::networks::{Encoded, Network};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
-use mkgc_models::tokenize::WordTokenizer;
+use mkgc_models::text::WordTokenizer;
 
 use crate::config::Config;
 use crate::data::{Batch, Example, Pictures};

@@ -3,38 +3,38 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, linear};
-use crate::linear::Linear;
+use super::states::marker_states;
+use crate::init::uniform_linear;
 use crate::mode::Mode;
+use crate::ops::Linear;
 
-/// Variables `classifier`.
+/// MKGformer's relation head, with the variables `classifier`.
 pub struct MarkerHead {
     classifier: Linear,
     dropout: f64,
 }
 
 impl MarkerHead {
-    /// A head over `labels` labels.
+    /// Creates a head over `labels` labels.
     ///
     /// # Errors
-    /// Stored tensors of other shapes.
+    /// Stored tensors have other shapes.
     pub fn new(hidden: usize, labels: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { classifier: linear(2 * hidden, labels, true, &vb.pp("classifier"))?, dropout })
+        Ok(Self { classifier: uniform_linear(2 * hidden, labels, true, &vb.pp("classifier"))?, dropout })
     }
 
-    /// `[B, 2H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns features `[B, 2H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn features(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
-        mode.dropout(&pair, self.dropout)
+        mode.dropout(&marker_states(hidden, head, tail)?, self.dropout)
     }
 
-    /// Logits `[B, L]` of features `[B, 2H]`.
+    /// Returns logits `[B, L]` of features `[B, 2H]`.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
         self.classifier.forward(features)
     }

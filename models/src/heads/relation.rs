@@ -1,16 +1,15 @@
-//! Relation head on entity markers, as RP-CRE (Cui et al. 2021) and EMAR-BERT have it: the states of the two opening
+//! The relation head on entity markers of RP-CRE (Cui et al. 2021) and EMAR-BERT: the states of the two opening
 //! markers → dropout → `Linear(2H, H)` → GELU → layer norm → bias-free classifier.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{at, linear};
-use crate::linear::Linear;
+use super::states::marker_states;
+use crate::init::uniform_linear;
 use crate::mode::Mode;
-use crate::norm::LayerNorm;
-use crate::ops;
+use crate::ops::{self, LayerNorm, Linear};
 
-/// The feature layer: everything before the classifier. Variables `dense`, `norm`.
+/// Everything before the classifier, with the variables `dense` and `norm`.
 pub(super) struct MarkerFeature {
     dense: Linear,
     norm: LayerNorm,
@@ -19,45 +18,45 @@ pub(super) struct MarkerFeature {
 
 impl MarkerFeature {
     pub fn new(hidden: usize, dropout: f64, vb: &VarBuilder<'_>) -> Result<Self> {
-        let dense = linear(2 * hidden, hidden, true, &vb.pp("dense"))?;
+        let dense = uniform_linear(2 * hidden, hidden, true, &vb.pp("dense"))?;
         Ok(Self { dense, norm: LayerNorm::new(hidden, 1e-5, vb.pp("norm"))?, dropout })
     }
 
-    /// `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns features `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
     pub fn forward(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
-        let pair = at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)?;
-        self.norm.forward(&ops::gelu_erf(&self.dense.forward(&mode.dropout(&pair, self.dropout)?)?)?)
+        let markers = mode.dropout(&marker_states(hidden, head, tail)?, self.dropout)?;
+        self.norm.forward(&ops::gelu_erf(&self.dense.forward(&markers)?)?)
     }
 }
 
-/// Variables `dense`, `norm`, `classifier`.
+/// A relation head on entity markers, with the variables `dense`, `norm` and `classifier`.
 pub struct RelationHead {
     feature: MarkerFeature,
     classifier: Linear,
 }
 
 impl RelationHead {
-    /// A head over `labels` labels.
+    /// Creates a head over `labels` labels.
     ///
     /// # Errors
-    /// Stored tensors of other shapes.
+    /// Stored tensors have other shapes.
     pub fn new(hidden: usize, labels: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let feature = MarkerFeature::new(hidden, dropout, &vb)?;
-        Ok(Self { feature, classifier: linear(hidden, labels, false, &vb.pp("classifier"))? })
+        Ok(Self { feature, classifier: uniform_linear(hidden, labels, false, &vb.pp("classifier"))? })
     }
 
-    /// `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns features `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn features(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         self.feature.forward(hidden, head, tail, mode)
     }
 
-    /// Logits `[B, L]` of features `[B, H]`.
+    /// Returns logits `[B, L]` of features `[B, H]`.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
         self.classifier.forward(features)
     }

@@ -1,0 +1,12 @@
+//! The encoders of text and pictures, with trainable layers.
+
+mod attention;
+mod bert;
+mod clip;
+mod layer;
+mod output;
+
+pub(crate) use attention::Prefix;
+pub use bert::{Bert, BertConfig};
+pub use clip::{ClipVision, ClipVisionConfig};
+pub use output::StreamOutput;
