@@ -41,7 +41,9 @@ mod sublayer;
 mod threads;
 mod viterbi;
 
-pub(crate) use activation::{Activation, Gelu};
+pub(crate) use activation::Activation;
+#[cfg(feature = "cuda")]
+pub(crate) use activation::Gelu;
 pub use activation::{gelu_erf, gelu_tanh, quick_gelu};
 pub use attention_heads::{matmul_transposed, merge_heads, split_heads};
 pub use chain::{Chain, UNKNOWN};
