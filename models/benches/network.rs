@@ -1,5 +1,5 @@
-//! Times an encoder layer, the CRF and the optimiser at the sizes that matter: `cargo bench --workspace --bench network`.
-//! `mkgc bench` times whole steps.
+//! Times an encoder layer, the CRF and the optimiser at the sizes that matter:
+//! `cargo bench --workspace --bench network`. `mkgc bench` times whole steps.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use candle_core::{DType, Device, Tensor, Var};

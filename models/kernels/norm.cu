@@ -1,5 +1,5 @@
-// Layer normalisation (models/src/ops/layer_norm.rs), what surrounds it in an encoder layer (models/src/ops/sublayer), and
-// sums over rows.
+// Layer normalisation (models/src/ops/layer_norm.rs), what surrounds it in an encoder layer (models/src/ops/sublayer),
+// and sums over rows.
 #include "common.cuh"
 
 // Returns mean and 1 / deviation of a row.

@@ -83,8 +83,8 @@ extern "C" __global__ void adamw(const Variable *variables, int count, const flo
     }
 }
 
-// Computes the deviation of the noise on each variable's gradient, the gradient's sample standard deviation + 1e-8, from
-// the sums of its chunks; a block of 256 threads per variable.
+// Computes the deviation of the noise on each variable's gradient, the gradient's sample standard deviation + 1e-8,
+// from the sums of its chunks; a block of 256 threads per variable.
 extern "C" __global__ void deviations(const Variable *variables, const double2 *sums, float *out) {
     const Variable own = variables[blockIdx.x];
     double sum = 0.0, squares = 0.0;

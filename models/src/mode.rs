@@ -33,8 +33,8 @@ impl Mode<'_> {
         }
     }
 
-    /// Applies inverted dropout (Srivastava et al. 2014): in training, each value is zeroed with probability `p` (in steps
-    /// of 1/65536) and the others are scaled by `1 / (1 - p)`.
+    /// Applies inverted dropout (Srivastava et al. 2014): in training, each value is zeroed with probability `p` (in
+    /// steps of 1/65536) and the others are scaled by `1 / (1 - p)`.
     ///
     /// # Errors
     /// The mask cannot be made on the tensor's device.

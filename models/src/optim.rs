@@ -1,9 +1,9 @@
 //! AdamW (Loshchilov & Hutter 2019) as in `torch.optim.AdamW`, with parameter groups, clipping by the global norm or by
 //! each group's own, and a state that can be stored.
 //!
-//! p ← p·(1 − lr·wd); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²;
-//! p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable without a gradient is not changed. A schedule scales every lr by
-//! one factor, also where lr scales the weight decay, as PyTorch's `LambdaLR` does.
+//! p ← p·(1 − lr·wd); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable
+//! without a gradient is not changed. A schedule scales every lr by one factor, also where lr scales the weight decay,
+//! as PyTorch's `LambdaLR` does.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -97,7 +97,8 @@ impl AdamW {
         Ok(Self { groups, config, moments, step: 0, factor: 1.0, apart: false })
     }
 
-    /// Scales the rates of all groups in the following steps. The factor is 1 at first and is not part of the stored state.
+    /// Scales the rates of all groups in the following steps. The factor is 1 at first and is not part of the stored
+    /// state.
     pub fn scale_rates(&mut self, factor: f64) {
         self.factor = factor;
     }
@@ -118,8 +119,8 @@ impl AdamW {
         self.groups.chunks(if self.apart { 1 } else { self.groups.len().max(1) })
     }
 
-    /// Updates all variables. With `clip`, gradients are scaled so that their L2 norm, over all groups or of each group, is
-    /// at most `clip`, as by `torch.nn.utils.clip_grad_norm_`.
+    /// Updates all variables. With `clip`, gradients are scaled so that their L2 norm, over all groups or of each
+    /// group, is at most `clip`, as by `torch.nn.utils.clip_grad_norm_`.
     ///
     /// # Errors
     /// A tensor operation fails.

@@ -49,9 +49,9 @@ impl ParamStore {
         Self { seed, device, inner: Arc::default() }
     }
 
-    /// Takes values from a safetensors file where names agree; a second file adds to the first. Three variants of names are
-    /// accepted: a leading `bert.` is dropped, `gamma` and `beta` of TensorFlow's time become `weight` and `bias`, and
-    /// names of a vision model that transformers 5 saved on its own get the prefix `vision_model.`.
+    /// Takes values from a safetensors file where names agree; a second file adds to the first. Three variants of names
+    /// are accepted: a leading `bert.` is dropped, `gamma` and `beta` of TensorFlow's time become `weight` and `bias`,
+    /// and names of a vision model that transformers 5 saved on its own get the prefix `vision_model.`.
     ///
     /// # Errors
     /// The file cannot be read.

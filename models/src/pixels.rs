@@ -2,8 +2,8 @@
 //! (bicubic, a = -1/2, antialiased, rounded to bytes), the middle S x S are cut out, bytes are scaled to 0..1 and
 //! normalised by CLIP's mean and deviation. The longer side becomes ⌊S·long/short⌋ ≥ S, so nothing is ever padded.
 //!
-//! Crops are treated like whole pictures. Files are not decoded here, but where a benchmark is built, so that all limits on
-//! them are in one place.
+//! Crops are treated like whole pictures. Files are not decoded here, but where a benchmark is built, so that all
+//! limits on them are in one place.
 
 use std::sync::LazyLock;
 
@@ -33,7 +33,8 @@ pub fn resize_crop(image: &RgbImage, size: usize) -> Result<Vec<u8>> {
     let refused = |error: &dyn std::fmt::Display| Error::Picture(format!("cannot resize: {error}"));
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
     let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|error| refused(&error))?;
-    // Pillow resizes rows before columns and rounds in between, which takes two calls: a single one starts with columns.
+    // Pillow resizes rows before columns and rounds in between, which takes two calls: a single one starts with
+    // columns.
     let mut resizer = Resizer::new();
     let mut rows = Image::new(size as u32, height, PixelType::U8x3);
     let window = options.crop(across.start, 0.0, across.length, f64::from(height));

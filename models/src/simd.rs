@@ -3,8 +3,8 @@
 //! No operation is contracted and no sum is reordered, so an inner loop gives the same bits with every instruction set.
 //! Matrix products are gemm's, which chooses by itself and whose results differ in rounding between instruction sets.
 
-/// Compiles a function for every processor and, on x86-64, again for AVX2 and for AVX-512. The first call chooses the first
-/// of the targets that the processor supports. Used as `#[apply(vectorised)]`.
+/// Compiles a function for every processor and, on x86-64, again for AVX2 and for AVX-512. The first call chooses the
+/// first of the targets that the processor supports. Used as `#[apply(vectorised)]`.
 macro_rules! vectorised {
     ($($function:tt)*) => {
         #[multiversion::multiversion(targets(
@@ -47,8 +47,8 @@ pub fn inner_loops() -> &'static str {
     }
 }
 
-/// Returns the instruction set of matrix products: `avx512f`, `fma`, or the architecture's baseline, in the order in which
-/// gemm 0.19 with its feature `x86-v4` tries them.
+/// Returns the instruction set of matrix products: `avx512f`, `fma`, or the architecture's baseline, in the order in
+/// which gemm 0.19 with its feature `x86-v4` tries them.
 pub fn products() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

@@ -101,8 +101,8 @@ impl WordTokenizer {
         self.specials[0]
     }
 
-    /// Returns the pieces of a word, at least one: a word that normalises to nothing is `[UNK]`. Each word is split once and
-    /// then remembered.
+    /// Returns the pieces of a word, at least one: a word that normalises to nothing is `[UNK]`. Each word is split
+    /// once and then remembered.
     fn pieces(&self, word: &str) -> Result<Vec<u32>> {
         if let Some(ids) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(word) {
             return Ok(ids.clone());
@@ -115,9 +115,9 @@ impl WordTokenizer {
         Ok(ids)
     }
 
-    /// Marks head and tail (half-open word spans) and encodes the sentence in at most `max` pieces, the last being `[SEP]`.
-    /// Where spans meet, closing markers come before opening ones. If cutting the end would lose a mention, other words are
-    /// dropped instead: first those after both mentions, then those before both, then those between.
+    /// Marks head and tail (half-open word spans) and encodes the sentence in at most `max` pieces, the last being
+    /// `[SEP]`. Where spans meet, closing markers come before opening ones. If cutting the end would lose a mention,
+    /// other words are dropped instead: first those after both mentions, then those before both, then those between.
     ///
     /// # Errors
     /// The mentions alone need more than `max` pieces; the message says what to raise.
@@ -194,8 +194,8 @@ impl WordTokenizer {
     }
 }
 
-/// Returns the words outside both mentions in the order in which they may be dropped: from the end, from the start, from
-/// the middle.
+/// Returns the words outside both mentions in the order in which they may be dropped: from the end, from the start,
+/// from the middle.
 fn droppable(words: usize, head: (usize, usize), tail: (usize, usize)) -> Vec<usize> {
     let first = head.0.min(tail.0);
     let last = head.1.max(tail.1);

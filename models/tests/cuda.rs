@@ -1,5 +1,5 @@
-//! Compares the kernels of a GPU with their counterparts on the CPU. Without a GPU, `tools/simulated-gpu/check` makes the
-//! same comparison on a simulated one.
+//! Compares the kernels of a GPU with their counterparts on the CPU. Without a GPU, `tools/simulated-gpu/check` makes
+//! the same comparison on a simulated one.
 
 #[test]
 #[cfg_attr(not(feature = "cuda"), ignore = "SKIPPED: needs a GPU and `--features cuda`")]

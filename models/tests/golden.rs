@@ -173,7 +173,8 @@ fn state_of_another_network_is_refused_and_changes_nothing() {
     assert!(optimiser.load_state(&BTreeMap::new()).unwrap_err().to_string().contains("no `step`"));
 }
 
-/// candle's fused layers can cut the graph silently, so this test checks that training moves every variable of a network.
+/// candle's fused layers can cut the graph silently, so this test checks that training moves every variable of a
+/// network.
 #[test]
 fn every_variable_moves_in_one_step_of_training() {
     let store = ParamStore::new(7, Device::Cpu);

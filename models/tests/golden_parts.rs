@@ -155,7 +155,8 @@ fn the_released_distillation_counts_rows_and_has_no_gradient() {
             let key = format!("released.{name}.{direction}");
             let value = released(&student, &teacher, mask, stream, *pooling);
             println!("{key}: value {:.1e}", close(&key, &value, &golden[&format!("loss.{key}")]));
-            // PyTorch's gradient is mere rounding. Ours is absent, and differences of the value confirm that it is zero.
+            // PyTorch's gradient is mere rounding. Ours is absent, and differences of the value confirm that it is
+            // zero.
             for layer in 0..2 {
                 let rounding = values(&golden[&format!("grad.{key}.{layer}")]);
                 assert!(rounding.iter().all(|grad| grad.abs() < 1e-12));
@@ -169,8 +170,8 @@ fn the_released_distillation_counts_rows_and_has_no_gradient() {
             assert_eq!(scalar(&released(&student, &student, mask, stream, *pooling)), 0.0);
         }
     }
-    // The value is sqrt(rows)/100, averaged over layers. In the text, all three sentences count in the first layer and two
-    // in the second; in the vision stream, every head counts by itself.
+    // The value is sqrt(rows)/100, averaged over layers. In the text, all three sentences count in the first layer and
+    // two in the second; in the vision stream, every head counts by itself.
     let text = scalar(&released(&student, &teacher, mask, Stream::Text, Pooling::Width));
     assert!((text - (3f32.sqrt() + 2f32.sqrt()) / 200.0).abs() < 1e-7);
     assert!(scalar(&released(&student, &teacher, mask, Stream::Vision, Pooling::Width)) > text * 1.1);

@@ -141,8 +141,8 @@ fn gelus() {
     agree("gelu of a view", &view, &|x| x[0].t()?.gelu_erf(), &[values(&[33, 65], 1)]);
 }
 
-/// Bounds the errors of values (relative to the larger of 1 and the value) and of slopes over a fine grid, against candle's
-/// functions in f64 and their central differences.
+/// Bounds the errors of values (relative to the larger of 1 and the value) and of slopes over a fine grid, against
+/// candle's functions in f64 and their central differences.
 #[test]
 fn gelus_are_close_to_their_formulas_everywhere() {
     type Function = fn(&Tensor) -> Result<Tensor>;
@@ -249,7 +249,8 @@ fn embeddings() {
     assert!(row(3) == 0.0 && row(0) > 0.0 && row(8) > 0.0);
 }
 
-/// Returns emissions, to every third tag of which `forbidden` is added, and scores of starting, of ending and of moving.
+/// Returns emissions, to every third tag of which `forbidden` is added, and scores of starting, of ending and of
+/// moving.
 fn crf_inputs(rows: usize, words: usize, labels: usize, forbidden: f64) -> [Tensor; 4] {
     let bias: Vec<f32> = (0..labels).map(|label| if label % 3 == 1 { forbidden as f32 } else { 0.0 }).collect();
     let bias = Tensor::new(bias, &Device::Cpu).unwrap();

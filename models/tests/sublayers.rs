@@ -1,5 +1,6 @@
-//! The fused halves of encoder layers equal their compositions of candle's operations, to a relative error of 1e-5 in f32:
-//! states, attention logits and all gradients, with padding and dropout. Any number of threads gives the same bits.
+//! The fused halves of encoder layers equal their compositions of candle's operations, to a relative error of 1e-5 in
+//! f32: states, attention logits and all gradients, with padding and dropout. Any number of threads gives the same
+//! bits.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;

@@ -47,8 +47,8 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// Runs the whole sublayer on `x` `[B, T, H]` as one operation. Returns states, and the logits if they are `read`, or
-    /// none if the sublayer has to be composed.
+    /// Runs the whole sublayer on `x` `[B, T, H]` as one operation. Returns states, and the logits if they are `read`,
+    /// or none if the sublayer has to be composed.
     pub fn sublayer(
         &self,
         x: &Tensor,

@@ -4,8 +4,8 @@ use candle_core::Tensor;
 
 use super::attention::Readout;
 
-/// States of every layer of a stream with `T` positions, and its attention: logits of the layers whose logits are read (the
-/// last `shared_layers` of LMC's network), and logits and maps of layers that are composed of smaller operations
+/// States of every layer of a stream with `T` positions, and its attention: logits of the layers whose logits are read
+/// (the last `shared_layers` of LMC's network), and logits and maps of layers that are composed of smaller operations
 /// ([`crate::ops::composed`]).
 pub struct StreamOutput {
     /// Input of the first layer and output of each, `[B, T, H]`.

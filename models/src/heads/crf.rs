@@ -1,5 +1,5 @@
-//! A linear-chain conditional random field (Lafferty et al. 2001) with the parameters of pytorch-crf: scores of starting,
-//! of ending, and of each transition.
+//! A linear-chain conditional random field (Lafferty et al. 2001) with the parameters of pytorch-crf: scores of
+//! starting, of ending, and of each transition.
 //!
 //! ```text
 //! score(y) = start[y_1] + Σ_t emission_t[y_t] + Σ_t transition[y_{t-1}, y_t] + end[y_n]
@@ -14,8 +14,8 @@ use crate::ops::{Chain, crf_nll, viterbi};
 
 pub use crate::ops::UNKNOWN;
 
-/// A random field with the variables `start_transitions` `[L]`, `end_transitions` `[L]` and `transitions` `[L, L]` (from,
-/// to).
+/// A random field with the variables `start_transitions` `[L]`, `end_transitions` `[L]` and `transitions` `[L, L]`
+/// (from, to).
 pub struct Crf(Chain);
 
 impl Crf {
@@ -32,8 +32,8 @@ impl Crf {
         }))
     }
 
-    /// Returns the negative log-likelihood `[B]` of `tags`, one slice per row, under `emissions` `[B, W, L]`. Words with
-    /// the tag [`UNKNOWN`] are summed over: the likelihood is that of all paths that agree with the other tags.
+    /// Returns the negative log-likelihood `[B]` of `tags`, one slice per row, under `emissions` `[B, W, L]`. Words
+    /// with the tag [`UNKNOWN`] are summed over: the likelihood is that of all paths that agree with the other tags.
     ///
     /// # Errors
     /// The shapes do not match, a row is longer than `W`, or a tag is not below `L`.

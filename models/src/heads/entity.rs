@@ -26,8 +26,8 @@ impl EntityHead {
         Ok(Self { emission, crf: Crf::new(tags, vb.pp("crf"))?, dropout })
     }
 
-    /// Returns features `[B, W, H]` of the states `hidden` `[B, T, H]` at the positions `[B, W]` u32 of the words' first
-    /// pieces.
+    /// Returns features `[B, W, H]` of the states `hidden` `[B, T, H]` at the positions `[B, W]` u32 of the words'
+    /// first pieces.
     ///
     /// # Errors
     /// The shapes do not match.

@@ -1,8 +1,8 @@
 //! Heads that read both streams, as LMC's do (arXiv 2305.08698): one linear layer W = [Wᵗ, Wᵛ] over [text ; vision].
 //!
-//! RE reads the class states of both. NER reads, for each word, the state of its first piece at position i and the class
-//! state of the vision stream + row i of BERT's own position embeddings (the variable that the text's input uses, not a
-//! copy), and scores tag sequences with a linear-chain CRF.
+//! RE reads the class states of both. NER reads, for each word, the state of its first piece at position i and the
+//! class state of the vision stream + row i of BERT's own position embeddings (the variable that the text's input uses,
+//! not a copy), and scores tag sequences with a linear-chain CRF.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -87,7 +87,8 @@ impl JointRelationHead {
         self.classifier.linear.forward(features)
     }
 
-    /// Returns the scores of each stream alone, `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, L]` each, whose sum is the logits.
+    /// Returns the scores of each stream alone, `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, L]` each, whose sum is the
+    /// logits.
     ///
     /// # Errors
     /// The shapes do not match.
@@ -123,9 +124,9 @@ impl JointEntityHead {
     }
 
     /// Returns features `[B, W, H + Hv]` from `text` `[B, T, H]`, `vision` `[B, V, Hv]`, the text's position embeddings
-    /// `[P, H]` and the positions `[B, W]` u32 of the words' first pieces (`anchors`). If the streams differ in width, as
-    /// streams without shared keys (`concat`) may, position embeddings cannot be added to a vision state and are left
-    /// out, so every word reads the same vision state.
+    /// `[P, H]` and the positions `[B, W]` u32 of the words' first pieces (`anchors`). If the streams differ in width,
+    /// as streams without shared keys (`concat`) may, position embeddings cannot be added to a vision state and are
+    /// left out, so every word reads the same vision state.
     ///
     /// # Errors
     /// The shapes do not match, or an anchor is not below `P`.

@@ -10,8 +10,8 @@ use super::relation::MarkerFeature;
 use super::states::class_state;
 use crate::mode::Mode;
 
-/// A relation head on the markers and on the vision stream, with the variables `dense`, `norm` and `classifier`. Dropout
-/// applies to the states that the head reads: those of the markers and the class state of the vision stream.
+/// A relation head on the markers and on the vision stream, with the variables `dense`, `norm` and `classifier`.
+/// Dropout applies to the states that the head reads: those of the markers and the class state of the vision stream.
 pub struct JointMarkerHead {
     feature: MarkerFeature,
     classifier: JointLinear,
@@ -52,7 +52,8 @@ impl JointMarkerHead {
         self.classifier.linear.forward(features)
     }
 
-    /// Returns the scores of each stream alone, `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, L]` each, whose sum is the logits.
+    /// Returns the scores of each stream alone, `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, L]` each, whose sum is the
+    /// logits.
     ///
     /// # Errors
     /// The shapes do not match.

@@ -23,7 +23,8 @@ impl MarkerHead {
         Ok(Self { classifier: uniform_linear(2 * hidden, labels, true, &vb.pp("classifier"))?, dropout })
     }
 
-    /// Returns features `[B, 2H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns features `[B, 2H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head
+    /// and tail.
     ///
     /// # Errors
     /// The shapes do not match.

@@ -7,8 +7,8 @@
 //! C = inner_norm(output(softmax(Q Kᵀ / √k) V)),  A = attention_norm(C + S)
 //! O = output_norm(gelu(dense(A)) + A);           the refined feature is the last row of O
 //! ```
-//! Only the last row of O is used, and only the attention mixes rows. So only `x` needs a query, and all rows of a batch
-//! share the keys and values of the prototypes, which gives the same result without (R+1)² maps per row.
+//! Only the last row of O is used, and only the attention mixes rows. So only `x` needs a query, and all rows of a
+//! batch share the keys and values of the prototypes, which gives the same result without (R+1)² maps per row.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -76,8 +76,8 @@ impl MemoryNetwork {
         })
     }
 
-    /// Returns refined features `[N, H]` of features `x` `[N, H]`, given prototypes `[R, H]`. With `R` = 0, each feature
-    /// attends to itself alone.
+    /// Returns refined features `[N, H]` of features `x` `[N, H]`, given prototypes `[R, H]`. With `R` = 0, each
+    /// feature attends to itself alone.
     ///
     /// # Errors
     /// The shapes do not match.

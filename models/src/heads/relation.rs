@@ -22,7 +22,8 @@ impl MarkerFeature {
         Ok(Self { dense, norm: LayerNorm::new(hidden, 1e-5, vb.pp("norm"))?, dropout })
     }
 
-    /// Returns features `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns features `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head
+    /// and tail.
     pub fn forward(&self, hidden: &Tensor, head: &Tensor, tail: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         let markers = mode.dropout(&marker_states(hidden, head, tail)?, self.dropout)?;
         self.norm.forward(&ops::gelu_erf(&self.dense.forward(&markers)?)?)
@@ -45,7 +46,8 @@ impl RelationHead {
         Ok(Self { feature, classifier: uniform_linear(hidden, labels, false, &vb.pp("classifier"))? })
     }
 
-    /// Returns features `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head and tail.
+    /// Returns features `[B, H]` from `hidden` `[B, T, H]` and the positions `[B]` u32 of the opening markers of head
+    /// and tail.
     ///
     /// # Errors
     /// The shapes do not match.

@@ -16,8 +16,8 @@ pub(super) fn class_state(hidden: &Tensor) -> Result<Tensor> {
     hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()
 }
 
-/// Returns the states of head and tail side by side, `[B, 2H]`, from `hidden` `[B, T, H]` and the positions `[B]` u32 of
-/// their opening markers.
+/// Returns the states of head and tail side by side, `[B, 2H]`, from `hidden` `[B, T, H]` and the positions `[B]` u32
+/// of their opening markers.
 pub(super) fn marker_states(hidden: &Tensor, head: &Tensor, tail: &Tensor) -> Result<Tensor> {
     states_at(hidden, &Tensor::stack(&[head, tail], 1)?)?.flatten_from(1)
 }

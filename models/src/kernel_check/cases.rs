@@ -205,8 +205,8 @@ fn likelihood(words: usize, labels: usize) -> KernelCase {
     })
 }
 
-/// Returns the best paths for whole scores, many of which are equal. Emissions are variables, so that bf16 does not round
-/// them.
+/// Returns the best paths for whole scores, many of which are equal. Emissions are variables, so that bf16 does not
+/// round them.
 fn best_paths(words: usize, labels: usize) -> KernelCase {
     let shapes: [&[usize]; 5] = [&[1], &[labels], &[labels], &[labels, labels], &[words + 1, words, labels]];
     case(&format!("Viterbi {} x {words} x {labels}", words + 1), &shapes, move |x, v| {

@@ -25,8 +25,8 @@ pub struct KernelCheck {
 }
 
 impl KernelCheck {
-    /// Returns whether the error is within the limit, which NaN never is. A kernel that was not run passes, and `skipped`
-    /// says why it was not.
+    /// Returns whether the error is within the limit, which NaN never is. A kernel that was not run passes, and
+    /// `skipped` says why it was not.
     pub fn passed(&self) -> bool {
         self.error <= self.limit
     }
@@ -66,9 +66,9 @@ pub fn check_kernels(device: &Device) -> Result<Vec<KernelCheck>> {
     Ok(checks)
 }
 
-/// Compares tensors one by one, each relative to the largest value of its twin, and the one that is `cancelled` relative to
-/// the largest value of all. The limits allow for products that round differently, and for bf16, whose 8 bits make sums of
-/// rounded values differ by a few of its steps.
+/// Compares tensors one by one, each relative to the largest value of its twin, and the one that is `cancelled`
+/// relative to the largest value of all. The limits allow for products that round differently, and for bf16, whose 8
+/// bits make sums of rounded values differ by a few of its steps.
 fn compare(
     name: &str,
     dtype: DType,
@@ -95,7 +95,8 @@ fn largest(x: &Tensor) -> Result<f64> {
     Ok(f64::from(x.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>()?))
 }
 
-/// Returns the result of an operation and the gradients of all variables, for a loss that weighs every value differently.
+/// Returns the result of an operation and the gradients of all variables, for a loss that weighs every value
+/// differently.
 fn outcome(case: &KernelCase, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
     let variable = |(n, shape): (usize, &Vec<usize>)| {
         let values = values(shape, n + 1)?;

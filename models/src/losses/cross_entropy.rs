@@ -2,7 +2,8 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-/// Added to the logits of labels that may not be used. It is finite, so that no gradient becomes NaN, and its `exp` is 0.
+/// Added to the logits of labels that may not be used. It is finite, so that no gradient becomes NaN, and its `exp` is
+/// 0.
 const FORBIDDEN: f32 = -1e9;
 
 /// Returns logits `[.., L]` in f32 under which labels outside `allowed` have probability and gradient 0.
@@ -19,8 +20,8 @@ fn forbidden(allowed: &[bool]) -> Vec<f32> {
 
 /// Returns the mean cross-entropy over the rows, in f32: `-log softmax(logits)[target]`.
 ///
-/// `logits` are `[B, L]`, `targets` are `[B]` u32. With `allowed`, the softmax runs over those labels only, and the others
-/// get no gradient.
+/// `logits` are `[B, L]`, `targets` are `[B]` u32. With `allowed`, the softmax runs over those labels only, and the
+/// others get no gradient.
 ///
 /// # Errors
 /// The shapes do not match.
@@ -34,8 +35,8 @@ pub fn masked_cross_entropy(logits: &Tensor, targets: &Tensor, allowed: Option<&
     log_probabilities.gather(&targets.unsqueeze(1)?, 1)?.neg()?.mean_all()
 }
 
-/// Returns the loss of EMAR's memory reconsolidation (Han et al., ACL 2020, equation 7): the mean cross-entropy of the rows
-/// against the prototypes of their classes, `-log exp(x·p_y) / Σ_c exp(x·p_c)`.
+/// Returns the loss of EMAR's memory reconsolidation (Han et al., ACL 2020, equation 7): the mean cross-entropy of the
+/// rows against the prototypes of their classes, `-log exp(x·p_y) / Σ_c exp(x·p_c)`.
 ///
 /// `features` are `[N, H]`, `prototypes` are `[C, H]` of the classes that have one, and `targets` `[N]` u32 are rows of
 /// `prototypes`.

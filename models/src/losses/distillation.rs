@@ -1,11 +1,12 @@
-//! LMC's attention distillation (Chen et al. 2023, arXiv 2305.08698), which keeps the student's attention logits near those
-//! of the network before the task. As in PODNet (Douillard et al. 2020), maps are compared after pooling.
+//! LMC's attention distillation (Chen et al. 2023, arXiv 2305.08698), which keeps the student's attention logits near
+//! those of the network before the task. As in PODNet (Douillard et al. 2020), maps are compared after pooling.
 //!
 //! ```text
 //! width_i  = mean_j A_ij   over real keys j;     height_j = mean_i A_ij   over real queries i
 //! loss     = mean_rows mean_{layers, heads, kinds, real positions} (ReLU(student) − ReLU(teacher))²
 //! ```
-//! The released code pools the two streams differently, because their maps differ in rank when they reach the same lines:
+//! The released code pools the two streams differently, because their maps differ in rank when they reach the same
+//! lines:
 //!
 //! ```text
 //!                text                                          vision
@@ -13,8 +14,8 @@
 //! height         Σ_heads A_ij, one row for all i and j         Σ_i A_ij, a row for each head
 //! released = Σ_{width, height} mean_layers ‖R‖_F / 100,   rows of R = r/‖r‖₂,   r = ReLU(teacher − student)
 //! ```
-//! Maps are logits `[B, heads, L, L]`, one tensor per layer; `mask` `[B, L]` u32 is 1 on real positions. Sums are in f32.
-//! Only the teacher's pooled maps are needed. They do not change during a task and can be kept.
+//! Maps are logits `[B, heads, L, L]`, one tensor per layer; `mask` `[B, L]` u32 is 1 on real positions. Sums are in
+//! f32. Only the teacher's pooled maps are needed. They do not change during a task and can be kept.
 
 use candle_core::{D, DType, Result, Tensor};
 use schemars::JsonSchema;
@@ -58,7 +59,8 @@ pub fn pool(maps: &[Tensor], mask: &Tensor, pooling: Pooling) -> Result<Tensor> 
     Tensor::stack(&maps.iter().map(layer).collect::<Result<Vec<_>>>()?, 1)
 }
 
-/// Returns the loss of the paper, a scalar, from maps of student and teacher that [`pool`] made with the same `pooling`.
+/// Returns the loss of the paper, a scalar, from maps of student and teacher that [`pool`] made with the same
+/// `pooling`.
 ///
 /// # Errors
 /// The shapes do not match.
@@ -74,9 +76,9 @@ pub fn attention_distillation(student: &Tensor, teacher: &Tensor, mask: &Tensor,
     squares.reshape((rows, ()))?.sum(1)?.div(&entries)?.mean_all()
 }
 
-/// Pools maps as the released code does, into one tensor for each direction that `pooling` names; with [`Pooling::None`]
-/// that code distils nothing. Sizes are those of [`pool`], except that the height of a text has its queries as kinds and
-/// one head. Means replace the sums, because rows are normalised, so that a factor has no effect.
+/// Pools maps as the released code does, into one tensor for each direction that `pooling` names; with
+/// [`Pooling::None`] that code distils nothing. Sizes are those of [`pool`], except that the height of a text has its
+/// queries as kinds and one head. Means replace the sums, because rows are normalised, so that a factor has no effect.
 ///
 /// # Errors
 /// There are no maps, or the shapes do not match.
@@ -98,16 +100,16 @@ pub fn pool_released(maps: &[Tensor], mask: &Tensor, stream: Stream, pooling: Po
     directions.iter().map(pooled).collect()
 }
 
-/// Returns the loss as the released code computes it, a scalar constant, from one direction's maps of student and teacher
-/// by [`pool_released`].
+/// Returns the loss as the released code computes it, a scalar constant, from one direction's maps of student and
+/// teacher by [`pool_released`].
 ///
-/// Its value is √(number of rows with a positive entry)/100 per layer, so its gradient is zero. The value is detached from
-/// the graph, because rounding would leave gradients near 1e-9, which AdamW scales up to whole steps where there is no
-/// other gradient.
+/// Its value is √(number of rows with a positive entry)/100 per layer, so its gradient is zero. The value is detached
+/// from the graph, because rounding would leave gradients near 1e-9, which AdamW scales up to whole steps where there
+/// is no other gradient.
 ///
-/// The value jumps with rounding while student and teacher are close, as they are in the first steps of a task: the last
-/// bit then decides whether a difference of nearly equal maps is above zero, and it may differ between processors and
-/// devices. Losses of `lmc-released` are therefore compared between devices without this term.
+/// The value jumps with rounding while student and teacher are close, as they are in the first steps of a task: the
+/// last bit then decides whether a difference of nearly equal maps is above zero, and it may differ between processors
+/// and devices. Losses of `lmc-released` are therefore compared between devices without this term.
 ///
 /// # Errors
 /// The shapes do not match.

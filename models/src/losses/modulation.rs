@@ -45,8 +45,8 @@ impl Coefficients {
     }
 }
 
-/// Returns `[s_text, s_vision]` from each stream's own logits `[N, L]`, the gold labels `[N]` u32 and `items` `[N]`, 1 for
-/// items that count and 0 for others. The softmax runs over the `allowed` labels.
+/// Returns `[s_text, s_vision]` from each stream's own logits `[N, L]`, the gold labels `[N]` u32 and `items` `[N]`, 1
+/// for items that count and 0 for others. The softmax runs over the `allowed` labels.
 ///
 /// # Errors
 /// The shapes do not match, or a gold label is not below `L`.
@@ -123,8 +123,8 @@ pub fn modulate(grads: &mut GradStore, changes: &[Change], balance: &Balance) ->
     Ok(())
 }
 
-/// Returns κ g + ε. The noise is added in place, because the gradient of a word embedding is as large as all layers of a
-/// small encoder.
+/// Returns κ g + ε. The noise is added in place, because the gradient of a word embedding is as large as all layers of
+/// a small encoder.
 fn changed(grad: Tensor, factor: f64, noise: Option<u64>) -> Result<Tensor> {
     let Some(key) = noise else { return grad * factor };
     let host = grad.contiguous()?.to_device(&Device::Cpu)?;
@@ -185,8 +185,8 @@ const CHUNK: usize = 1 << 16;
 /// Added to the deviation of the noise, as in LMC's code. `models/kernels/optimiser.cu` repeats the constant.
 const LEAST: f64 = 1e-8;
 
-/// Returns the standard deviation of the noise on a gradient: the sample standard deviation of its values (0 of a single
-/// value) + 1e-8.
+/// Returns the standard deviation of the noise on a gradient: the sample standard deviation of its values (0 of a
+/// single value) + 1e-8.
 pub fn deviation(values: &[f32]) -> f64 {
     let count = values.len() as f64;
     let mean = ops::run(values.chunks(CHUNK), ops::total).into_iter().sum::<f64>() / count;

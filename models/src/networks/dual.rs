@@ -1,9 +1,9 @@
 //! Two streams side by side, text (BERT) and vision (CLIP): the network of LMC (arXiv 2305.08698).
 //!
-//! In the last `shared_layers` layers of each stream, learned keys that both streams share replace the projected ones, and
-//! each stream adds its own position bias B: `A = Q Kᵀ/√d + B`. Without shared layers, the streams do not meet before the
-//! head (late fusion). The head reads the vision states as the layers leave them, as in LMC's released code: there is no
-//! `post_layernorm`, and its weights in a pre-trained file are not used.
+//! In the last `shared_layers` layers of each stream, learned keys that both streams share replace the projected ones,
+//! and each stream adds its own position bias B: `A = Q Kᵀ/√d + B`. Without shared layers, the streams do not meet
+//! before the head (late fusion). The head reads the vision states as the layers leave them, as in LMC's released code:
+//! there is no `post_layernorm`, and its weights in a pre-trained file are not used.
 
 use candle_core::Result;
 use candle_nn::VarBuilder;
@@ -112,8 +112,8 @@ pub struct Dual {
 }
 
 impl Dual {
-    /// Creates the variables of [`Bert`] and [`ClipVision`], without the key projections of layers with shared keys, and
-    /// those of the shared layers (`shared.key.N`, `text.position_bias.N`, `vision.position_bias.N`).
+    /// Creates the variables of [`Bert`] and [`ClipVision`], without the key projections of layers with shared keys,
+    /// and those of the shared layers (`shared.key.N`, `text.position_bias.N`, `vision.position_bias.N`).
     ///
     /// # Errors
     /// The streams cannot be combined, or stored tensors have other shapes.
@@ -130,8 +130,8 @@ impl Dual {
     /// Encodes the text and the pixels of a batch.
     ///
     /// # Errors
-    /// An id is outside the vocabulary, a sequence is longer than the positions or, with shared keys, than `max_text`, or
-    /// pixels are missing or have another layout.
+    /// An id is outside the vocabulary, a sequence is longer than the positions or, with shared keys, than `max_text`,
+    /// or pixels are missing or have another layout.
     pub fn forward(&self, inputs: &Inputs<'_>, mode: &mut Mode<'_>) -> Result<Encoded> {
         let text = self.text.encode(inputs, mode)?;
         let vision = self.vision.encode(inputs.pixels()?, inputs.dtype, mode)?;

@@ -1,4 +1,5 @@
-//! MKGformer (Chen et al., SIGIR 2022): text (BERT) and vision (CLIP) interact in their last `interaction_layers` layers.
+//! MKGformer (Chen et al., SIGIR 2022): text (BERT) and vision (CLIP) interact in their last `interaction_layers`
+//! layers.
 //!
 //! In interacting layer l, the vision stream runs first:
 //! - prefix-guided interaction: keys and values of text layer l-1 go before those of the vision layer, per head:
@@ -9,9 +10,9 @@
 //!
 //! Forward values, gradients and steps equal those of the released code (zjunlp/MKGformer). That code differs from its
 //! paper or from other programs in five ways; this module follows it in all but the first:
-//! - Vision attends to the padding of the text. Here this is a setting, `mask_text_padding`, and the padding is masked by
-//!   default, because otherwise a row's prediction depends on the length of the other rows in its batch (in the released
-//!   code, on `max_seq`).
+//! - Vision attends to the padding of the text. Here this is a setting, `mask_text_padding`, and the padding is masked
+//!   by default, because otherwise a row's prediction depends on the length of the other rows in its batch (in the
+//!   released code, on `max_seq`).
 //! - Word embeddings have `padding_idx` 0, so the padding row gets no gradient, only weight decay. BERT in transformers
 //!   does the same ([`BertConfig::pad_token_id`]).
 //! - Fusion scores are not scaled by 1/√H. The paper's formula has no factor either.

@@ -1,5 +1,5 @@
-//! Splits and merges attention heads, `[B, T, H]` to `[B, heads, T, H / heads]` and back, in one copy, and multiplies A Bᵀ
-//! without copying B.
+//! Splits and merges attention heads, `[B, T, H]` to `[B, heads, T, H / heads]` and back, in one copy, and multiplies A
+//! Bᵀ without copying B.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};

@@ -1,7 +1,7 @@
 //! Negative log-likelihood of a linear-chain conditional random field as one operation.
 //!
-//! A row has n words with emissions e; s, f and T(i, j) are the scores of starting, of ending and of moving from tag i to
-//! tag j:
+//! A row has n words with emissions e; s, f and T(i, j) are the scores of starting, of ending and of moving from tag i
+//! to tag j:
 //!
 //! ```text
 //! a_1 = s + e_1,  r_t(j) = log Σ_i exp(a_{t-1}(i) + T(i, j)),  a_t(j) = e_t(j) + r_t(j) - m_{t-1},  m_t = max_j a_t(j)
@@ -9,10 +9,10 @@
 //! p_n(j) = exp(a_n(j) + f(j)) / Σ,  p_t(i, j) = p_t(j) exp(a_{t-1}(i) + T(i, j) - r_t(j)),  p_{t-1}(i) = Σ_j p_t(i, j)
 //! ```
 //!
-//! The probabilities p of tags and of pairs of tags are the gradients of log Z with respect to emissions and transitions.
-//! nll = log Z over all paths - log Z over the paths that agree with the known tags (Tsuboi et al. 2008). If every tag is
-//! known, the latter is the score of one path, whose probabilities are 0 and 1. The forward pass computes value and
-//! gradients together, a row at a time; the backward pass only scales.
+//! The probabilities p of tags and of pairs of tags are the gradients of log Z with respect to emissions and
+//! transitions. nll = log Z over all paths - log Z over the paths that agree with the known tags (Tsuboi et al. 2008).
+//! If every tag is known, the latter is the score of one path, whose probabilities are 0 and 1. The forward pass
+//! computes value and gradients together, a row at a time; the backward pass only scales.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -33,8 +33,8 @@ use crate::simd::vectorised;
 /// Added to the emissions of tags that disagree with the known one, where the likelihood is composed.
 const DISAGREEING: f64 = -1e9;
 
-/// Returns the negative log-likelihood `[B]` of `tags`, a slice per row, under `emissions` `[B, W, L]`. Words with the tag
-/// [`UNKNOWN`] are summed over; a row without words has 0.
+/// Returns the negative log-likelihood `[B]` of `tags`, a slice per row, under `emissions` `[B, W, L]`. Words with the
+/// tag [`UNKNOWN`] are summed over; a row without words has 0.
 ///
 /// # Errors
 /// The shapes do not match, a row is longer than `W`, or a tag is not below `L`.

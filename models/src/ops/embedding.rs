@@ -1,5 +1,5 @@
-//! Looks up rows of a table: y_i = table\[id_i\]. The gradient of a row is the sum over the positions of its id, in their
-//! order. The row of the padding id gets none, as with `padding_idx` of `torch.nn.Embedding`.
+//! Looks up rows of a table: y_i = table\[id_i\]. The gradient of a row is the sum over the positions of its id, in
+//! their order. The row of the padding id gets none, as with `padding_idx` of `torch.nn.Embedding`.
 
 use candle_core::{CpuStorage, CustomOp2, D, Device, Layout, Result, Shape, Tensor};
 
@@ -9,8 +9,8 @@ use super::dispatch::on_gpu;
 use super::host::{Host, values};
 use super::param_grads::push_or_return;
 
-/// Ids on a device, u32 of any shape. For a GPU, their positions are sorted here, on the host, so that the gradient finds
-/// the positions of an id side by side.
+/// Ids on a device, u32 of any shape. For a GPU, their positions are sorted here, on the host, so that the gradient
+/// finds the positions of an id side by side.
 #[derive(Debug, Clone)]
 pub struct Ids {
     ids: Tensor,

@@ -1,5 +1,5 @@
-//! Products of matrices in slices, by the gemm crate, whose call is `unsafe`. The number of threads does not change a bit
-//! of the result: gemm splits the output, never a sum.
+//! Products of matrices in slices, by the gemm crate, whose call is `unsafe`. The number of threads does not change a
+//! bit of the result: gemm splits the output, never a sum.
 #![allow(unsafe_code)]
 
 use gemm::Parallelism;

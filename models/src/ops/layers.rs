@@ -1,4 +1,5 @@
-//! Variables and settings of layers, as plain data: what the operations on both devices read, without computing anything.
+//! Variables and settings of layers, as plain data: what the operations on both devices read, without computing
+//! anything.
 
 use candle_core::{Result, Shape, Tensor};
 use candle_nn::{Init, VarBuilder};
@@ -43,8 +44,8 @@ pub(crate) struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Creates the variables `weight` (ones) and `bias` (zeros) of `shape`. Several axes are normalised jointly, as rows
-    /// whose `H` is the product of their sizes.
+    /// Creates the variables `weight` (ones) and `bias` (zeros) of `shape`. Several axes are normalised jointly, as
+    /// rows whose `H` is the product of their sizes.
     ///
     /// # Errors
     /// A stored tensor has another shape.

@@ -91,7 +91,8 @@ pub(super) fn ln(x: f32) -> f32 {
     if x.is_nan() { x } else { y }
 }
 
-/// Returns sin 2πu and cos 2πu of u in [0, 1), to 1e-7 absolute, by Cephes' polynomials on an eighth of a turn either side.
+/// Returns sin 2πu and cos 2πu of u in [0, 1), to 1e-7 absolute, by Cephes' polynomials on an eighth of a turn either
+/// side.
 #[inline(always)]
 pub(super) fn turn(u: f32) -> (f32, f32) {
     let shifted = 4.0 * u + ROUND;

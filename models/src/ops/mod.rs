@@ -1,5 +1,5 @@
-//! Operations with their own backward pass: fused loops for f32 on the CPU and, with the feature `cuda`, kernels for f32
-//! and bf16 on a GPU. For other number types, each operation is composed of candle's differentiable ones.
+//! Operations with their own backward pass: fused loops for f32 on the CPU and, with the feature `cuda`, kernels for
+//! f32 and bf16 on a GPU. For other number types, each operation is composed of candle's differentiable ones.
 //!
 //! One pass over memory and one node of the graph replace up to ten. Results do not depend on the number of threads,
 //! because work is cut into pieces of fixed size and sums run in a fixed order (`threads`). Apart from matrix products,
@@ -7,11 +7,11 @@
 //! contracted, and the inner loops, compiled again for AVX2 and AVX-512 (`crate::simd`), give the same bits there.
 //!
 //! # Contract
-//! Gradients of variables bypass candle: [`backward`] collects them in a thread-local list while candle walks the graph,
-//! so call [`backward`] and never `Tensor::backward`, which fused layers refuse. A graph is one-shot: what a fused layer
-//! stored in its forward pass is freed by its backward pass, and a second pass over the same graph is an error. Forward
-//! pass and backward pass of a graph run on the thread that calls them, and [`composed`], also a thread-local switch,
-//! affects only the calls that this thread makes inside of it.
+//! Gradients of variables bypass candle: [`backward`] collects them in a thread-local list while candle walks the
+//! graph, so call [`backward`] and never `Tensor::backward`, which fused layers refuse. A graph is one-shot: what a
+//! fused layer stored in its forward pass is freed by its backward pass, and a second pass over the same graph is an
+//! error. Forward pass and backward pass of a graph run on the thread that calls them, and [`composed`], also a
+//! thread-local switch, affects only the calls that this thread makes inside of it.
 //!
 //! `unsafe` code of this crate is in three files of this folder: `gemm.rs` (the call of gemm), `cuda/launch.rs` (kernel
 //! launches and the memory that kernels fill) and `cuda/open.rs` (settings of the driver).

@@ -13,8 +13,8 @@ thread_local! {
     static PUSHED: RefCell<Option<Vec<(Tensor, Tensor)>>> = const { RefCell::new(None) };
 }
 
-/// Returns the gradients of a scalar. Call this instead of candle's `loss.backward()`, which does not know the gradients
-/// that fused operations push and fails on them.
+/// Returns the gradients of a scalar. Call this instead of candle's `loss.backward()`, which does not know the
+/// gradients that fused operations push and fails on them.
 ///
 /// # Errors
 /// A tensor operation fails; the graph was walked before.

@@ -1,5 +1,5 @@
-//! Random numbers as functions of a key and an index: Philox 4x32-10 (Salmon et al. 2011, as in PyTorch and cuRAND), and
-//! normal values made of them by Box and Muller's method. Any thread can make any part of a sequence.
+//! Random numbers as functions of a key and an index: Philox 4x32-10 (Salmon et al. 2011, as in PyTorch and cuRAND),
+//! and normal values made of them by Box and Muller's method. Any thread can make any part of a sequence.
 
 use macro_rules_attribute::apply;
 

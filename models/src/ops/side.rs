@@ -2,8 +2,8 @@
 //!
 //! The operation leaves the value in a [`SideResult`] when it runs, and a node that reads the first result y brings the
 //! value into the graph. The backward pass reaches that node before the operation, because the node reads y. The node
-//! leaves the gradient in the [`SideResult`], and the operation adds what follows from it. The node's own gradient to y is
-//! zero but must exist: candle needs one for every node, even if the loss reads y through this result alone.
+//! leaves the gradient in the [`SideResult`], and the operation adds what follows from it. The node's own gradient to y
+//! is zero but must exist: candle needs one for every node, even if the loss reads y through this result alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

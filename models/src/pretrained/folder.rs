@@ -83,8 +83,8 @@ impl TextFiles {
     /// Opens a folder or a repository of the Hugging Face hub, with the settings of the environment.
     ///
     /// # Errors
-    /// The name is neither; a file is missing, cannot be fetched or cannot be read; the model is no BERT; or the tokenizer
-    /// has more tokens than the embedding has rows.
+    /// The name is neither; a file is missing, cannot be fetched or cannot be read; the model is no BERT; or the
+    /// tokenizer has more tokens than the embedding has rows.
     pub fn open(name: &str) -> Result<Self> {
         let found = Hub::from_env().resolve(name, None, &["config.json", "tokenizer.json", "model.safetensors"])?;
         let (config, tokenizer, weights) = load_bert(&found.folder)?;

@@ -1,8 +1,9 @@
-//! Finds the files of a model by its name on the Hugging Face hub, in the hub's cache folder, or downloads them into it.
+//! Finds the files of a model by its name on the Hugging Face hub, in the hub's cache folder, or downloads them into
+//! it.
 //!
 //! The cache is that of Python's `huggingface_hub`: `models--OWNER--NAME/refs/REVISION` holds the commit of a branch,
-//! `models--OWNER--NAME/snapshots/COMMIT/` holds its files. Cached files are used without asking the network, and missing
-//! ones are fetched from the same commit, so files of two commits are never mixed.
+//! `models--OWNER--NAME/snapshots/COMMIT/` holds its files. Cached files are used without asking the network, and
+//! missing ones are fetched from the same commit, so files of two commits are never mixed.
 
 use std::path::{Path, PathBuf};
 
@@ -61,8 +62,8 @@ impl Hub {
     /// `@revision` (a branch, a tag, a commit, `refs/pr/N`) if `revision` is not given. The default is `main`.
     ///
     /// # Errors
-    /// The name is neither a folder nor a model's name; the cache lacks files and the hub is offline; or files cannot be
-    /// fetched.
+    /// The name is neither a folder nor a model's name; the cache lacks files and the hub is offline; or files cannot
+    /// be fetched.
     pub fn resolve(&self, name: &str, revision: Option<&str>, files: &[&str]) -> Result<HubFolder> {
         if Path::new(name).is_dir() {
             return Ok(HubFolder { folder: name.into(), revision: None });

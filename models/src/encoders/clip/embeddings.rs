@@ -1,5 +1,5 @@
-//! Turns pixels into tokens: a class token, then patches through one linear map (a convolution whose stride is its kernel),
-//! plus learned positions of every token of an image, or of every patch of crops.
+//! Turns pixels into tokens: a class token, then patches through one linear map (a convolution whose stride is its
+//! kernel), plus learned positions of every token of an image, or of every patch of crops.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;

@@ -2,8 +2,8 @@
 //! below `vision_model.`.
 //!
 //! Pre-norm encoder: class token and patches + positions → layer norm, then per layer `x = x + attention(norm(x))`,
-//! `x = x + W₂ act(W₁ norm(x))`. CLIP itself reads the class state after `post_layernorm`. LMC's heads read it as the layers
-//! leave it, so an encoder made for them has no such norm.
+//! `x = x + W₂ act(W₁ norm(x))`. CLIP itself reads the class state after `post_layernorm`. LMC's heads read it as the
+//! layers leave it, so an encoder made for them has no such norm.
 
 mod config;
 mod embeddings;
@@ -83,8 +83,8 @@ impl ClipVision {
         Ok(Self { post_norm, ..Self::with_keys(config, visual, &[], 0, vb)? })
     }
 
-    /// Creates an encoder without `post_layernorm`, whose last layers use the keys `shared`, and which returns the logits
-    /// of its last `mapped` layers.
+    /// Creates an encoder without `post_layernorm`, whose last layers use the keys `shared`, and which returns the
+    /// logits of its last `mapped` layers.
     pub(crate) fn with_keys(
         config: &ClipVisionConfig,
         visual: Visual,
@@ -114,7 +114,8 @@ impl ClipVision {
         self.pre_norm.forward(&self.embeddings.forward(pixels, dtype)?)?.to_dtype(dtype)
     }
 
-    /// Applies `post_layernorm` to states `[B, V, H]`. Hugging Face applies it to the class token alone (`pooler_output`).
+    /// Applies `post_layernorm` to states `[B, V, H]`. Hugging Face applies it to the class token alone
+    /// (`pooler_output`).
     ///
     /// # Errors
     /// The last dimension is not `H`, or the encoder belongs to a network of two streams and has no such norm.

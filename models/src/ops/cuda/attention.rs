@@ -45,8 +45,8 @@ impl AttentionPart {
     }
 }
 
-/// Returns the bytes of shared memory that a block of the backward pass needs. The forward pass needs less for heads of up
-/// to 128.
+/// Returns the bytes of shared memory that a block of the backward pass needs. The forward pass needs less for heads of
+/// up to 128.
 fn backward_memory(length: usize, size: usize, dtype: DType) -> u32 {
     let matrices = dtype.size_in_bytes() * 2 * length * (length + 1);
     (4 * (2 * length * (size + 1) + WARPS * size) + matrices) as u32
@@ -136,8 +136,8 @@ impl GpuPart for AttentionPart {
     }
 }
 
-/// Where the values of a learned tensor `[.., tall, wide]` are in what each row adds to it: `[down, across]` values, lines
-/// `line` apart and leading indices `plane` apart.
+/// Where the values of a learned tensor `[.., tall, wide]` are in what each row adds to it: `[down, across]` values,
+/// lines `line` apart and leading indices `plane` apart.
 struct RowStrides {
     rows: usize,
     tall: usize,

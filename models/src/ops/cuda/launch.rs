@@ -1,7 +1,7 @@
 //! Launches kernels: their arguments, checked against what they read and write, their grids, and the memory they fill.
 //!
-//! Kernels are launched on candle's CUDA stream. `open_gpu` gives all threads the same one, so kernels run in the order of
-//! the calls and before anything is freed. The launch itself and memory that a kernel fills need `unsafe`.
+//! Kernels are launched on candle's CUDA stream. `open_gpu` gives all threads the same one, so kernels run in the order
+//! of the calls and before anything is freed. The launch itself and memory that a kernel fills need `unsafe`.
 #![allow(unsafe_code)]
 
 use candle_core::backend::BackendStorage;
@@ -174,8 +174,8 @@ pub(super) fn launch(device: &CudaDevice, name: &str, shape: &Launch, arguments:
     }
     let (x, y) = shape.grid;
     let config = LaunchConfig { grid_dim: (x, y, 1), block_dim: (shape.threads, 1, 1), shared_mem_bytes: shape.shared };
-    // SAFETY: callers pass what the kernel's parameters declare. Tensors have the sizes that the kernel is told, as checked
-    // above, and live until the call returns; memory freed later is freed in the order of the CUDA stream.
+    // SAFETY: callers pass what the kernel's parameters declare. Tensors have the sizes that the kernel is told, as
+    // checked above, and live until the call returns; memory freed later is freed in the order of the CUDA stream.
     unsafe { builder.launch(config) }.w()?;
     Ok(())
 }

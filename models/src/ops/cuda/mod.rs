@@ -1,5 +1,5 @@
-//! The operations on a GPU: kernels of `models/kernels`, for f32 and bf16, and products by cuBLAS. Each computes what its
-//! counterpart on the CPU computes, dropout masks included (`crate::kernel_check`), and none waits for the GPU.
+//! The operations on a GPU: kernels of `models/kernels`, for f32 and bf16, and products by cuBLAS. Each computes what
+//! its counterpart on the CPU computes, dropout masks included (`crate::kernel_check`), and none waits for the GPU.
 //!
 //! `launch` is what all kernels share; the other files have the nodes of candle's graph and the backward passes.
 

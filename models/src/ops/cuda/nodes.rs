@@ -53,8 +53,8 @@ impl CustomOp1 for DropoutKernel {
     }
 }
 
-/// Looks up rows of `table`; `positions` are those of the ids, sorted by id. An id outside the table gives NaN, which the
-/// check of the loss finds, because nothing here waits for the GPU.
+/// Looks up rows of `table`; `positions` are those of the ids, sorted by id. An id outside the table gives NaN, which
+/// the check of the loss finds, because nothing here waits for the GPU.
 pub(in crate::ops) fn embedding(
     table: &Tensor,
     ids: &Tensor,
@@ -115,8 +115,8 @@ impl CustomOp2 for EmbeddingKernel {
     }
 }
 
-/// Returns `-log softmax(logits + bias)[target]` of each row, `[N]`, for `logits` `[N, L]` f32, `bias` `[L]` and `targets`
-/// `[N]` u32. A target that is not below `L` gives NaN.
+/// Returns `-log softmax(logits + bias)[target]` of each row, `[N]`, for `logits` `[N, L]` f32, `bias` `[L]` and
+/// `targets` `[N]` u32. A target that is not below `L` gives NaN.
 pub(crate) fn cross_entropy(logits: &Tensor, bias: Option<&Tensor>, targets: &Tensor) -> Result<Tensor> {
     let bias = bias.map(Tensor::contiguous).transpose()?;
     let targets = targets.contiguous()?;

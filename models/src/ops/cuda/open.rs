@@ -1,9 +1,10 @@
 //! Opens a GPU so that tensors made on one thread can be used on another.
 //!
-//! Invariant: every call of the process that works on a GPU goes to ONE CUDA stream. candle's own `Device::new_cuda` takes
-//! the driver's stream per thread, so a batch that a second thread uploads might be read before it has arrived. With one
-//! CUDA stream, work runs in the order of the calls, and tensors need no events of their own. cudarc's tracking of them is
-//! therefore switched off: it would create two events for each allocation. The driver's settings need `unsafe`.
+//! Invariant: every call of the process that works on a GPU goes to ONE CUDA stream. candle's own `Device::new_cuda`
+//! takes the driver's stream per thread, so a batch that a second thread uploads might be read before it has arrived.
+//! With one CUDA stream, work runs in the order of the calls, and tensors need no events of their own. cudarc's
+//! tracking of them is therefore switched off: it would create two events for each allocation. The driver's settings
+//! need `unsafe`.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Half an encoder layer on a GPU. Formulas are in `ops::sublayer` and its two inner parts. Weights are f32, and products
-//! and states have the type of `x`, so weights are converted to it once per forward pass.
+//! Half an encoder layer on a GPU. Formulas are in `ops::sublayer` and its two inner parts. Weights are f32, and
+//! products and states have the type of `x`, so weights are converted to it once per forward pass.
 
 use std::sync::{Mutex, PoisonError};
 

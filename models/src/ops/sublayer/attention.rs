@@ -1,5 +1,6 @@
 //! Attention: F = merged heads of drop(P) V, P = softmax(S + padding), S = Q Kᵀ/√d, of Q, K, V = x Wᵀ + b; with learned
-//! keys (`keys`), K is theirs and S includes their position bias. S is a second result (`crate::ops::side`) if it is read.
+//! keys (`keys`), K is theirs and S includes their position bias. S is a second result (`crate::ops::side`) if it is
+//! read.
 //!
 //! Kept: Q, K, V and F, `[M, H]` each (K only where it is projected), and P, `[B, heads, T, T]`. Backward, per row and
 //! head, with D = drop(P): dV = Dᵀ dF, dP = drop(dF Vᵀ), dS = P ⊙ (dP - Σ P dP) + ∂L/∂S, dQ = dS K/√d, dK = dSᵀ Q/√d.
@@ -114,8 +115,8 @@ impl AttentionPart {
         }
     }
 
-    /// Replaces Q, K and V of row `row` by their gradients and, with learned keys, the maps by dS. `grad` and `logit_grad`
-    /// are the gradients of F and of the logits; the latter may be empty.
+    /// Replaces Q, K and V of row `row` by their gradients and, with learned keys, the maps by dS. `grad` and
+    /// `logit_grad` are the gradients of F and of the logits; the latter may be empty.
     fn attend_backward(
         &self,
         sizes: Sizes,

@@ -39,8 +39,8 @@ pub(crate) struct InputGrads {
     pub second: Option<Vec<f32>>,
 }
 
-/// Pushes the gradients of a linear layer, dW = gᵀ x and db = Σ g, from g `[M, N]` and its input `[M, K]`, and adds g W to
-/// `dx` `[M, K]`.
+/// Pushes the gradients of a linear layer, dW = gᵀ x and db = Σ g, from g `[M, N]` and its input `[M, K]`, and adds g W
+/// to `dx` `[M, K]`.
 pub(super) fn linear_gradients(layer: &Linear, grad: &[f32], input: &[f32], dx: Option<Vec<f32>>) -> Result<Vec<f32>> {
     let (outputs, inputs) = layer.weight().dims2()?;
     let g = Matrix::new(grad, outputs);

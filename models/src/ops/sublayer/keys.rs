@@ -1,5 +1,5 @@
-//! LMC's learned keys K and their position bias B (arXiv 2305.08698). The logits of T positions are `Q Kᵀ/√d + c B`, with
-//! the first T keys, or one for all, and the first T rows and columns of B.
+//! LMC's learned keys K and their position bias B (arXiv 2305.08698). The logits of T positions are `Q Kᵀ/√d + c B`,
+//! with the first T keys, or one for all, and the first T rows and columns of B.
 //!
 //! Backward, from dS of each row of the batch: dK = Σ dSᵀ Q/√d, dB = c Σ dS. The sums run over the rows in their order.
 

@@ -4,8 +4,8 @@
 //! after (BERT):   r = x + drop(F(x) Woᵀ + bo),   y = norm(r)
 //! before (CLIP):  y = x + drop(F(norm(x)) Woᵀ + bo)
 //! ```
-//! F is attention (`attention`) or the wide half of the feed-forward part (`feed_forward`); each documents what it keeps.
-//! The sublayer also keeps r (`after`), `[M, H]` with M = B · T rows. With `before`, norm(x) is computed again.
+//! F is attention (`attention`) or the wide half of the feed-forward part (`feed_forward`); each documents what it
+//! keeps. The sublayer also keeps r (`after`), `[M, H]` with M = B · T rows. With `before`, norm(x) is computed again.
 //!
 //! Backward, from g = ∂L/∂y: `after` dr = norm'(r, g), `before` dr = g; do = drop(dr), dWo = doᵀ F, dbo = Σ do,
 //! dF = do Wo, dh by F; dx = dr + dh, or with `before` dr + norm'(x, dh).
