@@ -1,6 +1,7 @@
-//! Compiles the CUDA kernels to PTX where the `cuda` feature asks for them; the driver makes machine code of it for any
-//! GPU of that compute capability or a later one. candle's own kernels are compiled for the same `CUDA_COMPUTE_CAP`, and
-//! from 90 on they run on that architecture alone, so 80, which every GPU from A100 on runs, is the one to build for.
+//! Compiles the CUDA kernels to PTX if the feature `cuda` is on. The driver compiles the PTX for any GPU of that
+//! compute capability or a later one. candle's own kernels are compiled for the same `CUDA_COMPUTE_CAP`, and from 90 on
+//! they run on that architecture alone. So 80, which every GPU from the A100 on can run, is the best value to build
+//! for.
 
 use std::path::PathBuf;
 use std::process::Command;

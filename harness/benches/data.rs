@@ -16,7 +16,7 @@ use mkgc_harness::config::{Config, VisualSetting};
 use mkgc_harness::data::{Benchmark, Example, Pictures};
 use mkgc_harness::demo::synthetic::{MNRE_PROTOCOL, write_mnre};
 use mkgc_models::pixels::resize_crop;
-use mkgc_models::tokenize::WordTokenizer;
+use mkgc_models::text::WordTokenizer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::distill::Pooling;
-use mkgc_models::dual::Key;
+use mkgc_models::losses::distillation::Pooling;
+use mkgc_models::networks::Key;
 
 use crate::error::{Error, Result};
 use crate::learner::Architecture;

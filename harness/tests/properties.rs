@@ -17,11 +17,12 @@ use mkgc_harness::methods::{METHODS, names};
 use mkgc_harness::run::predictions::{self, Predicted};
 use mkgc_harness::run::{RunFolder, log};
 use mkgc_harness::stream::train;
-use mkgc_models::distill::{
-    Pooling, Stream, attention_distillation, attention_distillation_released, pool, pool_released,
+use mkgc_models::inputs::Stream;
+use mkgc_models::losses::distillation::{
+    Pooling, attention_distillation, attention_distillation_released, pool, pool_released,
 };
-use mkgc_models::dual::Key;
 use mkgc_models::mode::Mode;
+use mkgc_models::networks::Key;
 
 const KINDS: [TaskKind; 2] = [TaskKind::Re, TaskKind::Ner];
 

@@ -53,7 +53,7 @@ fn write_case(folder: &Path, method: &str, learned: &Learned) {
         for (place, row) in rows.iter().enumerate() {
             images.insert(row.image.clone(), json!(place));
         }
-        let mkgc_models::network::Pixels::Image(pixels) =
+        let mkgc_models::inputs::Pixels::Image(pixels) =
             pictures.pixels(&rows.iter().collect::<Vec<_>>(), &Device::Cpu).unwrap()
         else {
             panic!("cases have whole pictures")

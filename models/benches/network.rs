@@ -1,20 +1,20 @@
-//! Encoder layer, CRF and optimiser at the sizes that matter: `cargo bench --workspace --bench network`. Whole steps:
-//! `mkgc bench`.
+//! Times an encoder layer, the CRF and the optimiser at the sizes that matter:
+//! `cargo bench --workspace --bench network`. `mkgc bench` times whole steps.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use candle_core::{DType, Device, Tensor, Var};
 use criterion::{Criterion, criterion_group, criterion_main};
-use mkgc_models::bert::{Bert, BertConfig};
-use mkgc_models::crf::Crf;
+use mkgc_models::encoders::{Bert, BertConfig};
+use mkgc_models::heads::Crf;
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::ops::{backward, composed};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
 
-/// Rows, word pieces or visual tokens, hidden size.
+/// Shapes of a batch: rows, word pieces or visual tokens, hidden size.
 const SHAPES: [(usize, usize, usize); 3] = [(16, 32, 384), (16, 80, 768), (64, 61, 768)];
 
-/// One encoder layer with 12 heads, forward in evaluation, forward and backward in training.
+/// Times one encoder layer with 12 heads: forward in evaluation, forward and backward in training.
 fn layer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("layer");
     group.sample_size(10);
@@ -41,7 +41,7 @@ fn layer(criterion: &mut Criterion) {
     }
 }
 
-/// The variables of BERT-base, 110 million values.
+/// Times a step over the variables of BERT-base, 110 million values.
 fn adamw(criterion: &mut Criterion) {
     let store = ParamStore::new(1, Device::Cpu);
     Bert::new(&BertConfig::default(), store.builder()).unwrap();
@@ -55,7 +55,7 @@ fn adamw(criterion: &mut Criterion) {
     benches.bench_function("AdamW with clipping, BERT-base", |b| b.iter(|| optimiser.step(&grads, Some(1.0)).unwrap()));
 }
 
-/// 16 sentences of 40 words, 9 tags.
+/// Times the CRF of 16 sentences of 40 words over 9 tags.
 fn crf(criterion: &mut Criterion) {
     let crf = Crf::new(9, ParamStore::new(1, Device::Cpu).builder()).unwrap();
     let emissions = Var::zeros((16, 40, 9), DType::F32, &Device::Cpu).unwrap();

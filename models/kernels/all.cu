@@ -1,4 +1,4 @@
-// The module that mkgc loads.
+// All kernels, as the one module that mkgc loads.
 #include "attention.cu"
 #include "crf.cu"
 #include "norm.cu"

@@ -1,11 +1,11 @@
 // Attention of one head and row per block (formulas: models/src/ops/sublayer/attention.rs), up to 128 positions: all of
-// a head's keys and values stay in shared memory. Q, K, V stand side by side in `qkv` [rows, length, 3 heads size],
-// without their biases, which stand one after another in `bias` [3 heads size]; with learned keys there is no K in either.
+// a head's keys and values stay in shared memory. Q, K, V are side by side in `qkv` [rows, length, 3 heads size],
+// without their biases, which follow one another in `bias` [3 heads size]. With learned keys, neither has a part for K.
 #include "common.cuh"
 
 const int LONGEST = 128, PER_LANE = LONGEST / 32, WARPS = 8;
 
-// Which part of the tensors a block reads.
+// The part of the tensors that a block reads.
 struct Place {
     int row, head, heads, length, size, parts;
     __device__ int width() const { return heads * size; }

@@ -6,7 +6,7 @@
 #include <cuda_bf16.h>
 typedef __nv_bfloat16 bf16;
 
-// The shared memory of a block whose size the launch says.
+// The shared memory of a block, whose size the launch sets.
 #define DYNAMIC_SHARED(name) extern __shared__ float name[]
 
 typedef unsigned int u32;
@@ -32,7 +32,7 @@ __device__ inline float warp_max(float x) {
     return x;
 }
 
-// Sum over the threads of a block of whole warps, at most 1024; every thread gets it.
+// Sums over the threads of a block of whole warps, at most 1024; every thread gets the sum.
 __device__ inline float block_sum(float x) {
     __shared__ float parts[32];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -63,7 +63,7 @@ __device__ inline Words philox(u64 key, u64 block) {
     return {{a, b, c, d}};
 }
 
-// Dropout (models/src/ops/dropout.rs): of 128 elements, element i has 16 bits of word i / 32 of block i mod 16.
+// Dropout (models/src/ops/mask.rs): of 128 elements, element i has 16 bits of word i / 32 of block i mod 16.
 struct Mask {
     u64 key;
     u32 threshold;
@@ -78,7 +78,7 @@ __device__ inline float drop(Mask mask, u64 element, float x) {
     return draw < mask.threshold ? 0.0f : x * mask.scale;
 }
 
-// Standard normal value (models/src/ops/philox.rs): of 64 elements, element i comes from block i mod 16.
+// Returns a standard normal value (models/src/ops/philox.rs): of 64 elements, element i comes from block i mod 16.
 __device__ inline float normal(u64 key, u64 element) {
     const u32 place = element % 64;
     const Words words = philox(key, element / 64 * 16 + place % 16);

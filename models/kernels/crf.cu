@@ -4,7 +4,7 @@
 
 const u32 UNKNOWN = 0xffffffffu;
 
-// A row, and for each of its words and tags a, r and the probability p of the tag.
+// A row, with a, r and the probability p of each tag of each word.
 struct Row {
     const float *emissions, *start, *end, *transitions;
     float *a, *r, *p;
@@ -22,13 +22,13 @@ __device__ inline Span span(const u32 *tags, int word, int labels) {
     return tag == UNKNOWN ? Span{0, labels} : Span{(int)tag, (int)tag + 1};
 }
 
-// p(i, j), of tag i of the word before and tag j of `word`.
+// Returns p(i, j), the probability of tag i of the word before and tag j of `word`.
 __device__ inline float pair(Row row, int word, int i, int j) {
     const int at = word * row.labels + j;
     return row.p[at] * expf(row.a[at - j - row.labels + i] + row.transitions[i * row.labels + j] - row.r[at]);
 }
 
-// log Z over the paths that agree with the tags; fills a, r and p of the tags in each word's span.
+// Returns log Z over the paths that agree with the tags, and fills a, r and p of the tags in each word's span.
 __device__ inline double log_partition(Row row, const u32 *tags) {
     const int labels = row.labels, last = row.length - 1;
     double shift = 0.0;
@@ -92,7 +92,7 @@ __device__ inline void add_gradients(Row row, const u32 *tags, float sign, float
     }
 }
 
-// nll of each row and its gradients: `slope` [rows, words, labels] with respect to the emissions, `moves`
+// Computes nll of each row and its gradients: `slope` [rows, words, labels] with respect to the emissions, `moves`
 // [rows, labels + 2, labels] to start, end and transitions. `tags` [rows, 1 + words] holds a row's length and its tags;
 // `scratch` is [rows, 3, words, labels].
 extern "C" __global__ void crf_nll(const float *emissions, const float *start, const float *end, const float *transitions,
@@ -116,7 +116,7 @@ extern "C" __global__ void crf_nll(const float *emissions, const float *start, c
     if (threadIdx.x == 0) nll[blockIdx.x] = (float)(all - agreeing);
 }
 
-// The best path of each row, 0 beyond its length; `best` and `back` [rows, words, labels] are scratch.
+// Computes the best path of each row, 0 beyond its length; `best` and `back` [rows, words, labels] are scratch.
 extern "C" __global__ void viterbi(const float *emissions, const float *start, const float *end, const float *transitions,
                                    const u32 *lengths, float *best, u32 *back, u32 *paths, int words, int labels) {
     const u64 at = (u64)blockIdx.x * words * labels;

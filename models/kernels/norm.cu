@@ -1,8 +1,8 @@
-// Layer normalisation (models/src/ops/layer_norm.rs) with what stands around it in an encoder layer
-// (models/src/ops/sublayer), and sums over rows.
+// Layer normalisation (models/src/ops/layer_norm.rs), what surrounds it in an encoder layer (models/src/ops/sublayer),
+// and sums over rows.
 #include "common.cuh"
 
-// Mean and 1 / deviation of a row.
+// Returns mean and 1 / deviation of a row.
 template <class T>
 __device__ float2 moments(const T *row, int width, float eps) {
     float sum = 0.0f, squares = 0.0f;

@@ -1,7 +1,8 @@
-// All variables in one launch: AdamW with clipping (models/src/optim.rs), gradient noise (models/src/modulation.rs).
+// All variables in one launch: AdamW with clipping (models/src/optim.rs) and gradient noise
+// (models/src/losses/modulation.rs).
 #include "common.cuh"
 
-// A variable. Its gradients are cut into chunks of CHUNK values; the first of them has the number `first`.
+// A variable. Its gradient is split into chunks of CHUNK values, of which the first has the number `first`.
 struct Variable {
     float *value, *grad, *m;
     union {
@@ -18,7 +19,7 @@ struct Variable {
 
 const int CHUNK = 1 << 14;
 
-// Index of the variable that a chunk belongs to.
+// Returns the index of the variable that a chunk belongs to.
 __device__ inline int owner(const Variable *variables, int count, u64 chunk) {
     int low = 0, high = count - 1;
     while (low < high) {
@@ -29,7 +30,7 @@ __device__ inline int owner(const Variable *variables, int count, u64 chunk) {
     return low;
 }
 
-// Sum over a block in f64, in a fixed order; 256 threads. Thread 0 gets it.
+// Sums over a block of 256 threads in f64, in a fixed order; thread 0 gets the sum.
 __device__ inline double wide_sum(double x) {
     __shared__ double parts[256];
     __syncthreads();
@@ -41,7 +42,7 @@ __device__ inline double wide_sum(double x) {
     return parts[0];
 }
 
-// Σ g and Σ g² of each chunk; a block of 256 threads per chunk.
+// Computes Σ g and Σ g² of each chunk; a block of 256 threads per chunk.
 extern "C" __global__ void gradient_sums(const Variable *variables, int count, double2 *sums) {
     const Variable own = variables[owner(variables, count, blockIdx.x)];
     const u64 start = (blockIdx.x - own.first) * CHUNK;
@@ -67,7 +68,7 @@ extern "C" __global__ void clip_factor(const double2 *sums, u64 chunks, float cl
     }
 }
 
-// One update; a block of 256 threads per chunk.
+// Updates all variables; a block of 256 threads per chunk.
 extern "C" __global__ void adamw(const Variable *variables, int count, const float *clip, float beta1, float beta2,
                                  float eps, float root) {
     const Variable own = variables[owner(variables, count, blockIdx.x)];
@@ -82,8 +83,8 @@ extern "C" __global__ void adamw(const Variable *variables, int count, const flo
     }
 }
 
-// Deviation of the noise on each variable's gradient, the sample standard deviation of that + 1e-8, from the sums of its
-// chunks; a block of 256 threads each.
+// Computes the deviation of the noise on each variable's gradient, the gradient's sample standard deviation + 1e-8,
+// from the sums of its chunks; a block of 256 threads per variable.
 extern "C" __global__ void deviations(const Variable *variables, const double2 *sums, float *out) {
     const Variable own = variables[blockIdx.x];
     double sum = 0.0, squares = 0.0;
@@ -97,7 +98,7 @@ extern "C" __global__ void deviations(const Variable *variables, const double2 *
     if (threadIdx.x == 0) out[blockIdx.x] = (float)(sqrt(spread > 0.0 ? spread : 0.0) + 1e-8);
 }
 
-// κ of a stream from the sums of both, text first: 1 - tanh(α ρ) for the stream with ρ > 1, else 1.
+// Returns κ of a stream from the sums of both, text first: 1 - tanh(α ρ) for the stream with ρ > 1, else 1.
 __device__ inline float damping(const float *sums, u64 stream, float alpha) {
     const double ratio = (double)sums[stream] / (double)sums[1 - stream];
     return ratio > 1.0 ? (float)(1.0 - tanh((double)alpha * ratio)) : 1.0f;

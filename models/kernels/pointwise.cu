@@ -4,7 +4,7 @@
 
 #define EACH(i, count) for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (u64)gridDim.x * blockDim.x)
 
-// Value and slope of the form `kind`: 0 by erf, 1 by tanh, 2 by a sigmoid.
+// Returns value and slope of the form `kind`: 0 by erf, 1 by tanh, 2 by a sigmoid.
 __device__ inline float2 gelu(int kind, float x) {
     if (kind == 0) {
         const float share = normcdff(x);
@@ -44,7 +44,7 @@ __device__ void dropout(const T *x, T *y, u64 count, Mask mask) {
 #define DROPOUT(T) (const T *x, T *y, u64 count, u64 key, u32 threshold, float scale)
 BOTH(dropout, DROPOUT, (x, y, count, Mask{key, threshold, scale}))
 
-// Up to three f32 tensors of `each` values, one after another.
+// Joins up to three f32 tensors of `each` values, one after another.
 template <class T>
 __device__ void stack(const float *a, const float *b, const float *c, T *y, u64 each, u64 count) {
     EACH(i, count) {

@@ -1,5 +1,5 @@
-// Softmax (models/src/ops/softmax.rs), cross-entropy (models/src/loss.rs) and embeddings (models/src/ops/embedding.rs):
-// one row of values at a time.
+// Softmax (models/src/ops/softmax.rs), cross-entropy (models/src/losses/cross_entropy.rs) and embeddings
+// (models/src/ops/embedding.rs): one row of values at a time.
 #include "common.cuh"
 
 // y = softmax(x + bias), one row of `bias` for each `share` rows of x; a warp per row.
@@ -64,8 +64,8 @@ __device__ void embedding_forward(const float *table, const u32 *ids, T *y, u32 
 #define EMBEDDING_FORWARD(T) (const float *table, const u32 *ids, T *y, u32 entries, int width)
 BOTH(embedding_forward, EMBEDDING_FORWARD, (table, ids, y, entries, width))
 
-// sums[id] = Σ g over its places, in their order. `places` are sorted by their ids; the block of the first place of an id
-// does it. `sums` is zero before, and stays so for the id `padding`.
+// sums[id] = Σ g over the positions of the id, in their order. `places` are the positions sorted by id; the block of an
+// id's first position computes its sum. `sums` is zero before, and stays zero for the id `padding`.
 template <class T>
 __device__ void embedding_backward(const u32 *ids, const u32 *places, const T *g, float *sums, u32 count, u32 entries,
                                    u32 padding, int width) {

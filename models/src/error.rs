@@ -2,48 +2,48 @@
 
 use std::path::{Path, PathBuf};
 
-/// Result of every fallible function here.
+/// The result of fallible functions in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong with encoders, tokenizers and tensors.
+/// Failures with encoders, tokenizers and tensors.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Reading failed (fs-err puts the path into the message).
+    /// Reading a file failed; the message of fs-err has its path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// Tensor shapes, types or devices.
+    /// A tensor operation failed, because of shapes, types or the device.
     #[error("tensor: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// A file of an encoder folder that cannot be used.
+    /// A file of an encoder folder cannot be used.
     #[error("{}: {reason}", path.display())]
     Encoder {
-        /// The file.
+        /// Path of the file that cannot be used.
         path: PathBuf,
-        /// What is wrong with it, and what was expected.
+        /// What is wrong with the file, and what was expected.
         reason: String,
     },
-    /// A model that is neither in a folder nor to be had from the Hugging Face hub.
+    /// A model is neither in a folder nor available from the Hugging Face hub.
     #[error("{what}: {reason}")]
     Hub {
-        /// Model and file.
+        /// Names of the model and the file.
         what: String,
         /// What failed, and the remedy.
         reason: String,
     },
-    /// A sentence that does not fit, or a tokenizer that fails.
+    /// A sentence is too long, or the tokenizer fails.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// A picture that cannot be made into pixels.
+    /// A picture cannot be resized.
     #[error("picture: {0}")]
     Picture(String),
-    /// Optimiser or network state that belongs to something else.
+    /// State of an optimiser or a network belongs to another one.
     #[error("state: {0}")]
     State(String),
 }
 
 impl Error {
-    /// An error of an encoder file.
+    /// Creates the error of an encoder file.
     pub fn encoder(path: &Path, reason: impl Into<String>) -> Self {
         Self::Encoder { path: path.to_path_buf(), reason: reason.into() }
     }

@@ -1,37 +1,28 @@
-//! Trainable networks on candle: encoders, heads, losses, optimiser. Every layer has a backward pass.
+//! Trainable networks on candle: encoders, heads, losses and the optimiser. Every layer has a backward pass.
 //!
-//! Weights carry their Hugging Face names, so safetensors files load unchanged. Shapes: `B` rows, `T` word pieces,
+//! From the bottom up: [`ops`] (operations with their gradients, on the CPU and on a GPU) → [`params`] (named
+//! variables), [`mode`] (dropout) and [`inputs`] → [`encoders`] → [`networks`] → [`heads`] → [`losses`] → [`optim`].
+//! [`text`] and [`pixels`] prepare inputs; [`pretrained`] reads the files of published models.
+//!
+//! Weights have their Hugging Face names, so safetensors files load unchanged. Shapes: `B` rows, `T` word pieces,
 //! `V` visual tokens, `H` hidden size, `L` labels.
 
-mod activation;
-mod attention;
-pub mod bert;
-pub mod clip;
-pub mod crf;
-pub mod distill;
-pub mod dual;
-pub mod encoder;
+pub mod encoders;
 pub mod error;
 pub mod heads;
-pub mod hub;
 mod init;
-mod layer;
-mod linear;
-pub mod loss;
-pub mod memory_network;
-pub mod mkgformer;
+pub mod inputs;
+#[cfg(feature = "cuda")]
+pub mod kernel_check;
+pub mod losses;
 pub mod mode;
-pub mod modulation;
-pub mod network;
-pub mod norm;
+pub mod networks;
 pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod pixels;
+pub mod pretrained;
 pub mod simd;
-pub mod states;
-pub mod stream;
-pub mod tokenize;
-mod weights;
+pub mod text;
 
 pub use error::{Error, Result};

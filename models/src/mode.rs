@@ -1,43 +1,43 @@
-//! Training or evaluation, and the seeded dropout that tells them apart.
+//! Training or evaluation, which differ in dropout, and the seeded generator of its masks.
 
 use candle_core::{Result, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::ops::{self, Mask};
+use crate::ops::{self, DropoutMask};
 
-/// The generator of dropout masks (candle's own CPU generator cannot be seeded).
+/// The generator of dropout masks. candle's own CPU generator cannot be seeded.
 pub struct DropoutRng(ChaCha8Rng);
 
 impl DropoutRng {
-    /// The same seed gives the same masks.
+    /// Creates a generator; the same seed gives the same masks.
     pub fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 }
 
-/// How a network runs.
+/// Whether a network runs in training or in evaluation.
 pub enum Mode<'a> {
-    /// No dropout.
+    /// Evaluation, without dropout.
     Eval,
-    /// Dropout from this generator.
+    /// Training, with dropout masks from this generator.
     Train(&'a mut DropoutRng),
 }
 
 impl Mode<'_> {
-    /// The next mask of dropout with probability `p`; none where nothing is dropped.
-    pub(crate) fn mask(&mut self, p: f64) -> Option<Mask> {
+    /// Returns the next mask of dropout with probability `p`, or none where nothing is dropped.
+    pub(crate) fn mask(&mut self, p: f64) -> Option<DropoutMask> {
         match self {
-            Self::Train(rng) if p > 0.0 => Some(Mask::new(rng.0.next_u64(), p)),
+            Self::Train(rng) if p > 0.0 => Some(DropoutMask::new(rng.0.next_u64(), p)),
             _ => None,
         }
     }
 
-    /// Inverted dropout (Srivastava et al. 2014): in training each value is zeroed with probability `p` (in steps of
-    /// 1/65536) and the rest scaled by `1 / (1 - p)`.
+    /// Applies inverted dropout (Srivastava et al. 2014): in training, each value is zeroed with probability `p` (in
+    /// steps of 1/65536) and the others are scaled by `1 / (1 - p)`.
     ///
     /// # Errors
-    /// When the mask cannot be made on the tensor's device.
+    /// The mask cannot be made on the tensor's device.
     pub fn dropout(&mut self, x: &Tensor, p: f64) -> Result<Tensor> {
         self.mask(p).map_or_else(|| Ok(x.clone()), |mask| ops::dropout(x, mask))
     }

@@ -1,9 +1,9 @@
 //! AdamW (Loshchilov & Hutter 2019) as in `torch.optim.AdamW`, with parameter groups, clipping by the global norm or by
 //! each group's own, and a state that can be stored.
 //!
-//! p ← p·(1 − lr·wd); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²;
-//! p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable without a gradient is left alone. A schedule scales every
-//! lr by one factor, that of the weight decay included, as PyTorch's `LambdaLR` does.
+//! p ← p·(1 − lr·wd); m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε). A variable
+//! without a gradient is not changed. A schedule scales every lr by one factor, also where lr scales the weight decay,
+//! as PyTorch's `LambdaLR` does.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,72 +16,72 @@ use crate::error::{Error, Result};
 use crate::ops;
 use crate::simd::vectorised;
 
-/// What all groups share.
+/// Settings that all groups share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConfig {
-    /// Decay of the first moment.
+    /// Decay of the first moment, β₁.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay of the second moment, β₂.
     pub beta2: f64,
-    /// Added to the denominator.
+    /// Added to the denominator, ε.
     pub eps: f64,
 }
 
 impl Default for AdamWConfig {
-    /// PyTorch's defaults.
+    /// Returns the defaults of PyTorch: β₁ 0.9, β₂ 0.999, ε 1e-8.
     fn default() -> Self {
         Self { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
     }
 }
 
-/// Variables that share a learning rate.
+/// Variables that share a learning rate and a weight decay.
 pub struct ParamGroup {
-    /// For logs.
+    /// Name of the group in logs.
     pub name: String,
-    /// Named variables.
+    /// Variables of the group with their names.
     pub vars: Vec<(String, Var)>,
-    /// Learning rate.
+    /// Learning rate before any schedule.
     pub lr: f64,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay, scaled by the learning rate.
     pub weight_decay: f64,
 }
 
 /// First and second moment of one variable.
 enum Moments {
-    /// Updated in place.
+    /// In host memory, updated in place.
     Host(Mutex<[Vec<f32>; 2]>),
     Device([Tensor; 2]),
 }
 
-/// The optimiser.
+/// The optimiser AdamW over groups of variables.
 pub struct AdamW {
     groups: Vec<ParamGroup>,
     config: AdamWConfig,
     moments: BTreeMap<String, Moments>,
     step: usize,
     factor: f64,
-    /// Whether each group is clipped by its own norm.
+    /// Whether each group is clipped by its own norm instead of the norm of all groups.
     apart: bool,
 }
 
-/// Numbers of one update of one group.
-struct Update {
+/// The numbers of one update of one group.
+struct GroupUpdate {
     config: AdamWConfig,
-    /// 1 − lr·wd.
+    /// Factor of the variable, 1 − lr·wd.
     keep: f64,
-    /// lr / (1 − β₁ᵗ).
+    /// Factor of the update, lr / (1 − β₁ᵗ).
     rate: f64,
-    /// √(1 − β₂ᵗ).
+    /// Correction of the second moment, √(1 − β₂ᵗ).
     correction: f64,
-    /// Factor of the gradient (clipping).
+    /// Factor of the gradient, by clipping.
     scale: f64,
 }
 
 impl AdamW {
-    /// Zero moments.
+    /// Creates an optimiser whose moments are zero.
     ///
     /// # Errors
-    /// A variable in two groups.
+    /// A variable is in two groups.
     pub fn new(groups: Vec<ParamGroup>, config: AdamWConfig) -> Result<Self> {
         let mut moments = BTreeMap::new();
         for (name, var) in groups.iter().flat_map(|group| &group.vars) {
@@ -97,42 +97,43 @@ impl AdamW {
         Ok(Self { groups, config, moments, step: 0, factor: 1.0, apart: false })
     }
 
-    /// Scales the rates of all groups in the steps that follow; 1 at first, and no part of the stored state.
+    /// Scales the rates of all groups in the following steps. The factor is 1 at first and is not part of the stored
+    /// state.
     pub fn scale_rates(&mut self, factor: f64) {
         self.factor = factor;
     }
 
-    /// The rate of a group's next step.
+    /// Returns the rate of a group's next step.
     fn rate(&self, group: &ParamGroup) -> f64 {
         group.lr * self.factor
     }
 
-    /// Whether [`AdamW::step`] clips each group by its own norm, instead of all groups by the norm of everything.
+    /// Sets whether [`AdamW::step`] clips each group by its own norm instead of the norm of all groups.
     #[must_use]
     pub fn clipping_apart(self, apart: bool) -> Self {
         Self { apart, ..self }
     }
 
-    /// Groups whose gradients are clipped together.
+    /// Returns the sets of groups whose gradients are clipped together.
     fn clipped_together(&self) -> impl Iterator<Item = &[ParamGroup]> {
         self.groups.chunks(if self.apart { 1 } else { self.groups.len().max(1) })
     }
 
-    /// One update; with `clip`, gradients are scaled so that their L2 norm, global or of each group, is at most that (as
-    /// `torch.nn.utils.clip_grad_norm_`).
+    /// Updates all variables. With `clip`, gradients are scaled so that their L2 norm, over all groups or of each
+    /// group, is at most `clip`, as by `torch.nn.utils.clip_grad_norm_`.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// A tensor operation fails.
     pub fn step(&mut self, grads: &GradStore, clip: Option<f64>) -> Result<()> {
         self.step += 1;
         #[cfg(feature = "cuda")]
         if self.groups.iter().flat_map(|group| &group.vars).all(|(_, var)| var.device().is_cuda()) {
-            return self.step_on_gpu(grads, clip);
+            return self.clipped_together().try_for_each(|groups| self.step_together(groups, grads, clip));
         }
         let scales = self.scales(grads, clip)?;
         let bias = |beta: f64| 1.0 - beta.powi(self.step as i32);
         for (group, scale) in self.groups.iter().zip(scales) {
-            let update = Update {
+            let update = GroupUpdate {
                 config: self.config,
                 keep: 1.0 - self.rate(group) * group.weight_decay,
                 rate: self.rate(group) / bias(self.config.beta1),
@@ -148,7 +149,7 @@ impl AdamW {
         Ok(())
     }
 
-    /// What clipping multiplies the gradients of each group with.
+    /// Returns the factor by which clipping scales the gradients of each group.
     fn scales(&self, grads: &GradStore, clip: Option<f64>) -> Result<Vec<f64>> {
         let Some(clip) = clip else { return Ok(vec![1.0; self.groups.len()]) };
         let mut scales = Vec::with_capacity(self.groups.len());
@@ -159,12 +160,7 @@ impl AdamW {
         Ok(scales)
     }
 
-    /// All variables that are clipped together in three launches; the norm stays on the GPU.
-    #[cfg(feature = "cuda")]
-    fn step_on_gpu(&self, grads: &GradStore, clip: Option<f64>) -> Result<()> {
-        self.clipped_together().try_for_each(|groups| self.step_together(groups, grads, clip))
-    }
-
+    /// Updates all variables of groups that are clipped together, in three launches; the norm stays on the GPU.
     #[cfg(feature = "cuda")]
     fn step_together(&self, groups: &[ParamGroup], grads: &GradStore, clip: Option<f64>) -> Result<()> {
         let bias = |beta: f64| 1.0 - beta.powi(self.step as i32);
@@ -174,9 +170,9 @@ impl AdamW {
                 contiguous.push((group, var.as_tensor(), grad.contiguous()?, moments));
             }
         }
-        let stepped: Vec<ops::Stepped<'_>> = contiguous
+        let stepped: Vec<ops::VarStep<'_>> = contiguous
             .iter()
-            .map(|(group, var, grad, [m, v])| ops::Stepped {
+            .map(|(group, var, grad, [m, v])| ops::VarStep {
                 var,
                 grad,
                 moments: [m, v],
@@ -189,18 +185,18 @@ impl AdamW {
         Ok(ops::adamw(&stepped, numbers, clip)?)
     }
 
-    /// L2 norm over all gradients, summed in f64 in a fixed order.
+    /// Returns the L2 norm over all gradients, summed in f64 in a fixed order.
     ///
     /// # Errors
-    /// When a tensor operation fails.
+    /// A tensor operation fails.
     pub fn norm(&self, grads: &GradStore) -> Result<f64> {
         norm(&self.groups, grads)
     }
 
-    /// Moments by `<variable>.m` and `<variable>.v`, and `step`, to be stored.
+    /// Returns the state to store: moments as `<variable>.m` and `<variable>.v`, and `step`.
     ///
     /// # Errors
-    /// When a tensor cannot be made.
+    /// A tensor cannot be made.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut state = BTreeMap::from([("step".to_owned(), Tensor::new(self.step as u32, &Device::Cpu)?)]);
         for (name, var) in self.groups.iter().flat_map(|group| &group.vars) {
@@ -216,16 +212,17 @@ impl AdamW {
         Ok(state)
     }
 
-    /// Goes on from a stored state.
+    /// Restores a state that [`AdamW::state`] returned.
     ///
     /// # Errors
-    /// A missing entry or one of another size; nothing changes then.
+    /// An entry is missing or has another size; then nothing changes.
     pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let find = |name: &str| state.get(name).ok_or_else(|| Error::State(format!("no `{name}`")));
         let step = find("step")?.to_scalar::<u32>()? as usize;
         let mut loaded = BTreeMap::new();
         for (name, var) in self.groups.iter().flat_map(|group| &group.vars) {
-            let (m, v) = (find(&format!("{name}.m"))?, find(&format!("{name}.v"))?);
+            let m = find(&format!("{name}.m"))?;
+            let v = find(&format!("{name}.v"))?;
             if m.shape() != var.shape() || v.shape() != var.shape() {
                 return Err(Error::State(format!("moments of `{name}` have another shape than {:?}", var.shape())));
             }
@@ -236,12 +233,13 @@ impl AdamW {
             };
             loaded.insert(name.clone(), moments);
         }
-        (self.moments, self.step) = (loaded, step);
+        self.moments = loaded;
+        self.step = step;
         Ok(())
     }
 }
 
-/// Elements one thread handles at a time; fixed, so that sums do not depend on the number of threads.
+/// Elements that one thread handles at a time: a fixed number, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 16;
 
 fn norm(groups: &[ParamGroup], grads: &GradStore) -> Result<f64> {
@@ -264,14 +262,15 @@ fn sum_of_squares(grad: &Tensor) -> Result<f64> {
     Ok(ops::run(values.chunks(CHUNK), |chunk| ops::squares(chunk, 0.0)).into_iter().sum())
 }
 
-impl Update {
+impl GroupUpdate {
     fn apply(&self, var: &Var, grad: &Tensor, moments: &mut Moments) -> Result<()> {
         match moments {
             Moments::Host(values) => {
                 Ok(var.as_tensor().inplace_op2(grad, &HostStep { update: self, moments: values })?)
             }
             Moments::Device([m, v]) => {
-                let (b1, b2) = (self.config.beta1, self.config.beta2);
+                let b1 = self.config.beta1;
+                let b2 = self.config.beta2;
                 let grad = (grad * self.scale)?;
                 *m = ((&*m * b1)? + (&grad * (1.0 - b1))?)?;
                 *v = ((&*v * b2)? + (grad.sqr()? * (1.0 - b2))?)?;
@@ -285,7 +284,7 @@ impl Update {
 
 /// The update of one variable in host memory, in place.
 struct HostStep<'a> {
-    update: &'a Update,
+    update: &'a GroupUpdate,
     moments: &'a Mutex<[Vec<f32>; 2]>,
 }
 
@@ -302,9 +301,7 @@ impl InplaceOp2 for HostStep<'_> {
         grad_layout: &Layout,
     ) -> candle_core::Result<()> {
         let grad = ops::values(grad, grad_layout)?;
-        let (start, end) = layout
-            .contiguous_offsets()
-            .ok_or_else(|| candle_core::Error::Msg("variable is not contiguous".to_owned()))?;
+        let Some((start, end)) = layout.contiguous_offsets() else { candle_core::bail!("variable is not contiguous") };
         let CpuStorage::F32(var) = var else { candle_core::bail!("AdamW updates f32 variables") };
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let [m, v] = &mut *moments;
@@ -315,9 +312,14 @@ impl InplaceOp2 for HostStep<'_> {
 }
 
 #[apply(vectorised)]
-fn update(by: &Update, p: &mut [f32], [m, v]: [&mut [f32]; 2], g: &[f32]) {
-    let (b1, b2, eps) = (by.config.beta1 as f32, by.config.beta2 as f32, by.config.eps as f32);
-    let (scale, keep, rate, root) = (by.scale as f32, by.keep as f32, by.rate as f32, by.correction.recip() as f32);
+fn update(by: &GroupUpdate, p: &mut [f32], [m, v]: [&mut [f32]; 2], g: &[f32]) {
+    let b1 = by.config.beta1 as f32;
+    let b2 = by.config.beta2 as f32;
+    let eps = by.config.eps as f32;
+    let scale = by.scale as f32;
+    let keep = by.keep as f32;
+    let rate = by.rate as f32;
+    let root = by.correction.recip() as f32;
     for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
         let g = g * scale;
         *m = b1 * *m + (1.0 - b1) * g;

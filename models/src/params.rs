@@ -1,4 +1,4 @@
-//! Named variables: pre-trained values where a safetensors file has them, seeded random ones elsewhere.
+//! Named variables, with pre-trained values where a safetensors file has them and seeded random ones elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
-use crate::weights::WeightFile;
+use crate::pretrained::WeightFile;
 
 /// The one embedding that may grow beyond its stored rows, for added tokens.
 const GROWS: &str = "word_embeddings.weight";
@@ -19,17 +19,18 @@ const GROWS: &str = "word_embeddings.weight";
 /// First part of the names of CLIP's vision model.
 const VISION: &str = "vision_model.";
 
-/// A tensor of a file, by its name there.
-struct Stored {
+/// A tensor of a file, under its name in the file.
+struct StoredTensor {
     file: Arc<WeightFile>,
     name: String,
 }
 
+/// What the clones of a store share.
 #[derive(Default)]
-struct Inner {
+struct Shared {
     vars: BTreeMap<String, Var>,
     sources: Vec<PathBuf>,
-    stored: BTreeMap<String, Stored>,
+    stored: BTreeMap<String, StoredTensor>,
     used: BTreeSet<String>,
 }
 
@@ -39,21 +40,21 @@ struct Inner {
 pub struct ParamStore {
     seed: u64,
     device: Device,
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Shared>>,
 }
 
 impl ParamStore {
-    /// An empty store; random values depend on `seed` and the variable's name alone.
+    /// Creates an empty store. Random values depend on `seed` and the variable's name alone.
     pub fn new(seed: u64, device: Device) -> Self {
         Self { seed, device, inner: Arc::default() }
     }
 
-    /// Takes values from a safetensors file where names agree; a second file adds to the first. Names may begin with
-    /// `bert.`; TensorFlow-era `gamma`/`beta` count as `weight`/`bias`; a vision model that transformers 5 saved on its
-    /// own lacks `vision_model.`, which is put in front.
+    /// Takes values from a safetensors file where names agree; a second file adds to the first. Three variants of names
+    /// are accepted: a leading `bert.` is dropped, `gamma` and `beta` of TensorFlow's time become `weight` and `bias`,
+    /// and names of a vision model that transformers 5 saved on its own get the prefix `vision_model.`.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// The file cannot be read.
     pub fn with_pretrained(self, path: &Path) -> Result<Self> {
         let file = Arc::new(WeightFile::open(path)?);
         let family = if file.shape("pre_layrnorm.weight").is_some() { VISION } else { "" };
@@ -62,7 +63,7 @@ impl ParamStore {
             let name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
             format!("{family}{name}")
         };
-        let stored = |name: &String| Stored { file: Arc::clone(&file), name: name.clone() };
+        let stored = |name: &String| StoredTensor { file: Arc::clone(&file), name: name.clone() };
         let mut inner = self.lock();
         inner.sources.push(path.to_path_buf());
         inner.stored.extend(file.names().map(|name| (renamed(name), stored(name))));
@@ -70,28 +71,28 @@ impl ParamStore {
         Ok(self)
     }
 
-    /// Builds networks whose variables live here, in f32.
+    /// Returns a builder of networks whose variables are kept here, in f32.
     pub fn builder(&self) -> VarBuilder<'static> {
         VarBuilder::from_backend(Box::new(self.clone()), DType::F32, self.device.clone())
     }
 
-    /// All variables in name order.
+    /// Returns all variables in the order of their names.
     pub fn vars(&self) -> Vec<(String, Var)> {
         self.lock().vars.iter().map(|(name, var)| (name.clone(), var.clone())).collect()
     }
 
-    /// Copies of all values.
+    /// Returns copies of all values.
     ///
     /// # Errors
-    /// When a device copy fails.
+    /// A copy on the device fails.
     pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         self.lock().vars.iter().map(|(name, var)| Ok((name.clone(), var.as_tensor().copy()?))).collect()
     }
 
-    /// Sets every variable.
+    /// Sets every variable to the value of its name.
     ///
     /// # Errors
-    /// A variable without a value, a value without a variable, another shape; nothing is set then.
+    /// A variable has no value, a value has no variable, or their shapes differ; then no variable is set.
     pub fn load(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
         let inner = self.lock();
         if let Some(name) = values.keys().find(|name| !inner.vars.contains_key(*name)) {
@@ -113,10 +114,11 @@ impl ParamStore {
         Ok(())
     }
 
-    /// Fails when a file was given but an encoder variable below `prefix` took its value from elsewhere.
+    /// Checks that every variable below `prefix` has its value from a file, if a file was given.
     ///
     /// # Errors
-    /// Names the first such variable, and the file that holds others below `prefix` (all files if none does).
+    /// A variable has another value. The error names the first one, and the file that holds others below `prefix` (all
+    /// files if none does).
     pub fn require_pretrained(&self, prefix: &str) -> Result<()> {
         let inner = self.lock();
         let below = |name: &str| name.starts_with(prefix);
@@ -130,14 +132,21 @@ impl ParamStore {
         Err(Error::encoder(Path::new(&files.join(", ")), reason))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value a new variable starts with.
-    fn initial(&self, shape: &Shape, name: &str, init: Init, stored: Option<&Stored>) -> candle_core::Result<Tensor> {
+    /// Returns the first value of a new variable.
+    fn initial(
+        &self,
+        shape: &Shape,
+        name: &str,
+        init: Init,
+        stored: Option<&StoredTensor>,
+    ) -> candle_core::Result<Tensor> {
         let Some(stored) = stored else { return random(self.seed, name, shape, init)?.to_device(&self.device) };
-        let (have, want) = (stored.file.shape(&stored.name).unwrap_or_default(), shape.dims());
+        let have = stored.file.shape(&stored.name).unwrap_or_default();
+        let want = shape.dims();
         let grows =
             name.ends_with(GROWS) && have.len() == 2 && want.len() == 2 && have[1] == want[1] && have[0] < want[0];
         if have == want {
@@ -178,12 +187,12 @@ impl SimpleBackend for ParamStore {
     }
 }
 
-/// FNV-1a, to give each name a stream of its own.
+/// Hashes a name by FNV-1a, so that each name has its own random numbers.
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Values on the CPU; `Kaiming` is PyTorch's default for `nn.Linear`: uniform in ±1/√fan_in.
+/// Draws values on the CPU. `Kaiming` is PyTorch's default for `nn.Linear`: uniform in ±1/√fan_in.
 fn random(seed: u64, name: &str, shape: &Shape, init: Init) -> candle_core::Result<Tensor> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ hash(name));
     let mut uniform = |lo: f64, up: f64| lo + (up - lo) * rng.random::<f64>();
@@ -193,7 +202,7 @@ fn random(seed: u64, name: &str, shape: &Shape, init: Init) -> candle_core::Resu
         Init::Const(value) => vec![value as f32; n],
         Init::Uniform { lo, up } => (0..n).map(|_| uniform(lo, up) as f32).collect(),
         Init::Randn { mean, stdev } => {
-            // Box–Muller; the first draw is kept away from 0.
+            // Box and Muller's method; the first draw is in (0, 1], so that its logarithm is finite.
             let mut normal = || {
                 let radius = (-2.0 * (1.0 - uniform(0.0, 1.0)).ln()).sqrt();
                 radius * (std::f64::consts::TAU * uniform(0.0, 1.0)).cos()
@@ -217,11 +226,14 @@ mod tests {
 
     #[test]
     fn values_depend_on_seed_and_name_not_on_order() {
-        let (a, b) = (ParamStore::new(1, Device::Cpu), ParamStore::new(1, Device::Cpu));
+        let a = ParamStore::new(1, Device::Cpu);
+        let b = ParamStore::new(1, Device::Cpu);
         let get =
             |store: &ParamStore, name: &str| values(&store.builder().get_with_hints((40, 50), name, NORMAL).unwrap());
-        let (x, y) = (get(&a, "x"), get(&a, "y"));
-        assert_eq!((get(&b, "y"), get(&b, "x")), (y.clone(), x.clone()));
+        let x = get(&a, "x");
+        let y = get(&a, "y");
+        assert_eq!(get(&b, "y"), y);
+        assert_eq!(get(&b, "x"), x);
         assert_ne!(x, y);
         assert_ne!(get(&ParamStore::new(2, Device::Cpu), "x"), x);
         let mean: f32 = x.iter().sum::<f32>() / 2000.0;

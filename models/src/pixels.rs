@@ -2,8 +2,8 @@
 //! (bicubic, a = -1/2, antialiased, rounded to bytes), the middle S x S are cut out, bytes are scaled to 0..1 and
 //! normalised by CLIP's mean and deviation. The longer side becomes ⌊S·long/short⌋ ≥ S, so nothing is ever padded.
 //!
-//! Crops go the same way as whole pictures. Decoding is not here: files are decoded and guarded in one place, where a
-//! benchmark is built.
+//! Crops are treated like whole pictures. Files are not decoded here, but where a benchmark is built, so that all
+//! limits on them are in one place.
 
 use std::sync::LazyLock;
 
@@ -22,17 +22,19 @@ const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 /// Resizes and crops a picture to bytes `[3, S, S]`.
 ///
 /// # Errors
-/// A picture or a size of no pixels.
+/// The picture or `size` has no pixels.
 pub fn resize_crop(image: &RgbImage, size: usize) -> Result<Vec<u8>> {
     let (width, height) = image.dimensions();
     if width == 0 || height == 0 || size == 0 {
         return Err(Error::Picture(format!("cannot resize {width} x {height} to {size} x {size} pixels")));
     }
-    let (across, down) = (Window::new(width, height, size), Window::new(height, width, size));
+    let across = VisiblePart::new(width, height, size);
+    let down = VisiblePart::new(height, width, size);
     let refused = |error: &dyn std::fmt::Display| Error::Picture(format!("cannot resize: {error}"));
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
     let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(|error| refused(&error))?;
-    // Two calls, because Pillow resizes rows before columns and rounds in between; one call does the columns first.
+    // Pillow resizes rows before columns and rounds in between, which takes two calls: a single one starts with
+    // columns.
     let mut resizer = Resizer::new();
     let mut rows = Image::new(size as u32, height, PixelType::U8x3);
     let window = options.crop(across.start, 0.0, across.length, f64::from(height));
@@ -46,13 +48,14 @@ pub fn resize_crop(image: &RgbImage, size: usize) -> Result<Vec<u8>> {
     Ok(planes)
 }
 
-/// The part of a side that is seen, in pixels of the source: no more than that is resized, however long the side.
-struct Window {
+/// The part of a side that remains after cropping, in pixels of the source. Only this part is resized, however long the
+/// side is.
+struct VisiblePart {
     start: f64,
     length: f64,
 }
 
-impl Window {
+impl VisiblePart {
     fn new(side: u32, other: u32, size: usize) -> Self {
         let resized = size as u64 * u64::from(side) / u64::from(side.min(other));
         let scale = f64::from(side) / resized as f64;
@@ -61,24 +64,24 @@ impl Window {
     }
 }
 
-/// Normalised value of each byte per channel, rounded as transformers rounds it: scaled in f64, the rest in f32.
+/// The normalised value of each byte per channel, rounded as in transformers: scaled in f64, then normalised in f32.
 static SCALE: LazyLock<[[f32; 256]; 3]> = LazyLock::new(|| {
     std::array::from_fn(|channel| {
         std::array::from_fn(|byte| ((byte as f64 * (1.0 / 255.0)) as f32 - MEAN[channel]) / DEVIATION[channel])
     })
 });
 
-/// Bytes `[3, S, S]` to normalised values `[3, S, S]`.
+/// Normalises bytes `[3, S, S]` to values `[3, S, S]`.
 pub fn normalise(planes: &[u8]) -> Vec<f32> {
     let channels = planes.chunks_exact((planes.len() / 3).max(1)).zip(SCALE.iter());
     channels.flat_map(|(plane, scale)| plane.iter().map(|byte| scale[usize::from(*byte)])).collect()
 }
 
-/// Bytes `[.., 3, S, S]` to normalised values on the device they are on, to the last bit or two of [`normalise`].
+/// Normalises bytes `[.., 3, S, S]` on their device. Results equal those of [`normalise`] but for the last bit or two.
 ///
 /// # Errors
-/// When the device fails.
-pub fn normalise_there(planes: &Tensor) -> candle_core::Result<Tensor> {
+/// The device fails.
+pub fn normalise_on_device(planes: &Tensor) -> candle_core::Result<Tensor> {
     let each = |values: [f32; 3]| Tensor::new(&values, planes.device())?.reshape((3, 1, 1));
     let scaled = (planes.to_dtype(DType::F32)? * (1.0 / 255.0))?;
     scaled.broadcast_sub(&each(MEAN)?)?.broadcast_div(&each(DEVIATION)?)
@@ -86,7 +89,6 @@ pub fn normalise_there(planes: &Tensor) -> candle_core::Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use image::Rgb;
 
     use super::*;
@@ -99,7 +101,7 @@ mod tests {
         assert_eq!(resize_crop(&tall, 1).unwrap(), [2; 3]);
     }
 
-    /// The whole resized picture would be 64 x 1,048,576 pixels.
+    /// The whole picture, resized, would have 64 x 1,048,576 pixels.
     #[test]
     fn an_endless_strip_is_resized_only_where_it_is_seen() {
         let strip = RgbImage::from_fn(16_384, 1, |x, _| Rgb([(x / 64) as u8; 3]));
@@ -110,7 +112,7 @@ mod tests {
     fn both_ways_to_normalise_agree() {
         let planes: Vec<u8> = (0..3 * 256).map(|n| (n % 256) as u8).collect();
         let there = Tensor::from_slice(&planes, (1, 3, 16, 16), &candle_core::Device::Cpu).unwrap();
-        let there: Vec<f32> = normalise_there(&there).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let there: Vec<f32> = normalise_on_device(&there).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         assert!(there.iter().zip(normalise(&planes)).all(|(there, here)| (there - here).abs() < 1e-6));
     }
 

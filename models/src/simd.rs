@@ -1,10 +1,10 @@
-//! Instruction sets: which ones the inner loops are compiled for, and which ones this processor gets.
+//! Instruction sets: those that the inner loops are compiled for, and those that this processor runs.
 //!
-//! Nothing is contracted and no sum is reordered, so an inner loop gives the same bits with each of them. Matrix products
-//! are gemm's, which chooses by itself and whose results differ in rounding from one set to another.
+//! No operation is contracted and no sum is reordered, so an inner loop gives the same bits with every instruction set.
+//! Matrix products are gemm's, which chooses by itself and whose results differ in rounding between instruction sets.
 
-/// Compiles a function for every processor and, on x86-64, again for AVX2 and for AVX-512; the first of the targets that
-/// the processor has is chosen when the function is first called. Used as `#[apply(vectorised)]`.
+/// Compiles a function for every processor and, on x86-64, again for AVX2 and for AVX-512. The first call chooses the
+/// first of the targets that the processor supports. Used as `#[apply(vectorised)]`.
 macro_rules! vectorised {
     ($($function:tt)*) => {
         #[multiversion::multiversion(targets(
@@ -19,7 +19,7 @@ use macro_rules_attribute::apply;
 use multiversion::target::selected_target;
 pub(crate) use vectorised;
 
-/// The targets of [`vectorised`].
+/// The instruction sets that [`vectorised`] compiles for.
 enum Target {
     Avx512,
     Avx2,
@@ -38,7 +38,7 @@ fn chosen() -> Target {
     }
 }
 
-/// The instruction set of the inner loops: `avx512`, `avx2`, or the architecture's baseline (`sse2`, `neon`).
+/// Returns the instruction set of the inner loops: `avx512`, `avx2`, or the architecture's baseline (`sse2`, `neon`).
 pub fn inner_loops() -> &'static str {
     match chosen() {
         Target::Avx512 => "avx512",
@@ -47,8 +47,8 @@ pub fn inner_loops() -> &'static str {
     }
 }
 
-/// The instruction set of matrix products: `avx512f`, `fma`, or the architecture's baseline. Follows the order in which
-/// gemm 0.19 asks for them, with its feature `x86-v4`.
+/// Returns the instruction set of matrix products: `avx512f`, `fma`, or the architecture's baseline, in the order in
+/// which gemm 0.19 with its feature `x86-v4` tries them.
 pub fn products() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
@@ -62,7 +62,7 @@ pub fn products() -> &'static str {
     baseline()
 }
 
-/// What every processor of the architecture has.
+/// Returns the instruction set that every processor of the architecture has.
 fn baseline() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "sse2",

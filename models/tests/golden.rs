@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use common::{at_markers, both, close, error, golden, gradients_agree, paths, slices, store};
-use mkgc_models::bert::{Bert, BertConfig};
-use mkgc_models::crf::Crf;
-use mkgc_models::heads::relation::RelationHead;
-use mkgc_models::loss::masked_cross_entropy;
+use mkgc_models::encoders::{Bert, BertConfig};
+use mkgc_models::heads::{Crf, RelationHead};
+use mkgc_models::losses::masked_cross_entropy;
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::ops::backward;
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
@@ -114,7 +113,10 @@ fn groups(a: &Var, b: &Var) -> Vec<ParamGroup> {
 #[test]
 fn groups_that_are_clipped_apart_move_as_with_an_optimiser_each() {
     let start = |values: [f32; 2]| Var::new(&values, &Device::Cpu).unwrap();
-    let (a, b, alone_a, alone_b) = (start([3.0, -4.0]), start([0.3, 0.4]), start([3.0, -4.0]), start([0.3, 0.4]));
+    let a = start([3.0, -4.0]);
+    let b = start([0.3, 0.4]);
+    let alone_a = start([3.0, -4.0]);
+    let alone_b = start([0.3, 0.4]);
     let loss = |var: &Var| var.as_tensor().sqr().unwrap().sum_all().unwrap();
     let grads = |vars: [&Var; 2]| backward(&(loss(vars[0]) + loss(vars[1])).unwrap()).unwrap();
     let optimiser = |groups| AdamW::new(groups, AdamWConfig::default()).unwrap();
@@ -127,7 +129,8 @@ fn groups_that_are_clipped_apart_move_as_with_an_optimiser_each() {
     }
     let values = |var: &Var| var.to_vec1::<f32>().unwrap();
     assert_eq!((values(&a), values(&b)), (values(&alone_a), values(&alone_b)));
-    let (c, d) = (start([3.0, -4.0]), start([0.3, 0.4]));
+    let c = start([3.0, -4.0]);
+    let d = start([0.3, 0.4]);
     let mut together = optimiser(groups(&c, &d));
     (0..5).for_each(|step| together.step(&grads([&c, &d]), Some(2.0 - 0.4 * f64::from(step))).unwrap());
     assert_ne!(values(&d), values(&b), "a clip that is reached should tell the two apart");
@@ -136,7 +139,8 @@ fn groups_that_are_clipped_apart_move_as_with_an_optimiser_each() {
 #[test]
 fn twenty_steps_of_adamw_equal_torch_also_across_a_stored_state() {
     let golden = golden("adamw");
-    let (a, b) = (Var::from_tensor(&golden["a.start"]).unwrap(), Var::from_tensor(&golden["b.start"]).unwrap());
+    let a = Var::from_tensor(&golden["a.start"]).unwrap();
+    let b = Var::from_tensor(&golden["b.start"]).unwrap();
     let mut optimiser = AdamW::new(groups(&a, &b), AdamWConfig::default()).unwrap();
     let scales = golden["scales"].to_vec1::<f32>().unwrap();
     let norms = golden["norms"].to_vec1::<f32>().unwrap();
@@ -170,7 +174,8 @@ fn state_of_another_network_is_refused_and_changes_nothing() {
     assert!(optimiser.load_state(&BTreeMap::new()).unwrap_err().to_string().contains("no `step`"));
 }
 
-/// candle's fused layers can cut the graph silently, so: each variable of a network in training moves.
+/// candle's fused layers can cut the graph silently, so this test checks that training moves every variable of a
+/// network.
 #[test]
 fn every_variable_moves_in_one_step_of_training() {
     let store = ParamStore::new(7, Device::Cpu);
@@ -192,8 +197,8 @@ fn every_variable_moves_in_one_step_of_training() {
     let mut rng = DropoutRng::new(1);
     let mut mode = Mode::Train(&mut rng);
     let output = bert.forward(&ids, &mask, &mut mode).unwrap();
-    let place = Tensor::new(&[1u32, 2], &Device::Cpu).unwrap();
-    let markers = at_markers(output.last(), &place, &place);
+    let positions = Tensor::new(&[1u32, 2], &Device::Cpu).unwrap();
+    let markers = at_markers(output.last(), &positions, &positions);
     let logits = head.logits(&head.features(&markers, &mut mode).unwrap()).unwrap();
     let loss = masked_cross_entropy(&logits, &Tensor::new(&[0u32, 3], &Device::Cpu).unwrap(), None).unwrap();
     optimiser.step(&backward(&loss).unwrap(), None).unwrap();

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 use common::{both, close, golden, gradients_agree, store};
-use mkgc_models::distill::{
-    Pooling, Stream, attention_distillation, attention_distillation_released, pool, pool_released,
+use mkgc_models::heads::MemoryNetwork;
+use mkgc_models::inputs::Stream;
+use mkgc_models::losses::distillation::{
+    Pooling, attention_distillation, attention_distillation_released, pool, pool_released,
 };
-use mkgc_models::loss::prototype_cross_entropy;
-use mkgc_models::memory_network::MemoryNetwork;
-use mkgc_models::modulation::{Balance, Change, Coefficients, modulate, ratio, sums};
+use mkgc_models::losses::modulation::{Balance, Change, Coefficients, modulate, ratio, sums};
+use mkgc_models::losses::prototype_cross_entropy;
 use mkgc_models::ops::backward;
 use mkgc_models::params::ParamStore;
 
@@ -30,10 +31,12 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 
 #[test]
 fn the_memory_network_equals_the_last_rows_of_the_full_computation() {
-    let (golden, store) = (golden("memory_network"), store("memory_network"));
+    let golden = golden("memory_network");
+    let store = store("memory_network");
     let network = MemoryNetwork::new(12, 5, store.builder()).unwrap();
     store.require_pretrained("").unwrap();
-    let (x, prototypes) = (Var::from_tensor(&golden["x"]).unwrap(), Var::from_tensor(&golden["prototypes"]).unwrap());
+    let x = Var::from_tensor(&golden["x"]).unwrap();
+    let prototypes = Var::from_tensor(&golden["prototypes"]).unwrap();
     let refined = network.forward(x.as_tensor(), prototypes.as_tensor()).unwrap();
     let value = close("refined", &refined, &golden["refined"]);
     let grads = backward(&(refined * &golden["weight"]).unwrap().sum_all().unwrap()).unwrap();
@@ -45,7 +48,8 @@ fn the_memory_network_equals_the_last_rows_of_the_full_computation() {
 
 #[test]
 fn without_prototypes_a_feature_attends_to_itself() {
-    let (golden, store) = (golden("memory_network"), store("memory_network"));
+    let golden = golden("memory_network");
+    let store = store("memory_network");
     let network = MemoryNetwork::new(12, 5, store.builder()).unwrap();
     let x = Var::from_tensor(&golden["x"]).unwrap();
     let alone = network.forward(x.as_tensor(), &golden["prototypes"].narrow(0, 0, 0).unwrap()).unwrap();
@@ -83,12 +87,12 @@ fn reconsolidation_equals_pytorch() {
     println!("reconsolidation: value {value:.1e}, gradient {gradient:.1e}");
 }
 
-/// Maps of two layers.
+/// Returns the maps of both layers.
 fn maps(golden: &BTreeMap<String, Tensor>, name: &str) -> Vec<Tensor> {
     (0..2).map(|layer| golden[&format!("{name}.{layer}")].clone()).collect()
 }
 
-/// Value, and gradient by the student's maps of each layer.
+/// Returns the loss of the paper and its gradients with respect to the student's maps of each layer.
 fn described(student: &[Tensor], mask: &Tensor, teacher: &Tensor, pooling: Pooling) -> (Tensor, Vec<Tensor>) {
     let vars: Vec<Var> = student.iter().map(|map| Var::from_tensor(map).unwrap()).collect();
     let maps: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
@@ -100,7 +104,9 @@ fn described(student: &[Tensor], mask: &Tensor, teacher: &Tensor, pooling: Pooli
 #[test]
 fn attention_distillation_equals_pytorch() {
     let golden = golden("distillation");
-    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
+    let student = maps(&golden, "student");
+    let teacher = maps(&golden, "teacher");
+    let mask = &golden["mask"];
     both(|composed| {
         for (name, pooling) in POOLINGS {
             let (loss, grads) = described(&student, mask, &pool(&teacher, mask, pooling).unwrap(), pooling);
@@ -115,7 +121,9 @@ fn attention_distillation_equals_pytorch() {
 #[test]
 fn attention_distillation_pulls_unless_the_student_is_the_teacher() {
     let golden = golden("distillation");
-    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
+    let student = maps(&golden, "student");
+    let teacher = maps(&golden, "teacher");
+    let mask = &golden["mask"];
     let size = |grads: &[Tensor]| grads.iter().flat_map(values).map(f32::abs).sum::<f32>();
     for (name, pooling) in POOLINGS {
         let (loss, grads) = described(&student, mask, &pool(&student, mask, pooling).unwrap(), pooling);
@@ -127,7 +135,7 @@ fn attention_distillation_pulls_unless_the_student_is_the_teacher() {
 
 const STREAMS: [Stream; 2] = [Stream::Text, Stream::Vision];
 
-/// The released loss of one stream, its directions summed.
+/// Returns the released loss of one stream, summed over its directions.
 fn released(student: &[Tensor], teacher: &[Tensor], mask: &Tensor, stream: Stream, pooling: Pooling) -> Tensor {
     let pooled = |maps: &[Tensor]| pool_released(maps, mask, stream, pooling).unwrap();
     let pairs = pooled(student).into_iter().zip(pooled(teacher));
@@ -138,14 +146,17 @@ fn released(student: &[Tensor], teacher: &[Tensor], mask: &Tensor, stream: Strea
 #[test]
 fn the_released_distillation_counts_rows_and_has_no_gradient() {
     let golden = golden("distillation");
-    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
+    let student = maps(&golden, "student");
+    let teacher = maps(&golden, "teacher");
+    let mask = &golden["mask"];
     for (stream, name) in STREAMS.into_iter().zip(["text", "vision"]) {
         assert!(pool_released(&student, mask, stream, Pooling::None).unwrap().is_empty());
         for (direction, pooling) in &POOLINGS[..3] {
             let key = format!("released.{name}.{direction}");
             let value = released(&student, &teacher, mask, stream, *pooling);
             println!("{key}: value {:.1e}", close(&key, &value, &golden[&format!("loss.{key}")]));
-            // PyTorch's gradient is rounding; ours is none at all, as differences of the value say too.
+            // PyTorch's gradient is mere rounding. Ours is absent, and differences of the value confirm that it is
+            // zero.
             for layer in 0..2 {
                 let rounding = values(&golden[&format!("grad.{key}.{layer}")]);
                 assert!(rounding.iter().all(|grad| grad.abs() < 1e-12));
@@ -159,8 +170,8 @@ fn the_released_distillation_counts_rows_and_has_no_gradient() {
             assert_eq!(scalar(&released(&student, &student, mask, stream, *pooling)), 0.0);
         }
     }
-    // sqrt(rows)/100, averaged over layers. Of text all three sentences count in the first layer, two in the second; of
-    // vision every head counts by itself.
+    // The value is sqrt(rows)/100, averaged over layers. In the text, all three sentences count in the first layer and
+    // two in the second; in the vision stream, every head counts by itself.
     let text = scalar(&released(&student, &teacher, mask, Stream::Text, Pooling::Width));
     assert!((text - (3f32.sqrt() + 2f32.sqrt()) / 200.0).abs() < 1e-7);
     assert!(scalar(&released(&student, &teacher, mask, Stream::Vision, Pooling::Width)) > text * 1.1);
@@ -169,8 +180,10 @@ fn the_released_distillation_counts_rows_and_has_no_gradient() {
 #[test]
 fn distillation_does_not_see_padding() {
     let golden = golden("distillation");
-    let (student, teacher, mask) = (maps(&golden, "student"), maps(&golden, "teacher"), &golden["mask"]);
-    // Two more positions, padded with other values.
+    let student = maps(&golden, "student");
+    let teacher = maps(&golden, "teacher");
+    let mask = &golden["mask"];
+    // The longer maps have two more positions, which are padding with other values.
     let longer = |maps: &[Tensor]| -> Vec<Tensor> {
         let more = |map: &Tensor| map.pad_with_same(2, 0, 2).unwrap().pad_with_same(3, 0, 2).unwrap();
         maps.iter().map(more).collect()
@@ -180,7 +193,8 @@ fn distillation_does_not_see_padding() {
     for (_, pooling) in POOLINGS {
         let short = pool(&teacher, mask, pooling).unwrap();
         let long = pool(&longer(&teacher), &long_mask, pooling).unwrap();
-        let (positions, real) = (long.dim(4).unwrap(), short.dim(4).unwrap());
+        let positions = long.dim(4).unwrap();
+        let real = short.dim(4).unwrap();
         assert_eq!(values(&long.narrow(4, real, positions - real).unwrap()).iter().sum::<f32>(), 0.0);
         let losses = [(&student, mask, &short), (&longer(&student), &long_mask, &long)].map(|(maps, mask, teacher)| {
             attention_distillation(&pool(maps, mask, pooling).unwrap(), teacher, mask, pooling).unwrap()
@@ -240,7 +254,7 @@ fn modulation_scales_and_adds_noise_of_the_gradients_own_deviation() {
     let noise = (draw(1) - (&grad * 0.25).unwrap()).unwrap();
     let other = (draw(2) - (&grad * 0.25).unwrap()).unwrap();
     let mean = |x: &Tensor| scalar(&x.mean_all().unwrap());
-    // 0..6 in turn: variance 4; the noise of two seeds, and of neighbours far apart, is not correlated.
+    // The values 0..6 in turn have variance 4. The noise of two seeds, and of distant neighbours, is not correlated.
     assert!(mean(&noise).abs() < 0.03 && (mean(&noise.sqr().unwrap()) - 4.0).abs() < 0.05);
     assert!(mean(&(&noise * other).unwrap()).abs() < 0.05);
     let halves = (noise.narrow(0, 0, 200).unwrap() * noise.narrow(0, 200, 200).unwrap()).unwrap();

@@ -7,20 +7,14 @@ mod common;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
-use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
-use mkgc_models::dual::{Dual, DualConfig, Key};
-use mkgc_models::heads::class::ClassHead;
-use mkgc_models::heads::joint::{JointEntityHead, JointRelationHead, StreamSizes};
-use mkgc_models::heads::joint_marker::JointMarkerHead;
-use mkgc_models::heads::marker::MarkerHead;
-use mkgc_models::loss::masked_cross_entropy;
-use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
+use mkgc_models::encoders::{BertConfig, ClipVision, ClipVisionConfig, states_at};
+use mkgc_models::heads::{ClassHead, JointEntityHead, JointMarkerHead, JointRelationHead, MarkerHead, StreamSizes};
+use mkgc_models::inputs::{Inputs, Pixels, Visual};
+use mkgc_models::losses::masked_cross_entropy;
 use mkgc_models::mode::Mode;
-use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
+use mkgc_models::networks::{Dual, DualConfig, Encoded, Key, Mkgformer, MkgformerConfig, Network};
 use mkgc_models::ops::{Ids, backward};
 use mkgc_models::params::ParamStore;
-use mkgc_models::states::at;
 
 use common::{at_markers, below, both, close, golden, gradients_agree, paths, slices, store};
 
@@ -52,7 +46,7 @@ fn vision() -> ClipVisionConfig {
     }
 }
 
-/// Sum of `ours` where each value is asked for with its own weight.
+/// Returns the sum of `ours`, weighted by the golden file's `weight.NAME`.
 fn weighted(golden: &Tensors, name: &str, ours: &Tensor) -> Tensor {
     (ours * &golden[&format!("weight.{name}")]).unwrap().sum_all().unwrap()
 }
@@ -63,7 +57,8 @@ fn sum(terms: Vec<Tensor>) -> Tensor {
 
 fn clip_equals(act: &str, num_hidden_layers: usize, composed: bool) {
     let name = format!("clip_{act}");
-    let (golden, store) = (golden(&name), store(&name));
+    let golden = golden(&name);
+    let store = store(&name);
     let config = ClipVisionConfig { hidden_act: act.to_owned(), num_hidden_layers, ..vision() };
     let clip = ClipVision::new(&config, Visual::Image, store.builder()).unwrap();
     store.require_pretrained("").unwrap();
@@ -89,12 +84,12 @@ fn clip_equals(act: &str, num_hidden_layers: usize, composed: bool) {
 }
 
 #[test]
-fn the_clip_tower_equals_transformers() {
+fn the_clip_encoder_equals_transformers() {
     both(|composed| clip_equals("quick_gelu", 2, composed));
     both(|composed| clip_equals("gelu", 1, composed));
 }
 
-/// States and maps by the names that the golden file has for them.
+/// Returns states and maps under their names in the golden file.
 fn outputs(encoded: &Encoded) -> Vec<(String, Tensor)> {
     let maps = |name: &str, maps: &[Tensor]| {
         maps.iter().enumerate().map(|(n, map)| (format!("{name}.{n}"), map.clone())).collect::<Vec<_>>()
@@ -111,7 +106,8 @@ fn dual_case(name: &str, config: &DualConfig, pixels: &Pixels) {
 }
 
 fn dual_equals(name: &str, config: &DualConfig, pixels: &Pixels) {
-    let (golden, store) = (golden(name), store(name));
+    let golden = golden(name);
+    let store = store(name);
     let network = Network::Dual(Dual::new(config, store.builder()).unwrap());
     store.require_pretrained("").unwrap();
     let inputs = Inputs {
@@ -149,7 +145,7 @@ fn two_streams_with_shared_keys_equal_pytorch() {
     dual_case("dual_released", &dual(Key::Released), &image("dual_released"));
 }
 
-/// `pattern` of the tool.
+/// Returns the values of `pattern` in `tools/golden/networks.py`.
 fn pattern(shape: (usize, usize, usize, usize, usize), absent: usize) -> Tensor {
     let count = (shape.0 * shape.1 * shape.2 * shape.3 * shape.4) as u64;
     let mut values: Vec<f32> = (0..count).map(|n| ((3 * n * n + 29 * n) % 257) as f32 / 128.0 - 1.0).collect();
@@ -208,14 +204,16 @@ fn var(golden: &Tensors, name: &str) -> Var {
     Var::from_tensor(&golden[name]).unwrap()
 }
 
-/// Values, scores of each stream and gradients of a relation head on both streams.
+/// Checks values, scores of each stream and gradients of a relation head on both streams.
 fn joint_relation(
     name: &str,
     features: impl Fn(&ParamStore, &Tensors, [&Tensor; 2]) -> Tensor,
     scores: impl Fn(&ParamStore, &Tensor) -> (Tensor, Vec<(&'static str, Tensor)>),
 ) {
-    let (golden, store) = (golden(name), store(name));
-    let (text, vision) = (var(&golden, "text"), var(&golden, "vision"));
+    let golden = golden(name);
+    let store = store(name);
+    let text = var(&golden, "text");
+    let vision = var(&golden, "vision");
     let features = features(&store, &golden, [text.as_tensor(), vision.as_tensor()]);
     let (logits, scores) = scores(&store, &features);
     store.require_pretrained("").unwrap();
@@ -263,11 +261,14 @@ fn relation_heads_on_both_streams_equal_pytorch() {
 
 #[test]
 fn the_joint_entity_head_equals_pytorch() {
-    let (golden, store) = (golden("joint_entity_head"), store("joint_entity_head"));
+    let golden = golden("joint_entity_head");
+    let store = store("joint_entity_head");
     let head = JointEntityHead::new(StreamSizes { text: 16, vision: 16 }, 5, 0.5, store.builder()).unwrap();
     store.require_pretrained("").unwrap();
-    let (text, vision, positions) = (var(&golden, "text"), var(&golden, "vision"), var(&golden, "positions"));
-    let words = at(text.as_tensor(), &golden["anchors"]).unwrap();
+    let text = var(&golden, "text");
+    let vision = var(&golden, "vision");
+    let positions = var(&golden, "positions");
+    let words = states_at(text.as_tensor(), &golden["anchors"]).unwrap();
     let states = [&words, vision.as_tensor(), positions.as_tensor()];
     let features = head.features(states, &golden["anchors"], &mut Mode::Eval).unwrap();
     let emissions = head.emissions(&features).unwrap();
@@ -284,9 +285,10 @@ fn the_joint_entity_head_equals_pytorch() {
     println!("joint entity head: values {worst:.1e}, gradients {gradient:.1e}");
 }
 
-/// Values and gradients of a relation head on the text.
+/// Checks values and gradients of a relation head on the text.
 fn text_relation(name: &str, logits: impl Fn(&ParamStore, &Tensors, &Tensor) -> Tensor) {
-    let (golden, store) = (golden(name), store(name));
+    let golden = golden(name);
+    let store = store(name);
     let text = var(&golden, "text");
     let logits = logits(&store, &golden, text.as_tensor());
     store.require_pretrained("").unwrap();

@@ -1,4 +1,4 @@
-//! Models by name: from a folder, from the hub's cache, from a hub.
+//! Models are found by name in a folder, in the hub's cache, and on a hub.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Write};
@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use mkgc_models::hub::{Hub, Resolved};
+use mkgc_models::pretrained::{Hub, HubFolder};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const FILES: [&str; 2] = ["config.json", "model.safetensors"];
@@ -26,7 +26,7 @@ fn offline(home: &Path) -> Hub {
     hub(home, "http://127.0.0.1:1", "1")
 }
 
-/// A cached snapshot of `owner/name` on branch main.
+/// Creates a cached snapshot of `owner/name` on its branch `main`.
 fn cached(home: &Path, files: &[&str]) -> PathBuf {
     let repository = home.join("hub/models--owner--name");
     let snapshot = repository.join("snapshots").join(COMMIT);
@@ -64,8 +64,8 @@ fn a_folder_wins_and_a_cached_model_needs_no_network() {
     let snapshot = cached(home.path(), &FILES);
     let folder = home.path().to_str().unwrap();
     let local = offline(home.path()).resolve(folder, None, &FILES).unwrap();
-    assert_eq!(local, Resolved { folder: home.path().to_path_buf(), revision: None });
-    let expected = Resolved { folder: snapshot, revision: Some(COMMIT.to_owned()) };
+    assert_eq!(local, HubFolder { folder: home.path().to_path_buf(), revision: None });
+    let expected = HubFolder { folder: snapshot, revision: Some(COMMIT.to_owned()) };
     let unreachable = hub(home.path(), "http://127.0.0.1:1", "0");
     for hub in [offline(home.path()), unreachable] {
         assert_eq!(hub.resolve("owner/name", None, &FILES).unwrap(), expected);
@@ -97,7 +97,7 @@ fn names_that_no_model_has_are_refused() {
     }
 }
 
-/// Answers `requests` as the hub does, then stops; the request lines with their tokens.
+/// Answers `requests` requests as the hub does, then stops. Returns the request lines with their tokens.
 fn serve(requests: usize, status: &'static str) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -107,7 +107,8 @@ fn serve(requests: usize, status: &'static str) -> (String, JoinHandle<Vec<Strin
         let file = lines[0].split(' ').nth(1).unwrap().rsplit('/').next().unwrap().to_owned();
         let range = lines.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
         let (first, last) = range.as_deref().and_then(|range| range.split_once('-')).unwrap();
-        let (first, size) = (first.parse::<usize>().unwrap(), file.len());
+        let first = first.parse::<usize>().unwrap();
+        let size = file.len();
         let last = last.parse::<usize>().unwrap_or(size - 1);
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{size}\r\nETag: \"{file}-etag\"\r\n\
@@ -126,18 +127,19 @@ fn serve(requests: usize, status: &'static str) -> (String, JoinHandle<Vec<Strin
 #[test]
 fn files_are_downloaded_once_and_from_one_commit() {
     let home = tempfile::tempdir().unwrap();
-    // Per file, one request for its size and one for its bytes.
+    // Each file takes one request for its size and one for its bytes.
     let (address, server) = serve(4, "206 Partial Content");
     let online = hub(home.path(), &address, "0");
     let found = online.resolve("owner/name", None, &FILES).unwrap();
     let line = |revision: &str, file: &str| format!("GET /owner/name/resolve/{revision}/{file} HTTP/1.1 true");
-    let (first, second) = (line("main", FILES[0]), line(COMMIT, FILES[1]));
+    let first = line("main", FILES[0]);
+    let second = line(COMMIT, FILES[1]);
     assert_eq!(server.join().unwrap(), [first.clone(), first, second.clone(), second]);
     assert_eq!(found.revision.as_deref(), Some(COMMIT));
     for file in FILES {
         assert_eq!(fs_err::read_to_string(found.folder.join(file)).unwrap(), file);
     }
-    // The server is gone.
+    // The server has stopped.
     assert_eq!(online.resolve("owner/name", None, &FILES).unwrap(), found);
     assert_eq!(offline(home.path()).resolve("owner/name", None, &FILES).unwrap(), found);
 }

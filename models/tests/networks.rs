@@ -1,24 +1,19 @@
-//! Properties of the networks with a vision stream: everything trains, the published shared key has no effect, plain
-//! streams are unchanged, and what does not fit is refused.
+//! Properties of networks with a vision stream: every variable trains, the published shared key has no effect, streams
+//! without shared layers equal plain encoders, and shapes that do not match are refused.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use mkgc_models::bert::{Bert, BertConfig};
-use mkgc_models::clip::{ClipVisionConfig, Visual};
-use mkgc_models::dual::{Dual, DualConfig, Key};
-use mkgc_models::heads::entity::EntityHead;
-use mkgc_models::heads::joint::{JointEntityHead, JointRelationHead, StreamSizes};
-use mkgc_models::heads::marker::MarkerHead;
-use mkgc_models::loss::masked_cross_entropy;
-use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
+use mkgc_models::encoders::{Bert, BertConfig, ClipVisionConfig, states_at};
+use mkgc_models::heads::{EntityHead, JointEntityHead, JointRelationHead, MarkerHead, StreamSizes};
+use mkgc_models::inputs::{Inputs, Pixels, Visual};
+use mkgc_models::losses::masked_cross_entropy;
 use mkgc_models::mode::{DropoutRng, Mode};
-use mkgc_models::network::{Encoded, Inputs, Network, Pixels};
+use mkgc_models::networks::{Dual, DualConfig, Encoded, Key, Mkgformer, MkgformerConfig, Network};
 use mkgc_models::ops::{Ids, backward};
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
-use mkgc_models::states::at;
 
 use common::{error, norm};
 
@@ -53,7 +48,8 @@ fn dual(key: Key, visual: Visual) -> DualConfig {
 }
 
 fn mkgformer() -> MkgformerConfig {
-    let (text, vision) = (text(), vision());
+    let text = text();
+    let vision = vision();
     MkgformerConfig { text, vision, visual: Visual::Image, interaction_layers: 1, mask_text_padding: true }
 }
 
@@ -79,9 +75,9 @@ fn pixels(visual: Visual) -> Pixels {
 
 /// Passes a batch of two rows to `run`.
 fn with_inputs(visual: Visual, run: impl FnOnce(&Inputs<'_>) -> candle_core::Result<Encoded>) -> Encoded {
-    let (ids, mask) = (tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), tensor([[1, 1, 1, 1], [1, 1, 1, 0]]));
-    let (ids, pixels) = (Ids::read(&ids).unwrap(), pixels(visual));
-    run(&Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 }).unwrap()
+    let ids = Ids::read(&tensor([[1, 2, 3, 4], [5, 6, 7, 0]])).unwrap();
+    let mask = tensor([[1, 1, 1, 1], [1, 1, 1, 0]]);
+    run(&Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels(visual)), dtype: DType::F32 }).unwrap()
 }
 
 fn encode(network: &Network, visual: Visual, mode: &mut Mode<'_>) -> Encoded {
@@ -103,7 +99,7 @@ fn reading_some_positions_gives_their_states_and_gradients() {
         let network = make(&store);
         let all = encode(&network, Visual::Image, &mut Mode::Eval);
         let read = with_inputs(Visual::Image, |inputs| network.read(inputs, &positions, &mut Mode::Eval));
-        let mut expected = vec![at(&all.text, &positions).unwrap()];
+        let mut expected = vec![states_at(&all.text, &positions).unwrap()];
         let mut states = vec![read.text];
         if name == "dual" {
             expected.push(all.vision.unwrap().narrow(1, 0, 1).unwrap());
@@ -118,7 +114,8 @@ fn reading_some_positions_gives_their_states_and_gradients() {
             let loss = states.iter().map(loss).reduce(|sum, loss| (sum + loss).unwrap()).unwrap();
             backward(&loss).unwrap()
         };
-        let (ours, theirs) = (gradients(&states), gradients(&expected));
+        let ours = gradients(&states);
+        let theirs = gradients(&expected);
         for (variable, var) in store.vars() {
             match (ours.get(var.as_tensor()), theirs.get(var.as_tensor())) {
                 // A key's bias cancels in the softmax, so its gradient is rounding alone.
@@ -131,7 +128,7 @@ fn reading_some_positions_gives_their_states_and_gradients() {
     }
 }
 
-/// Names of the variables that one step of training does not move.
+/// Returns the names of the variables that one step of training does not move.
 fn unmoved(store: &ParamStore, loss: &Tensor) -> Vec<String> {
     let before = store.tensors().unwrap();
     let group = ParamGroup { name: "all".to_owned(), vars: store.vars(), lr: 1e-2, weight_decay: 0.0 };
@@ -152,19 +149,22 @@ fn relation_loss(store: &ParamStore, encoded: &Encoded, mode: &mut Mode<'_>) -> 
 
 fn entity_loss(store: &ParamStore, encoded: &Encoded, mode: &mut Mode<'_>) -> Tensor {
     let head = JointEntityHead::new(SIZES, 5, 0.1, store.builder().pp("head")).unwrap();
-    let words = tensor([[1, 2], [1, 2]]);
-    let states = [&at(&encoded.text, &words).unwrap(), encoded.vision.as_ref().unwrap(), encoded.positions.as_ref().unwrap()];
-    let features = head.features(states, &words, mode).unwrap();
+    let anchors = tensor([[1, 2], [1, 2]]);
+    let words = states_at(&encoded.text, &anchors).unwrap();
+    let states = [&words, encoded.vision.as_ref().unwrap(), encoded.positions.as_ref().unwrap()];
+    let features = head.features(states, &anchors, mode).unwrap();
     let emissions = head.emissions(&features).unwrap();
     head.crf().nll(&emissions, &[&[0, 3], &[1, 2]]).unwrap().mean_all().unwrap()
 }
 
-/// A vision state of another width than the text's has no positions added, so all words read the same one.
+/// If vision states differ in width from the text's, no positions are added, so all words read the same vision state.
 #[test]
 fn streams_of_different_widths_leave_positions_out() {
     let sizes = StreamSizes { text: 24, vision: 12 };
     let head = JointEntityHead::new(sizes, 5, 0.0, store().builder()).unwrap();
-    let (text, vision, positions) = (waves(&[2, 2, 24]), waves(&[2, 5, 12]), waves(&[6, 24]));
+    let text = waves(&[2, 2, 24]);
+    let vision = waves(&[2, 5, 12]);
+    let positions = waves(&[6, 24]);
     let features = head.features([&text, &vision, &positions], &tensor([[1, 2], [3, 0]]), &mut Mode::Eval).unwrap();
     for word in 0..2 {
         let seen = features.narrow(1, word, 1).unwrap().narrow(2, 24, 12).unwrap();
@@ -172,7 +172,7 @@ fn streams_of_different_widths_leave_positions_out() {
     }
 }
 
-/// Variables of shared layers that a key without positions leaves without effect.
+/// Returns the variables of shared layers that have no effect if one key serves all positions.
 fn inert(name: &str) -> bool {
     name.starts_with("shared.key.")
         || name.contains("layer.1.attention.self.query")
@@ -184,7 +184,8 @@ fn every_variable_of_two_streams_moves_in_one_step() {
     type Loss = fn(&ParamStore, &Encoded, &mut Mode<'_>) -> Tensor;
     for (key, visual) in KEYS.map(|key| (key, Visual::Image)).into_iter().chain([(Key::Matrix, Visual::Crops)]) {
         for loss in [relation_loss as Loss, entity_loss] {
-            let (store, mut rng) = (store(), DropoutRng::new(1));
+            let store = store();
+            let mut rng = DropoutRng::new(1);
             let network = Network::Dual(Dual::new(&dual(key, visual), store.builder()).unwrap());
             let mut mode = Mode::Train(&mut rng);
             let encoded = encode(&network, visual, &mut mode);
@@ -195,23 +196,24 @@ fn every_variable_of_two_streams_moves_in_one_step() {
     }
 }
 
-/// The heads of MKGformer read the text alone, and it reads the last vision layer.
+/// MKGformer's heads read the text alone, whose last layer reads the last vision layer.
 #[test]
 fn every_variable_of_mkgformer_moves_in_one_step() {
     let markers = |store: &ParamStore, text: &Tensor, mode: &mut Mode<'_>| {
         let head = MarkerHead::new(24, 5, 0.1, store.builder().pp("head")).unwrap();
-        let markers = at(text, &tensor([[1, 2], [1, 2]])).unwrap();
+        let markers = states_at(text, &tensor([[1, 2], [1, 2]])).unwrap();
         cross_entropy(&head.logits(&head.features(&markers, mode).unwrap()).unwrap())
     };
     let entities = |store: &ParamStore, text: &Tensor, mode: &mut Mode<'_>| {
         let head = EntityHead::new(24, 5, 0.1, store.builder().pp("head")).unwrap();
-        let words = at(text, &tensor([[1, 2], [1, 2]])).unwrap();
+        let words = states_at(text, &tensor([[1, 2], [1, 2]])).unwrap();
         let emissions = head.emissions(&head.features(&words, mode).unwrap()).unwrap();
         head.crf().nll(&emissions, &[&[0, 3], &[1, 2]]).unwrap().mean_all().unwrap()
     };
     type Loss<'a> = &'a dyn Fn(&ParamStore, &Tensor, &mut Mode<'_>) -> Tensor;
     for loss in [&markers as Loss<'_>, &entities] {
-        let (store, mut rng) = (store(), DropoutRng::new(1));
+        let store = store();
+        let mut rng = DropoutRng::new(1);
         let network = Network::Mkgformer(Mkgformer::new(&mkgformer(), store.builder()).unwrap());
         let mut mode = Mode::Train(&mut rng);
         let encoded = encode(&network, Visual::Image, &mut mode);
@@ -220,7 +222,7 @@ fn every_variable_of_mkgformer_moves_in_one_step() {
     }
 }
 
-/// `q·k` with one key for all positions is the same for all keys, so the softmax forgets it.
+/// With one key for all positions, `q·k` is the same for all keys, so the softmax cancels it.
 #[test]
 fn the_published_shared_key_has_no_effect_and_no_gradient_but_the_matrix_has() {
     let change = |key: Key| {
@@ -261,12 +263,13 @@ fn the_published_shared_key_has_no_effect_and_no_gradient_but_the_matrix_has() {
 
 #[test]
 fn streams_without_shared_layers_are_the_plain_encoders_to_the_bit() {
-    let (alone, together) = (store(), store());
+    let alone = store();
+    let together = store();
     let bert = Network::Text(Bert::new(&text(), alone.builder()).unwrap());
     let config = DualConfig { shared_layers: 0, ..dual(Key::Matrix, Visual::Image) };
     let dual = Network::Dual(Dual::new(&config, together.builder()).unwrap());
-    let (alone, together) =
-        (encode(&bert, Visual::Image, &mut Mode::Eval), encode(&dual, Visual::Image, &mut Mode::Eval));
+    let alone = encode(&bert, Visual::Image, &mut Mode::Eval);
+    let together = encode(&dual, Visual::Image, &mut Mode::Eval);
     let values = |states: &Tensor| states.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(values(&alone.text), values(&together.text));
     assert!(alone.vision.is_none() && together.text_maps.is_empty() && together.vision_maps.is_empty());

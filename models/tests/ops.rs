@@ -8,31 +8,32 @@ use mkgc_models::ops;
 
 const TOLERANCE: f64 = 1e-5;
 
-/// Reproducible values in ±3.
+/// Returns reproducible values in ±3.
 fn values(shape: &[usize], seed: usize) -> Tensor {
     let n = shape.iter().product::<usize>();
     let value = |i: usize| ((i * 7919 + seed * 104_729 + i * i % 613) % 6007) as f32 / 1001.0 - 3.0;
     Tensor::from_vec((0..n).map(value).collect::<Vec<f32>>(), shape, &Device::Cpu).unwrap()
 }
 
-/// ‖a − b‖ / ‖b‖ in f64; a zero `b` wants a zero `a`.
+/// Returns ‖a − b‖ / ‖b‖ in f64, with a lower bound on ‖b‖, so that a zero `b` demands a zero `a`.
 fn error(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.shape(), b.shape());
     let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
-    let (a, b) = (a.to_dtype(DType::F64).unwrap(), b.to_dtype(DType::F64).unwrap());
+    let a = a.to_dtype(DType::F64).unwrap();
+    let b = b.to_dtype(DType::F64).unwrap();
     norm(&(a - &b).unwrap()) / norm(&b).max(1e-6)
 }
 
-/// The output of `f` and the gradients of Σ output · weights with respect to each input.
+/// Returns the output of `f` and the gradients of Σ output · weights with respect to each input.
 fn gradients(f: &Op<'_>, inputs: &[Tensor]) -> Vec<Tensor> {
     let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
-    // Views of variables reach the operation where the caller passes views.
+    // The operation gets views of variables where the caller passes views.
     let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let output = f(&tensors).unwrap();
     let weights = values(output.dims(), 99).to_dtype(output.dtype()).unwrap();
     let grads = ops::backward(&(&output * weights).unwrap().sum_all().unwrap()).unwrap();
-    let of = |x: &Tensor| grads.get(x).expect("a gradient").clone();
-    std::iter::once(output).chain(tensors.iter().map(of)).collect()
+    let gradient = |x: &Tensor| grads.get(x).expect("a gradient").clone();
+    std::iter::once(output).chain(tensors.iter().map(gradient)).collect()
 }
 
 fn in_f64(inputs: &[Tensor]) -> Vec<Tensor> {
@@ -41,10 +42,11 @@ fn in_f64(inputs: &[Tensor]) -> Vec<Tensor> {
 
 type Op<'a> = dyn Fn(&[Tensor]) -> Result<Tensor> + 'a;
 
-/// Compares the fused operation with a composition, in f32 and in f64 (where `ours` is the fallback's duty, so that it
-/// is tested too).
+/// Compares the fused operation with a composition in f32, and both with the composition in f64. In f64 `ours` runs its
+/// fallback, which is tested thereby.
 fn agree(what: &str, ours: &Op<'_>, composed: &Op<'_>, inputs: &[Tensor]) {
-    let (fused, expected) = (gradients(ours, inputs), gradients(composed, inputs));
+    let fused = gradients(ours, inputs);
+    let expected = gradients(composed, inputs);
     let exact = gradients(composed, &in_f64(inputs));
     let fallback = gradients(ours, &in_f64(inputs));
     let worst = |a: &[Tensor], b: &[Tensor]| a.iter().zip(b).map(|(a, b)| error(a, b)).fold(0.0, f64::max);
@@ -71,7 +73,7 @@ fn layer_norm() {
             agree("view", &view, &|x| composed_norm(&x[0].transpose(0, 1)?, &x[1], &x[2], 1e-5), &inputs);
         }
     }
-    // A row of equal values has no deviation: the bias is all that remains, and gradients stay finite.
+    // A row of equal values has no deviation, so only the bias remains, and gradients stay finite.
     let inputs = [Tensor::full(4f32, (2, 9), &Device::Cpu).unwrap(), values(&[9], 2), values(&[9], 3)];
     let got = gradients(&|x| ops::layer_norm(&x[0], &x[1], &x[2], 1e-12), &inputs);
     assert!(error(&got[0], &inputs[2].broadcast_as((2, 9)).unwrap()) < 1e-6);
@@ -110,9 +112,10 @@ fn masked_softmax() {
     let ours = |x: &[Tensor]| ops::masked_softmax(&x[0], &bias.to_dtype(x[0].dtype())?);
     let composed =
         |x: &[Tensor]| candle_nn::ops::softmax(&x[0].broadcast_add(&bias.to_dtype(x[0].dtype())?)?, D::Minus1);
-    // The row that is all padding is compared in f32 alone: next to 1e9 scores vanish there, not in f64.
+    // The row that is all padding is compared in f32 alone, where scores vanish beside 1e9, which they do not in f64.
     let scores = [values(&[3, 2, 4, 5], 1)];
-    let (got, expected) = (gradients(&ours, &scores), gradients(&composed, &scores));
+    let got = gradients(&ours, &scores);
+    let expected = gradients(&composed, &scores);
     assert!(got.iter().zip(&expected).all(|(a, b)| error(a, b) <= TOLERANCE));
     let padding = got[0].narrow(0, 0, 1).unwrap().narrow(3, 3, 2).unwrap();
     assert_eq!(padding.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
@@ -138,8 +141,8 @@ fn gelus() {
     agree("gelu of a view", &view, &|x| x[0].t()?.gelu_erf(), &[values(&[33, 65], 1)]);
 }
 
-/// Largest errors of values (relative to the larger of 1 and the value) and slopes over a fine grid, against candle's
-/// functions in f64 and their central differences.
+/// Bounds the errors of values (relative to the larger of 1 and the value) and of slopes over a fine grid, against
+/// candle's functions in f64 and their central differences.
 #[test]
 fn gelus_are_close_to_their_formulas_everywhere() {
     type Function = fn(&Tensor) -> Result<Tensor>;
@@ -187,10 +190,11 @@ fn linear() {
     assert!(ops::linear(&values(&[2, 4], 1), &values(&[5, 4], 1), Some(&values(&[4], 1))).is_err());
 }
 
-/// A constant input gets no gradient; the weights do.
+/// A constant input gets no gradient, but the weights do.
 #[test]
 fn linear_of_a_constant() {
-    let (x, weight) = (values(&[4, 6], 1), Var::from_tensor(&values(&[3, 6], 2)).unwrap());
+    let x = values(&[4, 6], 1);
+    let weight = Var::from_tensor(&values(&[3, 6], 2)).unwrap();
     let grads = ops::backward(&ops::linear(&x, weight.as_tensor(), None).unwrap().sum_all().unwrap()).unwrap();
     let expected = x.sum(0).unwrap().broadcast_as((3, 6)).unwrap();
     assert!(error(grads.get(weight.as_tensor()).unwrap(), &expected) < 1e-6);
@@ -209,7 +213,7 @@ fn heads() {
     assert!(ops::split_heads(&values(&[1, 2, 7], 1), 2, 1.0).is_err());
 }
 
-/// The same bits from one thread and from several, run after run.
+/// One thread and several give the same bits, run after run.
 #[test]
 fn threads_change_nothing() {
     let bits = |threads| {
@@ -236,7 +240,7 @@ fn embeddings() {
     let rows = |table: &Tensor| table.index_select(&ids.tensor().flatten_all()?, 0)?.reshape((2, 3, table.dim(1)?));
     let table = [values(&[9, 13], 1)];
     agree("embedding", &|x| ops::embedding(&x[0], &ids, None), &|x| rows(&x[0]), &table);
-    // The row of the padding piece stands in the output and gets no gradient, though its places have one.
+    // The row of the padding piece is in the output but gets no gradient, although its positions have one.
     let frozen = Tensor::arange(0u32, 9, &Device::Cpu).unwrap().eq(3u32).unwrap().unsqueeze(1).unwrap();
     let padded = |x: &[Tensor]| rows(&frozen.broadcast_as(x[0].shape())?.where_cond(&x[0].detach(), &x[0])?);
     agree("padded embedding", &|x| ops::embedding(&x[0], &ids, Some(3)), &padded, &table);
@@ -245,7 +249,8 @@ fn embeddings() {
     assert!(row(3) == 0.0 && row(0) > 0.0 && row(8) > 0.0);
 }
 
-/// Emissions, to every third of whose tags `forbidden` is added, and scores of starting, of ending and of moving.
+/// Returns emissions, to every third tag of which `forbidden` is added, and scores of starting, of ending and of
+/// moving.
 fn crf_inputs(rows: usize, words: usize, labels: usize, forbidden: f64) -> [Tensor; 4] {
     let bias: Vec<f32> = (0..labels).map(|label| if label % 3 == 1 { forbidden as f32 } else { 0.0 }).collect();
     let bias = Tensor::new(bias, &Device::Cpu).unwrap();
@@ -256,12 +261,12 @@ fn crf_inputs(rows: usize, words: usize, labels: usize, forbidden: f64) -> [Tens
 fn crf_nll(x: &[Tensor], tags: &[Vec<u32>]) -> Result<Tensor> {
     let chain = ops::Chain { start: x[1].clone(), end: x[2].clone(), transitions: x[3].clone() };
     let tags: Vec<&[u32]> = tags.iter().map(Vec::as_slice).collect();
-    // Rows of one word read no transitions; with this term, which is zero, they have a gradient all the same.
+    // Rows of one word read no transitions. This term, which is zero, gives the transitions a gradient all the same.
     let zero = (x[3].sum_all()? - x[3].sum_all()?)?;
     ops::crf_nll(&x[0], &chain, &tags)?.broadcast_add(&zero)
 }
 
-/// Known tags and unknown ones, rows of every length, a single tag and many.
+/// Covers known and unknown tags, rows of every length, a single tag and many.
 #[test]
 fn conditional_random_field() {
     let known = |_: usize, tag: usize| tag as u32;
@@ -270,8 +275,8 @@ fn conditional_random_field() {
     for (words, labels) in [(1, 1), (1, 5), (6, 1), (3, 2), (7, 9), (40, 5), (4, 70)] {
         for (tag, forbidden) in [(known as Tag, 0.0), (half, 0.0), (known, -1e4), (half, -1e4)] {
             let allowed = |tag: usize| tag - usize::from(tag % 3 == 1);
-            let place = |word: usize, length: usize| allowed((word * 7 + length) * 3 % labels);
-            let row = |length: usize| (0..length).map(|word| tag(word, place(word, length))).collect();
+            let choice = |word: usize, length: usize| allowed((word * 7 + length) * 3 % labels);
+            let row = |length: usize| (0..length).map(|word| tag(word, choice(word, length))).collect();
             let tags: Vec<Vec<u32>> = (0..=words).map(row).collect();
             let inputs = crf_inputs(words + 1, words, labels, if labels > 2 { forbidden } else { 0.0 });
             let ours = |x: &[Tensor]| crf_nll(x, &tags);
@@ -279,7 +284,8 @@ fn conditional_random_field() {
         }
     }
     let view = |x: &[Tensor]| [x[0].transpose(0, 1).unwrap(), x[1].clone(), x[2].clone(), x[3].t().unwrap()];
-    let (inputs, tags) = (crf_inputs(5, 3, 4, 0.0), vec![vec![1, 2, 0, 3, 3], vec![2, 2], vec![0, 1, 3]]);
+    let inputs = crf_inputs(5, 3, 4, 0.0);
+    let tags = vec![vec![1, 2, 0, 3, 3], vec![2, 2], vec![0, 1, 3]];
     let composed = |x: &[Tensor]| ops::composed(|| crf_nll(&view(x), &tags));
     agree("CRF of a view", &|x| crf_nll(&view(x), &tags), &composed, &inputs);
     let mut broken = crf_inputs(1, 3, 4, 0.0);

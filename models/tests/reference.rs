@@ -8,10 +8,9 @@ use candle_nn::{Module, VarBuilder};
 use candle_transformers::models::bert::{BertModel, Config};
 use candle_transformers::models::clip::text_model::Activation;
 use candle_transformers::models::clip::vision_model::{ClipVisionConfig as TheirClipConfig, ClipVisionTransformer};
-use mkgc_models::bert::{Bert, BertConfig};
-use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
+use mkgc_models::encoders::{Bert, BertConfig, ClipVision, ClipVisionConfig};
+use mkgc_models::inputs::{Pixels, Visual};
 use mkgc_models::mode::Mode;
-use mkgc_models::network::Pixels;
 use mkgc_models::params::ParamStore;
 
 #[test]
@@ -25,7 +24,8 @@ fn last_states_equal_candle_transformers() {
     let ours: BertConfig = serde_json::from_value(config.clone()).unwrap();
     let theirs: Config = serde_json::from_value(config).unwrap();
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-    let (ids, mask) = (tensors["ids"].clone(), tensors["mask"].clone());
+    let ids = tensors["ids"].clone();
+    let mask = tensors["mask"].clone();
     let reference = BertModel::load(VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu), &theirs).unwrap();
     let store = ParamStore::new(0, Device::Cpu).with_pretrained(&path).unwrap();
     let bert = Bert::new(&ours, store.builder()).unwrap();
@@ -68,7 +68,7 @@ fn class_states_equal_those_of_clip_in_candle_transformers() {
     assert!(distance(&class, &reference) < 1e-5);
 }
 
-/// Largest difference of two values.
+/// Returns the largest difference between two values.
 fn distance(a: &Tensor, b: &Tensor) -> f32 {
     (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
 }

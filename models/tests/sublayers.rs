@@ -1,5 +1,6 @@
-//! The fused halves of encoder layers equal their compositions of candle's operations: states, attention logits and all
-//! gradients, with padding and dropout, to a relative error of 1e-5 in f32; on any number of threads to the bit.
+//! The fused halves of encoder layers equal their compositions of candle's operations, to a relative error of 1e-5 in
+//! f32: states, attention logits and all gradients, with padding and dropout. Any number of threads gives the same
+//! bits.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
@@ -8,18 +9,16 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use common::{error, norm};
-use mkgc_models::bert::{Bert, BertConfig};
-use mkgc_models::clip::{ClipVision, ClipVisionConfig, Visual};
-use mkgc_models::dual::{Dual, DualConfig, Key};
-use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
+use mkgc_models::encoders::{Bert, BertConfig, ClipVision, ClipVisionConfig};
+use mkgc_models::inputs::{Inputs, Pixels, Visual};
 use mkgc_models::mode::{DropoutRng, Mode};
-use mkgc_models::network::{Inputs, Pixels};
+use mkgc_models::networks::{Dual, DualConfig, Key, Mkgformer, MkgformerConfig};
 use mkgc_models::ops::{self, Ids, backward};
 use mkgc_models::params::ParamStore;
 
 const TOLERANCE: f64 = 1e-5;
 
-/// Waves, so that no gradient is small by symmetry.
+/// Returns waves, so that no gradient is small by symmetry.
 fn waves(shape: &[usize]) -> Tensor {
     let values: Vec<f32> = (0..shape.iter().product()).map(|n: usize| (n as f32 * 0.731).sin()).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
@@ -27,7 +26,7 @@ fn waves(shape: &[usize]) -> Tensor {
 
 type Forward<'a> = &'a dyn Fn(&mut Mode<'_>) -> Vec<Tensor>;
 
-/// What a network computes and the gradients of all its variables, in training with the same masks.
+/// Returns the results of a network in training, always with the same masks, and the gradients of all its variables.
 fn outcome(store: &ParamStore, forward: Forward<'_>) -> BTreeMap<String, Tensor> {
     let mut rng = DropoutRng::new(5);
     let results = forward(&mut Mode::Train(&mut rng));
@@ -42,10 +41,10 @@ fn outcome(store: &ParamStore, forward: Forward<'_>) -> BTreeMap<String, Tensor>
 fn agree(what: &str, store: &ParamStore, forward: Forward<'_>) {
     let mut fused = outcome(store, forward);
     let composed = ops::composed(|| outcome(store, forward));
-    // Where the loss reads logits alone, a composed layer ends with them; a fused one has zeros for what follows.
+    // If the loss reads logits alone, a composed layer ends with them, and a fused one has zero gradients for the rest.
     fused.retain(|name, grad| composed.contains_key(name) || norm(grad) > 0.0);
     assert_eq!(fused.keys().collect::<Vec<_>>(), composed.keys().collect::<Vec<_>>());
-    // Key biases have no gradient in exact arithmetic; what rounding leaves of it is compared with the largest one.
+    // Key biases have no gradient in exact arithmetic, so what rounding leaves is compared with the largest gradient.
     let largest = composed.values().map(norm).fold(0.0, f64::max);
     let far = |name: &String| match norm(&composed[name]) < 1e-5 * largest {
         true => norm(&(&fused[name] - &composed[name]).unwrap()) / largest,
@@ -70,7 +69,7 @@ fn bert(hidden_act: &str, layers: usize) -> BertConfig {
     }
 }
 
-/// Ids and mask of rows of these lengths.
+/// Returns ids and mask of rows of these lengths.
 fn rows(lengths: &[usize]) -> (Tensor, Tensor) {
     let longest = lengths.iter().copied().max().unwrap();
     let grid = |f: &dyn Fn(usize, usize) -> u32| {
@@ -133,16 +132,17 @@ fn vision() -> ClipVisionConfig {
     }
 }
 
-/// Two streams whose last two of three layers share keys: BERT's have the norm after, CLIP's before.
+/// Returns two streams whose last two of three layers share keys; BERT's have the norm after, CLIP's before.
 fn two_streams(key: Key) -> (ParamStore, Dual) {
-    let (visual, text) = (Visual::Image, bert("gelu", 3));
+    let visual = Visual::Image;
+    let text = bert("gelu", 3);
     let config = DualConfig { text, vision: vision(), visual, shared_layers: 2, key, max_text: 23 };
     let store = ParamStore::new(3, Device::Cpu);
     let dual = Dual::new(&config, store.builder()).unwrap();
     (store, dual)
 }
 
-/// What the loss reads.
+/// What the loss of a case reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Loss {
     States,
@@ -218,7 +218,7 @@ fn threads_change_nothing() {
     assert!([2, 3, 8].into_iter().all(|threads| bits(threads) == one));
 }
 
-/// A gradient that nobody takes would be a variable that silently does not learn.
+/// A gradient that is not collected would mean a variable that silently does not learn.
 #[test]
 fn a_backward_pass_that_would_lose_gradients_is_refused() {
     let store = ParamStore::new(3, Device::Cpu);

@@ -34,7 +34,7 @@ def heads_of(x, heads):
 
 
 class Pair(nn.Module):
-    """Both towers and the variables that they have beyond transformers'."""
+    """Both streams and the variables that they have beyond transformers'."""
 
     def __init__(self, generator, text, vision, crops=False, extra=(), dropped=()):
         super().__init__()
@@ -118,7 +118,7 @@ def logits_of(pair, key, query, own_keys, key_name, bias_name):
 
 
 def dual(pair, key, shared, ids, mask, pixels):
-    """LMC's network: both towers, with the keys of the last `shared` layers as `key` says; no norm after the last layer."""
+    """LMC's network: both streams, with the keys of the last `shared` layers as `key` says; no norm after the last layer."""
     keep = mask.bool()[:, None, None, :]
     text, vision = pair.text.embeddings(ids), pair.embed_pixels(pixels)
     text_layers, vision_layers = pair.text.encoder.layer, pair.vision.encoder.layers

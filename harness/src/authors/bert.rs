@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::bert::BertConfig;
+use mkgc_models::encoders::BertConfig;
 use mkgc_models::mode::Mode;
 use serde_json::Value;
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 use mkgc_builder::corpus::TaskKind;
+use mkgc_models::inputs::Pixels;
 use mkgc_models::mode::Mode;
-use mkgc_models::network::Pixels;
 use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
 use serde_json::Value;

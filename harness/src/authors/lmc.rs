@@ -12,13 +12,12 @@ mod trajectory;
 
 use candle_core::{D, DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::ClipVisionConfig;
-use mkgc_models::distill::{Pooling, Stream, pool_released};
-use mkgc_models::dual::Key;
+use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
+use mkgc_models::inputs::{Pixels, Stream};
+use mkgc_models::losses::distillation::{Pooling, pool_released};
+use mkgc_models::losses::modulation::Coefficients;
 use mkgc_models::mode::Mode;
-use mkgc_models::modulation::Coefficients;
-use mkgc_models::network::Pixels;
+use mkgc_models::networks::Key;
 use mkgc_models::ops::Ids;
 use serde_json::Value;
 

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
+use mkgc_models::inputs::Pixels;
 use mkgc_models::mode::Mode;
-use mkgc_models::network::Pixels;
 use mkgc_models::ops::{Ids, backward};
 
 use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, learner, load, rows};

@@ -22,9 +22,8 @@ use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::ClipVisionConfig;
-use mkgc_models::tokenize::WordTokenizer;
+use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
+use mkgc_models::text::WordTokenizer;
 use serde_json::Value;
 
 use crate::config::Config;

@@ -164,9 +164,9 @@ pub fn kernels(name: &str) -> Result<ExitCode> {
     }
     #[cfg(feature = "cuda")]
     {
-        let checks = mkgc_models::ops::check_kernels(&device)?;
+        let checks = mkgc_models::kernel_check::check_kernels(&device)?;
         println!("{}", serde_json::to_string_pretty(&checks)?);
-        if !checks.iter().all(mkgc_models::ops::KernelCheck::passed) {
+        if !checks.iter().all(mkgc_models::kernel_check::KernelCheck::passed) {
             return Ok(ExitCode::FAILURE);
         }
     }

@@ -1,6 +1,6 @@
 //! What some settings choose among.
 
-use mkgc_models::clip::Visual;
+use mkgc_models::inputs::Visual;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Batches: rows of similar length together, each batch padded to its own longest row.
 
 use candle_core::{Device, Tensor};
-use mkgc_models::network::Pixels;
+use mkgc_models::inputs::Pixels;
 use mkgc_models::ops::Ids;
 use rand::Rng;
 use rand::seq::SliceRandom;

@@ -2,8 +2,8 @@
 
 use mkgc_builder::dataset::{Row, RowLabels};
 /// Gold label of a word whose tag is not known (see [`crate::config::ReplayO`]).
-pub use mkgc_models::crf::UNKNOWN;
-use mkgc_models::tokenize::WordTokenizer;
+pub use mkgc_models::heads::UNKNOWN;
+use mkgc_models::text::WordTokenizer;
 
 use crate::error::Result;
 

@@ -18,9 +18,8 @@ use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::Split;
 use mkgc_builder::dataset::{Benchmark as Folder, CROPS_FILE, IMAGES_FILE, Row};
 use mkgc_builder::images::{CropKind, decode};
-use mkgc_models::clip::{CROPS, DETECTED_SIDE, GROUNDING_SIDE, Visual};
-use mkgc_models::network::Pixels;
-use mkgc_models::pixels::{normalise, normalise_there};
+use mkgc_models::inputs::{CROPS, DETECTED_SIDE, GROUNDING_SIDE, Pixels, Visual};
+use mkgc_models::pixels::{normalise, normalise_on_device};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
@@ -263,7 +262,7 @@ impl Album {
     /// The same, normalised on the device: bytes are a quarter of what has to get there.
     fn pixels_there(&self, rows: &[&str], device: &Device) -> Result<Tensor> {
         let bytes = Tensor::from_vec(self.filled(rows, |planes| planes)?, &self.shape(rows), device)?;
-        let pixels = normalise_there(&bytes)?;
+        let pixels = normalise_on_device(&bytes)?;
         let slots = rows.iter().flat_map(|row| (0..self.slots).map(|slot| (slot < self.of_row[*row].len()).into()));
         let shown: Vec<f32> = slots.map(|shown: u8| f32::from(shown)).collect();
         Ok(pixels.broadcast_mul(&Tensor::from_vec(shown, (rows.len(), self.slots, 1, 1, 1), device)?)?)

@@ -6,7 +6,7 @@ use std::path::Path;
 use mkgc_builder::corpus::{Split, TaskKind};
 use mkgc_builder::dataset::{Benchmark as Folder, Manifest, Row, RowLabels};
 use mkgc_builder::protocol::Tests;
-use mkgc_models::tokenize::WordTokenizer;
+use mkgc_models::text::WordTokenizer;
 use rayon::prelude::*;
 
 use super::Example;

@@ -4,15 +4,13 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use candle_nn::VarBuilder;
-use mkgc_models::bert::{Bert, BertConfig};
-use mkgc_models::clip::{ClipVisionConfig, Visual};
-use mkgc_models::dual::{Dual, DualConfig};
-use mkgc_models::encoder::{TextFiles, VisionFiles};
-use mkgc_models::heads::joint::StreamSizes;
-use mkgc_models::mkgformer::{Mkgformer, MkgformerConfig};
-use mkgc_models::network::Network;
+use mkgc_models::encoders::{Bert, BertConfig, ClipVisionConfig};
+use mkgc_models::heads::StreamSizes;
+use mkgc_models::inputs::Visual;
+use mkgc_models::networks::{Dual, DualConfig, Mkgformer, MkgformerConfig, Network};
 use mkgc_models::params::ParamStore;
-use mkgc_models::tokenize::WordTokenizer;
+use mkgc_models::pretrained::{TextFiles, VisionFiles};
+use mkgc_models::text::WordTokenizer;
 
 use super::Architecture;
 use crate::config::Config;

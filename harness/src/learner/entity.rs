@@ -5,7 +5,7 @@
 //! usual negative log-likelihood when every tag is known.
 
 use candle_core::{DType, Tensor};
-use mkgc_models::crf::Crf;
+use mkgc_models::heads::Crf;
 
 use super::Prediction;
 use crate::data::Batch;

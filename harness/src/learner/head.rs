@@ -4,15 +4,12 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::crf::Crf;
-use mkgc_models::heads::class::ClassHead;
-use mkgc_models::heads::entity::EntityHead;
-use mkgc_models::heads::joint::{JointEntityHead, JointRelationHead, StreamSizes};
-use mkgc_models::heads::joint_marker::JointMarkerHead;
-use mkgc_models::heads::marker::MarkerHead;
-use mkgc_models::heads::relation::RelationHead;
+use mkgc_models::heads::{
+    ClassHead, Crf, EntityHead, JointEntityHead, JointMarkerHead, JointRelationHead, MarkerHead, RelationHead,
+    StreamSizes,
+};
 use mkgc_models::mode::Mode;
-use mkgc_models::network::Encoded;
+use mkgc_models::networks::Encoded;
 
 use super::Architecture;
 use crate::config::HeadInput;
@@ -75,7 +72,7 @@ impl Head {
         })
     }
 
-    /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`, of a network that read [`Head::positions`].
+    /// Returns what the classifier reads, RE `[B, F]` or NER `[B, W, F]`, of a network that read [`Head::positions`].
     pub(super) fn features(&self, encoded: &Encoded, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
         let missing = || Error::Usage("a joint head needs a network with a vision stream".to_owned());
         let vision = || encoded.vision.as_ref().ok_or_else(missing);

@@ -17,14 +17,14 @@ use std::thread;
 
 use candle_core::{DType, Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::clip::Visual;
+use mkgc_models::inputs::{Inputs, Visual};
 use mkgc_models::mode::Mode;
 #[cfg(test)]
-use mkgc_models::network::Encoded;
-use mkgc_models::network::{Inputs, Network};
+use mkgc_models::networks::Encoded;
+use mkgc_models::networks::Network;
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
-use mkgc_models::tokenize::WordTokenizer;
+use mkgc_models::text::WordTokenizer;
 
 use crate::config::Config;
 use crate::data::{Batch, Example, Pictures};

@@ -1,7 +1,7 @@
 //! Relation scores to loss and prediction: cross-entropy and argmax over the allowed relations.
 
 use candle_core::{DType, Tensor};
-use mkgc_models::loss::masked_cross_entropy;
+use mkgc_models::losses::masked_cross_entropy;
 
 use super::Prediction;
 use crate::data::Batch;

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::loss::prototype_cross_entropy;
+use mkgc_models::losses::prototype_cross_entropy;
 use mkgc_models::mode::Mode;
 
 use super::memory::{self, Memory};

@@ -48,10 +48,10 @@ mod teacher;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use mkgc_models::distill::Stream;
-use mkgc_models::dual::Key;
+use mkgc_models::inputs::Stream;
+use mkgc_models::losses::modulation::{self, Balance, Change, Coefficients};
 use mkgc_models::mode::Mode;
-use mkgc_models::modulation::{self, Balance, Change, Coefficients};
+use mkgc_models::networks::Key;
 use mkgc_models::optim::AdamW;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

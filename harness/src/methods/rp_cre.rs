@@ -20,7 +20,7 @@
 //! NER has no published form. Here a tag is a class, the network refines every word's feature, and the CRF decodes.
 
 use candle_core::Tensor;
-use mkgc_models::memory_network::MemoryNetwork;
+use mkgc_models::heads::MemoryNetwork;
 use mkgc_models::mode::Mode;
 use mkgc_models::optim::{AdamW, ParamGroup};
 use mkgc_models::params::ParamStore;

@@ -4,7 +4,7 @@
 //! `mkgformer` has the rates, weight decay and schedule of its authors' code (zjunlp/MKGformer), where a task stands for
 //! their whole training: for relations 1e-5 and a warm-up of 6 %, for entities 3e-5, 5e-2 for emissions and CRF, and a
 //! warm-up of 1 %. Forward pass, gradients and steps are checked against tensors of that code (`authors_mkgformer_…`);
-//! [`mkgc_models::mkgformer`] lists what its network does. What its training does:
+//! [`mkgc_models::networks::Mkgformer`] lists what its network does. What its training does:
 //! - For relations, the optimiser holds the parameters with `model` in their name, which the classifier does not have: it
 //!   stays as it was initialised. Mended, it is trained at the encoder's rate; a frozen random classifier would make every
 //!   new class fit the encoder to it, and the paper mentions none.

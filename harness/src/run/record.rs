@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Manifest;
-use mkgc_models::clip::Visual;
+use mkgc_models::inputs::Visual;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -23,9 +23,8 @@ use mkgc_harness::run::ledger::Ledger;
 use mkgc_harness::run::log::Log;
 use mkgc_harness::run::record::Cost;
 use mkgc_harness::stream::Request;
-use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::ClipVisionConfig;
-use mkgc_models::tokenize::WordTokenizer;
+use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
+use mkgc_models::text::WordTokenizer;
 use tempfile::TempDir;
 
 /// Settings every tiny run starts from: no dropout, no noise, rates at which 30 steps go somewhere.

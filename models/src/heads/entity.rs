@@ -1,14 +1,14 @@
-//! Entity head: the states of each word's first piece → dropout → linear emissions → linear-chain CRF.
+//! The entity head: the states of each word's first piece → dropout → linear emissions → linear-chain CRF.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::linear;
-use crate::crf::Crf;
-use crate::linear::Linear;
+use super::crf::Crf;
+use crate::init::uniform_linear;
 use crate::mode::Mode;
+use crate::ops::Linear;
 
-/// Variables `emission`, `crf`.
+/// An entity head, with the variables `emission` and `crf`.
 pub struct EntityHead {
     emission: Linear,
     crf: Crf,
@@ -16,32 +16,32 @@ pub struct EntityHead {
 }
 
 impl EntityHead {
-    /// A head over `tags` tags.
+    /// Creates a head over `tags` tags.
     ///
     /// # Errors
-    /// Stored tensors of other shapes.
+    /// Stored tensors have other shapes.
     pub fn new(hidden: usize, tags: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        let emission = linear(hidden, tags, true, &vb.pp("emission"))?;
+        let emission = uniform_linear(hidden, tags, true, &vb.pp("emission"))?;
         Ok(Self { emission, crf: Crf::new(tags, vb.pp("crf"))?, dropout })
     }
 
-    /// Returns `[B, W, H]` from the states `[B, W, H]` of the words' first pieces.
+    /// Returns features `[B, W, H]` from the states `[B, W, H]` of the words' first pieces.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn features(&self, words: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         mode.dropout(words, self.dropout)
     }
 
-    /// Emissions `[B, W, L]` of features `[B, W, H]`.
+    /// Returns emissions `[B, W, L]` of features `[B, W, H]`.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn emissions(&self, features: &Tensor) -> Result<Tensor> {
         self.emission.forward(features)
     }
 
-    /// The transition scores.
+    /// Returns the random field over the emissions.
     pub fn crf(&self) -> &Crf {
         &self.crf
     }

@@ -1,26 +1,28 @@
-//! Heads that read both streams, as LMC's (arXiv 2305.08698): one linear layer W = [Wᵗ, Wᵛ] over [text ; vision].
+//! Heads that read both streams, as LMC's do (arXiv 2305.08698): one linear layer W = [Wᵗ, Wᵛ] over [text ; vision].
 //!
-//! RE reads the class states of both. NER reads, for each word, the state of its first piece at position i and the class
-//! state of the vision stream + row i of BERT's own position embeddings (the variable that the text's input uses, not a
-//! copy), and scores tag sequences with a linear-chain CRF.
+//! RE reads the class states of both. NER reads, for each word, the state of its first piece at position i and the
+//! class state of the vision stream + row i of BERT's own position embeddings (the variable that the text's input uses,
+//! not a copy), and scores tag sequences with a linear-chain CRF.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{class_state, linear};
-use crate::crf::Crf;
-use crate::linear::Linear;
+use super::crf::Crf;
+use super::states::class_state;
+use crate::init::uniform_linear;
 use crate::mode::Mode;
+use crate::ops::Linear;
 
-/// Hidden sizes of the streams.
+/// Sizes of the states of both streams.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamSizes {
-    /// `H`.
+    /// Size of the text's states, `H`.
     pub text: usize,
-    /// `Hv`; equal to `H` wherever streams share keys.
+    /// Size of the vision stream's states, `Hv`, which equals `H` wherever streams share keys.
     pub vision: usize,
 }
 
+/// The linear layer over the states of both streams.
 pub(super) struct JointLinear {
     pub linear: Linear,
     sizes: StreamSizes,
@@ -28,14 +30,14 @@ pub(super) struct JointLinear {
 
 impl JointLinear {
     pub fn new(sizes: StreamSizes, labels: usize, vb: &VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { linear: linear(sizes.text + sizes.vision, labels, true, vb)?, sizes })
+        Ok(Self { linear: uniform_linear(sizes.text + sizes.vision, labels, true, vb)?, sizes })
     }
 
     fn half_bias(&self) -> Result<Option<Tensor>> {
         self.linear.bias().map(|bias| bias / 2.0).transpose()
     }
 
-    /// `W^u h^u + b/2` of the text and of the vision half of `features` `[.., H + Hv]`.
+    /// Returns `W^u h^u + b/2` of the text and of the vision half of `features` `[.., H + Hv]`.
     pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         let half = |start, size| {
             let weight = self.linear.weight().narrow(1, start, size)?.contiguous()?;
@@ -44,7 +46,7 @@ impl JointLinear {
         Ok((half(0, self.sizes.text)?, half(self.sizes.text, self.sizes.vision)?))
     }
 
-    /// `hᵗ (Wᵗᵀ + b/2)`: half the bias is added to every row of the matrix, so it counts once for each state.
+    /// Returns `hᵗ (Wᵗᵀ + b/2)`: half the bias is added to every row of the matrix, so it counts once for each state.
     fn bracketed_text_scores(&self, features: &Tensor) -> Result<Tensor> {
         let mut matrix = self.linear.weight().narrow(1, 0, self.sizes.text)?.t()?;
         if let Some(bias) = self.half_bias()? {
@@ -54,56 +56,57 @@ impl JointLinear {
     }
 }
 
-/// Variables `classifier`.
+/// A relation head on the class states of both streams, with the variables `classifier`.
 pub struct JointRelationHead {
     classifier: JointLinear,
     dropout: f64,
 }
 
 impl JointRelationHead {
-    /// A head over `labels` labels.
+    /// Creates a head over `labels` labels.
     ///
     /// # Errors
-    /// Stored tensors of other shapes.
+    /// Stored tensors have other shapes.
     pub fn new(sizes: StreamSizes, labels: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self { classifier: JointLinear::new(sizes, labels, &vb.pp("classifier"))?, dropout })
     }
 
-    /// `[B, H + Hv]` from the class states of `text` `[B, T, H]` and `vision` `[B, V, Hv]`.
+    /// Returns features `[B, H + Hv]`: the class states of `text` `[B, T, H]` and `vision` `[B, V, Hv]`.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn features(&self, text: &Tensor, vision: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         mode.dropout(&Tensor::cat(&[class_state(text)?, class_state(vision)?], 1)?, self.dropout)
     }
 
-    /// Logits `[B, L]` of features `[B, H + Hv]`.
+    /// Returns logits `[B, L]` of features `[B, H + Hv]`.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
         self.classifier.linear.forward(features)
     }
 
-    /// What each stream alone says: `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, L]` each; their sum is the logits.
+    /// Returns the scores of each stream alone, `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, L]` each, whose sum is the
+    /// logits.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         self.classifier.stream_scores(features)
     }
 
-    /// What the text alone says in LMC's released code, `hᵗ (Wᵗᵀ + b/2)`, `[B, L]`: a bracket in the wrong place. It is
-    /// here so that the rest can be compared with tensors of that code; no method trains with it.
+    /// Returns the scores of the text alone as LMC's released code computes them, with a misplaced bracket:
+    /// `hᵗ (Wᵗᵀ + b/2)`, `[B, L]`. No method trains with them; they serve the comparison with tensors of that code.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn bracketed_text_scores(&self, features: &Tensor) -> Result<Tensor> {
         self.classifier.bracketed_text_scores(features)
     }
 }
 
-/// Variables `emission`, `crf`.
+/// An entity head on both streams, with the variables `emission` and `crf`.
 pub struct JointEntityHead {
     emission: JointLinear,
     crf: Crf,
@@ -111,22 +114,22 @@ pub struct JointEntityHead {
 }
 
 impl JointEntityHead {
-    /// A head over `tags` tags.
+    /// Creates a head over `tags` tags.
     ///
     /// # Errors
-    /// Stored tensors of other shapes.
+    /// Stored tensors have other shapes.
     pub fn new(sizes: StreamSizes, tags: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
         let emission = JointLinear::new(sizes, tags, &vb.pp("emission"))?;
         Ok(Self { emission, crf: Crf::new(tags, vb.pp("crf"))?, dropout })
     }
 
-    /// Returns `[B, W, H + Hv]` from the states `[B, W, H]` of the words' first pieces, `vision` `[B, V, Hv]`, the text's
-    /// position embeddings `[P, H]` and the positions `[B, W]` u32 of these pieces (`anchors`). Where the streams differ in width, which only
-    /// streams without shared keys may (`concat`), position embeddings cannot be added to a vision state and are left
-    /// out: every word then reads the same one.
+    /// Returns features `[B, W, H + Hv]` from the states `[B, W, H]` of the words' first pieces, `vision` `[B, V, Hv]`, the
+    /// text's position embeddings `[P, H]` and the positions `[B, W]` u32 of these pieces (`anchors`). If the streams differ in width,
+    /// as streams without shared keys (`concat`) may, position embeddings cannot be added to a vision state and are
+    /// left out, so every word reads the same vision state.
     ///
     /// # Errors
-    /// Shapes that do not fit, an anchor beyond `P`.
+    /// The shapes do not match, or an anchor is not below `P`.
     pub fn features(
         &self,
         [words, vision, positions]: [&Tensor; 3],
@@ -145,23 +148,24 @@ impl JointEntityHead {
         mode.dropout(&Tensor::cat(&[words, &seen], 2)?, self.dropout)
     }
 
-    /// Emissions `[B, W, L]` of features `[B, W, H + Hv]`.
+    /// Returns emissions `[B, W, L]` of features `[B, W, H + Hv]`.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn emissions(&self, features: &Tensor) -> Result<Tensor> {
         self.emission.linear.forward(features)
     }
 
-    /// What each stream alone says: `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, W, L]` each; their sum is the emissions.
+    /// Returns the scores of each stream alone, `Wᵗ hᵗ + b/2` and `Wᵛ hᵛ + b/2`, `[B, W, L]` each, whose sum is the
+    /// emissions.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         self.emission.stream_scores(features)
     }
 
-    /// The transition scores.
+    /// Returns the random field over the emissions.
     pub fn crf(&self) -> &Crf {
         &self.crf
     }

@@ -3,37 +3,37 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::linear;
-use crate::linear::Linear;
+use crate::init::uniform_linear;
 use crate::mode::Mode;
+use crate::ops::Linear;
 
-/// Variables `classifier`.
+/// MKGformer's relation head, with the variables `classifier`.
 pub struct MarkerHead {
     classifier: Linear,
     dropout: f64,
 }
 
 impl MarkerHead {
-    /// A head over `labels` labels.
+    /// Creates a head over `labels` labels.
     ///
     /// # Errors
-    /// Stored tensors of other shapes.
+    /// Stored tensors have other shapes.
     pub fn new(hidden: usize, labels: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { classifier: linear(2 * hidden, labels, true, &vb.pp("classifier"))?, dropout })
+        Ok(Self { classifier: uniform_linear(2 * hidden, labels, true, &vb.pp("classifier"))?, dropout })
     }
 
-    /// Returns `[B, 2H]` from the states `[B, 2, H]` at the opening markers of head and tail.
+    /// Returns features `[B, 2H]` from the states `[B, 2, H]` at the opening markers of head and tail.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn features(&self, markers: &Tensor, mode: &mut Mode<'_>) -> Result<Tensor> {
         mode.dropout(&markers.flatten_from(1)?, self.dropout)
     }
 
-    /// Logits `[B, L]` of features `[B, 2H]`.
+    /// Returns logits `[B, L]` of features `[B, 2H]`.
     ///
     /// # Errors
-    /// Shapes that do not fit.
+    /// The shapes do not match.
     pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
         self.classifier.forward(features)
     }

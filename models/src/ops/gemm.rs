@@ -1,10 +1,10 @@
-//! Products of matrices in slices, by the gemm crate; the one module with unsafe code. How many threads take part does
-//! not change a bit of the result: gemm cuts the output, never a sum.
+//! Products of matrices in slices, by the gemm crate, whose call is `unsafe`. The number of threads does not change a
+//! bit of the result: gemm splits the output, never a sum.
 #![allow(unsafe_code)]
 
 use gemm::Parallelism;
 
-/// Values of a slice as a matrix: entry (i, j) is at `i · down + j · across`.
+/// A matrix over the values of a slice: entry (i, j) is at `i · down + j · across`.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     values: &'a [f32],
@@ -15,24 +15,24 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// All values in rows of `columns`.
+    /// Takes all values, in rows of `columns`.
     pub fn new(values: &'a [f32], columns: usize) -> Self {
         Self::strided(values, values.len() / columns.max(1), columns, columns)
     }
 
-    /// `rows` rows of `columns` values, `down` apart.
+    /// Takes `rows` rows of `columns` values, `down` apart.
     pub fn strided(values: &'a [f32], rows: usize, columns: usize, down: usize) -> Self {
         assert!(rows == 0 || columns == 0 || (rows - 1) * down + columns <= values.len(), "a matrix beyond its values");
         Self { values, rows, columns, down, across: 1 }
     }
 
-    /// The transpose.
+    /// Returns the transpose, without copying.
     pub fn t(self) -> Self {
         Self { rows: self.columns, columns: self.rows, down: self.across, across: self.down, ..self }
     }
 }
 
-/// A B in new memory, on all threads.
+/// Returns A B in new memory, computed on all threads.
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let count = a.rows * b.columns;
     if a.columns == 0 {
@@ -41,27 +41,27 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     let mut c = Vec::with_capacity(count);
     // SAFETY: `c` has room for `count` values, and gemm writes each entry of a product of at least one summand.
     unsafe {
-        call(c.as_mut_ptr(), b.columns, false, (1.0, a, b), threads());
+        call(c.as_mut_ptr(), a, b, Call { down: b.columns, add: false, scale: 1.0, threads: threads() });
         c.set_len(count);
     }
     c
 }
 
-/// C += A B on all threads; `c` in rows of B's columns.
+/// Adds A B to `c` on all threads; rows of `c` are as long as those of B.
 pub(super) fn add_product(c: &mut [f32], a: Matrix<'_>, b: Matrix<'_>) {
     assert_eq!(c.len(), a.rows * b.columns, "a product of another size");
     // SAFETY: all entries lie in `c`.
-    unsafe { call(c.as_mut_ptr(), b.columns, true, (1.0, a, b), threads()) }
+    unsafe { call(c.as_mut_ptr(), a, b, Call { down: b.columns, add: true, scale: 1.0, threads: threads() }) }
 }
 
-/// C = `scale` · A B on this thread; rows of C are `down` apart.
+/// Writes `scale` · A B to `c` on this thread; rows of `c` are `down` apart.
 pub(super) fn write_product(c: &mut [f32], down: usize, scale: f32, a: Matrix<'_>, b: Matrix<'_>) {
     if a.rows == 0 || b.columns == 0 {
         return;
     }
     assert!(a.columns > 0 && down >= b.columns && (a.rows - 1) * down + b.columns <= c.len(), "a product too large");
     // SAFETY: all entries lie in `c` and apart.
-    unsafe { call(c.as_mut_ptr(), down, false, (scale, a, b), Parallelism::None) }
+    unsafe { call(c.as_mut_ptr(), a, b, Call { down, add: false, scale, threads: Parallelism::None }) }
 }
 
 fn threads() -> Parallelism {
@@ -71,18 +71,23 @@ fn threads() -> Parallelism {
     }
 }
 
-/// C = `scale` · A B, plus the old C with `add`.
+/// Options of [`call`]: how C is written.
+struct Call {
+    /// Values from one row of C to the next.
+    down: usize,
+    /// Adds to the old values of C instead of replacing them.
+    add: bool,
+    /// Factor by which A B is multiplied.
+    scale: f32,
+    threads: Parallelism,
+}
+
+/// Writes `scale` · A B to C, or adds it.
 ///
 /// # Safety
 /// Entry (i, j) of C, at `i · down + j`, must be writable, and with `add` readable, for all rows of A and columns of B.
-unsafe fn call(
-    c: *mut f32,
-    down: usize,
-    add: bool,
-    (scale, a, b): (f32, Matrix<'_>, Matrix<'_>),
-    threads: Parallelism,
-) {
-    assert_eq!(a.columns, b.rows, "matrices that do not fit");
+unsafe fn call(c: *mut f32, a: Matrix<'_>, b: Matrix<'_>, Call { down, add, scale, threads }: Call) {
+    assert_eq!(a.columns, b.rows, "matrices of other sizes");
     let stride = |of: usize| of as isize;
     // SAFETY: the caller vouches for C; a `Matrix` lies within its slice.
     unsafe {
@@ -128,9 +133,12 @@ mod tests {
     #[test]
     fn products_of_views_equal_the_definition() {
         for (m, n, k) in [(1, 1, 1), (2, 3, 5), (17, 33, 9), (70, 41, 65), (3, 4, 0), (0, 4, 2), (5, 0, 2)] {
-            let (a, b, turned) = (values(m * k, 1), values(k * n, 2), values(n * k, 3));
-            let (a, b, turned) =
-                (Matrix::strided(&a, m, k, k), Matrix::strided(&b, k, n, n), Matrix::strided(&turned, n, k, k).t());
+            let a = values(m * k, 1);
+            let b = values(k * n, 2);
+            let turned = values(n * k, 3);
+            let a = Matrix::strided(&a, m, k, k);
+            let b = Matrix::strided(&b, k, n, n);
+            let turned = Matrix::strided(&turned, n, k, k).t();
             assert_eq!(product(a, b), naive(a, b), "{m} {n} {k}");
             assert_eq!(product(a, turned), naive(a, turned), "{m} {n} {k}");
             let mut sum = values(m * n, 4);
@@ -138,8 +146,10 @@ mod tests {
             add_product(&mut sum, a, b);
             assert_eq!(sum, expected);
         }
-        let (a, b) = (values(12, 1), values(20, 2));
-        let (a, b) = (Matrix::strided(&a, 2, 3, 5), Matrix::strided(&b, 3, 4, 6));
+        let a = values(12, 1);
+        let b = values(20, 2);
+        let a = Matrix::strided(&a, 2, 3, 5);
+        let b = Matrix::strided(&b, 3, 4, 6);
         let mut c = vec![9.0; 12];
         write_product(&mut c, 7, 0.5, a, b);
         let expected = naive(a, b);

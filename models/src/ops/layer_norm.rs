@@ -5,21 +5,26 @@
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use macro_rules_attribute::apply;
 
+use super::dispatch::fused;
+#[cfg(feature = "cuda")]
+use super::dispatch::on_gpu;
+use super::host::{Host, values};
+use super::layers::LayerNorm;
 use super::maths::{sum, sum2, sum3};
-use super::{Host, fused, leaves, rows_per_piece, run, values};
-use crate::norm::LayerNorm;
+use super::param_grads::{push_grad, push_or_return};
+use super::threads::{rows_per_piece, run};
 use crate::simd::vectorised;
 
-/// `x` `[.., H]`, `weight` `[H]`, `bias` `[H]` to `[.., H]`.
+/// Normalises `x` `[.., H]` with `weight` `[H]` and `bias` `[H]`.
 ///
 /// # Errors
-/// Shapes that do not fit.
+/// The shapes do not match.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     if fused(x) && fused(weight) && fused(bias) {
-        return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Norm(eps as f32));
+        return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNormOp { eps: eps as f32 });
     }
     #[cfg(feature = "cuda")]
-    if super::cuda::takes(x) {
+    if on_gpu(x) {
         return super::cuda::layer_norm(x, weight, bias, eps);
     }
     let dtype = x.dtype();
@@ -29,10 +34,12 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)?.to_dtype(dtype)
 }
 
-/// ε.
-struct Norm(f32);
+/// The node of the graph.
+struct LayerNormOp {
+    eps: f32,
+}
 
-/// Mean and r of a row.
+/// Returns mean and r of a row.
 #[inline(always)]
 fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     let n = x.len() as f32;
@@ -50,7 +57,7 @@ fn normalise(y: &mut [f32], x: &[f32], w: &[f32], b: &[f32], eps: f32) {
     }
 }
 
-/// dx of some rows; dw and db are added to.
+/// Writes dx of some rows and adds their parts to dw and db.
 #[apply(vectorised)]
 fn gradients(dx: &mut [f32], x: &[f32], g: &[f32], w: &[f32], [dw, db]: [&mut [f32]; 2], eps: f32) {
     let width = w.len();
@@ -63,30 +70,33 @@ fn gradients(dx: &mut [f32], x: &[f32], g: &[f32], w: &[f32], [dw, db]: [&mut [f
             *db += g;
         }
         let mean_g = sum2(g, w, |g, w| g * w) * scale;
-        // x̂ lies in dx by now.
+        // dx holds x̂ at this point.
         let mean_gx = sum3(dx, g, w, |x, g, w| x * g * w) * scale;
         dx.iter_mut().zip(g.iter().zip(w)).for_each(|(dx, (g, w))| *dx = r * (g * w - mean_g - *dx * mean_gx));
     }
 }
 
-impl Norm {
+impl LayerNormOp {
     fn forward(&self, x: &[f32], w: &[f32], b: &[f32]) -> Vec<f32> {
         let size = rows_per_piece(w.len()) * w.len();
         let mut y = vec![0.0; x.len()];
-        run(y.chunks_mut(size).zip(x.chunks(size)), |(y, x)| normalise(y, x, w, b, self.0));
+        run(y.chunks_mut(size).zip(x.chunks(size)), |(y, x)| normalise(y, x, w, b, self.eps));
         y
     }
 
-    /// dx, dw and db.
+    /// Returns dx, dw and db.
     fn backward(&self, x: &[f32], w: &[f32], grad: &[f32]) -> [Vec<f32>; 3] {
-        let (width, size) = (w.len(), rows_per_piece(w.len()) * w.len());
+        let width = w.len();
+        let size = rows_per_piece(width) * width;
         let mut dx = vec![0.0; x.len()];
         let parts = run(dx.chunks_mut(size).zip(x.chunks(size)).zip(grad.chunks(size)), |((dx, x), g)| {
-            let (mut dw, mut db) = (vec![0.0; width], vec![0.0; width]);
-            gradients(dx, x, g, w, [&mut dw, &mut db], self.0);
+            let mut dw = vec![0.0; width];
+            let mut db = vec![0.0; width];
+            gradients(dx, x, g, w, [&mut dw, &mut db], self.eps);
             (dw, db)
         });
-        let (mut dw, mut db) = (vec![0.0; width], vec![0.0; width]);
+        let mut dw = vec![0.0; width];
+        let mut db = vec![0.0; width];
         for (part_w, part_b) in &parts {
             dw.iter_mut().zip(part_w).for_each(|(dw, part)| *dw += part);
             db.iter_mut().zip(part_b).for_each(|(db, part)| *db += part);
@@ -96,38 +106,35 @@ impl Norm {
 }
 
 impl LayerNorm {
-    /// H.
-    pub(super) fn width(&self) -> usize {
-        self.weight.elem_count()
+    /// Normalises `x` `[.., H]` over its last dimension.
+    ///
+    /// # Errors
+    /// The last dimension is not `H`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 
-    /// Whether gradients of weight and bias can go past candle.
-    #[cfg(feature = "cuda")]
-    pub(super) fn keep_tensors(&self, [dw, db]: [Tensor; 2]) -> Result<()> {
-        leaves::keep_tensor(&self.weight, dw)?;
-        leaves::keep_tensor(&self.bias, db)
+    fn op(&self) -> LayerNormOp {
+        LayerNormOp { eps: self.eps as f32 }
     }
 
-    pub(super) fn are_leaves(&self) -> bool {
-        [&self.weight, &self.bias].into_iter().all(leaves::is_leaf)
-    }
-
-    /// Rows `[M, H]`.
+    /// Normalises rows `[M, H]` in host memory, outside of any graph.
     pub(super) fn rows(&self, x: &[f32]) -> Result<Vec<f32>> {
-        let (weight, bias) = (Host::new(&self.weight)?, Host::new(&self.bias)?);
-        Ok(Norm(self.eps as f32).forward(x, weight.values()?, bias.values()?))
+        let weight = Host::new(&self.weight)?;
+        let bias = Host::new(&self.bias)?;
+        Ok(self.op().forward(x, weight.values()?, bias.values()?))
     }
 
-    /// dx of rows; the gradients of weight and bias are handed over.
+    /// Returns dx of rows and pushes the gradients of weight and bias.
     pub(super) fn rows_backward(&self, x: &[f32], grad: &[f32]) -> Result<Vec<f32>> {
-        let [dx, dw, db] = Norm(self.eps as f32).backward(x, Host::new(&self.weight)?.values()?, grad);
-        leaves::keep(&self.weight, dw)?;
-        leaves::keep(&self.bias, db)?;
+        let [dx, dw, db] = self.op().backward(x, Host::new(&self.weight)?.values()?, grad);
+        push_grad(&self.weight, dw)?;
+        push_grad(&self.bias, db)?;
         Ok(dx)
     }
 }
 
-impl CustomOp3 for Norm {
+impl CustomOp3 for LayerNormOp {
     fn name(&self) -> &'static str {
         "layer norm"
     }
@@ -141,7 +148,9 @@ impl CustomOp3 for Norm {
         b: &CpuStorage,
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (x, w, b) = (values(x, layout)?, values(w, lw)?, values(b, lb)?);
+        let x = values(x, layout)?;
+        let w = values(w, lw)?;
+        let b = values(b, lb)?;
         let width = layout.shape().dim(D::Minus1)?;
         if w.len() != width || b.len() != width || width == 0 {
             candle_core::bail!("layer norm of {:?} with {} weights and {} biases", layout.shape(), w.len(), b.len());
@@ -160,6 +169,6 @@ impl CustomOp3 for Norm {
         let grad = grad.contiguous()?;
         let [dx, dw, db] =
             self.backward(Host::new(x)?.values()?, Host::new(weight)?.values()?, Host::new(&grad)?.values()?);
-        Ok((leaves::give(x, dx)?, leaves::give(weight, dw)?, leaves::give(bias, db)?))
+        Ok((push_or_return(x, dx)?, push_or_return(weight, dw)?, push_or_return(bias, db)?))
     }
 }

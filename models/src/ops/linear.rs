@@ -1,32 +1,45 @@
-//! y = x Wᵀ + b; dx = g W, dW = gᵀ x, db = Σ g over the rows.
+//! Linear layers: y = x Wᵀ + b; dx = g W, dW = gᵀ x, db = Σ g over the rows.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor};
 use candle_nn::Module;
 use macro_rules_attribute::apply;
 
+use super::dispatch::fused;
 use super::gemm::{Matrix, product};
-use super::{Host, fused, leaves, rows_per_piece, run, values};
+use super::host::{Host, values};
+use super::layers::Linear;
+use super::param_grads::push_or_return;
+use super::threads::{rows_per_piece, run};
 use crate::simd::vectorised;
 
-/// `x` `[.., K]`, `weight` `[N, K]`, `bias` `[N]` to `[.., N]`.
+/// Returns x Wᵀ + b `[.., N]` of `x` `[.., K]`, `weight` `[N, K]` and `bias` `[N]`.
 ///
 /// # Errors
-/// Shapes that do not fit.
+/// The shapes do not match.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     if !fused(x) || !fused(weight) || bias.is_some_and(|bias| !fused(bias)) {
         let bias = bias.map(|bias| bias.to_dtype(x.dtype())).transpose()?;
         return candle_nn::Linear::new(weight.to_dtype(x.dtype())?, bias).forward(x);
     }
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let x = x.contiguous()?;
+    let weight = weight.contiguous()?;
     match bias {
-        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, Linear),
-        None => x.apply_op2(&weight, Linear),
+        Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, LinearOp),
+        None => x.apply_op2(&weight, LinearOp),
     }
 }
 
-struct Linear;
+impl Linear {
+    /// Maps `x` `[.., K]` to `[.., N]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        linear(x, self.weight(), self.bias())
+    }
+}
 
-/// `[.., N]`, without bias.
+/// The node of the graph, with a bias as its third input or without.
+struct LinearOp;
+
+/// Returns x Wᵀ, without bias, and its shape `[.., N]`.
 fn linear_product(x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(Vec<f32>, Shape)> {
     let (outputs, inputs) = lw.shape().dims2()?;
     let Some((last, leading)) = lx.dims().split_last().filter(|(last, _)| **last == inputs) else {
@@ -41,7 +54,7 @@ pub(super) fn add_bias(rows: &mut [f32], bias: &[f32]) {
     run(rows.chunks_mut(rows_per_piece(bias.len()) * bias.len().max(1)), |rows| add_to_rows(rows, bias));
 }
 
-/// The same on this thread.
+/// Adds the bias to each row, on this thread.
 #[apply(vectorised)]
 pub(super) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
     rows.chunks_exact_mut(bias.len()).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
@@ -53,7 +66,7 @@ pub(super) fn add_up(sums: &mut [f32], rows: &[f32]) {
     rows.chunks_exact(sums.len()).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, g)| *sum += g));
 }
 
-/// Sums of the columns of rows of `width` values.
+/// Returns the column sums of rows of `width` values.
 pub(super) fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
     let parts = run(rows.chunks(rows_per_piece(width) * width.max(1)), |rows| {
         let mut sums = vec![0.0; width];
@@ -65,24 +78,24 @@ pub(super) fn column_sums(rows: &[f32], width: usize) -> Vec<f32> {
     sums
 }
 
-/// dx and dW from g; a constant gets none.
+/// Returns dx and dW from g; constants have none.
 fn backward(x: &Tensor, weight: &Tensor, grad: &[f32]) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (outputs, inputs) = weight.dims2()?;
     let g = Matrix::new(grad, outputs);
     let dx = if x.track_op() {
-        leaves::give(x, product(g, Matrix::new(Host::new(weight)?.values()?, inputs)))?
+        push_or_return(x, product(g, Matrix::new(Host::new(weight)?.values()?, inputs)))?
     } else {
         None
     };
     let dw = if weight.track_op() {
-        leaves::give(weight, product(g.t(), Matrix::new(Host::new(x)?.values()?, inputs)))?
+        push_or_return(weight, product(g.t(), Matrix::new(Host::new(x)?.values()?, inputs)))?
     } else {
         None
     };
     Ok((dx, dw))
 }
 
-impl CustomOp2 for Linear {
+impl CustomOp2 for LinearOp {
     fn name(&self) -> &'static str {
         "linear"
     }
@@ -97,7 +110,7 @@ impl CustomOp2 for Linear {
     }
 }
 
-impl CustomOp3 for Linear {
+impl CustomOp3 for LinearOp {
     fn name(&self) -> &'static str {
         "linear"
     }
@@ -112,7 +125,8 @@ impl CustomOp3 for Linear {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (mut y, shape) = linear_product(x, lx, w, lw)?;
-        let (bias, width) = (values(b, lb)?, shape.dim(D::Minus1)?);
+        let bias = values(b, lb)?;
+        let width = shape.dim(D::Minus1)?;
         if bias.len() != width {
             candle_core::bail!("a linear layer with {width} outputs and {} biases", bias.len());
         }
@@ -131,6 +145,6 @@ impl CustomOp3 for Linear {
         let grad = grad.contiguous()?;
         let grad = Host::new(&grad)?;
         let (dx, dw) = backward(x, weight, grad.values()?)?;
-        Ok((dx, dw, leaves::give(bias, column_sums(grad.values()?, bias.elem_count()))?))
+        Ok((dx, dw, push_or_return(bias, column_sums(grad.values()?, bias.elem_count()))?))
     }
 }

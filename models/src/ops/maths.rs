@@ -1,27 +1,30 @@
-//! Scalar functions that compilers vectorise: no branches, no calls, no table. Errors against f64 are tested below.
+//! Scalar functions that compilers vectorise, because they have no branches, calls or tables. Tests below bound their
+//! errors against f64.
 
 use std::f32::consts::LOG2_E;
 
-use crate::simd::vectorised;
 use macro_rules_attribute::apply;
 
-/// Adding it rounds to an integer, whose bits are then the lowest ones of the sum.
+use crate::simd::vectorised;
+
+/// Adding this number rounds to an integer and leaves its bits in the lowest bits of the sum.
 const ROUND: f32 = 12_582_912.0;
-/// ln 2 in two parts, `high - low`; the first has few bits, so that its products are exact.
+/// ln 2 in two parts, `high - low`. The first has few bits, so that its products are exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = 2.121_944_4e-4;
 
-/// eˣ to 2e-7; exactly 0 below -87, where f32 would be denormal soon; at most e⁸⁸.
+/// Returns eˣ to 2e-7: exactly 0 below -87, near which f32 becomes denormal, and e⁸⁸ above 88.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    let (low, high) = (x < -87.0, x > 88.0);
-    // Comparisons, not min and max: NaN must stay NaN.
+    let low = x < -87.0;
+    let high = x > 88.0;
+    // These are comparisons instead of min and max because NaN must stay NaN.
     let bounded = if low { -87.0 } else { x };
     let bounded = if high { 88.0 } else { bounded };
     let shifted = bounded * LOG2_E + ROUND;
     let whole = shifted - ROUND;
     let rest = bounded - whole * LN_2_HIGH + whole * LN_2_LOW;
-    // Cephes `expf`.
+    // The polynomial of Cephes' `expf`.
     let p = 1.987_569_1e-4;
     let p = p * rest + 1.398_2e-3;
     let p = p * rest + 8.333_452e-3;
@@ -33,7 +36,7 @@ pub(super) fn exp(x: f32) -> f32 {
     if low { 0.0 } else { p * power }
 }
 
-/// σ(x) = 1 / (1 + e⁻ˣ), and 1 - σ(x) without cancellation.
+/// Returns σ(x) = 1 / (1 + e⁻ˣ), and 1 - σ(x) without cancellation.
 #[inline(always)]
 pub(super) fn sigmoid(x: f32) -> (f32, f32) {
     let e = exp(-x);
@@ -41,8 +44,8 @@ pub(super) fn sigmoid(x: f32) -> (f32, f32) {
     (s, e * s)
 }
 
-/// Distribution Φ(x) and density φ(x) of the standard normal: Φ(-a) = e^(-a²/2) t Q(t) for a ≥ 0 with
-/// t = 1 / (1 + 0.28 a), Q the polynomial of degree 8 with the smallest relative error on [0, 14] (5e-8).
+/// Returns the distribution Φ(x) and the density φ(x) of the standard normal: Φ(-a) = e^(-a²/2) t Q(t) for a ≥ 0 with
+/// t = 1 / (1 + 0.28 a), where Q is the polynomial of degree 8 with the smallest relative error on [0, 14] (5e-8).
 #[inline(always)]
 pub(super) fn normal(x: f32) -> (f32, f32) {
     let a = x.abs();
@@ -53,6 +56,7 @@ pub(super) fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { tail } else { 1.0 - tail }, bell * 0.398_942_3)
 }
 
+/// Coefficients of the polynomial in [`normal`], lowest first.
 const Q: [f32; 9] = [
     0.111_687_28,
     0.111_994_51,
@@ -65,7 +69,7 @@ const Q: [f32; 9] = [
     0.022_793_81,
 ];
 
-/// ln x of a normal x > 0: Cephes `logf`, to 2e-7 relative or 1e-7 absolute near 1. NaN stays NaN.
+/// Returns ln x of a normal x > 0 by Cephes' `logf`, to 2e-7 relative, or 1e-7 absolute near 1. NaN stays NaN.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
     let bits = x.to_bits();
@@ -87,7 +91,8 @@ pub(super) fn ln(x: f32) -> f32 {
     if x.is_nan() { x } else { y }
 }
 
-/// sin 2πu and cos 2πu of u in [0, 1), to 1e-7 absolute: Cephes' polynomials on an eighth of a turn either side.
+/// Returns sin 2πu and cos 2πu of u in [0, 1), to 1e-7 absolute, by Cephes' polynomials on an eighth of a turn either
+/// side.
 #[inline(always)]
 pub(super) fn turn(u: f32) -> (f32, f32) {
     let shifted = 4.0 * u + ROUND;
@@ -97,18 +102,20 @@ pub(super) fn turn(u: f32) -> (f32, f32) {
     let sin = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * x + x;
     let cos = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
     let (a, b) = if quarter & 1 == 0 { (sin, cos) } else { (cos, sin) };
-    let sign = |of: u32, x: f32| f32::from_bits(x.to_bits() ^ (of & 2) << 30);
-    (sign(quarter, a), sign(quarter + 1, b))
+    let signed = |quarter: u32, x: f32| f32::from_bits(x.to_bits() ^ (quarter & 2) << 30);
+    (signed(quarter, a), signed(quarter + 1, b))
 }
 
-/// Independent sums, so that one instruction adds many.
+/// Number of independent sums, so that one instruction adds to many of them.
 const LANES: usize = 16;
 
-/// Σ f(a, b, c), in an order that depends on the length alone.
+/// Returns Σ f(a, b, c), summed in an order that depends on the length alone.
 #[inline(always)]
 pub(super) fn sum3(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    let (a, b, c) = (a.chunks_exact(LANES), b.chunks_exact(LANES), c.chunks_exact(LANES));
+    let a = a.chunks_exact(LANES);
+    let b = b.chunks_exact(LANES);
+    let c = c.chunks_exact(LANES);
     let rest = a.remainder().iter().zip(b.remainder()).zip(c.remainder());
     let rest: f32 = rest.map(|((a, b), c)| f(*a, *b, *c)).sum();
     for ((a, b), c) in a.zip(b).zip(c) {
@@ -119,19 +126,19 @@ pub(super) fn sum3(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) ->
     lanes.iter().sum::<f32>() + rest
 }
 
-/// Σ f(a, b).
+/// Returns Σ f(a, b), summed as [`sum3`] does.
 #[inline(always)]
 pub(super) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     sum3(a, b, b, |a, b, _| f(a, b))
 }
 
-/// Σ f(x).
+/// Returns Σ f(x), summed as [`sum3`] does.
 #[inline(always)]
 pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     sum3(x, x, x, |x, _, _| f(x))
 }
 
-/// Σ f(x) in f64, in independent sums.
+/// Returns Σ f(x) in f64, in an order that depends on the length alone.
 #[inline(always)]
 fn wide_sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];
@@ -143,19 +150,19 @@ fn wide_sum(x: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
-/// Σ (x - mean)².
+/// Returns Σ (x - mean)² in f64.
 #[apply(vectorised)]
 pub(crate) fn squares(x: &[f32], mean: f64) -> f64 {
     wide_sum(x, |x| (x - mean) * (x - mean))
 }
 
-/// Σ x.
+/// Returns Σ x in f64.
 #[apply(vectorised)]
 pub(crate) fn total(x: &[f32]) -> f64 {
     wide_sum(x, |x| x)
 }
 
-/// The largest value, NaN if there is one in reach of it.
+/// Returns the largest value. Whether a NaN is passed over depends on its position.
 #[inline(always)]
 pub(super) fn max(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if a > b { a } else { b };
@@ -174,7 +181,7 @@ pub(super) fn max(x: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    /// Largest relative error over a grid.
+    /// Returns the largest relative error over a grid.
     fn worst(range: std::ops::Range<i32>, step: f64, ours: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64) -> f64 {
         let error = |i: i32| {
             let x = (f64::from(i) * step) as f32;
@@ -204,12 +211,14 @@ mod tests {
     fn logarithms_and_turns_are_close() {
         for i in 1..=16_777_216u32 / 7 {
             let x = (i * 7) as f32 / 16_777_216.0;
-            let (exact, ours) = (f64::from(x).ln(), f64::from(ln(x)));
+            let exact = f64::from(x).ln();
+            let ours = f64::from(ln(x));
             assert!((ours - exact).abs() <= 2e-7 * exact.abs().max(0.5), "ln {x}: {ours} {exact}");
         }
         for i in 0..100_000 {
             let u = i as f32 / 100_000.0;
-            let ((sin, cos), angle) = (turn(u), f64::from(u) * std::f64::consts::TAU);
+            let (sin, cos) = turn(u);
+            let angle = f64::from(u) * std::f64::consts::TAU;
             let error = (f64::from(sin) - angle.sin()).abs().max((f64::from(cos) - angle.cos()).abs());
             assert!(error < 3e-7, "{u}: {error:e}");
         }

@@ -1,25 +1,27 @@
-//! Random numbers by key and place: Philox 4x32-10 (Salmon et al. 2011, as in PyTorch and cuRAND), and normal values from
-//! it by Box and Muller. Any thread can make any part of a sequence.
+//! Random numbers as functions of a key and an index: Philox 4x32-10 (Salmon et al. 2011, as in PyTorch and cuRAND),
+//! and normal values made of them by Box and Muller's method. Any thread can make any part of a sequence.
 
 use macro_rules_attribute::apply;
 
 use super::maths::{ln, turn};
-use super::run;
+use super::threads::run;
 use crate::simd::vectorised;
 
-/// Blocks made at once: enough for the widest registers.
+/// Blocks made at once, enough to fill the widest registers.
 pub(super) const BLOCKS: usize = 16;
 
-/// The four words of each of `BLOCKS` blocks, from block `first` on.
+/// Returns the four words of each of `BLOCKS` blocks, from block `first` on.
 #[inline(always)]
 pub(super) fn philox(key: u64, first: u64) -> [[u32; BLOCKS]; 4] {
     let mut a: [u32; BLOCKS] = std::array::from_fn(|block| (first + block as u64) as u32);
     let mut b: [u32; BLOCKS] = std::array::from_fn(|block| ((first + block as u64) >> 32) as u32);
-    let (mut c, mut d) = ([0; BLOCKS], [0; BLOCKS]);
+    let mut c = [0; BLOCKS];
+    let mut d = [0; BLOCKS];
     let mut key = [key as u32, (key >> 32) as u32];
     for _ in 0..10 {
         for i in 0..BLOCKS {
-            let (x, y) = (u64::from(a[i]) * 0xD251_1F53, u64::from(c[i]) * 0xCD9E_8D57);
+            let x = u64::from(a[i]) * 0xD251_1F53;
+            let y = u64::from(c[i]) * 0xCD9E_8D57;
             (a[i], c[i]) = ((y >> 32) as u32 ^ b[i] ^ key[0], (x >> 32) as u32 ^ d[i] ^ key[1]);
             (b[i], d[i]) = (y as u32, x as u32);
         }
@@ -28,12 +30,12 @@ pub(super) fn philox(key: u64, first: u64) -> [[u32; BLOCKS]; 4] {
     [a, b, c, d]
 }
 
-/// Values of one call of [`philox`].
+/// Values that one call of [`philox`] gives.
 const GROUP: usize = 4 * BLOCKS;
-/// Values of one piece of work, whole groups.
+/// Values in one piece of work, a whole number of groups.
 const PIECE: usize = 256 * GROUP;
 
-/// x = `factor` x + `deviation` ε, ε standard normal by `key`.
+/// Replaces x by `factor` x + `deviation` ε, with ε standard normal by `key`.
 pub(crate) fn add_normal(x: &mut [f32], factor: f32, deviation: f32, key: u64) {
     run(x.chunks_mut(PIECE).enumerate(), |(piece, x)| add(x, factor, deviation, key, (piece * PIECE / 4) as u64));
 }
@@ -46,7 +48,7 @@ fn add(x: &mut [f32], factor: f32, deviation: f32, key: u64, first: u64) {
     }
 }
 
-/// Two normal values of two words: r cos φ and r sin φ, r = √(-2 ln u), u in (0, 1].
+/// Makes two normal values of two words: r cos φ and r sin φ with r = √(-2 ln u), u in (0, 1].
 #[inline(always)]
 fn normal([a, b, c, d]: [[u32; BLOCKS]; 4]) -> [[f32; BLOCKS]; 4] {
     const UNIT: f32 = 1.0 / 16_777_216.0;
@@ -92,7 +94,8 @@ mod tests {
             let product = x.iter().zip(&x[lag..]).map(|(a, b)| f64::from(a * b)).sum::<f64>() / n;
             assert!(product.abs() < 5.0 / n.sqrt(), "lag {lag}: {product}");
         }
-        let (mut again, mut other) = (vec![2.0f32; 70_000], vec![0.0f32; 70_000]);
+        let mut again = vec![2.0f32; 70_000];
+        let mut other = vec![0.0f32; 70_000];
         add_normal(&mut again, 0.5, 1.0, 9);
         add_normal(&mut other, 1.0, 1.0, 10);
         assert!(again.iter().zip(&x).all(|(again, x)| (again - 1.0 - x).abs() < 1e-6));

@@ -3,46 +3,51 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
 use macro_rules_attribute::apply;
 
+use super::dispatch::fused;
+#[cfg(feature = "cuda")]
+use super::dispatch::on_gpu;
+use super::host::{Host, values};
 use super::maths::{exp, max, sum, sum2};
-use super::{Host, fused, rows_per_piece, run, values};
+use super::threads::{rows_per_piece, run};
 use crate::simd::vectorised;
 
-/// `[.., N]` to `[.., N]`.
+/// Returns the softmax of `x` over its last dimension.
 ///
 /// # Errors
-/// A tensor without dimensions.
+/// The tensor has no dimensions.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
     if fused(x) {
-        return x.contiguous()?.apply_op1(Softmax);
+        return x.contiguous()?.apply_op1(SoftmaxOp);
     }
     #[cfg(feature = "cuda")]
-    if super::cuda::takes(x) {
+    if on_gpu(x) {
         return super::cuda::softmax(x, None);
     }
     candle_nn::ops::softmax(x, D::Minus1)
 }
 
-/// Softmax over the last dimension of `scores` `[B, heads, T, S]` + `bias` `[B, 1, 1, S]`; the bias is a constant, as a
-/// padding mask is: it gets no gradient.
+/// Returns the softmax over the last dimension of `scores` `[B, heads, T, S]` + `bias` `[B, 1, 1, S]`. The bias is a
+/// constant, such as a padding mask, and gets no gradient.
 ///
 /// # Errors
-/// Shapes that do not fit.
+/// The shapes do not match.
 pub fn masked_softmax(scores: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (batch, _, _, keys) = scores.dims4()?;
     let by_row = bias.dims() == [batch, 1, 1, keys];
     if by_row && fused(scores) && fused(bias) {
-        return scores.contiguous()?.apply_op2(&bias.contiguous()?.detach(), Softmax);
+        return scores.contiguous()?.apply_op2(&bias.contiguous()?.detach(), SoftmaxOp);
     }
     #[cfg(feature = "cuda")]
-    if by_row && super::cuda::takes(scores) && bias.dtype() == candle_core::DType::F32 {
+    if by_row && on_gpu(scores) && bias.dtype() == candle_core::DType::F32 {
         return super::cuda::softmax(scores, Some((bias, scores.elem_count() / bias.elem_count())));
     }
     candle_nn::ops::softmax(&scores.broadcast_add(&bias.detach().to_dtype(scores.dtype())?)?, D::Minus1)
 }
 
-struct Softmax;
+/// The node of the graph, with a bias as its second input or without.
+struct SoftmaxOp;
 
-/// Softmax of each row of `x` plus, for each `share` consecutive rows, one row of `bias`.
+/// Returns the softmax of each row of `x` plus, for each `share` consecutive rows, one row of `bias`.
 fn forward(x: &[f32], width: usize, bias: Option<(&[f32], usize)>) -> Vec<f32> {
     let rows = rows_per_piece(width);
     let mut y = vec![0.0; x.len()];
@@ -60,7 +65,7 @@ fn forward(x: &[f32], width: usize, bias: Option<(&[f32], usize)>) -> Vec<f32> {
     y
 }
 
-/// Softmax of each row + `bias` (nothing is added if it is empty), in place.
+/// Replaces each row by the softmax of row + `bias`; an empty bias adds nothing.
 #[apply(vectorised)]
 pub(super) fn softmax_rows(rows: &mut [f32], width: usize, bias: &[f32]) {
     for x in rows.chunks_exact_mut(width) {
@@ -72,8 +77,8 @@ pub(super) fn softmax_rows(rows: &mut [f32], width: usize, bias: &[f32]) {
     }
 }
 
-/// dx in place of g, from rows y. Gradients are taken relative to that of the largest y: where y is nearly 1, the
-/// difference g - Σ g y would otherwise be what rounding leaves of two equal numbers.
+/// Replaces g by dx, from rows y. Gradients are taken relative to that of the largest y: where y is nearly 1, rounding
+/// would otherwise leave only noise of the difference g - Σ g y.
 #[apply(vectorised)]
 pub(super) fn softmax_gradients(grads: &mut [f32], rows: &[f32], width: usize) {
     for (grad, y) in grads.chunks_exact_mut(width).zip(rows.chunks_exact(width)) {
@@ -85,16 +90,19 @@ pub(super) fn softmax_gradients(grads: &mut [f32], rows: &[f32], width: usize) {
 }
 
 fn backward(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
-    let (width, grad) = (y.dim(D::Minus1)?, grad.contiguous()?);
-    let (held, grad) = (Host::new(y)?, Host::new(&grad)?);
-    let (values, grad) = (held.values()?, grad.values()?);
+    let width = y.dim(D::Minus1)?;
+    let grad = grad.contiguous()?;
+    let grad = Host::new(&grad)?;
+    let grad = grad.values()?;
+    let held = Host::new(y)?;
+    let values = held.values()?;
     let mut result = grad.to_vec();
     let size = (rows_per_piece(width) * width).max(1);
     run(result.chunks_mut(size).zip(values.chunks(size)), |(dx, y)| softmax_gradients(dx, y, width.max(1)));
     Tensor::from_vec(result, y.shape(), y.device())
 }
 
-impl CustomOp1 for Softmax {
+impl CustomOp1 for SoftmaxOp {
     fn name(&self) -> &'static str {
         "softmax"
     }
@@ -109,7 +117,7 @@ impl CustomOp1 for Softmax {
     }
 }
 
-impl CustomOp2 for Softmax {
+impl CustomOp2 for SoftmaxOp {
     fn name(&self) -> &'static str {
         "masked softmax"
     }

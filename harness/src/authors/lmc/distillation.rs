@@ -1,7 +1,7 @@
 //! The distillation (`distill.TEACHER.TYPE.PART`) for teachers whose keys and position biases differ from the student's.
 
 use candle_core::Tensor;
-use mkgc_models::distill::Stream;
+use mkgc_models::inputs::Stream;
 use mkgc_models::mode::Mode;
 
 use super::{Lmc, names, pooling, shared_layers};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use mkgc_models::losses::modulation::deviation;
 use mkgc_models::mode::Mode;
-use mkgc_models::modulation::deviation;
 use mkgc_models::ops::backward;
 
 use super::{Lmc, names};

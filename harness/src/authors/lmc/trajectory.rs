@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use mkgc_models::distill::Stream;
+use mkgc_models::inputs::Stream;
 use mkgc_models::mode::{DropoutRng, Mode};
 use serde_json::Value;
 

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::bert::BertConfig;
-use mkgc_models::clip::ClipVisionConfig;
+use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
 use serde_json::Value;
 
 use crate::authors::{Case, example, integer};

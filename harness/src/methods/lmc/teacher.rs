@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use mkgc_models::distill::{
-    Pooling, Stream, attention_distillation, attention_distillation_released, pool, pool_released,
+use mkgc_models::inputs::Stream;
+use mkgc_models::losses::distillation::{
+    Pooling, attention_distillation, attention_distillation_released, pool, pool_released,
 };
-use mkgc_models::dual::Key;
 use mkgc_models::mode::Mode;
+use mkgc_models::networks::Key;
 
 use crate::config::Config;
 use crate::data::{Batch, Example};

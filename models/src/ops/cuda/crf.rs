@@ -1,63 +1,79 @@
-//! Likelihood and best path of a linear chain (`models/kernels/crf.cu`).
+//! Likelihood and best path of a linear chain, by the kernels of `models/kernels/crf.cu`.
 
 use candle_core::{CudaStorage, DType, Layout, Result, Tensor};
 
-use super::super::crf::Chain;
-use super::{Shape3, device, empty, given, launch, made, read, storage};
+use super::launch::{Launch, device, empty, input_arg, launch, output_arg, storage, tensor_arg};
+use crate::ops::chain::Chain;
 
-/// Negative log-likelihood of each row, and its gradients: `[B, W, L]` with respect to the emissions, `[B, (L + 2) L]` to
-/// start, end and transitions. `tags` are a row's length and its tags, `1 + W` values for each row.
+/// The inputs that candle hands to the likelihood's node.
+pub(in crate::ops) struct ChainInputs<'a> {
+    /// Emissions, `[B, W, L]`.
+    pub emissions: &'a CudaStorage,
+    /// Layout of the emissions.
+    pub le: &'a Layout,
+    /// Transitions, `[L, L]`.
+    pub transitions: &'a CudaStorage,
+    /// Layout of the transitions.
+    pub lt: &'a Layout,
+}
+
+/// Returns the negative log-likelihood of each row, and its gradients: `[B, W, L]` with respect to the emissions and
+/// `[B, (L + 2) L]` with respect to start, end and transitions. `tags` are each row's length and tags, `1 + W` values.
 pub(in crate::ops) fn crf_nll(
-    (emissions, le): (&CudaStorage, &Layout),
-    (transitions, lt): (&CudaStorage, &Layout),
+    inputs: &ChainInputs<'_>,
     chain: &Chain,
     tags: &[u32],
 ) -> Result<(CudaStorage, [Tensor; 2])> {
+    let ChainInputs { emissions, le, transitions, lt } = *inputs;
     let (rows, words, labels) = le.shape().dims3()?;
-    let (each, pairs, like) = (words * labels, (labels + 2) * labels, &chain.start);
+    let each = words * labels;
+    let pairs = (labels + 2) * labels;
+    let like = &chain.start;
     let tags = Tensor::from_slice(tags, (rows, 1 + words), like.device())?;
     let scratch = empty(like, rows * 3 * each, DType::F32)?;
     let nll = storage(&emissions.device, rows, DType::F32)?;
     let slope = empty(like, (rows, words, labels), DType::F32)?;
     let moves = empty(like, (rows, pairs), DType::F32)?;
     let arguments = [
-        read(emissions, le, DType::F32, rows * each),
-        given(like, DType::F32, labels),
-        given(&chain.end, DType::F32, labels),
-        read(transitions, lt, DType::F32, labels * labels),
-        given(&tags, DType::U32, rows * (1 + words)),
-        given(&scratch, DType::F32, rows * 3 * each),
-        made(&nll, DType::F32, rows),
-        given(&slope, DType::F32, rows * each),
-        given(&moves, DType::F32, rows * pairs),
+        input_arg(emissions, le, DType::F32, rows * each),
+        tensor_arg(like, DType::F32, labels),
+        tensor_arg(&chain.end, DType::F32, labels),
+        input_arg(transitions, lt, DType::F32, labels * labels),
+        tensor_arg(&tags, DType::U32, rows * (1 + words)),
+        tensor_arg(&scratch, DType::F32, rows * 3 * each),
+        output_arg(&nll, DType::F32, rows),
+        tensor_arg(&slope, DType::F32, rows * each),
+        tensor_arg(&moves, DType::F32, rows * pairs),
         words.into(),
         labels.into(),
     ];
-    launch(&emissions.device, "crf_nll", &Shape3::rows(rows, labels * labels), &arguments)?;
+    launch(&emissions.device, "crf_nll", &Launch::rows(rows, labels * labels), &arguments)?;
     Ok((nll, [slope, moves]))
 }
 
-/// Best paths; the one wait is for them.
+/// Returns the best path of each row, waiting for the GPU.
 pub(in crate::ops) fn viterbi(emissions: &Tensor, chain: &Chain, lengths: &[usize]) -> Result<Vec<Vec<u32>>> {
     let (rows, words, labels) = emissions.dims3()?;
-    let (emissions, count) = (emissions.contiguous()?, rows * words * labels);
+    let emissions = emissions.contiguous()?;
+    let count = rows * words * labels;
     let numbers: Vec<u32> = lengths.iter().map(|length| *length as u32).collect();
     let on_device = Tensor::new(numbers, emissions.device())?;
-    let (best, back) = (empty(&emissions, count, DType::F32)?, empty(&emissions, count, DType::U32)?);
+    let best = empty(&emissions, count, DType::F32)?;
+    let back = empty(&emissions, count, DType::U32)?;
     let paths = empty(&emissions, (rows, words), DType::U32)?;
     let arguments = [
-        given(&emissions, DType::F32, count),
-        given(&chain.start, DType::F32, labels),
-        given(&chain.end, DType::F32, labels),
-        given(&chain.transitions, DType::F32, labels * labels),
-        given(&on_device, DType::U32, rows),
-        given(&best, DType::F32, count),
-        given(&back, DType::U32, count),
-        given(&paths, DType::U32, rows * words),
+        tensor_arg(&emissions, DType::F32, count),
+        tensor_arg(&chain.start, DType::F32, labels),
+        tensor_arg(&chain.end, DType::F32, labels),
+        tensor_arg(&chain.transitions, DType::F32, labels * labels),
+        tensor_arg(&on_device, DType::U32, rows),
+        tensor_arg(&best, DType::F32, count),
+        tensor_arg(&back, DType::U32, count),
+        tensor_arg(&paths, DType::U32, rows * words),
         words.into(),
         labels.into(),
     ];
-    launch(&device(&emissions)?, "viterbi", &Shape3::rows(rows, labels), &arguments)?;
+    launch(&device(&emissions)?, "viterbi", &Launch::rows(rows, labels), &arguments)?;
     let cut = |(mut path, length): (Vec<u32>, &usize)| {
         path.truncate(*length);
         path

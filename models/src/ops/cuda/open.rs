@@ -1,9 +1,11 @@
 //! Opens a GPU so that tensors made on one thread can be used on another.
 //!
-//! Invariant: every call of the process that works on a GPU goes to ONE stream of it. candle's own `Device::new_cuda` takes
-//! the driver's stream per thread, and a batch that a second thread uploads may then be read before it has arrived.
-//! With one stream, work runs in the order of the calls, so tensors need no events of their own, and cudarc's tracking of
-//! them is switched off: it would create two events for each allocation.
+//! Invariant: every call of the process that works on a GPU goes to ONE CUDA stream. candle's own `Device::new_cuda`
+//! takes the driver's stream per thread, so a batch that a second thread uploads might be read before it has arrived.
+//! With one CUDA stream, work runs in the order of the calls, and tensors need no events of their own. cudarc's
+//! tracking of them is therefore switched off: it would create two events for each allocation. The driver's settings
+//! need `unsafe`.
+#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -33,7 +35,7 @@ pub enum GpuError {
          --device cpu"
     )]
     None(String),
-    /// There are fewer GPUs.
+    /// No GPU has this number.
     #[error("there is no GPU {ordinal}: this machine has {count}, numbered from 0")]
     Ordinal {
         /// The number that was asked for.
@@ -67,23 +69,23 @@ pub enum GpuError {
     Open {
         /// The GPU's number, as in `cuda:N`.
         ordinal: usize,
-        /// What candle reports.
+        /// The error that candle reports.
         source: candle_core::Error,
     },
 }
 
-/// 80 as `8.0`.
+/// Formats a capability times ten: 80 becomes `8.0`.
 fn dotted(capability: usize) -> String {
     format!("{}.{}", capability / 10, capability % 10)
 }
 
-/// GPUs that are open, by number: runs of one process share a device, its stream and its compiled kernels.
+/// GPUs that are open, by number: runs of one process share a device, its CUDA stream and its compiled kernels.
 static OPEN: Mutex<BTreeMap<usize, Device>> = Mutex::new(BTreeMap::new());
 
 /// Opens GPU `ordinal` for tensors of `dtype`, or returns the device that is open already.
 ///
 /// # Errors
-/// No driver, no such GPU, a GPU that is older than the kernels or has no arithmetic for `dtype`.
+/// There is no driver or no such GPU, or the GPU is older than the kernels or has no arithmetic for `dtype`.
 pub fn open_gpu(ordinal: usize, dtype: DType) -> Result<Device, GpuError> {
     check(ordinal, dtype)?;
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +97,7 @@ pub fn open_gpu(ordinal: usize, dtype: DType) -> Result<Device, GpuError> {
     Ok(device)
 }
 
-/// Asks the driver, so that a GPU that cannot serve is named before candle fails on it.
+/// Asks the driver whether the GPU can run the kernels, so that the error names the reason before candle fails.
 fn check(ordinal: usize, dtype: DType) -> Result<(), GpuError> {
     let none = |error: DriverError| GpuError::None(error.to_string());
     init().map_err(none)?;
@@ -107,11 +109,11 @@ fn check(ordinal: usize, dtype: DType) -> Result<(), GpuError> {
         return Err(GpuError::Ordinal { ordinal, count });
     }
     let card = driver::get(ordinal as i32).map_err(none)?;
-    // SAFETY: `card` is a device that the driver has just named.
+    // SAFETY: `card` is a device that the driver has just returned.
     let attribute = |which| unsafe { driver::get_attribute(card, which) }.map_err(none);
     let has = (attribute(MAJOR)? * 10 + attribute(MINOR)?) as usize;
     let built = BUILT_FOR.trim_end_matches(char::is_alphabetic).parse().unwrap_or(0);
-    if !serves(built, has) {
+    if !can_run(built, has) {
         return Err(GpuError::Capability { ordinal, has, built });
     }
     if dtype == DType::BF16 && has < WITH_BF16 {
@@ -120,8 +122,8 @@ fn check(ordinal: usize, dtype: DType) -> Result<(), GpuError> {
     Ok(())
 }
 
-/// Whether kernels that were compiled for the capability `built` run on a GPU of capability `has`.
-fn serves(built: usize, has: usize) -> bool {
+/// Returns whether kernels that were compiled for the capability `built` run on a GPU of capability `has`.
+fn can_run(built: usize, has: usize) -> bool {
     if built < ALONE_FROM { has >= built } else { has == built }
 }
 
@@ -131,7 +133,7 @@ fn with_one_stream(ordinal: usize) -> candle_core::Result<Device> {
     let cuda = device.as_cuda_device()?;
     // By default the pool returns freed memory to the driver at every wait, and the next step asks for it again.
     let mut everything = u64::MAX;
-    // SAFETY: all work of the process on this GPU is on this one stream, so its order is that of the calls; the
+    // SAFETY: all work of the process on this GPU is on this one CUDA stream, so its order is that of the calls; the
     // attribute of the pool is a u64.
     unsafe {
         cuda.disable_event_tracking();
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_build_for_8_0_serves_every_later_gpu_and_one_for_9_0_serves_that_alone() {
-        let served = |built: usize| [75, 80, 86, 89, 90, 100].map(|has| serves(built, has));
+        let served = |built: usize| [75, 80, 86, 89, 90, 100].map(|has| can_run(built, has));
         assert_eq!(served(80), [false, true, true, true, true, true]);
         assert_eq!(served(90), [false, false, false, false, true, false]);
     }

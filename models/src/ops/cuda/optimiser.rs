@@ -1,58 +1,69 @@
-//! AdamW and gradient noise over all variables in a few launches (`models/kernels/optimiser.cu`).
+//! AdamW and gradient noise over all variables in a few launches, by the kernels of `models/kernels/optimiser.cu`.
 
 use candle_core::cuda_backend::cudarc::driver::DevicePtr;
 use candle_core::{DType, Result, Tensor};
 
-use super::{Arg, Shape3, THREADS, device, empty, given, launch};
-use crate::distill::Stream;
-use crate::modulation::{Balance, Coefficients};
+use super::launch::{Arg, Launch, THREADS, device, empty, launch, optional_arg, tensor_arg};
 
-/// Values of a chunk (`CHUNK` there).
+/// Values of a chunk (`CHUNK` in optimiser.cu).
 const CHUNK: usize = 1 << 14;
 
-/// A variable with what its step needs; all f32.
-pub(crate) struct Stepped<'a> {
+/// The step of one variable; all tensors are f32.
+pub(crate) struct VarStep<'a> {
     pub var: &'a Tensor,
     pub grad: &'a Tensor,
     pub moments: [&'a Tensor; 2],
-    /// 1 − lr·wd.
+    /// Factor of the variable, 1 − lr·wd.
     pub keep: f32,
-    /// lr / (1 − β₁ᵗ).
+    /// Factor of the update, lr / (1 − β₁ᵗ).
     pub rate: f32,
 }
 
-/// A gradient, the stream whose factor it is multiplied with, and the key of its noise if it gets any.
-pub(crate) struct Noisy<'a> {
+/// A gradient that is scaled in place and gets noise.
+pub(crate) struct NoisyGrad<'a> {
     pub grad: &'a Tensor,
-    pub stream: Stream,
+    /// Factor κ of the gradient, 1 if it follows from a [`SumRatio`].
+    pub factor: f64,
+    /// Number of the gradient's sum in a [`SumRatio`], 0 or 1.
+    pub sum: u64,
+    /// Key of the noise, if the gradient gets any.
     pub key: Option<u64>,
 }
 
-/// `Variable` of the kernels: value, gradient and moments (or a stream in place of the second), count, first chunk, two
-/// numbers, key.
-type Row = [u64; 8];
+/// Two sums on a GPU, from whose ratio the kernel computes the factors κ, so that the host does not wait for them.
+pub(crate) struct SumRatio<'a> {
+    /// Both sums, `[2]` f32.
+    pub sums: &'a Tensor,
+    /// Strength α of the modulation.
+    pub alpha: f64,
+}
 
-/// Address of a tensor of `count` f32 values.
-fn number(x: &Tensor, count: usize) -> Result<u64> {
-    match given(x, DType::F32, count) {
+/// `Variable` of the kernels: value, gradient and moments (or the number of a sum in place of the second), count, first
+/// chunk, two numbers, key.
+type VariableRow = [u64; 8];
+
+/// Returns the address of a tensor of `count` f32 values.
+fn f32_address(x: &Tensor, count: usize) -> Result<u64> {
+    match tensor_arg(x, DType::F32, count) {
         Arg::Tensor(memory) => memory.checked("the optimiser"),
         _ => Ok(0),
     }
 }
 
-/// Rows, with the chunks numbered, and the number of all chunks.
-struct Table {
+/// The variables of a launch, with their chunks numbered.
+struct VariableTable {
     rows: Vec<u64>,
     variables: usize,
     chunks: usize,
 }
 
-impl Table {
-    fn new(rows: impl Iterator<Item = Result<(Row, usize)>>) -> Result<Self> {
+impl VariableTable {
+    fn new(rows: impl Iterator<Item = Result<(VariableRow, usize)>>) -> Result<Self> {
         let mut table = Self { rows: Vec::new(), variables: 0, chunks: 0 };
         for row in rows {
             let (mut row, count) = row?;
-            (row[4], row[5]) = (count as u64, table.chunks as u64);
+            row[4] = count as u64;
+            row[5] = table.chunks as u64;
             table.rows.extend(row);
             table.variables += 1;
             table.chunks += count.div_ceil(CHUNK);
@@ -60,7 +71,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Runs `f` with the address of the table and its length as a kernel's arguments.
+    /// Copies the table to the GPU and runs `f` with its address there.
     fn on_device(&self, like: &Tensor, f: impl FnOnce(u64) -> Result<()>) -> Result<()> {
         let device = device(like)?;
         let memory = device.clone_htod(&self.rows)?;
@@ -69,73 +80,71 @@ impl Table {
         f(address)
     }
 
-    /// What [`Table::sums`] gives, as an argument.
-    fn given_sums(&self, sums: &Tensor) -> Arg {
-        given(sums, DType::F64, 2 * self.chunks)
+    /// Passes what [`Self::sums`] returns to a kernel.
+    fn sums_arg(&self, sums: &Tensor) -> Arg {
+        tensor_arg(sums, DType::F64, 2 * self.chunks)
     }
 
-    /// Σ g and Σ g² of every chunk, `[chunks, 2]` f64.
+    /// Computes Σ g and Σ g² of every chunk, `[chunks, 2]` f64.
     fn sums(&self, like: &Tensor, address: u64) -> Result<Tensor> {
         let sums = empty(like, (self.chunks, 2), DType::F64)?;
-        let arguments = [Arg::At(address), self.variables.into(), self.given_sums(&sums)];
-        launch(&device(like)?, "gradient_sums", &Shape3::new(self.chunks, THREADS), &arguments)?;
+        let arguments = [Arg::At(address), self.variables.into(), self.sums_arg(&sums)];
+        launch(&device(like)?, "gradient_sums", &Launch::new(self.chunks, THREADS), &arguments)?;
         Ok(sums)
     }
 }
 
-/// Two numbers in the place of one.
+/// Packs two numbers into one.
 fn pair(low: f32, high: f32) -> u64 {
     u64::from(low.to_bits()) | u64::from(high.to_bits()) << 32
 }
 
-/// Steps of all variables, as [`crate::optim::AdamW`] says; β₁, β₂, ε and 1 / √(1 − β₂ᵗ).
-pub(crate) fn adamw(variables: &[Stepped<'_>], numbers: [f32; 4], clip: Option<f64>) -> Result<()> {
-    let Some(Stepped { var: like, .. }) = variables.first() else { return Ok(()) };
-    let row = |v: &Stepped<'_>| {
-        let ([m, v2], count) = (v.moments, v.var.elem_count());
-        let place = |x: &Tensor| number(x, count);
-        let row = [place(v.var)?, place(v.grad)?, place(m)?, place(v2)?, 0, 0, pair(v.keep, v.rate), 0];
+/// Steps all variables by AdamW, clipped to the norm `clip`. `numbers` are β₁, β₂, ε and 1 / √(1 − β₂ᵗ).
+pub(crate) fn adamw(variables: &[VarStep<'_>], numbers: [f32; 4], clip: Option<f64>) -> Result<()> {
+    let Some(VarStep { var: like, .. }) = variables.first() else { return Ok(()) };
+    let row = |v: &VarStep<'_>| {
+        let [m, v2] = v.moments;
+        let count = v.var.elem_count();
+        let address = |x: &Tensor| f32_address(x, count);
+        let row = [address(v.var)?, address(v.grad)?, address(m)?, address(v2)?, 0, 0, pair(v.keep, v.rate), 0];
         Ok((row, count))
     };
-    let table = Table::new(variables.iter().map(row))?;
+    let table = VariableTable::new(variables.iter().map(row))?;
     table.on_device(like, |address| {
-        let (on, sums) = (device(like)?, table.sums(like, address)?);
+        let on = device(like)?;
+        let sums = table.sums(like, address)?;
         let factor = empty(like, 2, DType::F32)?;
         let clip = Arg::F32(clip.unwrap_or(0.0) as f32);
-        let given_factor = || given(&factor, DType::F32, 2);
-        let arguments = [table.given_sums(&sums), Arg::U64(table.chunks as u64), clip, given_factor()];
-        launch(&on, "clip_factor", &Shape3::new(1, THREADS), &arguments)?;
-        let begin = [Arg::At(address), table.variables.into(), given_factor()];
+        let factor_arg = || tensor_arg(&factor, DType::F32, 2);
+        let arguments = [table.sums_arg(&sums), Arg::U64(table.chunks as u64), clip, factor_arg()];
+        launch(&on, "clip_factor", &Launch::new(1, THREADS), &arguments)?;
+        let begin = [Arg::At(address), table.variables.into(), factor_arg()];
         let arguments: Vec<Arg> = begin.into_iter().chain(numbers.map(Arg::F32)).collect();
-        launch(&on, "adamw", &Shape3::new(table.chunks, THREADS), &arguments)
+        launch(&on, "adamw", &Launch::new(table.chunks, THREADS), &arguments)
     })
 }
 
-/// g ← κ g + ε, in place, ε of each gradient's own standard deviation.
-pub(crate) fn add_noise(gradients: &[Noisy<'_>], balance: &Balance) -> Result<()> {
-    let Some(Noisy { grad: like, .. }) = gradients.first() else { return Ok(()) };
-    let (known, of_streams, alpha) = match balance {
-        Balance::Known(known) => (*known, Arg::At(0), 0.0),
-        Balance::OnDevice { sums, alpha } => (Coefficients::default(), given(sums, DType::F32, 2), *alpha),
-    };
-    let row = |g: &Noisy<'_>| {
+/// Replaces each gradient g by κ g + ε, with ε of the gradient's own standard deviation. With a `ratio`, the kernel
+/// computes κ from it.
+pub(crate) fn add_noise(gradients: &[NoisyGrad<'_>], ratio: Option<SumRatio<'_>>) -> Result<()> {
+    let Some(NoisyGrad { grad: like, .. }) = gradients.first() else { return Ok(()) };
+    let alpha = ratio.as_ref().map_or(0.0, |ratio| ratio.alpha);
+    let ratio = optional_arg(ratio.map(|ratio| ratio.sums), DType::F32, 2);
+    let row = |g: &NoisyGrad<'_>| {
         let noise = f32::from(u8::from(g.key.is_some()));
-        let (factor, stream) = match g.stream {
-            Stream::Text => (known.text, 0),
-            Stream::Vision => (known.vision, 1),
-        };
         let count = g.grad.elem_count();
-        let numbers = pair(factor as f32, noise);
-        Ok(([0, number(g.grad, count)?, 0, stream, 0, 0, numbers, g.key.unwrap_or(0)], count))
+        let numbers = pair(g.factor as f32, noise);
+        Ok(([0, f32_address(g.grad, count)?, 0, g.sum, 0, 0, numbers, g.key.unwrap_or(0)], count))
     };
-    let table = Table::new(gradients.iter().map(row))?;
+    let table = VariableTable::new(gradients.iter().map(row))?;
     table.on_device(like, |address| {
-        let (on, sums) = (device(like)?, table.sums(like, address)?);
+        let on = device(like)?;
+        let sums = table.sums(like, address)?;
         let spread = empty(like, table.variables, DType::F32)?;
-        let given_spread = || given(&spread, DType::F32, table.variables);
-        let arguments = [Arg::At(address), table.given_sums(&sums), given_spread()];
-        launch(&on, "deviations", &Shape3::new(table.variables, THREADS), &arguments)?;
-        let arguments = [Arg::At(address), table.variables.into(), given_spread(), of_streams, Arg::F32(alpha as f32)];
-        launch(&on, "gradient_noise", &Shape3::new(table.chunks, THREADS), &arguments)
+        let spread_arg = || tensor_arg(&spread, DType::F32, table.variables);
+        let arguments = [Arg::At(address), table.sums_arg(&sums), spread_arg()];
+        launch(&on, "deviations", &Launch::new(table.variables, THREADS), &arguments)?;
+        let arguments = [Arg::At(address), table.variables.into(), spread_arg(), ratio, Arg::F32(alpha as f32)];
+        launch(&on, "gradient_noise", &Launch::new(table.chunks, THREADS), &arguments)
     })
 }

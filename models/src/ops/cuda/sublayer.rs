@@ -1,107 +1,115 @@
-//! Half an encoder layer on a GPU: formulas in `ops::sublayer` and beside its two inner parts. Weights are f32; products
-//! and states are of the type of `x`, so weights are copied to it once per forward pass.
+//! Half an encoder layer on a GPU. Formulas are in `ops::sublayer` and its two inner parts. Weights are f32, and
+//! products and states have the type of `x`, so weights are converted to it once per forward pass.
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::layers::{NormBackward, dropped};
-use super::{Arg, Mask, Shape3, column_sums, device, empty, form, given, given_some, launch, made, mask, storage};
-use crate::linear::Linear;
+use super::launch::{
+    Arg, Launch, column_sums, device, empty, kernel_name, launch, mask_args, optional_arg, output_arg, storage,
+    tensor_arg,
+};
+use super::nodes::dropped;
+use super::norm::{NormBackward, layer_norm};
 use crate::ops::activation::Gelu;
-use crate::ops::leaves;
-use crate::ops::sublayer::{FeedForwardParts, Inner, Order, Residual};
+use crate::ops::layers::{FeedForwardPart, InnerPart, LayerNorm, Linear, Order, Residual};
+use crate::ops::mask::DropoutMask;
+use crate::ops::param_grads::push_grad;
 
-/// F (see [`Inner`]) on a GPU.
-pub(crate) trait DeviceInner: Send + Sync + 'static {
-    /// Whether the kernels can do it on states like these.
-    fn fits(&self, x: &Tensor) -> Result<bool>;
+/// F of `M` rows of `H` on a GPU.
+pub(crate) trait GpuPart: InnerPart {
+    /// Returns whether the kernels can compute F of states `[B, T, H]` like `x`.
+    fn supports(&self, x: &Tensor) -> Result<bool>;
 
-    /// F of `x` `[M, H]`, and what the backward pass needs.
-    fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)>;
+    /// Returns F of `x` `[M, H]`, and what the backward pass needs.
+    fn gpu_forward(&self, x: &Tensor) -> Result<(Tensor, GpuKept)>;
 
-    /// F again, and the gradient of its products' result, from ∂L/∂F.
-    fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)>;
+    /// Returns F again, and the gradient of its layers' products, from ∂L/∂F.
+    fn gpu_backward(&self, kept: &GpuKept, grad: &Tensor) -> Result<(Tensor, Tensor)>;
 }
 
-/// What F's backward pass needs.
-pub(crate) struct DeviceKept {
-    /// x Wᵀ of all its layers side by side, without biases, `[M, N]`.
+/// What F stores for its backward pass.
+pub(crate) struct GpuKept {
+    /// x Wᵀ of all layers of F side by side, without biases, `[M, N]`.
     pub product: Tensor,
-    /// Their weights `[N, K]`, in the type of the states.
+    /// Weights of the layers, `[N, K]`, in the type of the states.
     weight: Tensor,
-    /// Their biases, `[N]` f32.
+    /// Biases of the layers, `[N]` f32.
     pub bias: Tensor,
-    /// Maps and F of attention.
+    /// Maps and F, if F is attention.
     pub attention: Option<[Tensor; 2]>,
 }
 
-/// Weights or biases of up to three layers, one after another, in another number type.
+/// Joins weights or biases of up to three layers, one after another, and converts them to `dtype`.
 fn stacked(parts: &[&Tensor], dtype: DType) -> Result<Tensor> {
-    let (first, each) = (parts[0], parts[0].elem_count());
+    let first = parts[0];
+    let each = first.elem_count();
     let mut dims = first.dims().to_vec();
     dims[0] *= parts.len();
     let y = empty(first, dims, dtype)?;
-    let part = |n: usize| given(parts.get(n).copied().unwrap_or(first), DType::F32, each);
-    let to = given(&y, dtype, parts.len() * each);
+    let part = |n: usize| tensor_arg(parts.get(n).copied().unwrap_or(first), DType::F32, each);
+    let to = tensor_arg(&y, dtype, parts.len() * each);
     let arguments = [part(0), part(1), part(2), to, Arg::U64(each as u64), Arg::U64(y.elem_count() as u64)];
-    launch(&device(first)?, &form("stack", dtype), &Shape3::values(y.elem_count()), &arguments)?;
+    launch(&device(first)?, &kernel_name("stack", dtype), &Launch::values(y.elem_count()), &arguments)?;
     Ok(y)
 }
 
-/// x Wᵀ of layers with biases, with copies of both.
-pub(super) fn products(layers: &[&Linear], x: &Tensor) -> Result<DeviceKept> {
+/// Computes x Wᵀ of layers that have biases, with one product for all of them.
+pub(super) fn products(layers: &[&Linear], x: &Tensor) -> Result<GpuKept> {
     let weights: Vec<&Tensor> = layers.iter().map(|layer| layer.weight()).collect();
     let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias()).collect();
     let weight = stacked(&weights, x.dtype())?;
-    Ok(DeviceKept { product: x.matmul(&weight.t()?)?, bias: stacked(&biases, DType::F32)?, weight, attention: None })
+    Ok(GpuKept { product: x.matmul(&weight.t()?)?, bias: stacked(&biases, DType::F32)?, weight, attention: None })
 }
 
-/// Hands over the gradients of layers from that of their product, `[M, N]`, and their input, `[M, K]`.
-fn hand_over(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result<()> {
+/// Pushes the gradients of layers, from the gradient of their product, `[M, N]`, and their input, `[M, K]`.
+fn push_layer_grads(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result<()> {
     let weights = grad.t()?.matmul(input)?.to_dtype(DType::F32)?;
     let biases = column_sums(grad)?;
     let mut at = 0;
     for layer in layers {
         let rows = layer.weight().dim(0)?;
-        leaves::keep_tensor(layer.weight(), weights.narrow(0, at, rows)?)?;
+        push_grad(layer.weight(), weights.narrow(0, at, rows)?)?;
         if let Some(bias) = layer.bias() {
-            leaves::keep_tensor(bias, biases.narrow(0, at, rows)?)?;
+            push_grad(bias, biases.narrow(0, at, rows)?)?;
         }
         at += rows;
     }
     Ok(())
 }
 
-impl DeviceInner for FeedForwardParts {
-    fn fits(&self, _: &Tensor) -> Result<bool> {
+impl GpuPart for FeedForwardPart {
+    fn supports(&self, _: &Tensor) -> Result<bool> {
         Ok(self.up.bias().is_some() && self.extra.is_none())
     }
 
-    fn device_forward(&self, x: &Tensor) -> Result<(Tensor, DeviceKept)> {
+    fn gpu_forward(&self, x: &Tensor) -> Result<(Tensor, GpuKept)> {
         let kept = products(&[&self.up], x)?;
         let f = empty(x, kept.product.shape(), x.dtype())?;
-        let ((rows, width), dtype) = (kept.product.dims2()?, x.dtype());
-        let [product, made] = [&kept.product, &f].map(|x| given(x, dtype, rows * width));
-        let tensors = [product, given(&kept.bias, DType::F32, width), made];
+        let (rows, width) = kept.product.dims2()?;
+        let dtype = x.dtype();
+        let [product, output] = [&kept.product, &f].map(|x| tensor_arg(x, dtype, rows * width));
+        let tensors = [product, tensor_arg(&kept.bias, DType::F32, width), output];
         let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(&kept.product)?).collect();
-        launch(&device(x)?, &form("gelu_forward", x.dtype()), &Shape3::values(f.elem_count()), &arguments)?;
+        launch(&device(x)?, &kernel_name("gelu_forward", x.dtype()), &Launch::values(f.elem_count()), &arguments)?;
         Ok((f, kept))
     }
 
-    fn device_backward(&self, kept: &DeviceKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn gpu_backward(&self, kept: &GpuKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
         let a = &kept.product;
-        let (da, f) = (empty(a, a.shape(), a.dtype())?, empty(a, a.shape(), a.dtype())?);
-        let bias = given(&kept.bias, DType::F32, a.dim(1)?);
-        let [product, grad, to_da, to_f] = [a, grad, &da, &f].map(|x| given(x, a.dtype(), a.elem_count()));
+        let da = empty(a, a.shape(), a.dtype())?;
+        let f = empty(a, a.shape(), a.dtype())?;
+        let bias = tensor_arg(&kept.bias, DType::F32, a.dim(1)?);
+        let [product, grad, to_da, to_f] = [a, grad, &da, &f].map(|x| tensor_arg(x, a.dtype(), a.elem_count()));
         let tensors = [product, bias, grad, to_da, to_f];
         let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(a)?).collect();
-        launch(&device(a)?, &form("gelu_backward", a.dtype()), &Shape3::values(a.elem_count()), &arguments)?;
+        launch(&device(a)?, &kernel_name("gelu_backward", a.dtype()), &Launch::values(a.elem_count()), &arguments)?;
         Ok((f, da))
     }
 }
 
-impl FeedForwardParts {
+impl FeedForwardPart {
+    /// Returns the sizes and the form of GELU that both kernels take.
     fn counts(&self, a: &Tensor) -> Result<[Arg; 3]> {
         let kind = match self.activation {
             Gelu::Erf => 0,
@@ -112,50 +120,59 @@ impl FeedForwardParts {
     }
 }
 
-/// What the backward pass needs.
-struct Saved {
-    inner: DeviceKept,
+/// What the forward pass stores for the backward pass.
+struct GpuSaved {
+    inner: GpuKept,
     /// Wo in the type of the states.
     output: Tensor,
-    /// r, where the norm stands after.
+    /// The sum r, if the norm follows it.
     sum: Option<Tensor>,
 }
 
-struct DeviceSublayer<F> {
+/// The node of the graph.
+struct GpuSublayerOp<F> {
     /// The input without its graph, `[M, H]`.
     x: Tensor,
     inner: F,
     residual: Residual,
-    mask: Option<Mask>,
-    saved: Mutex<Option<Saved>>,
+    mask: Option<DropoutMask>,
+    saved: Mutex<Option<GpuSaved>>,
 }
 
 /// Runs a sublayer on contiguous `x` `[B, T, H]`.
-pub(in crate::ops) fn sublayer<F: Inner>(
+pub(in crate::ops) fn sublayer<F: GpuPart>(
     x: &Tensor,
     inner: F,
     residual: &Residual,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let rows = x.detach().reshape(((), residual.norm.weight.elem_count()))?;
-    let (residual, saved) = (residual.clone(), Mutex::new(None));
-    x.apply_op1(DeviceSublayer { x: rows, inner, residual, mask, saved })
+    x.apply_op1(GpuSublayerOp { x: rows, inner, residual: residual.clone(), mask, saved: Mutex::new(None) })
 }
 
-impl<F: Inner> DeviceSublayer<F> {
-    /// norm(x), where the norm stands before.
+/// Pushes the gradients of a norm's weight and bias.
+fn push_norm_grads(norm: &LayerNorm, backward: &NormBackward<'_>) -> Result<()> {
+    let [dw, db] = backward.variables()?;
+    push_grad(&norm.weight, dw)?;
+    push_grad(&norm.bias, db)
+}
+
+impl<F: GpuPart> GpuSublayerOp<F> {
+    /// Returns the input of F: norm(x) if the norm stands before, or x.
     fn opened(&self) -> Result<Tensor> {
         let Residual { norm, order, .. } = &self.residual;
         match order {
-            Order::Before => super::layer_norm(&self.x, &norm.weight.detach(), &norm.bias.detach(), norm.eps),
+            Order::Before => layer_norm(&self.x, &norm.weight.detach(), &norm.bias.detach(), norm.eps),
             Order::After => Ok(self.x.clone()),
         }
     }
 
-    fn forward(&self) -> Result<(CudaStorage, Saved)> {
-        let (x, Residual { output, norm, order }) = (&self.x, &self.residual);
-        let ((rows, width), on) = (x.dims2()?, device(x)?);
-        let (f, inner) = self.inner.device_forward(&self.opened()?)?;
+    fn forward(&self) -> Result<(CudaStorage, GpuSaved)> {
+        let x = &self.x;
+        let Residual { output, norm, order } = &self.residual;
+        let (rows, width) = x.dims2()?;
+        let on = device(x)?;
+        let (f, inner) = self.inner.gpu_forward(&self.opened()?)?;
         let weight = stacked(&[output.weight()], x.dtype())?;
         let out = f.matmul(&weight.t()?)?;
         let y = storage(&on, rows * width, x.dtype())?;
@@ -163,19 +180,20 @@ impl<F: Inner> DeviceSublayer<F> {
             Order::Before => None,
             Order::After => Some(empty(x, x.shape(), x.dtype())?),
         };
-        let (dtype, count) = (x.dtype(), rows * width);
+        let dtype = x.dtype();
+        let count = rows * width;
         let (to_sum, to_y) = match &sum {
-            Some(sum) => (given(sum, dtype, count), made(&y, dtype, count)),
-            None => (made(&y, dtype, count), Arg::At(0)),
+            Some(sum) => (tensor_arg(sum, dtype, count), output_arg(&y, dtype, count)),
+            None => (output_arg(&y, dtype, count), Arg::At(0)),
         };
-        let [key, threshold, scale] = mask(self.mask);
+        let [key, threshold, scale] = mask_args(self.mask);
         let arguments = [
-            given(x, dtype, count),
-            given(&out, dtype, count),
-            given_some(output.bias(), DType::F32, width),
+            tensor_arg(x, dtype, count),
+            tensor_arg(&out, dtype, count),
+            optional_arg(output.bias(), DType::F32, width),
             to_sum,
-            given(&norm.weight, DType::F32, width),
-            given(&norm.bias, DType::F32, width),
+            tensor_arg(&norm.weight, DType::F32, width),
+            tensor_arg(&norm.bias, DType::F32, width),
             to_y,
             width.into(),
             Arg::F32(norm.eps as f32),
@@ -183,22 +201,22 @@ impl<F: Inner> DeviceSublayer<F> {
             threshold,
             scale,
         ];
-        launch(&on, &form("close_forward", x.dtype()), &Shape3::rows(rows, width), &arguments)?;
-        Ok((y, Saved { inner, output: weight, sum }))
+        launch(&on, &kernel_name("close_forward", x.dtype()), &Launch::rows(rows, width), &arguments)?;
+        Ok((y, GpuSaved { inner, output: weight, sum }))
     }
 
-    /// dx from g, both `[M, H]`.
+    /// Pushes the gradients of all variables and returns dx, from g, both `[M, H]`.
     fn backward(&self, grad: &Tensor) -> Result<Tensor> {
         let Residual { output, norm, .. } = &self.residual;
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Saved { inner: kept, output: weight, sum }) = saved else {
+        let Some(GpuSaved { inner: kept, output: weight, sum }) = saved else {
             bail!("a backward pass ran through this graph before; compute the loss again")
         };
         let eps = norm.eps as f32;
         let after = match &sum {
             Some(sum) => {
                 let end = NormBackward::new(sum, grad, None, &norm.weight, eps, self.mask)?;
-                norm.keep_tensors(end.variables()?)?;
+                push_norm_grads(norm, &end)?;
                 Some((end.dx, end.dropped))
             }
             None => None,
@@ -207,23 +225,23 @@ impl<F: Inner> DeviceSublayer<F> {
             Some((_, dropped)) => dropped.clone(),
             None => dropped(grad, self.mask)?,
         };
-        let (f, d_inner) = self.inner.device_backward(&kept, &d_out.matmul(&weight)?)?;
-        hand_over(&[output], &d_out, &f)?;
+        let (f, d_inner) = self.inner.gpu_backward(&kept, &d_out.matmul(&weight)?)?;
+        push_layer_grads(&[output], &d_out, &f)?;
         let input = self.opened()?;
-        hand_over(&self.inner.layers(), &d_inner, &input)?;
+        push_layer_grads(&self.inner.layers(), &d_inner, &input)?;
         let dh = d_inner.matmul(&kept.weight)?;
         match after {
             Some((dr, _)) => dr + dh,
             None => {
                 let start = NormBackward::new(&self.x, &dh, Some(grad), &norm.weight, eps, None)?;
-                norm.keep_tensors(start.variables()?)?;
+                push_norm_grads(norm, &start)?;
                 Ok(start.dx)
             }
         }
     }
 }
 
-impl<F: Inner> CustomOp1 for DeviceSublayer<F> {
+impl<F: GpuPart> CustomOp1 for GpuSublayerOp<F> {
     fn name(&self) -> &'static str {
         "sublayer"
     }

@@ -1,29 +1,22 @@
-//! The wide half of the feed-forward part: F = act(a), a = x W₁ᵀ + b₁ + e, where MKGformer has the extra input e.
+//! The wide half of the feed-forward part: F = act(a), a = x W₁ᵀ + b₁ + e; MKGformer has the extra input e.
 //!
 //! Kept: a, `[M, I]`. Backward: da = dF ⊙ act'(a), which is ∂L/∂e too, and F again in the same pass over a.
 
 use candle_core::{Result, Tensor};
 
-use super::super::activation::{Gelu, gelu, gelu_gradient};
-use super::super::linear::{add_to_rows, add_up};
-use super::super::{Host, PIECE, rows_per_piece, run};
-use super::{Gradients, Inner, bias_of, linear_gradients, linear_product};
-use crate::linear::Linear;
+use super::cpu::{CpuPart, InputGrads, bias_or_zeros, linear_gradients, linear_product};
+use crate::ops::activation::{gelu, gelu_gradient};
+use crate::ops::host::Host;
+use crate::ops::layers::FeedForwardPart;
+use crate::ops::linear::{add_to_rows, add_up};
+use crate::ops::threads::{PIECE, rows_per_piece, run};
 
-/// W₁, b₁, the activation and e.
-pub(crate) struct FeedForwardParts {
-    pub up: Linear,
-    pub activation: Gelu,
-    /// Added before the activation, `[B, T, I]`.
-    pub extra: Option<Tensor>,
-}
-
-impl Inner for FeedForwardParts {
+impl CpuPart for FeedForwardPart {
     type Kept = Vec<f32>;
 
     fn forward(&self, x: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
         let mut a = linear_product(&self.up, x)?;
-        let bias = bias_of(&self.up)?;
+        let bias = bias_or_zeros(&self.up)?;
         let mut f = vec![0.0; a.len()];
         let size = rows_per_piece(bias.len()) * bias.len();
         let extra = self.extra.as_ref().map(Tensor::contiguous).transpose()?;
@@ -47,16 +40,8 @@ impl Inner for FeedForwardParts {
         Ok(std::mem::take(a))
     }
 
-    fn gradients(&self, x: &[f32], _: Vec<f32>, grad: Vec<f32>, dx: Option<Vec<f32>>) -> Result<Gradients> {
+    fn gradients(&self, x: &[f32], _: Vec<f32>, grad: Vec<f32>, dx: Option<Vec<f32>>) -> Result<InputGrads> {
         let x = linear_gradients(&self.up, &grad, x, dx)?;
-        Ok(Gradients { x, second: self.extra.as_ref().map(|_| grad) })
-    }
-
-    fn second_input(&self) -> Option<&Tensor> {
-        self.extra.as_ref()
-    }
-
-    fn layers(&self) -> Vec<&Linear> {
-        vec![&self.up]
+        Ok(InputGrads { x, second: self.extra.as_ref().map(|_| grad) })
     }
 }

@@ -1,0 +1,86 @@
+//! An encoder layer of BERT (norms after the sums) or of CLIP (norms before): attention, then the feed-forward part
+//! `W₂ act(W₁ x)`. Each runs as one operation (`ops::sublayer`) or is composed of smaller ones.
+
+use candle_core::{Result, Tensor};
+
+use super::attention::{Attended, Attention, Prefix, Readout};
+use super::states::states_at;
+use crate::mode::Mode;
+use crate::ops::{self, Activation, DropoutMask, FeedForwardPart, Linear, Residual};
+
+pub(crate) struct Layer {
+    pub attention: Attention,
+    pub attention_end: Residual,
+    pub up: Linear,
+    pub activation: Activation,
+    pub end: Residual,
+    /// Dropout of the results of both sublayers.
+    pub dropout: f64,
+    /// Whether the attention logits are read.
+    pub reads_logits: bool,
+}
+
+impl Layer {
+    /// Returns states `[B, T, H]`, or `[B, A, H]` at the positions `read` `[B, A]` alone, and what the layer reveals of its
+    /// attention; `prefix` and `padding` are those of [`Attention::forward`].
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        prefix: Option<&Prefix>,
+        padding: Option<&Tensor>,
+        read: Option<&Tensor>,
+        mode: &mut Mode<'_>,
+    ) -> Result<(Tensor, Readout)> {
+        let masks = self.masks(mode);
+        let fused = match prefix {
+            None => self.attention.sublayer(x, padding, masks, &self.attention_end, self.reads_logits)?,
+            Some(_) => None,
+        };
+        let (states, readout) = match fused {
+            Some((states, logits)) => (states, Readout { logits, maps: None }),
+            None => {
+                let (states, Attended { logits, maps, .. }) = self.composed(x, prefix, padding, masks)?;
+                (states, Readout { logits: Some(logits), maps: Some(maps) })
+            }
+        };
+        // Attention needs every position, the feed-forward part only those that are read.
+        let states = read.map_or(Ok(states.clone()), |read| states_at(&states, read))?;
+        Ok((self.feed_forward(&states, None, mode)?, readout))
+    }
+
+    /// Composes the first sublayer. Returns states `[B, T, H]`, and how they came about.
+    pub fn attend(&self, x: &Tensor, padding: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<(Tensor, Attended)> {
+        let masks = self.masks(mode);
+        self.composed(x, None, padding, masks)
+    }
+
+    /// Runs the second sublayer; `extra` `[B, T, intermediate]` is added before the activation.
+    pub fn feed_forward(&self, x: &Tensor, extra: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<Tensor> {
+        let mask = mode.mask(self.dropout);
+        if let Activation::Gelu(activation) = self.activation {
+            let part = FeedForwardPart { up: self.up.clone(), activation, extra: extra.cloned() };
+            if let Some(states) = ops::sublayer(x, part, &self.end, mask)? {
+                return Ok(states);
+            }
+        }
+        let wide = self.up.forward(&self.end.open(x)?)?;
+        let wide = extra.map_or(Ok(wide.clone()), |extra| wide + extra)?;
+        self.end.close(x, &self.activation.forward(&wide)?, mask)
+    }
+
+    /// Returns the dropout masks of the maps and of the first sublayer's result.
+    fn masks(&self, mode: &mut Mode<'_>) -> [Option<DropoutMask>; 2] {
+        [mode.mask(self.attention.map_dropout), mode.mask(self.dropout)]
+    }
+
+    fn composed(
+        &self,
+        x: &Tensor,
+        prefix: Option<&Prefix>,
+        padding: Option<&Tensor>,
+        [map_mask, mask]: [Option<DropoutMask>; 2],
+    ) -> Result<(Tensor, Attended)> {
+        let attended = self.attention.forward(&self.attention_end.open(x)?, prefix, padding, map_mask)?;
+        Ok((self.attention_end.close(x, &attended.context, mask)?, attended))
+    }
+}
