@@ -53,7 +53,7 @@ pub fn write(boards: &[Board], out: &Path) -> Result<String> {
 fn draw(board: &Board, out: &Path) -> Result<()> {
     let write = |name: &str, svg: String| {
         let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_");
-        write_atomically(&out.join(format!("{}-{name}.svg", board.benchmark)), svg.as_bytes())
+        Ok(write_atomically(&out.join(format!("{}-{name}.svg", board.benchmark)), svg.as_bytes())?)
     };
     for metric in plots::metrics(board) {
         if let Some(svg) = plots::scores(board, metric)? {
