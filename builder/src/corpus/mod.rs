@@ -36,7 +36,7 @@ pub fn find(name: &str) -> Result<CorpusSpec, String> {
 }
 
 /// Describes the names of [`CORPORA`] in JSON Schemas of files that store one.
-pub(crate) struct CorpusName;
+pub(crate) enum CorpusName {}
 
 impl JsonSchema for CorpusName {
     fn schema_name() -> Cow<'static, str> {

@@ -43,7 +43,7 @@ pub fn all_spans<'a>(sentences: &[Vec<&'a str>]) -> BTreeSet<Span<'a>> {
 pub fn spans<'a>(tags: &[&'a str]) -> Vec<(&'a str, usize, usize)> {
     let mut found: Vec<(&str, usize, usize)> = Vec::new();
     let mut open = false;
-    for (word, tag) in tags.iter().enumerate() {
+    for (word, &tag) in tags.iter().enumerate() {
         let Some(tag @ (Tag::Begin(kind) | Tag::Inside(kind))) = Tag::parse(tag) else {
             open = false;
             continue;

@@ -72,17 +72,14 @@ fn parse_block(file: &RawFile<'_>, row: usize, block: Block<'_>) -> Result<Insta
 
 /// Checks that a tag is `O`, `B-T`, or an `I-T` that continues an entity of type T.
 fn check_tag(tag: &str, before: Option<&str>, types: &[String]) -> std::result::Result<(), String> {
-    let class = match Tag::parse(tag) {
-        None => return Err(format!("bad tag `{tag}`: expected O, B-<type> or I-<type>")),
-        Some(Tag::Outside) => return Ok(()),
-        Some(Tag::Begin(class) | Tag::Inside(class)) => class,
-    };
+    let parsed = Tag::parse(tag).ok_or_else(|| format!("bad tag `{tag}`: expected O, B-<type> or I-<type>"))?;
+    let Some(class) = parsed.class() else { return Ok(()) };
     if !types.iter().any(|known| known == class) {
         let hint = hint(class, types.iter().map(String::as_str));
         return Err(format!("unknown entity type `{class}`{hint}; known: {}", types.join(", ")));
     }
     let continues = before.and_then(|before| Tag::parse(before)?.class()) == Some(class);
-    if Tag::parse(tag) == Some(Tag::Inside(class)) && !continues {
+    if parsed == Tag::Inside(class) && !continues {
         return Err(format!("`{tag}` continues no {class} entity: expected B-{class} or I-{class} before it"));
     }
     Ok(())
