@@ -49,7 +49,7 @@ struct Record {
 }
 
 /// A value, or why it is not one.
-type Field<T> = std::result::Result<T, String>;
+type Field<T> = Result<T, String>;
 
 impl Record {
     fn only(&self, known: &[&str]) -> Field<()> {
