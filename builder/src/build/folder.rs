@@ -8,8 +8,8 @@ use super::options::BuildOptions;
 use super::stats::Stats;
 use crate::corpus::{Annotation, Corpus, CropKind, Split};
 use crate::dataset::{
-    CARD_FILE, CROISSANT_FILE, MANIFEST, Manifest, ManifestFile, ManifestTask, Row, RowFile, RowLabels, SCHEMA_VERSION,
-    STATS_FILE, TASKS_FOLDER, card, combined_fingerprint, croissant, task_file,
+    CARD_FILE, CROISSANT_FILE, MANIFEST, Manifest, ManifestFile, ManifestTask, PictureOf, Row, RowFile, RowLabels,
+    SCHEMA_VERSION, STATS_FILE, TASKS_FOLDER, card, combined_fingerprint, croissant, task_file,
 };
 use crate::error::{Error, Result};
 use crate::files::sha256_hex;
@@ -96,7 +96,7 @@ impl FolderWriter<'_> {
             task: self.corpus.spec.task,
             labels: self.plan.labels.names(),
             rows: &rows,
-            picture: self.options.embed_images.then_some(&picture as &dyn Fn(&Row) -> Result<Vec<u8>>),
+            picture: self.options.embed_images.then_some(&picture as PictureOf<'_>),
         };
         file.write()
     }

@@ -52,6 +52,9 @@ fn create(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<HashingFile>> 
     Ok(ArrowWriter::try_new(HashingFile::create(path)?, schema, Some(properties))?)
 }
 
+/// Returns the bytes of a row's picture.
+pub type PictureOf<'a> = &'a dyn Fn(&Row) -> Result<Vec<u8>>;
+
 /// A task file to write.
 pub struct RowFile<'a> {
     pub folder: &'a Path,
@@ -61,8 +64,8 @@ pub struct RowFile<'a> {
     /// Label names by id.
     pub labels: &'a [String],
     pub rows: &'a [Row],
-    /// Returns the bytes of a row's picture, if pictures are to be embedded.
-    pub picture: Option<&'a dyn Fn(&Row) -> Result<Vec<u8>>>,
+    /// Reads the pictures to embed; `None` if they are not to be embedded.
+    pub picture: Option<PictureOf<'a>>,
 }
 
 impl RowFile<'_> {
