@@ -1,12 +1,12 @@
-//! Parsing, planning, a whole text-only build and Parquet writing, on a synthetic corpus of MNRE's size and pictures of
-//! 100 KB: `cargo bench --workspace --bench build`.
+//! Times parsing, planning, a whole text-only build and the writing of pictures, on a synthetic corpus of MNRE's size and
+//! pictures of 100 KB: `cargo bench --workspace --bench build`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::{CorpusKind, OnError, read};
+use mkgc_builder::corpus::{self, OnError};
 use mkgc_builder::plan::plan;
 use mkgc_builder::protocol::Protocol;
 
@@ -14,7 +14,8 @@ const RELATIONS: [&str; 4] = ["None", "/per/per/peer", "/per/org/member_of", "/l
 const PROTOCOL: &str = "name = \"bench\"\ncorpus = \"mnre\"\nclasses = [\"/per/per/peer\", \"/per/org/member_of\", \"/loc/loc/contain\"]\nn_tasks = 3\n";
 
 fn line(row: usize) -> String {
-    let (words, relation) = (vec!["'word'"; 12 + row % 10].join(", "), RELATIONS[row % 4]);
+    let words = vec!["'word'"; 12 + row % 10].join(", ");
+    let relation = RELATIONS[row % 4];
     format!(
         "{{'token': [{words}], 'h': {{'name': 'word', 'pos': [0, 1]}}, 't': {{'name': 'word', 'pos': [4, 5]}}, \
          'img_id': 'twitter_{row}.jpg', 'relation': '{relation}'}}\n"
@@ -51,14 +52,16 @@ fn benches(criterion: &mut Criterion) {
     }
     let protocol = dir.path().join("bench.toml");
     std::fs::write(&protocol, PROTOCOL).unwrap();
-    criterion
-        .bench_function("parse 15,485 MNRE lines", |b| b.iter(|| read(CorpusKind::Mnre, &raw, OnError::Fail).unwrap()));
-    let corpus = read(CorpusKind::Mnre, &raw, OnError::Fail).unwrap();
+    let spec = corpus::find("mnre").unwrap();
+    let parse = || corpus::read(&spec, &raw, OnError::Fail).unwrap();
+    criterion.bench_function("parse 15,485 MNRE lines", |b| b.iter(parse));
+    let corpus = parse();
     let parsed = Protocol::parse(PROTOCOL).unwrap();
     criterion.bench_function("plan 15,485 rows", |b| b.iter(|| plan(&corpus, &parsed, false).unwrap()));
     let mut options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));
     options.force = true;
-    let (text, mut pictures) = (options.clone(), options);
+    let text = options.clone();
+    let mut pictures = options;
     small_corpus_with_pictures(&mut pictures, dir.path());
     let mut group = criterion.benchmark_group("build");
     group.sample_size(10);

@@ -1,88 +1,88 @@
-//! The one error type of this crate: each message names the place and, where there is one, the remedy.
+//! The error type of this crate. Each message names the place and, where there is one, the remedy.
 
 use std::path::{Path, PathBuf};
 
-/// Result of every fallible function here.
+/// Result of a fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What can go wrong between raw corpus files and a finished benchmark folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Reading or writing failed (fs-err puts the path into the message).
+    /// A file cannot be read or written; `fs_err` puts the path into the message.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A corpus file does not hold what its format promises.
+    /// A corpus file does not follow its format.
     #[error("{}:{line}: {reason}", file.display())]
     Corpus {
-        /// The file.
+        /// Path of the corpus file.
         file: PathBuf,
-        /// 1-based line.
+        /// The line at fault, 1-based.
         line: usize,
         /// What is wrong, and what was expected.
         reason: String,
     },
-    /// A protocol file, or a protocol that does not fit the corpus.
+    /// A protocol cannot be read, or does not fit the corpus.
     #[error("protocol: `{key}`: {reason}")]
     Protocol {
         /// The key at fault, e.g. `tasks[2]`.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong with the key.
         reason: String,
     },
-    /// A benchmark folder that is damaged, foreign or in the way.
+    /// A benchmark folder is damaged, foreign or in the way.
     #[error("{}: {reason}", path.display())]
     Dataset {
-        /// The file or folder.
+        /// The file or folder at fault.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// An image or a crop dictionary that cannot be used.
+    /// An image or a crop dictionary cannot be used.
     #[error("{}: {reason}", path.display())]
     Image {
-        /// The file.
+        /// Path of the image or dictionary.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// Arrow arrays or schemas.
+    /// An Arrow array or schema is invalid.
     #[error("arrow: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
-    /// Parquet files.
+    /// A Parquet file cannot be read or written.
     #[error("parquet: {0}")]
     Parquet(#[from] parquet::errors::ParquetError),
-    /// JSON files.
+    /// A JSON file cannot be read or written.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// A request that cannot be met as asked.
+    /// Something else was asked for that cannot be done.
     #[error("{0}")]
     Usage(String),
 }
 
 impl Error {
-    /// A corpus error at a line.
+    /// Makes an error about a line of a corpus file.
     pub fn corpus(file: &Path, line: usize, reason: impl Into<String>) -> Self {
         Self::Corpus { file: file.to_path_buf(), line, reason: reason.into() }
     }
 
-    /// A protocol error at a key.
+    /// Makes an error about a key of a protocol.
     pub fn protocol(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Protocol { key: key.into(), reason: reason.into() }
     }
 
-    /// A benchmark-folder error at a path.
+    /// Makes an error about a benchmark folder or a file in it.
     pub fn dataset(path: &Path, reason: impl Into<String>) -> Self {
         Self::Dataset { path: path.to_path_buf(), reason: reason.into() }
     }
 
-    /// An image error at a path.
+    /// Makes an error about an image or a crop dictionary.
     pub fn image(path: &Path, reason: impl Into<String>) -> Self {
         Self::Image { path: path.to_path_buf(), reason: reason.into() }
     }
 }
 
-/// ` (did you mean `x`?)` for the candidate nearest to a mistyped name, or nothing when none is near.
+/// Returns ` (did you mean `x`?)` for the candidate nearest to a mistyped name, or nothing if none is near.
 pub fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     candidates
         .into_iter()

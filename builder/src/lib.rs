@@ -1,22 +1,21 @@
-//! Corpus files to ordered class-incremental splits: parse, plan, write Parquet, verify, export.
+//! Builds class-incremental benchmarks: from the files of a corpus to an ordered sequence of tasks as Parquet files.
 //!
-//! Each module has one duty: [`corpus`] parses and validates, [`protocol`] reads the TOML that defines a stream of
-//! tasks, [`plan`] joins the two (pure), [`images`] finds and decodes pictures, [`dataset`] reads and writes benchmark
-//! folders, [`build`] runs the whole way, [`verify`] checks a folder, [`defects`] counts what is wrong in a corpus,
-//! [`export`] writes the text layout of the published splits.
+//! A build goes through these modules in order: [`corpus`] parses and validates the files, [`protocol`] reads the TOML
+//! that defines the tasks, [`plan`] joins the two, [`images`] finds and decodes pictures, [`dataset`] reads and writes
+//! benchmark folders, and [`build`] does all of it. [`verify`] checks a folder, and [`export`] writes the text layout of
+//! the published splits. [`labels`] and [`bio`] say what labels mean; [`files`] has what is needed for any file.
 
+pub mod bio;
 pub mod build;
 pub mod corpus;
 pub mod dataset;
-pub mod defects;
 pub mod error;
 pub mod export;
-mod gather;
+pub mod files;
 pub mod images;
-pub mod place;
+pub mod labels;
 pub mod plan;
 pub mod protocol;
-mod stats;
 pub mod verify;
 
 pub use error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Protocol files: TOML that defines a stream of tasks over a corpus. `splits/README.md` explains every key.
+//! Protocol files: TOML that cuts a corpus into a sequence of tasks. `splits/README.md` explains every key.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,12 +6,13 @@ use std::path::Path;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use crate::corpus::{Annotation, Corpus, CorpusKind, Split, TaskKind, sha256_hex};
+use crate::corpus::{self, Corpus, CorpusSpec, Split, TaskKind};
 use crate::error::{Error, Result, hint};
+use crate::files::sha256_hex;
 
-/// The protocols that come with the program, by name.
+/// The protocols that come with the program: name and text.
 pub const SHIPPED: [(&str, &str); 5] = [
     ("mnre-5", include_str!("../../splits/mnre-5.toml")),
     ("mnre-7", include_str!("../../splits/mnre-7.toml")),
@@ -24,15 +25,15 @@ pub const SHIPPED: [(&str, &str); 5] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tests {
-    /// Everything of tasks 0..=k.
+    /// The rows of tasks `0..=k`.
     #[default]
     Cumulative,
-    /// Only what task k owns.
+    /// The rows that task k owns.
     PerTask,
 }
 
 impl Tests {
-    /// The value in a protocol file.
+    /// Returns the value that stands for it in a protocol file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cumulative => "cumulative",
@@ -41,28 +42,29 @@ impl Tests {
     }
 }
 
-/// Where rows without any class go: `None` rows (RE), sentences without entities (NER training and validation).
+/// What happens to rows without any class: rows without a relation, and training and validation sentences without
+/// entities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NonePolicy {
-    /// Contiguous chunks in file order, one per task.
+    /// Each task gets a contiguous chunk of them, in file order.
     Split,
-    /// All of them in every task.
+    /// Every task gets all of them.
     All,
-    /// Nowhere.
+    /// They are left out of every task.
     Drop,
 }
 
-/// Which entity types keep their tags in the training and validation rows of task k (NER).
+/// Which entity types keep their tags in the training and validation rows of task k; the tags of others become `O`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Masking {
-    /// Those of task k; old and future ones become `O`.
+    /// The types of task k.
     #[default]
     Current,
-    /// Those of tasks 0..=k.
+    /// The types of tasks `0..=k`.
     Seen,
-    /// All.
+    /// All types keep their tags.
     Off,
 }
 
@@ -72,8 +74,16 @@ pub enum Masking {
 pub struct TaskSpec {
     /// Name shown to people; the joined class names if absent.
     pub name: Option<String>,
-    /// Relations or entity types introduced here.
+    /// Relations or entity types that the task introduces.
     pub classes: Vec<String>,
+}
+
+impl TaskSpec {
+    /// Returns the name shown to people: the given one, or the last parts of the class names.
+    pub fn display_name(&self) -> String {
+        let last_part = |class: &String| class.rsplit('/').next().unwrap_or_default().to_owned();
+        self.name.clone().unwrap_or_else(|| self.classes.iter().map(last_part).collect::<Vec<_>>().join("+"))
+    }
 }
 
 /// A row that the published files lack although their own rule would keep it.
@@ -84,60 +94,66 @@ pub struct Erratum {
     pub split: Split,
     /// The tasks (0-based) whose file lacks it.
     pub tasks: Vec<usize>,
-    /// Its 0-based number in the full corpus file.
+    /// The row's number in the full corpus file, 0-based.
     pub row: usize,
-    /// Its image, as a check that the corpus is the one meant.
+    /// The row's image, which confirms that the corpus is the intended one.
     pub image: String,
 }
 
-/// A protocol file, parsed; [`Protocol::tasks`] checks it against a corpus.
+/// A parsed protocol file. [`Protocol::tasks`] checks it against a corpus.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protocol {
-    /// Benchmark name.
+    /// Name of the benchmark, which becomes a folder and a dataset config.
     pub name: String,
-    /// The corpus it cuts.
-    pub corpus: CorpusKind,
-    /// One line for people.
+    /// The corpus it cuts into tasks.
+    #[serde(deserialize_with = "corpus_by_name")]
+    pub corpus: CorpusSpec,
+    /// One line that describes the benchmark.
     #[serde(default)]
     pub description: String,
-    /// Folder name of the published text layout; the protocol's name if absent.
+    /// Folder name in the published text layout; the protocol's name if absent.
     pub published: Option<String>,
-    /// What test files hold.
+    /// What the test files hold.
     #[serde(default)]
     pub tests: Tests,
-    /// Rows without a class; default `split` for RE, `drop` for NER.
+    /// What happens to rows without a class; see [`Protocol::none_policy`] for the default.
     pub none: Option<NonePolicy>,
-    /// NER label masking.
+    /// Which entity types keep their tags; entity benchmarks only.
     pub masking: Option<Masking>,
-    /// NER: which type owns a sentence that holds several, highest first.
+    /// Which type owns a sentence that holds several, highest first; entity benchmarks only.
     #[serde(default)]
     pub priority: Vec<String>,
-    /// Classes that are left out with their rows (RE) or tags (NER).
+    /// Classes that are left out together with their rows (relations) or tags (entity types).
     #[serde(default)]
     pub drop: Vec<String>,
-    /// Rows missing upstream.
+    /// Rows that are missing from the published files.
     #[serde(default)]
     pub errata: Vec<Erratum>,
-    /// The class order, to be cut into `n_tasks`; all classes in the order of their ids if absent.
+    /// The class order to cut into `n_tasks`; all classes in the order of their ids if absent.
     classes: Option<Vec<String>>,
-    /// Shuffles the class order.
+    /// Seed that shuffles the class order; the order stays as it is if absent.
     order_seed: Option<u64>,
-    /// Number of tasks, with `classes` and `order_seed`.
+    /// Number of tasks to cut the class order into.
     n_tasks: Option<usize>,
-    /// The tasks one by one, instead of `n_tasks`.
+    /// The tasks one by one, as an alternative to `n_tasks`.
     #[serde(rename = "tasks", default)]
     listed: Vec<TaskSpec>,
-    /// The file's text, for the manifest.
+    /// The text of the file, which the manifest stores.
     #[serde(skip)]
     pub text: String,
 }
 
+/// Reads the name of a known corpus.
+fn corpus_by_name<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<CorpusSpec, D::Error> {
+    corpus::find(&String::deserialize(value)?).map_err(serde::de::Error::custom)
+}
+
 impl Protocol {
-    /// Loads a shipped protocol by name, or a file by path.
+    /// Loads a shipped protocol by name, or a protocol file by path.
     ///
     /// # Errors
-    /// Unknown name (with the nearest shipped one), unreadable file, unknown or ill-typed keys.
+    /// The name is unknown, the file cannot be read, or it has unknown or ill-typed keys.
     pub fn load(name_or_path: &str) -> Result<Self> {
         if let Some((_, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
             return Self::parse(text);
@@ -156,31 +172,33 @@ impl Protocol {
     /// Parses the text of a protocol file.
     ///
     /// # Errors
-    /// TOML that is malformed or holds unknown or ill-typed keys, named with their line.
+    /// The text is not TOML, or has unknown or ill-typed keys or an unknown corpus; the message names the line.
     pub fn parse(text: &str) -> Result<Self> {
         let mut protocol: Self = toml::from_str(text).map_err(|error| Error::protocol("file", error.to_string()))?;
         protocol.text = text.to_owned();
-        protocol.keys_fit()?;
+        protocol.check_keys()?;
         Ok(protocol)
     }
 
-    /// SHA-256 of the file's text.
+    /// Returns the SHA-256 of the protocol's text.
     pub fn sha256(&self) -> String {
         sha256_hex(self.text.as_bytes())
     }
 
-    /// Rows without a class: what the file says, or the published rule of its corpus.
+    /// Returns what happens to rows without a class: as the file says, or by default `split` for relations and `drop` for
+    /// entities, as in the published splits.
     pub fn none_policy(&self) -> NonePolicy {
-        self.none.unwrap_or(match self.corpus.task() {
+        self.none.unwrap_or(match self.corpus.task {
             TaskKind::Re => NonePolicy::Split,
             TaskKind::Ner => NonePolicy::Drop,
         })
     }
 
-    fn keys_fit(&self) -> Result<()> {
+    /// Checks that the keys agree with each other, whatever the corpus holds.
+    fn check_keys(&self) -> Result<()> {
         let name_ok =
             !self.name.is_empty() && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        let re = self.corpus.task() == TaskKind::Re;
+        let re = self.corpus.task == TaskKind::Re;
         let listed = !self.listed.is_empty();
         let cut = self.n_tasks.is_some() || self.order_seed.is_some() || self.classes.is_some();
         for (wrong, key, reason) in [
@@ -199,17 +217,15 @@ impl Protocol {
         Ok(())
     }
 
-    /// The tasks, checked against the classes that `corpus` defines and uses.
+    /// Returns the tasks, checked against the classes that `corpus` defines and uses.
     ///
     /// # Errors
-    /// A class in two tasks, an unknown class, a class of the corpus in no task and not dropped, an empty task, a
-    /// `priority` that is not the list of all entity types; each names the key.
+    /// A class is unknown, in two tasks, or used by the corpus but neither in a task nor dropped; a task is empty;
+    /// `priority` is not a list of all entity types. Messages name the key.
     pub fn tasks(&self, corpus: &Corpus) -> Result<Vec<TaskSpec>> {
-        if corpus.kind != self.corpus {
-            return Err(Error::protocol(
-                "corpus",
-                format!("is {:?}, the files read are {:?}", self.corpus, corpus.kind),
-            ));
+        if corpus.spec.name != self.corpus.name {
+            let reason = format!("is `{}`, but the files read are `{}`", self.corpus.name, corpus.spec.name);
+            return Err(Error::protocol("corpus", reason));
         }
         let known = |key: String, class: &String| {
             if corpus.classes.contains(class) {
@@ -225,7 +241,7 @@ impl Protocol {
             known(format!("drop[{i}]"), class)?;
         }
         let tasks = if self.listed.is_empty() { self.cut(corpus)? } else { self.listed.clone() };
-        let mut home: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut task_of: BTreeMap<&str, usize> = BTreeMap::new();
         for (k, task) in tasks.iter().enumerate() {
             let key = if self.listed.is_empty() { "classes".to_owned() } else { format!("tasks[{k}].classes") };
             if task.classes.is_empty() {
@@ -236,29 +252,27 @@ impl Protocol {
                 if self.drop.contains(class) {
                     return Err(Error::protocol(key, format!("`{class}` is also in `drop`")));
                 }
-                if let Some(first) = home.insert(class, k) {
+                if let Some(first) = task_of.insert(class, k) {
                     return Err(Error::protocol(key, format!("class `{class}` is already in task {first}")));
                 }
             }
         }
-        let used = used(corpus);
-        if let Some((class, rows)) =
-            used.iter().find(|(class, _)| !home.contains_key(**class) && !self.is_dropped(class))
-        {
+        let forgotten = |class: &str| !task_of.contains_key(class) && !self.is_dropped(class);
+        if let Some((class, rows)) = rows_by_class(corpus).iter().find(|(class, _)| forgotten(class)) {
             let reason = format!("class `{class}` ({rows} rows) is in no task; add it to one, or to `drop`");
             return Err(Error::protocol(if self.listed.is_empty() { "classes" } else { "tasks" }, reason));
         }
-        self.priority_fits(home.keys().copied())?;
+        self.check_priority(task_of.keys().copied())?;
         Ok(tasks)
     }
 
-    /// Whether `drop` names the class.
+    /// Returns whether `drop` names the class.
     pub fn is_dropped(&self, class: &str) -> bool {
         self.drop.iter().any(|dropped| dropped == class)
     }
 
-    fn priority_fits<'a>(&self, classes: impl Iterator<Item = &'a str>) -> Result<()> {
-        if self.corpus.task() == TaskKind::Re {
+    fn check_priority<'a>(&self, classes: impl Iterator<Item = &'a str>) -> Result<()> {
+        if self.corpus.task == TaskKind::Re {
             return Ok(());
         }
         let mut listed: Vec<&str> = self.priority.iter().map(String::as_str).collect();
@@ -270,7 +284,8 @@ impl Protocol {
         Err(Error::protocol("priority", format!("must list each class once: {}", classes.join(", "))))
     }
 
-    /// `n_tasks` consecutive groups of the class order, the first ones larger by one where it does not divide evenly.
+    /// Cuts the class order into `n_tasks` consecutive groups. Where it does not divide evenly, the first groups have one
+    /// class more.
     fn cut(&self, corpus: &Corpus) -> Result<Vec<TaskSpec>> {
         let n = self.n_tasks.unwrap_or(1);
         let kept = || corpus.classes.iter().filter(|class| !self.is_dropped(class)).cloned().collect();
@@ -285,33 +300,20 @@ impl Protocol {
             order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         }
         let mut rest = order.into_iter();
-        let (each, larger) = (rest.len() / n, rest.len() % n);
+        let each = rest.len() / n;
+        let larger = rest.len() % n;
         let size = |k: usize| each + usize::from(k < larger);
         Ok((0..n).map(|k| TaskSpec { name: None, classes: rest.by_ref().take(size(k)).collect() }).collect())
     }
 }
 
-/// Rows per class over all splits.
-fn used(corpus: &Corpus) -> BTreeMap<&str, usize> {
+/// Counts the rows of each class over all splits.
+fn rows_by_class(corpus: &Corpus) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for instance in Split::ALL.into_iter().flat_map(|split| corpus.split(split)) {
-        for class in classes_of(&instance.annotation) {
+        for class in instance.annotation.classes() {
             *counts.entry(class).or_insert(0) += 1;
         }
     }
     counts
-}
-
-/// The classes a row is annotated with: its relation unless `None`, or its distinct entity types.
-pub fn classes_of(annotation: &Annotation) -> Vec<&str> {
-    match annotation {
-        Annotation::Relation { relation, .. } if relation == "None" => Vec::new(),
-        Annotation::Relation { relation, .. } => vec![relation.as_str()],
-        Annotation::Entities { tags } => {
-            let mut types: Vec<&str> = tags.iter().filter_map(|tag| Some(tag.split_once('-')?.1)).collect();
-            types.sort_unstable();
-            types.dedup();
-            types
-        }
-    }
 }

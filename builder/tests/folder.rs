@@ -1,16 +1,18 @@
-//! What a build leaves on disk: reproducible, whole or not at all, checked by `verify`; damaged input is refused.
+//! What a build leaves on disk is reproducible, complete or absent, and checked by `verify`; damaged input is refused.
 #![allow(clippy::unwrap_used)]
+
+mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use common::{RawCorpus, mnre_line, write_picture};
 use mkgc_builder::Result;
-use mkgc_builder::build::{BuildOptions, OnBadImage, Stats, build, build_viewed};
+use mkgc_builder::build::{OnBadImage, build, build_viewed};
 use mkgc_builder::corpus::{OnError, Split};
-use mkgc_builder::dataset::{Benchmark, IMAGES_FILE, StoredPicture};
+use mkgc_builder::dataset::{BenchmarkFolder, IMAGES_FILE, StoredPicture};
 use mkgc_builder::{export, verify};
-use tempfile::TempDir;
 
 const PROTOCOL: &str = r#"
 name = "small"
@@ -23,65 +25,47 @@ classes = ["/per/per/peer"]
 classes = ["/per/org/member_of"]
 "#;
 
-/// A raw MNRE folder of 9 rows per split (3 of each relation, 3 `None`), each with a PNG, and options to build it.
-struct Raw {
-    dir: TempDir,
-    options: BuildOptions,
-}
-
 fn line(split: &str, row: usize) -> String {
-    let relation = ["/per/per/peer", "None", "/per/org/member_of"][row % 3];
-    format!(
-        "{{'token': ['Ann', 'met', 'Bob'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, \
-         't': {{'name': 'Bob', 'pos': [2, 3]}}, 'img_id': '{split}_{row}.png', 'relation': '{relation}'}}\n"
-    )
+    mnre_line(&format!("{split}_{row}.png"), ["/per/per/peer", "None", "/per/org/member_of"][row % 3])
 }
 
-impl Raw {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let raw = dir.path().join("raw");
-        for split in ["train", "val", "test"] {
-            let images = raw.join("img_org").join(split);
-            fs::create_dir_all(&images).unwrap();
-            fs::write(raw.join(format!("mnre_{split}.txt")), (0..9).map(|row| line(split, row)).collect::<String>())
-                .unwrap();
-            for row in 0..9 {
-                let colour = image::Rgb([row as u8 * 20, 0, 0]);
-                image::RgbImage::from_pixel(4 + row, 6, colour)
-                    .save(images.join(format!("{split}_{row}.png")))
-                    .unwrap();
-            }
+/// Writes 9 rows per split (3 of each relation, 3 `None`), each with a PNG.
+fn write_mnre(raw: &Path) {
+    for split in ["train", "val", "test"] {
+        fs::write(raw.join(format!("mnre_{split}.txt")), (0..9).map(|row| line(split, row)).collect::<String>())
+            .unwrap();
+        for row in 0..9 {
+            let path = raw.join(format!("img_org/{split}/{split}_{row}.png"));
+            write_picture(&path, 4 + row, 6, [row as u8 * 20, 0, 0]);
         }
-        let protocol = dir.path().join("small.toml");
-        fs::write(&protocol, PROTOCOL).unwrap();
-        let options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));
-        Self { dir, options }
     }
+}
 
+fn small() -> RawCorpus {
+    RawCorpus::new(PROTOCOL, write_mnre)
+}
+
+impl RawCorpus {
     fn image(&self, name: &str) -> PathBuf {
-        self.options.raw.join("img_org/train").join(name)
+        self.raw("img_org/train").join(name)
     }
 
     fn text(&self) -> PathBuf {
-        self.options.raw.join("mnre_train.txt")
+        self.raw("mnre_train.txt")
     }
 
-    fn build(&self) -> Result<Benchmark> {
+    fn build(&self) -> Result<BenchmarkFolder> {
         build(&self.options)?;
-        Benchmark::open(&self.options.out)
+        BenchmarkFolder::open(&self.options.out)
     }
 
+    /// Returns the error of a build that must fail and leave nothing.
     fn error(&self) -> String {
         let error = self.build().unwrap_err().to_string();
         assert!(!self.options.out.exists(), "a failed build left a folder");
         let left: Vec<_> = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(left.iter().all(|name| !name.to_string_lossy().starts_with(".mkgc")), "{left:?}");
         error
-    }
-
-    fn stats(&self) -> Stats {
-        serde_json::from_slice(&fs::read(self.options.out.join("stats.json")).unwrap()).unwrap()
     }
 }
 
@@ -109,7 +93,7 @@ fn problems(dir: &Path) -> Vec<(String, String)> {
 
 #[test]
 fn the_same_input_gives_the_same_bytes_and_verifies() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     let benchmark = raw.build().unwrap();
     let first = relative(&raw.options.out);
     assert_eq!(first.len(), 6 + 1 + 4, "task files, images, card, Croissant, statistics, manifest");
@@ -127,11 +111,12 @@ fn the_same_input_gives_the_same_bytes_and_verifies() {
 
 #[test]
 fn every_kind_of_damage_is_named_by_verify() {
-    let raw = Raw::new();
+    let raw = small();
     raw.build().unwrap();
     let out = &raw.options.out;
     let task = out.join("tasks/task_00_train.parquet");
-    let (good, card) = (fs::read(&task).unwrap(), fs::read(out.join("README.md")).unwrap());
+    let good = fs::read(&task).unwrap();
+    let card = fs::read(out.join("README.md")).unwrap();
     let mut bad = good.clone();
     bad[40] ^= 1;
     fs::write(&task, &bad).unwrap();
@@ -158,7 +143,7 @@ fn every_kind_of_damage_is_named_by_verify() {
 
 #[test]
 fn an_existing_folder_is_replaced_only_with_force_and_kept_if_the_build_fails() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     raw.build().unwrap();
     let first = relative(&raw.options.out);
     assert!(build(&raw.options).unwrap_err().to_string().contains("--force"));
@@ -182,14 +167,16 @@ fn an_existing_folder_is_replaced_only_with_force_and_kept_if_the_build_fails() 
 
 #[test]
 fn damaged_records_stop_the_build_or_are_listed() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     let text = fs::read_to_string(raw.text()).unwrap();
     fs::write(raw.text(), text.replacen("'pos': [2, 3]", "'pos': [2, 9]", 1)).unwrap();
     assert!(raw.error().contains("mnre_train.txt:1: span [2, 9] of `t` is out of range"));
     raw.options.on_error = OnError::Skip;
     let benchmark = raw.build().unwrap();
     let skipped = raw.stats().skipped;
-    assert_eq!((skipped.len(), skipped[0].file.as_str(), skipped[0].line), (1, "mnre_train.txt", 1));
+    assert_eq!(skipped.len(), 1);
+    assert_eq!(skipped[0].file, "mnre_train.txt");
+    assert_eq!(skipped[0].line, 1);
     let ids: Vec<String> = benchmark.rows(0, Split::Train).unwrap().into_iter().map(|row| row.id).collect();
     assert_eq!(ids[..2], ["train-000003", "train-000006"], "row numbers stay those of the full file");
     fs::write(raw.text(), "").unwrap();
@@ -206,7 +193,7 @@ fn damaged_records_stop_the_build_or_are_listed() {
 
 #[test]
 fn bad_images_are_kept_with_a_stand_in_or_dropped_or_stop_the_build() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     fs::remove_file(raw.image("train_0.png")).unwrap();
     let broken = fs::read(raw.image("train_3.png")).unwrap();
     fs::write(raw.image("train_3.png"), &broken[..broken.len() / 2]).unwrap();
@@ -220,7 +207,8 @@ fn bad_images_are_kept_with_a_stand_in_or_dropped_or_stop_the_build() {
 
     let benchmark = raw.build().unwrap();
     let images = raw.stats().images.unwrap();
-    assert_eq!((images.named, images.usable), (27, 23));
+    assert_eq!(images.named, 27);
+    assert_eq!(images.usable, 23);
     let reasons: Vec<(&str, &str)> = images.bad.iter().map(|(id, reason)| (id.as_str(), reason.as_str())).collect();
     assert!(reasons[0].0 == "../../x" && reasons[0].1.contains("unsafe name"), "{reasons:?}");
     assert_eq!(reasons[1], ("train_0.png", "missing"));
@@ -241,7 +229,7 @@ fn bad_images_are_kept_with_a_stand_in_or_dropped_or_stop_the_build() {
 
 #[test]
 fn pictures_are_stored_in_the_order_of_the_rows_however_many_there_are() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     let image = fs::read(raw.image("train_0.png")).unwrap();
     (9..300).for_each(|row| fs::write(raw.image(&format!("train_{row}.png")), &image).unwrap());
     fs::write(raw.text(), (0..300).map(|row| line("train", row)).collect::<String>()).unwrap();
@@ -263,7 +251,7 @@ fn pictures_are_stored_in_the_order_of_the_rows_however_many_there_are() {
 
 #[test]
 fn a_viewer_sees_every_usable_picture_once_and_can_stop_the_build() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     fs::remove_file(raw.image("train_0.png")).unwrap();
     let seen = Mutex::new(Vec::new());
     let view = |id: &str, picture: &image::RgbImage| {
@@ -284,7 +272,7 @@ fn a_viewer_sees_every_usable_picture_once_and_can_stop_the_build() {
 
 #[test]
 fn embedded_images_are_in_the_rows_and_change_no_fingerprint() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     let separate = raw.build().unwrap();
     raw.options.out = raw.dir.path().join("embedded");
     raw.options.embed_images = true;
@@ -303,7 +291,7 @@ fn embedded_images_are_in_the_rows_and_change_no_fingerprint() {
 
 #[test]
 fn without_an_image_folder_the_benchmark_is_text_only() {
-    let mut raw = Raw::new();
+    let mut raw = small();
     fs::remove_dir_all(raw.options.raw.join("img_org")).unwrap();
     let benchmark = raw.build().unwrap();
     assert!(!benchmark.manifest().images && raw.stats().images.is_none());
@@ -316,7 +304,7 @@ fn without_an_image_folder_the_benchmark_is_text_only() {
 
 #[test]
 fn an_export_never_overwrites_other_files() {
-    let raw = Raw::new();
+    let raw = small();
     raw.build().unwrap();
     let out = raw.dir.path().join("text");
     let written = export::continuemkgc(&raw.options.out, &out).unwrap();

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::{self, CorpusKind, OnError, Split, sha256_hex};
-use mkgc_builder::dataset::{Benchmark, Row, RowLabels};
-use mkgc_builder::{defects, export, verify};
+use mkgc_builder::build::{BuildOptions, Defects, build, count_defects};
+use mkgc_builder::corpus::{self, OnError, Split};
+use mkgc_builder::dataset::{BenchmarkFolder, Row, RowLabels};
+use mkgc_builder::files::sha256_file;
+use mkgc_builder::{export, verify};
 
 fn data(corpus: &str) -> Option<PathBuf> {
     let Some(root) = std::env::var_os("MKGC_DATA") else {
@@ -22,28 +23,29 @@ fn data(corpus: &str) -> Option<PathBuf> {
     Some(dir)
 }
 
-fn built(protocol: &str, raw: &Path, out: &Path, as_published: bool) -> Benchmark {
+fn built(protocol: &str, raw: &Path, out: &Path, as_published: bool) -> BenchmarkFolder {
     let mut options = BuildOptions::new(protocol, raw, out.join(protocol));
-    (options.as_published, options.force) = (as_published, true);
+    options.as_published = as_published;
+    options.force = true;
     build(&options).unwrap();
-    Benchmark::open(&options.out).unwrap()
+    BenchmarkFolder::open(&options.out).unwrap()
 }
 
-fn rows(benchmark: &Benchmark, split: Split) -> Vec<usize> {
+fn rows(benchmark: &BenchmarkFolder, split: Split) -> Vec<usize> {
     (0..benchmark.manifest().tasks.len()).map(|task| benchmark.rows(task, split).unwrap().len()).collect()
 }
 
 fn sha256(path: &Path) -> String {
-    sha256_hex(&std::fs::read(path).unwrap())
+    sha256_file(path).unwrap()
 }
 
-/// Hashes of the published files by relative path (`sha256sum` format).
+/// Reads the hashes of the published files by relative path (`sha256sum` format).
 fn published() -> BTreeMap<&'static str, &'static str> {
     let lines = include_str!("../../splits/published.sha256").lines();
     lines.map(|line| line.split_once("  ").map(|(hash, path)| (path, hash)).unwrap()).collect()
 }
 
-/// Every exported file against the published hashes; the number of files compared.
+/// Compares every exported file with the published hashes and returns the number of files.
 fn compare(benchmark: &Path, out: &Path) -> usize {
     let hashes = published();
     let files = export::continuemkgc(benchmark, out).unwrap();
@@ -95,10 +97,8 @@ fn mnre_5_pairs_the_tasks_of_mnre_10_and_can_lose_the_row_lost_upstream() {
     let without = published.rows(4, Split::Test).unwrap();
     let lost: Vec<_> = with.iter().filter(|row| !without.contains(row)).collect();
     assert_eq!(lost.len(), 1);
-    assert_eq!(
-        (lost[0].id.as_str(), lost[0].image_id.as_str()),
-        ("test-001609", "twitter_stream_2018_10_10_13_0_2_49.jpg")
-    );
+    assert_eq!(lost[0].id, "test-001609");
+    assert_eq!(lost[0].image_id, "twitter_stream_2018_10_10_13_0_2_49.jpg");
     let owned =
         |row: &&Row| row.owner_task == Some(0) && matches!(row.labels, RowLabels::Relation { relation: 1.., .. });
     assert_eq!(with.iter().rfind(owned), Some(lost[0]), "the last row of task 0 that is not None");
@@ -140,10 +140,14 @@ fn twitter2017_equals_the_published_files_in_both_orders() {
     }
 }
 
+fn defects(corpus: &str, raw: &Path) -> Defects {
+    count_defects(&corpus::read(&corpus::find(corpus).unwrap(), raw, OnError::Fail).unwrap())
+}
+
 #[test]
 fn the_known_defects_are_counted() {
     let (Some(mnre), Some(twitter)) = (data("mnre"), data("twitter2017")) else { return };
-    let found = defects::count(&corpus::read(CorpusKind::Mnre, &mnre, OnError::Fail).unwrap());
+    let found = defects("mnre", &mnre);
     assert_eq!(found.rows, [12_247, 1_624, 1_614]);
     assert_eq!(found.overlapping_spans, [59, 3, 5]);
     assert_eq!(found.conflicting_relations, [27, 0, 0]);
@@ -151,7 +155,7 @@ fn the_known_defects_are_counted() {
     assert_eq!(found.pairs_shared_with_train, [0, 6, 1]);
     assert_eq!(found.rows_without_class, [7_744, 1_000, 974]);
     assert_eq!(found.one_row_classes[2], ["/per/misc/religion", "/per/per/charges", "/per/per/siblings"]);
-    let found = defects::count(&corpus::read(CorpusKind::Twitter2017, &twitter, OnError::Fail).unwrap());
+    let found = defects("twitter2017", &twitter);
     assert_eq!(found.rows, [3_373, 723, 723]);
     assert_eq!(found.rows_without_class[..2], [392, 76]);
 }

@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::{Annotation, CorpusKind, OnError, TaskKind, read};
+use mkgc_builder::corpus::{self, Annotation, OnError, TaskKind};
 use mkgc_builder::images::decode;
 use mkgc_harness::config::{Config, VisualSetting};
 use mkgc_harness::data::{Benchmark, Example, Pictures};
@@ -69,7 +69,7 @@ fn tokenising(criterion: &mut Criterion) {
         },
         |data| PathBuf::from(data).join("mnre"),
     );
-    let rows = read(CorpusKind::Mnre, &raw, OnError::Fail).unwrap().train;
+    let rows = corpus::read(&corpus::find("mnre").unwrap(), &raw, OnError::Fail).unwrap().train;
     let words = rows.iter().flat_map(|row| row.tokens.iter().cloned()).collect();
     // The word pieces of a real encoder, where a folder of one is given.
     let tokenizer = std::env::var_os("MKGC_ENCODER").map_or_else(

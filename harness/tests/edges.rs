@@ -185,7 +185,7 @@ fn perfect(random: &mut ChaCha8Rng, dataset: &DatasetRecord, stage: usize, seen:
     let (owner, gold) = match dataset.task {
         TaskKind::Re => {
             let other = random.random_bool(0.7).then(|| random.random_range(0..=stage));
-            (class.map_or(other, |class| dataset.owner(class)), vec![class.map_or(0, id)])
+            (class.map_or(other, |class| dataset.label_set().task_of_class(class)), vec![class.map_or(0, id)])
         }
         TaskKind::Ner => {
             let tag = class.map_or(0, |class| id(&format!("B-{class}")));

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mkgc_builder::corpus::sha256_hex;
+use mkgc_builder::files::sha256_hex;
 use mkgc_builder::images::decode;
 use mkgc_models::pixels::{normalise, resize_crop};
 use serde_json::{Map, Value};

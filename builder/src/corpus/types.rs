@@ -1,29 +1,11 @@
-//! The typed, validated content of a corpus: what every later module works on.
+//! The rows of a corpus, typed and validated: what every later module works on.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which supported corpus a file set belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CorpusKind {
-    /// MNRE v2, multimodal relation extraction (thecharm/MNRE).
-    Mnre,
-    /// Twitter-2017, multimodal named-entity recognition (jefferyYu/UMT).
-    Twitter2017,
-}
-
-impl CorpusKind {
-    /// The extraction task this corpus annotates.
-    pub fn task(self) -> TaskKind {
-        match self {
-            Self::Mnre => TaskKind::Re,
-            Self::Twitter2017 => TaskKind::Ner,
-        }
-    }
-}
+use crate::bio::Tag;
 
 /// Relation extraction or named-entity recognition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,29 +17,34 @@ pub enum TaskKind {
     Ner,
 }
 
-/// Train, validation or test.
+/// A part of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// Training rows.
+    /// Rows to train on.
     Train,
-    /// Validation rows.
+    /// Rows to choose settings by.
     Validation,
-    /// Test rows.
+    /// Rows to measure results on.
     Test,
 }
 
 impl Split {
-    /// All three, in file order.
+    /// All three; every array over splits has this order.
     pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 
-    /// The name in file names, configs and row ids.
+    /// Returns the name used in file names, dataset configs and row ids.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Validation => "validation",
             Self::Test => "test",
         }
+    }
+
+    /// Returns the name that corpora use for folders: as [`Split::name`], but `val`.
+    pub fn short_name(self) -> &'static str {
+        if self == Self::Validation { "val" } else { self.name() }
     }
 }
 
@@ -67,99 +54,62 @@ impl fmt::Display for Split {
     }
 }
 
-/// An entity mention: its text as the corpus gives it and its half-open word span.
+/// An entity mention: its text and its half-open span of words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
-    /// Surface form as written in the corpus.
+    /// Text of the mention as the corpus gives it.
     pub name: String,
-    /// First word, 0-based.
+    /// Index of the first word, 0-based.
     pub start: usize,
-    /// One past the last word.
+    /// Index one past the last word.
     pub end: usize,
 }
 
-/// What the annotators marked.
+/// What the annotators marked in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Annotation {
     /// The relation between two mentions.
     Relation {
-        /// First argument.
+        /// First argument of the relation.
         head: Mention,
-        /// Second argument.
+        /// Second argument of the relation.
         tail: Mention,
-        /// Relation name as in the corpus, e.g. `/per/per/peer` or `None`.
-        relation: String,
+        /// Name of the relation as in the corpus, e.g. `/per/per/peer`; `None` if there is no relation.
+        relation: Option<String>,
     },
-    /// One BIO tag per word, e.g. `B-PER`, `O`.
+    /// The entities of a sentence.
     Entities {
-        /// As many tags as words.
+        /// One BIO tag per word, e.g. `B-PER` or `O`.
         tags: Vec<String>,
     },
+}
+
+impl Annotation {
+    /// Returns the classes of the row: its relation, or its entity types, sorted and each once.
+    pub fn classes(&self) -> Vec<&str> {
+        match self {
+            Self::Relation { relation, .. } => relation.as_deref().into_iter().collect(),
+            Self::Entities { tags } => {
+                let mut types: Vec<&str> = tags.iter().filter_map(|tag| Tag::parse(tag)?.class()).collect();
+                types.sort_unstable();
+                types.dedup();
+                types
+            }
+        }
+    }
 }
 
 /// One row of a corpus file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// 0-based number of the record in its full split file (the key of the crop dictionaries).
+    /// Number of the record in its file, 0-based, counting damaged records too; crop dictionaries use it as a key.
     pub row: usize,
-    /// 1-based line where the record starts, for messages.
+    /// Line where the record starts, 1-based, for messages.
     pub line: usize,
-    /// The words.
+    /// Words of the sentence, as the corpus splits them.
     pub tokens: Vec<String>,
-    /// Image file name as the corpus gives it (MNRE `img_id`; Twitter-2017 `<id>.jpg`).
+    /// File name of the picture.
     pub image: String,
-    /// The gold annotation.
+    /// The gold annotation of the row.
     pub annotation: Annotation,
-}
-
-/// A corpus file that was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SourceFile {
-    /// File name without folder.
-    pub name: String,
-    /// Lower-case hexadecimal SHA-256 of its bytes.
-    pub sha256: String,
-    /// Size in bytes.
-    pub bytes: u64,
-}
-
-/// A record left out under `--on-error skip`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
-    /// File name without folder.
-    pub file: String,
-    /// 1-based line.
-    pub line: usize,
-    /// Why, as the error would have said.
-    pub reason: String,
-}
-
-/// The three split files of a corpus, parsed.
-#[derive(Debug, Clone)]
-pub struct Corpus {
-    /// Which corpus.
-    pub kind: CorpusKind,
-    /// Every class the corpus may use, without `None`/`O`, in the order of its label ids.
-    pub classes: Vec<String>,
-    /// Rows of the training file in file order.
-    pub train: Vec<Instance>,
-    /// Rows of the validation file in file order.
-    pub validation: Vec<Instance>,
-    /// Rows of the test file in file order.
-    pub test: Vec<Instance>,
-    /// The files read, in train, validation, test order.
-    pub sources: Vec<SourceFile>,
-    /// Records left out, in file order.
-    pub skipped: Vec<Skipped>,
-}
-
-impl Corpus {
-    /// The rows of one split.
-    pub fn split(&self, split: Split) -> &[Instance] {
-        match split {
-            Split::Train => &self.train,
-            Split::Validation => &self.validation,
-            Split::Test => &self.test,
-        }
-    }
 }

@@ -1,12 +1,13 @@
-//! `README.md` of a benchmark folder: a Hugging Face dataset card whose YAML names every config and split.
+//! Writes the `README.md` of a benchmark folder: a Hugging Face dataset card whose YAML names every config and split.
 
 use std::fmt::Write;
 
-use super::{CROPS_FILE, IMAGES_FILE, Manifest, task_file};
-use crate::corpus::{CorpusKind, Split, TaskKind};
+use super::layout::{CROPS_FILE, IMAGES_FILE, task_file};
+use super::manifest::Manifest;
+use crate::corpus::{CorpusReference, Split, TaskKind};
 
-/// The card.
-pub fn card(manifest: &Manifest) -> String {
+/// Returns the text of the card.
+pub fn card(manifest: &Manifest, reference: &CorpusReference) -> String {
     let mut out = String::from("---\n");
     let category = match manifest.task {
         TaskKind::Re => "text-classification",
@@ -23,52 +24,59 @@ pub fn card(manifest: &Manifest) -> String {
             line("  default: true".to_owned());
         }
         line("  data_files:".to_owned());
-        for (split, path, ..) in splits {
-            line(format!("  - split: {split}\n    path: {path}"));
+        for CardSplit { name, path, .. } in splits {
+            line(format!("  - split: {name}\n    path: {path}"));
         }
     }
     line("dataset_info:".to_owned());
     for (config, splits) in &configs {
         line(format!("- config_name: {config}\n  splits:"));
-        for (split, _, rows, bytes) in splits {
-            line(format!("  - name: {split}\n    num_bytes: {bytes}\n    num_examples: {rows}"));
+        for CardSplit { name, rows, bytes, .. } in splits {
+            line(format!("  - name: {name}\n    num_bytes: {bytes}\n    num_examples: {rows}"));
         }
     }
     line("---".to_owned());
-    out.push_str(&text(manifest));
+    out.push_str(&body(manifest, reference));
     out
 }
 
-/// Splits of a config: name, file, rows, bytes.
-type Splits = Vec<(String, String, usize, u64)>;
+/// A split of a config.
+struct CardSplit {
+    name: String,
+    path: String,
+    rows: usize,
+    bytes: u64,
+}
 
-/// One config per task, one for the pictures and one for the crops, where there are any.
-fn configs(manifest: &Manifest) -> Vec<(String, Splits)> {
-    let split = |name: String, path: String| {
+/// Returns the configs with their splits: one per task, and one each for the pictures and the crops, if there are any.
+fn configs(manifest: &Manifest) -> Vec<(String, Vec<CardSplit>)> {
+    let split = |name: &str, path: String| {
         let file = manifest.files.iter().find(|file| file.path == path);
-        let (rows, bytes) = file.map_or((0, 0), |file| (file.rows.unwrap_or(0), file.bytes));
-        (name, path, rows, bytes)
+        let rows = file.and_then(|file| file.rows).unwrap_or(0);
+        CardSplit { name: name.to_owned(), path, rows, bytes: file.map_or(0, |file| file.bytes) }
     };
-    let splits = |task| Split::ALL.map(|s| split(s.to_string(), task_file(task, s))).to_vec();
-    let mut configs: Vec<(String, Splits)> =
+    let splits = |task| Split::ALL.into_iter().map(|s| split(s.name(), task_file(task, s))).collect();
+    let mut configs: Vec<(String, Vec<CardSplit>)> =
         (0..manifest.tasks.len()).map(|task| (format!("task_{task:02}"), splits(task))).collect();
     for (name, path) in [("images", IMAGES_FILE), ("crops", CROPS_FILE)] {
         if manifest.files.iter().any(|file| file.path == path) {
-            configs.push((name.to_owned(), vec![split("train".to_owned(), path.to_owned())]));
+            configs.push((name.to_owned(), vec![split("train", path.to_owned())]));
         }
     }
     configs
 }
 
-fn text(manifest: &Manifest) -> String {
+/// Returns the part for people, below the YAML.
+fn body(manifest: &Manifest, reference: &CorpusReference) -> String {
     let mut out = format!("\n# {}\n\n{}.\n\n", manifest.name, manifest.description);
-    let origin = match manifest.corpus {
-        CorpusKind::Mnre => "MNRE (Zheng et al. 2021, <https://github.com/thecharm/MNRE>)",
-        CorpusKind::Twitter2017 => "Twitter-2017 (Lu et al. 2018, files of <https://github.com/jefferyYu/UMT>)",
-    };
+    let origin = &reference.origin;
+    let rights = reference
+        .license
+        .as_ref()
+        .map_or_else(|| "the rights are those of the corpus".to_owned(), |license| format!("license: {license}"));
     let _ = write!(
         out,
-        "Built by mkgc from {origin}; the rights are those of the corpus. A task brings new classes; a model learns the\n\
+        "Built by mkgc from {origin}; {rights}. A task brings new classes; a model learns the\n\
          tasks in order and is tested after each on `test`, which is {}.\n\nContent fingerprint: `{}`\n\n\
          | task | classes | train | validation | test |\n|---|---|---:|---:|---:|\n",
         if manifest.tests == "cumulative" { "cumulative" } else { "that of the task alone" },

@@ -1,48 +1,47 @@
-//! `croissant.json`: the folder in the Croissant 1.0 vocabulary (<https://docs.mlcommons.org/croissant>).
+//! Writes `croissant.json`, which describes the folder in the Croissant 1.0 vocabulary
+//! (<https://docs.mlcommons.org/croissant>).
 
 use serde_json::{Value, json};
 
-use super::schema::{Column, Kind, crop_columns, image_columns, row_columns};
-use super::{CROPS_FILE, IMAGES_FILE, Manifest, ManifestFile};
-use crate::corpus::CorpusKind;
+use super::layout::{CROPS_FILE, IMAGES_FILE};
+use super::manifest::{Manifest, ManifestFile};
+use super::schema::{ColumnKind, ColumnSpec, crop_columns, image_columns, row_columns};
+use crate::corpus::CorpusReference;
 use crate::error::Result;
 
-/// The JSON-LD context of Croissant 1.0, whole: consumers compare it term by term.
+/// The whole JSON-LD context of Croissant 1.0, which consumers compare term by term.
 const CONTEXT: &str = include_str!("croissant_context.json");
 
-/// The description of every Parquet file of a folder.
-pub fn croissant(manifest: &Manifest) -> Result<Value> {
+/// Describes every Parquet file of a folder.
+///
+/// # Errors
+/// The context is not JSON, which does not happen.
+pub fn croissant(manifest: &Manifest, reference: &CorpusReference) -> Result<Value> {
     let parquet: Vec<&ManifestFile> = manifest.files.iter().filter(|file| file.rows.is_some()).collect();
     let columns = |file: &ManifestFile| match file.path.as_str() {
         IMAGES_FILE => image_columns(),
         CROPS_FILE => crop_columns(),
         _ => row_columns(manifest.task, manifest.embed_images),
     };
-    let (url, citation) = match manifest.corpus {
-        CorpusKind::Mnre => (
-            "https://github.com/thecharm/MNRE",
-            "Zheng et al. (2021). Multimodal Relation Extraction with Efficient Graph Alignment. ACM Multimedia.",
-        ),
-        CorpusKind::Twitter2017 => (
-            "https://github.com/jefferyYu/UMT",
-            "Lu et al. (2018). Visual Attention Model for Name Tagging in Multimodal Social Media. ACL.",
-        ),
-    };
-    Ok(json!({
+    let mut described = json!({
         "@context": serde_json::from_str::<Value>(CONTEXT)?,
         "@type": "sc:Dataset",
         "name": manifest.name,
         "description": manifest.description,
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "url": url,
-        "citeAs": citation,
+        "url": reference.homepage,
+        "citeAs": reference.citation,
         "version": "1.0.0",
         "distribution": parquet.iter().map(|file| distribution(file)).collect::<Vec<_>>(),
         "recordSet": parquet.iter().map(|file| record_set(file, &columns(file))).collect::<Vec<_>>(),
-    }))
+    });
+    if let Some(license) = &reference.license {
+        described["license"] = json!(license);
+    }
+    Ok(described)
 }
 
-/// `tasks/task_00_train.parquet` → `task_00_train`.
+/// Returns the file name without folder and extension: `task_00_train` of `tasks/task_00_train.parquet`.
 fn stem(path: &str) -> &str {
     path.rsplit('/').next().and_then(|name| name.strip_suffix(".parquet")).unwrap_or(path)
 }
@@ -59,13 +58,13 @@ fn distribution(file: &ManifestFile) -> Value {
     })
 }
 
-fn record_set(file: &ManifestFile, columns: &[Column]) -> Value {
+fn record_set(file: &ManifestFile, columns: &[ColumnSpec]) -> Value {
     let id = stem(&file.path);
     let fields: Vec<Value> = columns.iter().map(|column| field(id, column)).collect();
     json!({"@type": "cr:RecordSet", "@id": id, "name": id, "field": fields})
 }
 
-fn field(record_set: &str, column: &Column) -> Value {
+fn field(record_set: &str, column: &ColumnSpec) -> Value {
     let source = |extra: Option<&str>| {
         let mut source = json!({
             "fileObject": {"@id": format!("{record_set}-file")},
@@ -86,13 +85,13 @@ fn field(record_set: &str, column: &Column) -> Value {
         field
     };
     match column.kind {
-        Kind::Text => head("sc:Text", source(None)),
-        Kind::Texts => repeated(head("sc:Text", source(None))),
-        Kind::Int | Kind::Label => head("sc:Integer", source(None)),
-        Kind::Labels => repeated(head("sc:Integer", source(None))),
-        Kind::Bool => head("sc:Boolean", source(None)),
-        Kind::Image => head("sc:ImageObject", source(Some("bytes"))),
-        // The words of the span are in `tokens`; its name is the part that reads as text.
-        Kind::Mention => head("sc:Text", source(Some("name"))),
+        ColumnKind::Text => head("sc:Text", source(None)),
+        ColumnKind::Texts => repeated(head("sc:Text", source(None))),
+        ColumnKind::Int | ColumnKind::Label => head("sc:Integer", source(None)),
+        ColumnKind::Labels => repeated(head("sc:Integer", source(None))),
+        ColumnKind::Bool => head("sc:Boolean", source(None)),
+        ColumnKind::Image => head("sc:ImageObject", source(Some("bytes"))),
+        // A Croissant field has one value: the name of the mention, since its words are in `tokens` as well.
+        ColumnKind::Mention => head("sc:Text", source(Some("name"))),
     }
 }

@@ -1,19 +1,28 @@
-//! Content fingerprints: SHA-256 over rows in order, whatever the Parquet writer's version or compression.
+//! Content fingerprints: SHA-256 over rows in order, independent of the Parquet writer's version and compression.
 
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Row, RowLabels, read_picture_keys};
-use crate::corpus::hex;
+use super::pictures::read_picture_keys;
+use super::rows::{Row, RowLabels};
 use crate::error::Result;
+use crate::files::hex;
 
-/// Collects fields so that no two different sequences of fields feed the same bytes to the hash: each is preceded by
-/// its length.
+/// What a Parquet file contains, however it is encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    pub rows: usize,
+    /// Hash of the rows in order.
+    pub fingerprint: String,
+}
+
+/// Hashes a sequence of fields. Each is preceded by its length, so that no two different sequences feed the same bytes
+/// to the hash.
 #[derive(Default)]
-struct Fields(Sha256);
+struct FieldHasher(Sha256);
 
-impl Fields {
+impl FieldHasher {
     fn text(&mut self, text: &str) {
         self.number(text.len());
         self.0.update(text);
@@ -33,9 +42,9 @@ impl Fields {
     }
 }
 
-/// Fingerprint of rows: everything but the bytes of an embedded picture. Label ids count as their names.
-pub fn rows_fingerprint(rows: &[Row], labels: &[String]) -> String {
-    let mut fields = Fields::default();
+/// Fingerprints rows: everything but the bytes of an embedded picture. A label counts by its name.
+pub fn rows_content(rows: &[Row], labels: &[String]) -> Content {
+    let mut fields = FieldHasher::default();
     for row in rows {
         fields.text(&row.id);
         fields.texts(&row.tokens);
@@ -59,18 +68,18 @@ pub fn rows_fingerprint(rows: &[Row], labels: &[String]) -> String {
             }
         }
     }
-    fields.hex()
+    Content { rows: rows.len(), fingerprint: fields.hex() }
 }
 
-/// Rows and fingerprint of an images or crops file: texts, hashes of the pictures, sizes.
+/// Fingerprints the pictures of an images or crops file: their texts, the hashes of their bytes, and their sizes.
 #[derive(Default)]
-pub struct PicturesPrint {
+pub struct PictureHasher {
     rows: usize,
-    fields: Fields,
+    fields: FieldHasher,
 }
 
-impl PicturesPrint {
-    /// Takes in the next picture.
+impl PictureHasher {
+    /// Adds the next picture to the hash, with the texts of its other columns.
     pub fn add<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>, sha256: &str, width: i32, height: i32) {
         self.rows += 1;
         texts.into_iter().for_each(|text| self.fields.text(text));
@@ -78,28 +87,28 @@ impl PicturesPrint {
         self.fields.text(&format!("{width}x{height}"));
     }
 
-    /// Rows and fingerprint.
-    pub fn finish(self) -> (usize, String) {
-        (self.rows, self.fields.hex())
-    }
-
-    /// That of a file.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn read(path: &Path) -> Result<(usize, String)> {
-        let mut print = Self::default();
-        for (texts, sha256, width, height) in read_picture_keys(path)? {
-            print.add(texts.iter().map(String::as_str), &sha256, width, height);
-        }
-        Ok(print.finish())
+    /// Returns number and fingerprint of the pictures added.
+    pub fn finish(self) -> Content {
+        Content { rows: self.rows, fingerprint: self.fields.hex() }
     }
 }
 
-/// The fingerprint of a benchmark: over those of its task files in order, pictures left out, so that runs on the same
-/// rows compare whether or not the pictures were at hand.
-pub fn combined<'a>(fingerprints: impl Iterator<Item = &'a str>) -> String {
-    let mut fields = Fields::default();
+/// Fingerprints an images or crops file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn pictures_content(path: &Path) -> Result<Content> {
+    let mut hasher = PictureHasher::default();
+    for key in read_picture_keys(path)? {
+        hasher.add(key.texts.iter().map(String::as_str), &key.sha256, key.width, key.height);
+    }
+    Ok(hasher.finish())
+}
+
+/// Combines the fingerprints of the task files, in order, to that of the benchmark. Pictures are left out, so that runs
+/// on the same rows compare whether or not the pictures were available.
+pub fn combined_fingerprint<'a>(fingerprints: impl Iterator<Item = &'a str>) -> String {
+    let mut fields = FieldHasher::default();
     fingerprints.for_each(|fingerprint| fields.text(fingerprint));
     fields.hex()
 }

@@ -1,18 +1,18 @@
-//! `manifest.json`: what a benchmark folder holds and where it came from.
+//! `manifest.json`: what a benchmark folder contains and where it came from. Doc comments of fields are part of the
+//! published JSON Schema.
 
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::{CorpusKind, SourceFile, Split, TaskKind};
+use super::layout::task_file;
+use crate::corpus::{CorpusName, SourceFile, Split, TaskKind};
 use crate::error::{Error, Result};
+use crate::labels::LabelSet;
 
 /// Version of the folder's layout and of the manifest.
 pub const SCHEMA_VERSION: u32 = 1;
-
-/// The manifest's file name.
-pub const MANIFEST: &str = "manifest.json";
 
 /// A task of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,7 +50,8 @@ pub struct Manifest {
     /// One line for people.
     pub description: String,
     /// Corpus.
-    pub corpus: CorpusKind,
+    #[schemars(with = "CorpusName")]
+    pub corpus: String,
     /// Task kind.
     pub task: TaskKind,
     /// Folder name in the published text layout.
@@ -83,7 +84,7 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// Not a manifest, or one of another schema version.
+    /// The file is not a manifest, or is one of another schema version.
     pub fn read(path: &Path) -> Result<Self> {
         let value: serde_json::Value = serde_json::from_slice(&fs_err::read(path)?)
             .map_err(|error| Error::dataset(path, format!("not a manifest: {error}")))?;
@@ -97,9 +98,14 @@ impl Manifest {
         serde_json::from_value(value).map_err(|error| Error::dataset(path, format!("not a manifest: {error}")))
     }
 
-    /// The entry of a task file.
+    /// Returns the entry of a task file.
     pub fn task_file(&self, task: usize, split: Split) -> Option<&ManifestFile> {
-        let path = super::task_file(task, split);
+        let path = task_file(task, split);
         self.files.iter().find(|file| file.path == path)
+    }
+
+    /// Returns the labels with their classes and tasks.
+    pub fn label_set(&self) -> LabelSet {
+        LabelSet::new(self.task, &self.labels, self.tasks.iter().map(|task| task.classes.as_slice()))
     }
 }

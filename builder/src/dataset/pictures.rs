@@ -1,51 +1,50 @@
-//! The pictures and crops of a benchmark, read back a batch at a time.
+//! Reads the pictures and crops of a benchmark, a batch at a time.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use arrow::array::{AsArray, BinaryArray, BooleanArray};
 
-use super::read::{Benchmark, Columns, batches};
-use super::{CROPS_FILE, IMAGES_FILE, task_file};
-use crate::corpus::{Split, sha256_hex};
+use super::folder::{BenchmarkFolder, Columns, batches};
+use super::layout::{CROPS_FILE, IMAGES_FILE, STATS_FILE, task_file};
+use crate::corpus::{CropKind, Split};
 use crate::error::{Error, Result};
-use crate::images::CropKind;
+use crate::files::sha256_hex;
 
 /// A picture of a benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPicture {
-    /// File name, [`super::Row::image_id`].
+    /// File name, as in [`super::Row::image_id`].
     pub id: String,
     /// Bytes of the image file.
     pub bytes: Vec<u8>,
-    /// Whether it only fills the place of a missing or broken one.
+    /// Whether it stands in for a missing or broken picture.
     pub stand_in: bool,
 }
 
-/// What a crop is and where it belongs.
+/// Identifies a crop; no two crops of a benchmark have the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CropKey {
-    /// Split of its rows: names repeat between splits.
+    /// Split of its rows, since names repeat between splits.
     pub split: Split,
-    /// Where it comes from.
+    /// Whether grounding or a detector found it.
     pub kind: CropKind,
-    /// The picture it was cut from.
+    /// The picture that it was cut from.
     pub image_id: String,
-    /// File name; that of a grounding crop is in [`super::Row::crops`].
+    /// File name; [`super::Row::crops`] lists those of grounding crops.
     pub id: String,
 }
 
-impl Benchmark {
-    /// Whether the folder holds crop files.
+impl BenchmarkFolder {
+    /// Returns whether the folder contains crops.
     pub fn has_crops(&self) -> bool {
         self.manifest().files.iter().any(|file| file.path == CROPS_FILE)
     }
 
-    /// Hands over the pictures batch by batch, each picture once, from their file or from the rows; a text-only
-    /// benchmark has none.
+    /// Passes the pictures to `each` in batches, each picture once. A text-only benchmark has none.
     ///
     /// # Errors
-    /// A missing or damaged file; an error of `each`.
+    /// A file is missing or damaged, or `each` fails.
     pub fn pictures<E: From<Error>>(
         &self,
         mut each: impl FnMut(Vec<StoredPicture>) -> std::result::Result<(), E>,
@@ -54,7 +53,7 @@ impl Benchmark {
             return Ok(());
         }
         if self.manifest().embed_images {
-            return self.embedded(each);
+            return self.embedded_pictures(each);
         }
         let path = self.dir().join(IMAGES_FILE);
         for batch in batches(&path, |_| true)? {
@@ -69,7 +68,8 @@ impl Benchmark {
         Ok(())
     }
 
-    fn embedded<E: From<Error>>(
+    /// Passes on the pictures that are embedded in the rows.
+    fn embedded_pictures<E: From<Error>>(
         &self,
         mut each: impl FnMut(Vec<StoredPicture>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
@@ -95,19 +95,20 @@ impl Benchmark {
         Ok(())
     }
 
-    /// Ids of missing and broken images as the statistics list them: embedded pictures carry no mark.
+    /// Reads the ids of missing and broken pictures from the statistics, since embedded pictures are not marked.
     fn bad_images(&self) -> Result<BTreeSet<String>> {
-        let stats: serde_json::Value = serde_json::from_slice(&fs_err::read(self.dir().join("stats.json"))?)?;
+        let stats: serde_json::Value = serde_json::from_slice(&fs_err::read(self.dir().join(STATS_FILE))?)?;
         let bad = stats["images"]["bad"].as_object();
         Ok(bad.into_iter().flat_map(|bad| bad.keys().cloned()).collect())
     }
 
-    /// What the crops are, in the order of rows and dictionaries, without reading their files.
+    /// Lists the crops in the order of rows and dictionaries, without reading their bytes.
     ///
     /// # Errors
-    /// A missing or damaged file.
+    /// The file is damaged.
     pub fn crop_keys(&self) -> Result<Vec<CropKey>> {
-        let (mut keys, path) = (Vec::new(), self.dir().join(CROPS_FILE));
+        let mut keys = Vec::new();
+        let path = self.dir().join(CROPS_FILE);
         if self.has_crops() {
             for batch in batches(&path, |column| column != "image")? {
                 keys.extend(Columns { path: &path, batch: &batch?, labels: 0 }.crop_keys()?);
@@ -116,10 +117,10 @@ impl Benchmark {
         Ok(keys)
     }
 
-    /// Hands over the crops batch by batch in the order of rows and dictionaries; none without a file of them.
+    /// Passes the crops with their bytes to `each` in batches, in the order of rows and dictionaries.
     ///
     /// # Errors
-    /// A missing or damaged file; an error of `each`.
+    /// The file is damaged, or `each` fails.
     pub fn crops<E: From<Error>>(
         &self,
         mut each: impl FnMut(Vec<(CropKey, Vec<u8>)>) -> std::result::Result<(), E>,
@@ -131,7 +132,8 @@ impl Benchmark {
         for batch in batches(&path, |_| true)? {
             let batch = batch.map_err(Error::from)?;
             let columns = Columns { path: &path, batch: &batch, labels: 0 };
-            let (keys, bytes) = (columns.crop_keys()?.into_iter().enumerate(), columns.files()?);
+            let bytes = columns.files()?;
+            let keys = columns.crop_keys()?.into_iter().enumerate();
             each(keys.map(|(i, key)| (key, bytes.value(i).to_vec())).collect())?;
         }
         Ok(())
@@ -143,14 +145,15 @@ impl Columns<'_> {
         self.column(name)?.as_boolean_opt().ok_or_else(|| self.wrong(name))
     }
 
-    /// The file bytes of the column `image`.
+    /// Returns the bytes in the column `image`.
     fn files(&self) -> Result<&BinaryArray> {
         let bytes = self.structs("image")?.column_by_name("bytes").and_then(|column| column.as_binary_opt::<i32>());
         bytes.ok_or_else(|| self.wrong("image"))
     }
 
     fn crop_keys(&self) -> Result<Vec<CropKey>> {
-        let (splits, kinds) = (self.texts("split")?, self.texts("kind")?);
+        let splits = self.texts("split")?;
+        let kinds = self.texts("kind")?;
         let mut images = self.texts("image_id")?.into_iter();
         let mut keys = Vec::with_capacity(splits.len());
         for (i, id) in self.texts("id")?.into_iter().enumerate() {
@@ -165,25 +168,36 @@ impl Columns<'_> {
     }
 }
 
-/// `(texts, SHA-256 of the bytes, width, height)` of a picture.
-type PictureKey = (Vec<String>, String, i32, i32);
+/// What identifies a picture of an images or crops file: texts, SHA-256 of the bytes, size in pixels.
+pub struct PictureKey {
+    /// Values of the columns `id`, `split`, `kind` and `image_id`, as far as the file has them.
+    pub texts: Vec<String>,
+    pub sha256: String,
+    pub width: i32,
+    pub height: i32,
+}
 
-/// What identifies the pictures of an images or crops file; the texts are those of its columns `id`, `split`, `kind`,
-/// `image_id`, as far as it has them.
+/// Reads what identifies each picture of an images or crops file.
+///
+/// # Errors
+/// The file is missing or damaged.
 pub fn read_picture_keys(path: &Path) -> Result<Vec<PictureKey>> {
     let mut keys = Vec::new();
     for batch in batches(path, |_| true)? {
         let batch = batch?;
         let columns = Columns { path, batch: &batch, labels: 0 };
         let bytes = columns.files()?;
-        let (width, height) = (columns.ints("width")?, columns.ints("height")?);
+        let widths = columns.ints("width")?;
+        let heights = columns.ints("height")?;
         let names = ["id", "split", "kind", "image_id"].into_iter();
         let names = names.filter(|name| *name == "id" || batch.column_by_name(name).is_some());
         let texts = names.map(|name| columns.texts(name)).collect::<Result<Vec<_>>>()?;
-        for i in 0..batch.num_rows() {
-            let texts = texts.iter().map(|column| column[i].clone()).collect();
-            keys.push((texts, sha256_hex(bytes.value(i)), width[i].unwrap_or(0), height[i].unwrap_or(0)));
-        }
+        keys.extend((0..batch.num_rows()).map(|i| PictureKey {
+            texts: texts.iter().map(|column| column[i].clone()).collect(),
+            sha256: sha256_hex(bytes.value(i)),
+            width: widths[i].unwrap_or(0),
+            height: heights[i].unwrap_or(0),
+        }));
     }
     Ok(keys)
 }

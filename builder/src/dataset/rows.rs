@@ -1,43 +1,43 @@
-//! A row as a learner reads it: words, labels under the protocol, original labels, owner, image.
+//! A row of a benchmark as a learner reads it.
 
-pub use crate::corpus::Mention;
+use crate::corpus::Mention;
 
 /// Labels of a row, as ids into [`super::Manifest::labels`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowLabels {
-    /// Relation extraction.
+    /// The relation of a sentence.
     Relation {
-        /// First argument.
+        /// First argument of the relation.
         head: Mention,
-        /// Second argument.
+        /// Second argument of the relation.
         tail: Mention,
-        /// Relation id under the protocol.
+        /// Id that a learner sees.
         relation: usize,
-        /// Relation id of the corpus.
+        /// Id of the corpus's own label.
         original: usize,
     },
-    /// Named-entity recognition.
+    /// The tags of a sentence.
     Entities {
-        /// One tag id per word under the protocol.
+        /// Ids that a learner sees, one per word.
         tags: Vec<usize>,
-        /// One tag id per word of the corpus.
+        /// Ids of the corpus's own tags, one per word.
         original: Vec<usize>,
     },
 }
 
-/// One row of a task file.
+/// A row of a task file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Split and number in the full corpus file, e.g. `train-000123`; the same row has the same id in every task.
+    /// Split and number in the full corpus file, e.g. `train-000123`. A row has the same id in every task.
     pub id: String,
-    /// The words.
+    /// Words of the sentence, as the corpus splits them.
     pub tokens: Vec<String>,
-    /// Task that owns the row; none for rows without a class that belong to all.
+    /// Task that owns the row; `None` for rows without a class that belong to all tasks.
     pub owner_task: Option<usize>,
-    /// Image file name.
+    /// File name of the picture.
     pub image_id: String,
-    /// Crop file names.
+    /// File names of the grounding crops.
     pub crops: Vec<String>,
-    /// Labels.
+    /// What the learner is to predict, and the corpus's own labels.
     pub labels: RowLabels,
 }

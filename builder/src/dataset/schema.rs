@@ -1,9 +1,9 @@
-//! Columns of the Parquet files, once: as Arrow fields, as Hugging Face features, and (in [`super::croissant`]) as
-//! Croissant fields.
+//! The columns of the Parquet files, from which follow the Arrow fields, the Hugging Face features and, in
+//! [`super::croissant`], the Croissant fields.
 //!
-//! HF `datasets` uses a declared feature only where the Arrow field equals the feature's own Arrow type exactly, so
-//! every field is nullable, class labels are int64, images are `struct<bytes: binary, path: string>`, and the features
-//! stand in the metadata of the Arrow schema.
+//! Hugging Face `datasets` uses a declared feature only if the Arrow field has exactly the feature's own Arrow type.
+//! That is why every field is nullable, class labels are int64, images are `struct<bytes: binary, path: string>`, and
+//! the features are in the metadata of the Arrow schema.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,101 +13,95 @@ use serde_json::{Map, Value, json};
 
 use crate::corpus::TaskKind;
 
-/// What a column holds.
+/// What the values of a column are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// UTF-8 text.
+pub enum ColumnKind {
     Text,
-    /// List of text.
     Texts,
-    /// 32-bit whole number.
+    /// A signed whole number of 32 bits.
     Int,
-    /// True or false.
     Bool,
-    /// Label id.
+    /// Id of a label, as a Hugging Face `ClassLabel`.
     Label,
-    /// List of label ids.
     Labels,
-    /// Entity mention: `struct<name: string, start: int32, end: int32>`, words half-open.
+    /// Entity mention `struct<name: string, start: int32, end: int32>`, a half-open span of words.
     Mention,
-    /// Image file bytes and name.
+    /// Bytes and name of an image file.
     Image,
 }
 
-/// A column.
+/// A column of a Parquet file.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
-    /// Name.
+pub struct ColumnSpec {
     pub name: &'static str,
-    /// Content.
-    pub kind: Kind,
-    /// For people.
+    pub kind: ColumnKind,
+    /// What a reader should know, for the Croissant description.
     pub about: &'static str,
 }
 
-const fn column(name: &'static str, kind: Kind, about: &'static str) -> Column {
-    Column { name, kind, about }
+const fn column(name: &'static str, kind: ColumnKind, about: &'static str) -> ColumnSpec {
+    ColumnSpec { name, kind, about }
 }
 
-/// Columns of a task file.
-pub fn row_columns(task: TaskKind, embed_images: bool) -> Vec<Column> {
+/// Returns the columns of a task file.
+pub fn row_columns(task: TaskKind, embed_images: bool) -> Vec<ColumnSpec> {
     let mut columns = vec![
-        column("id", Kind::Text, "split and 0-based row number in the full corpus file"),
-        column("tokens", Kind::Texts, "words of the sentence"),
+        column("id", ColumnKind::Text, "split and 0-based row number in the full corpus file"),
+        column("tokens", ColumnKind::Texts, "words of the sentence"),
     ];
     match task {
         TaskKind::Re => columns.extend([
-            column("head", Kind::Mention, "first argument, half-open word span"),
-            column("tail", Kind::Mention, "second argument, half-open word span"),
-            column("relation", Kind::Label, "relation under the protocol"),
-            column("original_relation", Kind::Label, "relation of the corpus"),
+            column("head", ColumnKind::Mention, "first argument, half-open word span"),
+            column("tail", ColumnKind::Mention, "second argument, half-open word span"),
+            column("relation", ColumnKind::Label, "relation under the protocol"),
+            column("original_relation", ColumnKind::Label, "relation of the corpus"),
         ]),
         TaskKind::Ner => columns.extend([
-            column("tags", Kind::Labels, "BIO tag per word under the protocol; masked types are O"),
-            column("original_tags", Kind::Labels, "BIO tag per word of the corpus"),
+            column("tags", ColumnKind::Labels, "BIO tag per word under the protocol; masked types are O"),
+            column("original_tags", ColumnKind::Labels, "BIO tag per word of the corpus"),
         ]),
     }
     columns.extend([
-        column("owner_task", Kind::Int, "0-based task that owns the row; null if none does"),
-        column("image_id", Kind::Text, "file name of the picture, key of the images file"),
-        column("crops", Kind::Texts, "file names of the visual objects that belong to the row"),
+        column("owner_task", ColumnKind::Int, "0-based task that owns the row; null if none does"),
+        column("image_id", ColumnKind::Text, "file name of the picture, key of the images file"),
+        column("crops", ColumnKind::Texts, "file names of the visual objects that belong to the row"),
     ]);
     if embed_images {
-        columns.push(column("image", Kind::Image, "the picture"));
+        columns.push(column("image", ColumnKind::Image, "the picture"));
     }
     columns
 }
 
-/// Columns of the images file.
-pub fn image_columns() -> Vec<Column> {
+/// Returns the columns of the images file.
+pub fn image_columns() -> Vec<ColumnSpec> {
     vec![
-        column("id", Kind::Text, "file name of the picture"),
-        column("image", Kind::Image, "original bytes of the image file"),
-        column("width", Kind::Int, "pixels"),
-        column("height", Kind::Int, "pixels"),
-        column("placeholder", Kind::Bool, "true for a grey stand-in for a missing or broken picture"),
+        column("id", ColumnKind::Text, "file name of the picture"),
+        column("image", ColumnKind::Image, "original bytes of the image file"),
+        column("width", ColumnKind::Int, "pixels"),
+        column("height", ColumnKind::Int, "pixels"),
+        column("placeholder", ColumnKind::Bool, "true for a grey stand-in for a missing or broken picture"),
     ]
 }
 
-/// Columns of the crops file.
-pub fn crop_columns() -> Vec<Column> {
+/// Returns the columns of the crops file.
+pub fn crop_columns() -> Vec<ColumnSpec> {
     vec![
-        column("id", Kind::Text, "file name of the crop; the same name in another split is another crop"),
-        column("split", Kind::Text, "train, validation or test"),
-        column("kind", Kind::Text, "grounding or detected"),
-        column("image_id", Kind::Text, "file name of the picture it was cut from"),
-        column("image", Kind::Image, "original bytes of the crop file"),
-        column("width", Kind::Int, "pixels"),
-        column("height", Kind::Int, "pixels"),
+        column("id", ColumnKind::Text, "file name of the crop; the same name in another split is another crop"),
+        column("split", ColumnKind::Text, "train, validation or test"),
+        column("kind", ColumnKind::Text, "grounding or detected"),
+        column("image_id", ColumnKind::Text, "file name of the picture it was cut from"),
+        column("image", ColumnKind::Image, "original bytes of the crop file"),
+        column("width", ColumnKind::Int, "pixels"),
+        column("height", ColumnKind::Int, "pixels"),
     ]
 }
 
-/// Field name and type of list items, as pyarrow writes them.
+/// Returns the type of a list, with the items named as pyarrow names them.
 fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, true)))
 }
 
-/// Fields of a mention.
+/// Returns the fields of a mention.
 pub fn mention_fields() -> Fields {
     vec![
         Field::new("name", DataType::Utf8, true),
@@ -117,12 +111,12 @@ pub fn mention_fields() -> Fields {
     .into()
 }
 
-/// Fields of an image.
+/// Returns the fields of an image.
 pub fn image_fields() -> Fields {
     vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)].into()
 }
 
-impl Kind {
+impl ColumnKind {
     fn arrow(self) -> DataType {
         match self {
             Self::Text => DataType::Utf8,
@@ -152,8 +146,8 @@ impl Kind {
     }
 }
 
-/// The Arrow schema of some columns, with the features of HF `datasets` in its metadata.
-pub fn schema(columns: &[Column], labels: &[String]) -> Schema {
+/// Returns the Arrow schema of columns, with the features for Hugging Face `datasets` in its metadata.
+pub fn schema(columns: &[ColumnSpec], labels: &[String]) -> Schema {
     let fields: Vec<Field> = columns.iter().map(|c| Field::new(c.name, c.kind.arrow(), true)).collect();
     let features: Map<String, Value> = columns.iter().map(|c| (c.name.to_owned(), c.kind.feature(labels))).collect();
     let metadata = json!({"info": {"features": features}}).to_string();

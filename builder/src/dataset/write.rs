@@ -1,6 +1,5 @@
-//! Rows and pictures to Parquet. The same input gives the same bytes.
+//! Writes rows and pictures as Parquet. The same input gives the same bytes.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,50 +12,35 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use sha2::{Digest, Sha256};
 
-use super::schema::{Column, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema};
-use super::{CROPS_FILE, CropKey, IMAGES_FILE, ManifestFile, Mention, PicturesPrint, Row, RowLabels, rows_fingerprint};
-use crate::corpus::{TaskKind, hex};
+use super::fingerprint::{Content, PictureHasher, rows_content};
+use super::layout::{CROPS_FILE, IMAGES_FILE};
+use super::manifest::ManifestFile;
+use super::pictures::CropKey;
+use super::rows::{Row, RowLabels};
+use super::schema::{ColumnSpec, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema};
+use crate::corpus::{Mention, TaskKind};
 use crate::error::Result;
-pub use crate::images::Picture;
+use crate::files::HashingFile;
+use crate::images::Picture;
 
-/// The bytes of a row's picture.
-pub type PictureOf<'a> = dyn Fn(&Row) -> Result<Vec<u8>> + 'a;
-
-/// Rows per record batch of a task file; with embedded pictures this bounds memory.
+/// Rows per record batch of a task file, which bounds memory when pictures are embedded.
 const BATCH_ROWS: usize = 512;
 
-/// A file that hashes what is written to it, so that nobody has to read it again.
-struct Hashed {
-    file: fs_err::File,
-    digest: Sha256,
-    bytes: u64,
+/// Closes a file and returns its manifest entry.
+fn close(writer: ArrowWriter<HashingFile>, path: &str, content: Content) -> Result<ManifestFile> {
+    let file = writer.into_inner()?;
+    Ok(ManifestFile {
+        path: path.to_owned(),
+        rows: Some(content.rows),
+        bytes: file.bytes(),
+        sha256: file.sha256(),
+        fingerprint: Some(content.fingerprint),
+    })
 }
 
-impl Write for Hashed {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
-        self.digest.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Hashed {
-    /// The manifest entry of the file.
-    fn entry(self, path: &str, (rows, fingerprint): (usize, String)) -> ManifestFile {
-        let (path, sha256) = (path.to_owned(), hex(&self.digest.finalize()));
-        ManifestFile { path, rows: Some(rows), bytes: self.bytes, sha256, fingerprint: Some(fingerprint) }
-    }
-}
-
-fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<Hashed>> {
-    // Picture files are compressed already, differ from one another, and nobody filters by their bytes.
+fn create(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<HashingFile>> {
+    // Picture files are already compressed and all different, and nobody filters by their bytes.
     let pictures = ColumnPath::from(vec!["image".to_owned(), "bytes".to_owned()]);
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
@@ -65,35 +49,46 @@ fn writer(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<Hashed>> {
         .set_column_statistics_enabled(pictures, EnabledStatistics::None)
         .set_created_by(format!("mkgc version {}", env!("CARGO_PKG_VERSION")))
         .build();
-    let file = Hashed { file: fs_err::File::create(path)?, digest: Sha256::new(), bytes: 0 };
-    Ok(ArrowWriter::try_new(file, schema, Some(properties))?)
+    Ok(ArrowWriter::try_new(HashingFile::create(path)?, schema, Some(properties))?)
 }
 
-/// Writes a task file, `path` in `folder`; with `picture`, each row's image goes into its column `image`.
-///
-/// # Errors
-/// When the file cannot be written or a picture cannot be read.
-pub fn write_rows(
-    (folder, path): (&Path, &str),
-    task: TaskKind,
-    labels: &[String],
-    rows: &[Row],
-    picture: Option<&PictureOf<'_>>,
-) -> Result<ManifestFile> {
-    let schema = Arc::new(schema(&row_columns(task, picture.is_some()), labels));
-    let mut writer = writer(&folder.join(path), schema.clone())?;
-    for chunk in rows.chunks(BATCH_ROWS) {
-        let mut columns = row_arrays(task, chunk);
-        if let Some(picture) = picture {
-            let bytes = chunk.iter().map(picture).collect::<Result<Vec<_>>>()?;
-            columns.push(images(chunk.iter().map(|row| row.image_id.as_str()), &bytes));
-            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
-            writer.flush()?;
-        } else {
-            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+/// Returns the bytes of a row's picture.
+pub type PictureOf<'a> = &'a dyn Fn(&Row) -> Result<Vec<u8>>;
+
+/// A task file to write.
+pub struct RowFile<'a> {
+    pub folder: &'a Path,
+    /// Path of the file relative to the benchmark folder.
+    pub path: &'a str,
+    pub task: TaskKind,
+    /// Label names by id.
+    pub labels: &'a [String],
+    pub rows: &'a [Row],
+    /// Reads the pictures to embed; `None` if they are not to be embedded.
+    pub picture: Option<PictureOf<'a>>,
+}
+
+impl RowFile<'_> {
+    /// Writes the file and returns its manifest entry.
+    ///
+    /// # Errors
+    /// The file cannot be written, or a picture cannot be read.
+    pub fn write(&self) -> Result<ManifestFile> {
+        let schema = Arc::new(schema(&row_columns(self.task, self.picture.is_some()), self.labels));
+        let mut writer = create(&self.folder.join(self.path), schema.clone())?;
+        for chunk in self.rows.chunks(BATCH_ROWS) {
+            let mut columns = row_arrays(self.task, chunk);
+            if let Some(picture) = self.picture {
+                let bytes = chunk.iter().map(picture).collect::<Result<Vec<_>>>()?;
+                columns.push(images(chunk.iter().map(|row| row.image_id.as_str()), &bytes));
+                writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+                writer.flush()?;
+            } else {
+                writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+            }
         }
+        close(writer, self.path, rows_content(self.rows, self.labels))
     }
-    Ok(writer.into_inner()?.entry(path, (rows.len(), rows_fingerprint(rows, labels))))
 }
 
 fn row_arrays(task: TaskKind, rows: &[Row]) -> Vec<ArrayRef> {
@@ -170,54 +165,65 @@ fn mentions<'a>(rows: impl Iterator<Item = &'a Mention> + Clone) -> ArrayRef {
 }
 
 fn images<'a>(ids: impl Iterator<Item = &'a str>, bytes: &[Vec<u8>]) -> ArrayRef {
-    let (bytes, ids) = (BinaryArray::from_iter_values(bytes), StringArray::from_iter_values(ids));
+    let bytes = BinaryArray::from_iter_values(bytes);
+    let ids = StringArray::from_iter_values(ids);
     Arc::new(StructArray::new(image_fields(), vec![Arc::new(bytes), Arc::new(ids)], None))
 }
 
-/// Writes the images or the crops file chunk by chunk: memory does not grow with the number of pictures.
+/// A picture to write into the images file.
+pub struct NewPicture<'a> {
+    /// File name, as in [`Row::image_id`].
+    pub id: &'a str,
+    /// The file and its size.
+    pub picture: Picture,
+    /// Whether it stands in for a missing or broken picture.
+    pub stand_in: bool,
+}
+
+/// Writes the images or the crops file in batches, so that memory use does not depend on the number of pictures.
 pub struct PictureWriter {
     path: &'static str,
     schema: Arc<Schema>,
-    writer: ArrowWriter<Hashed>,
-    print: PicturesPrint,
+    writer: ArrowWriter<HashingFile>,
+    hasher: PictureHasher,
 }
 
 impl PictureWriter {
-    /// Starts the images file of a benchmark folder.
+    /// Creates the images file of a benchmark folder.
     ///
     /// # Errors
-    /// When it cannot be created.
+    /// The file cannot be created.
     pub fn images(folder: &Path) -> Result<Self> {
         Self::create(folder, IMAGES_FILE, &image_columns())
     }
 
-    /// Starts the crops file of a benchmark folder.
+    /// Creates the crops file of a benchmark folder.
     ///
     /// # Errors
-    /// When it cannot be created.
+    /// The file cannot be created.
     pub fn crops(folder: &Path) -> Result<Self> {
         Self::create(folder, CROPS_FILE, &crop_columns())
     }
 
-    fn create(folder: &Path, path: &'static str, columns: &[Column]) -> Result<Self> {
+    fn create(folder: &Path, path: &'static str, columns: &[ColumnSpec]) -> Result<Self> {
         fs_err::create_dir_all(folder.join("images"))?;
         let schema = Arc::new(schema(columns, &[]));
-        let writer = writer(&folder.join(path), schema.clone())?;
-        Ok(Self { path, schema, writer, print: PicturesPrint::default() })
+        let writer = create(&folder.join(path), schema.clone())?;
+        Ok(Self { path, schema, writer, hasher: PictureHasher::default() })
     }
 
-    /// Appends pictures `(id, picture, is placeholder)` and flushes them to the file.
+    /// Appends pictures and flushes them to the file.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&mut self, pictures: Vec<(&str, Picture, bool)>) -> Result<()> {
-        let ids: Vec<&str> = pictures.iter().map(|(id, ..)| *id).collect();
-        let stand_ins: Vec<bool> = pictures.iter().map(|(.., stand_in)| *stand_in).collect();
+    /// The file cannot be written.
+    pub fn write(&mut self, pictures: Vec<NewPicture<'_>>) -> Result<()> {
+        let ids: Vec<&str> = pictures.iter().map(|new| new.id).collect();
+        let stand_ins: Vec<bool> = pictures.iter().map(|new| new.stand_in).collect();
         let mut columns = vec![strings(ids.iter().copied())];
-        for (id, picture, _) in &pictures {
-            self.print.add([*id], &picture.sha256, picture.width as i32, picture.height as i32);
+        for NewPicture { id, picture, .. } in &pictures {
+            self.hasher.add([*id], &picture.sha256, picture.width as i32, picture.height as i32);
         }
-        columns.extend(files(&ids, pictures.into_iter().map(|(_, picture, _)| picture).collect()));
+        columns.extend(files(&ids, pictures.into_iter().map(|new| new.picture).collect()));
         columns.push(Arc::new(BooleanArray::from(stand_ins)));
         self.append(columns)
     }
@@ -225,11 +231,11 @@ impl PictureWriter {
     /// Appends crops and flushes them to the file.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// The file cannot be written.
     pub fn write_crops(&mut self, crops: Vec<(CropKey, Picture)>) -> Result<()> {
         for (key, picture) in &crops {
             let texts = [&key.id, key.split.name(), key.kind.name(), &key.image_id];
-            self.print.add(texts, &picture.sha256, picture.width as i32, picture.height as i32);
+            self.hasher.add(texts, &picture.sha256, picture.width as i32, picture.height as i32);
         }
         let (keys, pictures): (Vec<CropKey>, Vec<Picture>) = crops.into_iter().unzip();
         let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
@@ -249,12 +255,12 @@ impl PictureWriter {
         Ok(())
     }
 
-    /// Ends the file; what the manifest says of it.
+    /// Closes the file and returns its manifest entry.
     ///
     /// # Errors
-    /// When the footer cannot be written.
+    /// The footer cannot be written.
     pub fn close(self) -> Result<ManifestFile> {
-        Ok(self.writer.into_inner()?.entry(self.path, self.print.finish()))
+        close(self.writer, self.path, self.hasher.finish())
     }
 }
 
@@ -262,12 +268,13 @@ fn strings<'a>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(texts))
 }
 
-/// Image, width and height.
+/// Returns the columns `image`, `width` and `height`.
 fn files(ids: &[&str], pictures: Vec<Picture>) -> [ArrayRef; 3] {
     let ints = |f: fn(&Picture) -> u32| {
         Arc::new(Int32Array::from_iter_values(pictures.iter().map(|picture| f(picture) as i32))) as ArrayRef
     };
-    let (width, height) = (ints(|p| p.width), ints(|p| p.height));
+    let width = ints(|picture| picture.width);
+    let height = ints(|picture| picture.height);
     let bytes: Vec<Vec<u8>> = pictures.into_iter().map(|picture| picture.bytes).collect();
     [images(ids.iter().copied(), &bytes), width, height]
 }

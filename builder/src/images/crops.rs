@@ -1,6 +1,6 @@
-//! Crops: parts of a picture found by visual grounding or by an object detector, and the dictionaries (`.pth`) that
-//! say which belong to a row or a picture. A dictionary is a zip archive that holds one pickled dict. Only plain values
-//! are read; a pickle that asks for a function or a class is refused, so nothing in the file can run.
+//! Crops are parts of a picture found by visual grounding or by an object detector. Dictionaries (`.pth`) say which crops
+//! belong to a row or a picture. A dictionary is a zip archive that contains one pickled dict. Only plain values are
+//! read; a pickle that asks for a function or a class is refused, so nothing in the file can run.
 
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
@@ -9,53 +9,22 @@ use std::path::{Path, PathBuf};
 
 use serde_pickle::{DeOptions, HashableValue, Value};
 
-use super::short;
-use crate::corpus::{Corpus, CorpusKind, Split};
+use super::picture::is_plain_name;
+use crate::corpus::{Corpus, CropKind, PictureFolders, Split};
 use crate::error::{Error, Result};
 
-/// Where a crop comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CropKind {
-    /// Visual grounding: objects the sentence speaks of.
-    Grounding,
-    /// An object detector that sees the picture only.
-    Detected,
-}
-
-impl CropKind {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Grounding, Self::Detected];
-
-    /// The name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Grounding => "grounding",
-            Self::Detected => "detected",
-        }
-    }
-
-    /// The key of a picture in the dictionary: its file name, or what stands before the first dot of it.
-    pub(super) fn key(self, image: &str) -> &str {
-        match self {
-            Self::Grounding => image,
-            Self::Detected => image.split('.').next().unwrap_or(image),
-        }
+/// Returns the key of a picture in a dictionary: its file name, or for detected crops the part before the first dot.
+pub fn dictionary_key(kind: CropKind, image: &str) -> &str {
+    match kind {
+        CropKind::Grounding => image,
+        CropKind::Detected => image.split('.').next().unwrap_or(image),
     }
 }
 
-/// The folder below the base that holds the crops of a kind, as the corpora are published.
-fn home(corpus: CorpusKind, kind: CropKind) -> &'static str {
-    match (corpus, kind) {
-        (CorpusKind::Mnre, CropKind::Grounding) => "img_vg",
-        (CorpusKind::Mnre, CropKind::Detected) => "img_detect",
-        (CorpusKind::Twitter2017, CropKind::Grounding) => "twitter2017_aux_images",
-        (CorpusKind::Twitter2017, CropKind::Detected) => "twitter17_detect",
-    }
-}
-
-/// Folders that may hold the crop files of a split; none if the corpus came without, or with a dictionary alone.
-pub(super) fn folders(corpus: CorpusKind, kind: CropKind, base: &Path, split: Split) -> Vec<PathBuf> {
-    let folder = base.join(home(corpus, kind)).join(short(split));
+/// Returns the folders that may contain the crop files of a split; none if there are no files, or only a dictionary.
+pub fn crop_folders(pictures: &PictureFolders, kind: CropKind, base: &Path, split: Split) -> Vec<PathBuf> {
+    let Some(crops) = pictures.crops_of(kind) else { return Vec::new() };
+    let folder = base.join(&crops.folder).join(split.short_name());
     let is_file_of_crops = |entry: std::io::Result<DirEntry>| {
         entry.is_ok_and(|entry| entry.path().extension().is_none_or(|extension| extension != "pth"))
     };
@@ -70,42 +39,38 @@ pub(super) fn folders(corpus: CorpusKind, kind: CropKind, base: &Path, split: Sp
     }
 }
 
-/// The dictionary of a kind and split from the first folder that has it; an empty one if none has.
+/// Reads the dictionary of a kind and split from the first of `dirs` that has it; returns an empty one if none has.
 ///
 /// # Errors
-/// A damaged dictionary.
-pub(super) fn find(corpus: &Corpus, kind: CropKind, split: Split, dirs: [&Path; 2]) -> Result<Crops> {
-    let short = short(split);
-    let name = match (corpus.kind, kind) {
-        (CorpusKind::Mnre, CropKind::Grounding) if split == Split::Validation => "mre_dev_dict.pth".to_owned(),
-        (CorpusKind::Mnre, CropKind::Grounding) => format!("mre_{short}_dict.pth"),
-        (CorpusKind::Mnre, CropKind::Detected) => format!("{short}_img2crop.pth"),
-        (CorpusKind::Twitter2017, CropKind::Grounding) => format!("twitter2017_{short}_dict.pth"),
-        (CorpusKind::Twitter2017, CropKind::Detected) => "twitter17_img2crop.pth".to_owned(),
+/// The dictionary is damaged.
+pub fn find_dictionary(corpus: &Corpus, kind: CropKind, split: Split, dirs: [&Path; 2]) -> Result<Crops> {
+    let Some(crops) = corpus.spec.pictures.crops_of(kind) else { return Ok(Crops::default()) };
+    let name = &crops.dictionaries[split as usize];
+    let candidates = |dir: &Path| {
+        let folder = dir.join(&crops.folder);
+        [dir.join(name), folder.join(name), folder.join(split.short_name()).join(name)]
     };
-    let home = home(corpus.kind, kind);
-    let places = |dir: &Path| [dir.join(&name), dir.join(home).join(&name), dir.join(home).join(short).join(&name)];
     let records = corpus.split(split).last().map_or(0, |last| last.row + 1);
-    let path = dirs.into_iter().flat_map(places).find(|path| path.is_file());
+    let path = dirs.into_iter().flat_map(candidates).find(|path| path.is_file());
     path.map_or_else(|| Ok(Crops::default()), |path| Crops::read(&path, records))
 }
 
-/// Crop file names by full-file row number (MNRE) or by image file name (Twitter-2017, detectors).
+/// A dictionary: names of crop files by the number of a row in the full file, or by the name of a picture.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Crops {
     by_row: BTreeMap<usize, Vec<String>>,
     by_image: BTreeMap<String, Vec<String>>,
 }
 
-/// Larger dictionaries are refused; the published ones are below 2 MB.
+/// Largest size of an unpacked dictionary; the published ones are below 2 MB.
 const MAX_BYTES: u64 = 256 << 20;
 
 impl Crops {
-    /// Reads a dictionary of a corpus file with `rows` records.
+    /// Reads the dictionary of a corpus file with `rows` records.
     ///
     /// # Errors
-    /// Not a zip archive of a pickled dict from row or name to a list of file names; a row beyond the corpus file; a
-    /// crop name that is not a file name or a path below the corpus's folder.
+    /// The file is not a zip archive of a pickled dict from rows or names to lists of file names; a row is beyond the
+    /// end of the corpus file; a crop name leaves the folder of the corpus.
     pub fn read(path: &Path, rows: usize) -> Result<Self> {
         let bad = |reason: String| Error::image(path, format!("not a crop dictionary: {reason}"));
         let value =
@@ -126,13 +91,13 @@ impl Crops {
         Ok(crops)
     }
 
-    /// The crops of a row; none if the dictionary does not know it.
-    pub fn of(&self, row: usize, image: &str) -> &[String] {
+    /// Returns the crops of a row, found by its number or else by its picture.
+    pub fn names(&self, row: usize, image: &str) -> &[String] {
         self.by_row.get(&row).or_else(|| self.by_image.get(image)).map_or(&[], Vec::as_slice)
     }
 }
 
-/// The bytes of `<any folder>/data.pkl` in the archive.
+/// Returns the bytes of `<any folder>/data.pkl` in the archive.
 fn pickle(path: &Path) -> Result<Vec<u8>> {
     let bad = |error: zip::result::ZipError| {
         Error::image(path, format!("not a zip archive as torch.save writes it: {error}"))
@@ -158,9 +123,9 @@ fn names(value: Value) -> std::result::Result<Vec<String>, String> {
     items.into_iter().map(name).collect()
 }
 
-/// A file name, or a path that stays below the folder it is joined to.
+/// Returns whether a path stays below the folder that it is joined to.
 fn is_below(name: &str) -> bool {
-    name.split('/').all(|part| part == "." || super::is_plain(part))
+    name.split('/').all(|part| part == "." || is_plain_name(part))
 }
 
 #[cfg(test)]
@@ -188,11 +153,11 @@ mod tests {
     fn crops_are_found_by_row_or_by_image() {
         let dir = tempfile::tempdir().unwrap();
         let by_row = Crops::read(&archive(dir.path(), &dict(HashableValue::I64(3), "a.png")), 4).unwrap();
-        assert_eq!(by_row.of(3, "x.jpg"), ["a.png"]);
-        assert!(by_row.of(2, "x.jpg").is_empty());
+        assert_eq!(by_row.names(3, "x.jpg"), ["a.png"]);
+        assert!(by_row.names(2, "x.jpg").is_empty());
         let by_image =
             Crops::read(&archive(dir.path(), &dict(HashableValue::String("x.jpg".to_owned()), "b.png")), 4).unwrap();
-        assert_eq!(by_image.of(0, "x.jpg"), ["b.png"]);
+        assert_eq!(by_image.names(0, "x.jpg"), ["b.png"]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Picture files to RGB pixels, for the check of a build and for training alike.
+//! Decodes picture files to RGB pixels, for the check during a build and for training alike.
 //!
-//! As Pillow's `Image.open(file).convert("RGB")`, which the published code hands to CLIP's processor: transparency is
-//! dropped and not blended, palettes and grey are spread to RGB, CMYK is taken as Adobe stores it (inverted), an EXIF
-//! orientation is not applied, an animation shows its first frame. Otherwise than Pillow, which cuts 16-bit grey off
-//! at 255, 16 bits are scaled to 8. Cut-off files are errors, as with Pillow.
+//! The result is that of Pillow's `Image.open(file).convert("RGB")`, which the published code passes to CLIP's
+//! processor: transparency is dropped, not blended; palettes and grey are expanded to RGB; CMYK is read as Adobe stores
+//! it (inverted); an EXIF orientation is not applied; an animation shows its first frame; a truncated file is an error.
+//! One difference: 16-bit grey is scaled to 8 bits, whereas Pillow clips it at 255.
 
 use std::io::Cursor;
 
@@ -14,15 +14,17 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// Limits against decompression bombs: file size, side length in pixels, memory of one decoded picture.
+/// Largest picture file that is read. This and the next two limits protect against decompression bombs.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Longest side of a picture that is decoded, in pixels.
 const MAX_SIDE: u32 = 16_384;
+/// Most memory that decoding one picture may take.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
 
 /// Decodes a picture file.
 ///
 /// # Errors
-/// Says why it does not decode: an unknown or damaged format, a cut-off file, sides or memory beyond the limits.
+/// The format is unknown or damaged, the file is cut off, or sides or memory exceed the limits; the error is the reason.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let refused = |error: image::ImageError| format!("does not decode: {error}");
     let mut reader =
@@ -41,11 +43,11 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(decoded.into_rgb8())
 }
 
-/// Width and height of a picture that [`decode`] decodes. Of a JPEG with colours only the brightness is made, which
-/// reads every coefficient of it and is a quarter less work.
+/// Returns width and height of a picture that [`decode`] decodes. Of a JPEG with colours only the brightness is computed,
+/// which still reads every coefficient and is a quarter less work.
 ///
 /// # Errors
-/// As [`decode`].
+/// The same as those of [`decode`].
 pub(super) fn check(bytes: &[u8]) -> Result<(u32, u32), String> {
     match brightness(bytes) {
         Some(size) if is_whole_jpeg(bytes) => Ok(size),
@@ -53,7 +55,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(u32, u32), String> {
     }
 }
 
-/// None for what is no JPEG with colours, or no good one.
+/// Decodes the brightness of a JPEG with colours and returns its size; `None` for other or damaged files.
 fn brightness(bytes: &[u8]) -> Option<(u32, u32)> {
     if image::guess_format(bytes).ok()? != ImageFormat::Jpeg {
         return None;
@@ -72,7 +74,7 @@ fn brightness(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((width as u32, height as u32))
 }
 
-/// Whether the end marker (EOI) follows the segments; those of a thumbnail inside a segment do not count.
+/// Returns whether the end marker (EOI) follows the segments; one inside a segment, as of a thumbnail, does not count.
 fn is_whole_jpeg(bytes: &[u8]) -> bool {
     let mut rest = bytes.get(2..).unwrap_or_default();
     while let Some(at) = memchr(0xff, rest) {

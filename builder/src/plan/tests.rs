@@ -1,4 +1,4 @@
-//! Any corpus and protocol: the plan loses no row and deals none twice.
+//! For any corpus and protocol, the plan loses no row and deals none twice.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::corpus::{Annotation, CorpusKind, Instance, Mention, Split};
+use crate::corpus::{self, Annotation, Instance, Mention, Split};
 
 const RELATIONS: [&str; 6] = ["/a", "/b", "/c", "/d", "/e", "/f"];
 const TYPES: [&str; 4] = ["PER", "LOC", "ORG", "MISC"];
 
-fn corpus(kind: CorpusKind, rows: impl Fn(Split) -> Vec<Annotation>) -> Corpus {
+fn corpus(name: &str, classes: &[&str], rows: impl Fn(Split) -> Vec<Annotation>) -> Corpus {
     let instances = |split| {
         let numbered = rows(split).into_iter().enumerate();
         let tokens = vec!["x".to_owned(); 4];
@@ -25,10 +25,9 @@ fn corpus(kind: CorpusKind, rows: impl Fn(Split) -> Vec<Annotation>) -> Corpus {
             })
             .collect()
     };
-    let classes = if kind == CorpusKind::Mnre { RELATIONS.to_vec() } else { TYPES.to_vec() };
     Corpus {
-        kind,
-        classes: classes.into_iter().map(str::to_owned).collect(),
+        spec: corpus::find(name).unwrap(),
+        classes: classes.iter().map(|class| (*class).to_owned()).collect(),
         train: instances(Split::Train),
         validation: instances(Split::Validation),
         test: instances(Split::Test),
@@ -37,14 +36,22 @@ fn corpus(kind: CorpusKind, rows: impl Fn(Split) -> Vec<Annotation>) -> Corpus {
     }
 }
 
-/// 0 is `None`.
+/// A corpus of relation rows, the same in every split, by the ids of their relations; 0 is no relation.
+fn relations(ids: &[usize]) -> Corpus {
+    corpus("mnre", &RELATIONS, |_| ids.iter().copied().map(relation).collect())
+}
+
 fn relation(id: usize) -> Annotation {
     let mention = |start| Mention { name: "x".to_owned(), start, end: start + 1 };
-    let relation = id.checked_sub(1).map_or("None", |id| RELATIONS[id]).to_owned();
+    let relation = id.checked_sub(1).map(|id| RELATIONS[id].to_owned());
     Annotation::Relation { head: mention(0), tail: mention(1), relation }
 }
 
-/// One word per id; 0 is `O`.
+/// A corpus of sentences, the same in every split, by the ids of their words' types; 0 is `O`.
+fn sentences(rows: &[Vec<usize>]) -> Corpus {
+    corpus("twitter2017", &TYPES, |_| rows.iter().map(|ids| sentence(ids)).collect())
+}
+
 fn sentence(ids: &[usize]) -> Annotation {
     let tag = |id: &usize| id.checked_sub(1).map_or("O".to_owned(), |id| format!("B-{}", TYPES[id]));
     Annotation::Entities { tags: ids.iter().map(tag).collect() }
@@ -61,16 +68,17 @@ proptest! {
     ) {
         // Every relation trains somewhere.
         let all: Vec<usize> = ids.iter().copied().chain(1..7).collect();
-        let corpus = corpus(CorpusKind::Mnre, |_| all.iter().map(|id| relation(*id)).collect());
+        let corpus = relations(&all);
         let text = format!("name = \"p\"\ncorpus = \"mnre\"\nn_tasks = {n_tasks}\norder_seed = {order_seed}\n");
         let plan = plan(&corpus, &Protocol::parse(&text).unwrap(), false).unwrap();
         prop_assert_eq!(plan.tasks.len(), n_tasks);
-        prop_assert_eq!(plan.labels.len(), 7);
+        prop_assert_eq!(plan.labels.names().len(), 7);
         let train: Vec<usize> = plan.tasks.iter().flat_map(|task| indices(&task.train)).collect();
         prop_assert_eq!(train.len(), all.len());
         prop_assert_eq!(train.iter().collect::<BTreeSet<_>>().len(), all.len());
         for (k, pair) in plan.tasks.windows(2).enumerate() {
-            let (before, after): (BTreeSet<_>, BTreeSet<_>) = (indices(&pair[0].test).into_iter().collect(), indices(&pair[1].test).into_iter().collect());
+            let before: BTreeSet<usize> = indices(&pair[0].test).into_iter().collect();
+            let after: BTreeSet<usize> = indices(&pair[1].test).into_iter().collect();
             prop_assert!(before.is_subset(&after));
             prop_assert!(pair[1].test.iter().all(|row| row.owner_task.unwrap() <= k + 1));
         }
@@ -79,10 +87,10 @@ proptest! {
 
     #[test]
     fn sentences_have_one_owner_and_masks_hide_other_types(
-        sentences in prop::collection::vec(prop::collection::vec(0usize..5, 4), 1..60), masking in 0usize..3,
+        rows in prop::collection::vec(prop::collection::vec(0usize..5, 4), 1..60), masking in 0usize..3,
     ) {
-        let all: Vec<Vec<usize>> = sentences.into_iter().chain((1..5).map(|id| vec![id, 0, 0, 0])).collect();
-        let corpus = corpus(CorpusKind::Twitter2017, |_| all.iter().map(|ids| sentence(ids)).collect());
+        let all: Vec<Vec<usize>> = rows.into_iter().chain((1..5).map(|id| vec![id, 0, 0, 0])).collect();
+        let corpus = sentences(&all);
         let masking = ["current", "seen", "off"][masking];
         let text = format!(
             "name = \"p\"\ncorpus = \"twitter2017\"\nn_tasks = 4\nmasking = \"{masking}\"\npriority = [\"MISC\", \"LOC\", \"ORG\", \"PER\"]\n"
@@ -109,8 +117,7 @@ proptest! {
 
 #[test]
 fn none_rows_go_where_the_policy_says() {
-    let ids = [1, 0, 2, 0, 0, 0, 0, 0];
-    let corpus = corpus(CorpusKind::Mnre, |_| ids.iter().map(|id| relation(*id)).collect());
+    let corpus = relations(&[1, 0, 2, 0, 0, 0, 0, 0]);
     let train = |none: &str| -> Vec<Vec<usize>> {
         let text =
             format!("name = \"p\"\ncorpus = \"mnre\"\nnone = \"{none}\"\nclasses = [\"/a\", \"/b\"]\nn_tasks = 2\n");
@@ -128,8 +135,7 @@ fn none_rows_go_where_the_policy_says() {
 
 #[test]
 fn per_task_tests_hold_what_the_task_owns() {
-    let ids = [1, 0, 2, 0];
-    let corpus = corpus(CorpusKind::Mnre, |_| ids.iter().map(|id| relation(*id)).collect());
+    let corpus = relations(&[1, 0, 2, 0]);
     let text = "name = \"p\"\ncorpus = \"mnre\"\ntests = \"per-task\"\nclasses = [\"/b\", \"/a\"]\nn_tasks = 2\n";
     let plan = plan(&corpus, &Protocol::parse(text).unwrap(), false).unwrap();
     assert_eq!(plan.tasks.iter().map(|task| indices(&task.test)).collect::<Vec<_>>(), [[2, 1], [0, 3]]);
@@ -137,7 +143,7 @@ fn per_task_tests_hold_what_the_task_owns() {
 
 #[test]
 fn wrong_protocols_are_refused_with_their_key() {
-    let corpus = corpus(CorpusKind::Mnre, |_| (0..7).map(relation).collect());
+    let corpus = relations(&[0, 1, 2, 3, 4, 5, 6]);
     let abc = "[[tasks]]\nclasses = [\"/a\", \"/b\", \"/c\"]\n";
     for (text, key, message) in [
         (format!("{abc}[[tasks]]\nclasses = [\"/a\"]\n"), "tasks[1].classes", "class `/a` is already in task 0"),
@@ -158,20 +164,22 @@ fn wrong_protocols_are_refused_with_their_key() {
         let error = parsed.and_then(|protocol| plan(&corpus, &protocol, false)).unwrap_err().to_string();
         assert!(error.starts_with(&format!("protocol: `{key}`: ")) && error.contains(message), "{error}");
     }
+    let error = Protocol::parse("name = \"p\"\ncorpus = \"mnrre\"\nn_tasks = 1\n").unwrap_err().to_string();
+    assert!(error.contains("unknown corpus `mnrre` (did you mean `mnre`?); known: mnre, twitter2017"), "{error}");
     let error = Protocol::load("mnre-100").unwrap_err().to_string();
     assert!(error.contains("did you mean `mnre-10`?"), "{error}");
     let ner = "name = \"p\"\ncorpus = \"twitter2017\"\nn_tasks = 4\npriority = [\"PER\"]\n";
-    let corpus = self::corpus(CorpusKind::Twitter2017, |_| (1..5).map(|id| sentence(&[id])).collect());
+    let corpus = sentences(&[vec![1], vec![2], vec![3], vec![4]]);
     let error = plan(&corpus, &Protocol::parse(ner).unwrap(), false).unwrap_err().to_string();
     assert!(error.contains("`priority`: must list each class once"), "{error}");
 }
 
 #[test]
 fn an_order_seed_always_gives_the_same_order() {
-    let corpus = corpus(CorpusKind::Mnre, |_| (0..7).map(relation).collect());
+    let corpus = relations(&[0, 1, 2, 3, 4, 5, 6]);
     let order = |seed: u64| {
         let text = format!("name = \"p\"\ncorpus = \"mnre\"\nn_tasks = 3\norder_seed = {seed}\n");
-        plan(&corpus, &Protocol::parse(&text).unwrap(), false).unwrap().labels
+        plan(&corpus, &Protocol::parse(&text).unwrap(), false).unwrap().labels.names().to_vec()
     };
     assert_eq!(order(7), order(7));
     // Pinned: a change of the generator would silently rename every seeded benchmark.

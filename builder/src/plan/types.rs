@@ -1,55 +1,56 @@
-//! The result of planning: which corpus rows make up each task, with which labels.
+//! The result of planning: which corpus rows make up each task, and with which labels.
 
 use crate::corpus::Split;
+use crate::labels::LabelSet;
 
-/// Labels of one planned row, as ids into [`Plan::labels`].
+/// Labels of one planned row, as ids into [`BenchmarkPlan::labels`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlannedLabels {
-    /// Relation id under the protocol, and the original one.
+    /// The relation of a row.
     Relation {
-        /// Id the protocol shows to a learner.
+        /// Id that a learner sees.
         relation: usize,
-        /// Id the corpus gives.
+        /// Id of the corpus's own label.
         original: usize,
     },
-    /// Tag ids under the protocol (masked), and the original ones; one per word.
+    /// The tags of a sentence, one per word.
     Entities {
-        /// Ids the protocol shows to a learner.
+        /// Ids that a learner sees, with masked types as `O`.
         tags: Vec<usize>,
-        /// Ids the corpus gives.
+        /// Ids of the corpus's own tags.
         original: Vec<usize>,
     },
 }
 
-/// One row of a task.
+/// A row of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedRow {
-    /// Index into the corpus split's instances.
+    /// Index of the row in its split of the corpus.
     pub index: usize,
-    /// The task that owns the row: that of its relation, of its None chunk, or of its highest-priority entity type.
-    /// `None` for a row that no task owns (a NER test sentence without entities).
+    /// The task that owns the row: that of its relation, of its chunk of rows without a class, or of its
+    /// highest-priority entity type. `None` if no task owns it, as for a test sentence without entities.
     pub owner_task: Option<usize>,
-    /// Its labels.
+    /// What a learner sees, and the corpus's own labels.
     pub labels: PlannedLabels,
 }
 
-/// One task of the stream.
+/// A task of the sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskPlan {
     /// Name shown to people, e.g. `peer+religion`.
     pub name: String,
-    /// The class names introduced here (relations or entity types), without `None`/`O`.
+    /// Relations or entity types that the task introduces.
     pub classes: Vec<String>,
     /// Training rows in published order.
     pub train: Vec<PlannedRow>,
     /// Validation rows in published order.
     pub validation: Vec<PlannedRow>,
-    /// Test rows (cumulative or of this task only, as the protocol says).
+    /// Test rows: cumulative or of this task only, as the protocol says.
     pub test: Vec<PlannedRow>,
 }
 
 impl TaskPlan {
-    /// The rows of one split.
+    /// Returns the rows of one split.
     pub fn split(&self, split: Split) -> &[PlannedRow] {
         match split {
             Split::Train => &self.train,
@@ -59,12 +60,11 @@ impl TaskPlan {
     }
 }
 
-/// A whole class-incremental stream.
+/// A sequence of tasks, which together are a class-incremental benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Label names by id: RE `["None", relations in task order…]`;
-    /// NER `["O", "B-T0", "I-T0", …]` in task order.
-    pub labels: Vec<String>,
-    /// The tasks in order.
+pub struct BenchmarkPlan {
+    /// The labels of all tasks.
+    pub labels: LabelSet,
+    /// The tasks in the order of learning.
     pub tasks: Vec<TaskPlan>,
 }

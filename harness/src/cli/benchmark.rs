@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use image::RgbImage;
 use mkgc_builder::build::{BuildOptions, OnBadImage, Summary, build_viewed};
 use mkgc_builder::corpus::OnError;
-use mkgc_builder::dataset::Benchmark;
+use mkgc_builder::dataset::BenchmarkFolder;
 use mkgc_harness::data::cache::{self, PixelWriter};
 
 #[derive(Args)]
@@ -114,7 +114,7 @@ fn build_prepared(options: &BuildOptions, side: usize) -> Result<Summary> {
     let writer = PixelWriter::create(&folder, side)?;
     let view = |id: &str, picture: &RgbImage| writer.add(id, picture).map_err(|error| error.to_string());
     let summary = build_viewed(options, &view)?;
-    writer.finish(&cache::images(&folder, &Benchmark::open(&options.out)?, side))?;
+    writer.finish(&cache::images(&folder, &BenchmarkFolder::open(&options.out)?, side))?;
     Ok(summary)
 }
 

@@ -12,15 +12,14 @@ use std::sync::{Mutex, PoisonError};
 
 use image::RgbImage;
 use memmap2::Mmap;
-use mkgc_builder::corpus::sha256_hex;
-use mkgc_builder::dataset::{Benchmark, IMAGES_FILE};
+use mkgc_builder::dataset::{BenchmarkFolder, IMAGES_FILE};
+use mkgc_builder::files::{parent_folder, persist, sha256_hex};
 use mkgc_models::pixels::resize_crop;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
-use crate::run::persist;
 
 /// Part of every file's name: raise it when `decode`, `resize_crop` or a crate behind them changes a pixel.
 const PREPROCESSING: u32 = 1;
@@ -46,13 +45,13 @@ pub fn folder() -> Result<PathBuf> {
 }
 
 /// The place of the prepared pictures of a benchmark, `side` pixels a side.
-pub fn images(folder: &Path, benchmark: &Benchmark, side: usize) -> PathBuf {
+pub fn images(folder: &Path, benchmark: &BenchmarkFolder, side: usize) -> PathBuf {
     place(folder, benchmark, IMAGES_FILE, "images", side)
 }
 
 /// The place of what is prepared of a file of pictures, or of all files if there is none: pictures stand in the rows
 /// then. Benchmarks of the same pictures share it.
-pub(super) fn place(folder: &Path, benchmark: &Benchmark, file: &str, kind: &str, side: usize) -> PathBuf {
+pub(super) fn place(folder: &Path, benchmark: &BenchmarkFolder, file: &str, kind: &str, side: usize) -> PathBuf {
     let files = &benchmark.manifest().files;
     let content = files.iter().find(|entry| entry.path == file).map_or_else(
         || sha256_hex(files.iter().map(|file| file.sha256.as_str()).collect::<String>().as_bytes()),
@@ -109,7 +108,7 @@ impl PixelWriter {
         let index = serde_json::to_vec(&written.index)?;
         let length = (index.len() as u64).to_le_bytes();
         written.append(&[&index, &Sha256::digest(&index)[..], &length, MARK].concat())?;
-        persist(written.file, path)
+        Ok(persist(written.file, path)?)
     }
 }
 
@@ -144,7 +143,7 @@ impl PixelFile {
             }
         }
         eprintln!("preparing pictures, once: {}", path.display());
-        let writer = PixelWriter::create(path.parent().unwrap_or(Path::new(".")), side)?;
+        let writer = PixelWriter::create(parent_folder(path), side)?;
         fill(&writer)?;
         writer.finish(path)?;
         Self::open(path, side).map_err(|reason| Error::Usage(format!("{}: {reason}", path.display())))

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::Split;
-use mkgc_builder::dataset::{Benchmark as Folder, CROPS_FILE, IMAGES_FILE, Row};
+use mkgc_builder::dataset::{BenchmarkFolder, CROPS_FILE, IMAGES_FILE, Row};
 use mkgc_builder::images::{CropKind, decode};
 use mkgc_models::inputs::{CROPS, DETECTED_SIDE, GROUNDING_SIDE, Pixels, Visual};
 use mkgc_models::pixels::{normalise, normalise_on_device};
@@ -152,7 +152,7 @@ fn rows(benchmark: &Benchmark) -> Result<Vec<(Split, Row)>> {
     Ok(rows)
 }
 
-fn image_album(folder: &Folder, rows: &[(Split, Row)], side: usize, cache: &Path) -> Result<Album> {
+fn image_album(folder: &BenchmarkFolder, rows: &[(Split, Row)], side: usize, cache: &Path) -> Result<Album> {
     let of_row = rows.iter().map(|(_, row)| (row.id.clone(), vec![row.image_id.clone()])).collect();
     let fill = |writer: &PixelWriter| {
         folder.pictures(|batch| {
@@ -174,7 +174,7 @@ fn key(split: Split, name: &str) -> String {
 }
 
 /// Grounding crops by the names in the rows, detected ones by the picture they were cut from.
-fn crop_names(folder: &Folder, rows: &[(Split, Row)]) -> Result<(NamesOfRows, NamesOfRows)> {
+fn crop_names(folder: &BenchmarkFolder, rows: &[(Split, Row)]) -> Result<(NamesOfRows, NamesOfRows)> {
     let named = |split, row: &Row| row.crops.iter().take(CROPS).map(|name| key(split, name)).collect();
     let grounding = rows.iter().map(|(split, row)| (row.id.clone(), named(*split, row))).collect();
     let mut cut: BTreeMap<(Split, String), Vec<String>> = BTreeMap::new();
@@ -189,7 +189,12 @@ fn crop_names(folder: &Folder, rows: &[(Split, Row)]) -> Result<(NamesOfRows, Na
     Ok((grounding, detected))
 }
 
-fn crop_album(folder: &Folder, (kind, side): (CropKind, usize), of_row: NamesOfRows, cache: &Path) -> Result<Album> {
+fn crop_album(
+    folder: &BenchmarkFolder,
+    (kind, side): (CropKind, usize),
+    of_row: NamesOfRows,
+    cache: &Path,
+) -> Result<Album> {
     let fill = |writer: &PixelWriter| {
         folder.crops(|batch| {
             let own = batch.into_iter().filter(|(crop, _)| crop.kind == kind);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mkgc_builder::corpus::{Split, TaskKind};
-use mkgc_builder::dataset::{Benchmark as Folder, Manifest, Row, RowLabels};
+use mkgc_builder::dataset::{BenchmarkFolder, Manifest, Row, RowLabels};
 use mkgc_builder::protocol::Tests;
 use mkgc_models::text::WordTokenizer;
 use rayon::prelude::*;
@@ -45,14 +45,14 @@ pub struct Task {
 
 /// A built benchmark with its tokenizer.
 pub struct Benchmark {
-    pub(super) folder: Folder,
+    pub(super) folder: BenchmarkFolder,
     max_length: usize,
 }
 
 impl Benchmark {
     /// Opens the folder `mkgc build` wrote.
     pub fn open(dir: &Path, max_length: usize) -> Result<Self> {
-        Ok(Self { folder: Folder::open(dir)?, max_length })
+        Ok(Self { folder: BenchmarkFolder::open(dir)?, max_length })
     }
 
     /// Its manifest.
@@ -113,23 +113,7 @@ impl Benchmark {
 
     /// The labels seen after learning tasks `0..=stage`.
     pub fn seen(&self, stage: usize) -> Seen {
-        seen(self.manifest(), stage)
+        let labels = self.manifest().label_set();
+        Seen { stage, allowed: labels.known_after(stage), current: labels.trained_in(stage) }
     }
-}
-
-fn seen(manifest: &Manifest, stage: usize) -> Seen {
-    let of = |tasks: &[mkgc_builder::dataset::ManifestTask]| -> Vec<bool> {
-        manifest.labels.iter().map(|label| owner(label, tasks).is_some() || is_outside(manifest, label)).collect()
-    };
-    Seen { stage, allowed: of(&manifest.tasks[..=stage]), current: of(&manifest.tasks[stage..=stage]) }
-}
-
-fn is_outside(manifest: &Manifest, label: &str) -> bool {
-    label == if manifest.task == TaskKind::Re { "None" } else { "O" }
-}
-
-/// The task whose classes hold a label (`B-PER` and `I-PER` belong to the class `PER`).
-pub fn owner(label: &str, tasks: &[mkgc_builder::dataset::ManifestTask]) -> Option<usize> {
-    let class = label.strip_prefix("B-").or_else(|| label.strip_prefix("I-")).unwrap_or(label);
-    tasks.iter().position(|task| task.classes.iter().any(|own| own == class))
 }

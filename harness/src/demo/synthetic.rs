@@ -33,7 +33,7 @@ pub fn write_mnre(dir: &Path, seed: u64) -> io::Result<()> {
     for (stream, &(split, per_relation)) in (0..).zip(&mnre::SPLITS) {
         let mut dice = Dice::new(seed, stream);
         let rows = mnre::rows(split, per_relation, &mut dice);
-        let text: String = rows.iter().map(mnre::Row::line).collect();
+        let text: String = rows.iter().map(mnre::SyntheticRow::line).collect();
         fs::write(dir.join(format!("mnre_{split}.txt")), text)?;
         let images = dir.join("img_org").join(split);
         fs::create_dir_all(&images)?;

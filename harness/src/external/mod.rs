@@ -8,8 +8,7 @@ pub use read::Source;
 
 use std::path::{Path, PathBuf};
 
-use mkgc_builder::corpus::sha256_file;
-use mkgc_builder::place::{install, parent};
+use mkgc_builder::files::{install_folder, parent_folder, sha256_file};
 use mkgc_builder::verify::verify;
 
 use crate::data::Benchmark;
@@ -56,8 +55,8 @@ pub fn score(request: &Request) -> Result<RunResult> {
     let external = ExternalRecord { description, url, predictions: records };
     let record = RunRecord::external(benchmark.manifest(), &request.name, request.train_seed, external);
 
-    fs_err::create_dir_all(parent(&request.out))?;
-    let temporary = tempfile::Builder::new().prefix(".mkgc-score-").tempdir_in(parent(&request.out))?;
+    fs_err::create_dir_all(parent_folder(&request.out))?;
+    let temporary = tempfile::Builder::new().prefix(".mkgc-score-").tempdir_in(parent_folder(&request.out))?;
     let folder = RunFolder::new(temporary.path());
     write_json(&temporary.path().join("run.json"), &to_json(&record)?)?;
     for (stage, rows) in stages.iter().enumerate() {
@@ -67,7 +66,7 @@ pub fn score(request: &Request) -> Result<RunResult> {
     }
     let result = score_run(&folder)?;
     write_json(&folder.result(), &result)?;
-    install(temporary, &request.out)?;
+    install_folder(temporary, &request.out)?;
     Ok(result)
 }
 
@@ -96,5 +95,5 @@ fn intact(benchmark: &Path) -> Result<()> {
 
 fn file_record(path: &Path) -> Result<PredictionsRecord> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(PredictionsRecord { name, sha256: sha256_file(path)?.0 })
+    Ok(PredictionsRecord { name, sha256: sha256_file(path)? })
 }

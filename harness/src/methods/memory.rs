@@ -63,15 +63,12 @@ impl Memory {
 
     /// Number of stored rows that hold each class; of sentences, also of those without any entity, as `O`.
     pub fn by_class(&self, manifest: &Manifest) -> BTreeMap<String, usize> {
+        let labels = manifest.label_set();
         let mut counts = BTreeMap::new();
         for row in self.0.iter().flatten() {
-            let name = |label: &u32| -> Option<&str> {
-                let name = manifest.labels.get(*label as usize)?.as_str();
-                if manifest.task == TaskKind::Re { Some(name) } else { name.get(2..) }
-            };
-            let mut own: BTreeSet<&str> = row.gold.iter().filter_map(name).collect();
+            let mut own: BTreeSet<&str> = row.gold.iter().filter_map(|label| labels.class(*label as usize)).collect();
             if own.is_empty() {
-                own.insert("O");
+                own.insert(labels.none());
             }
             own.into_iter().for_each(|class| *counts.entry(class.to_owned()).or_default() += 1);
         }
@@ -173,14 +170,10 @@ struct Classes {
 
 impl Classes {
     fn new(manifest: &Manifest, outside: bool) -> Self {
-        let types: Vec<&str> = manifest.tasks.iter().flat_map(|task| &task.classes).map(String::as_str).collect();
-        let class = |(id, label): (usize, &String)| match label.get(2..) {
-            _ if manifest.task == TaskKind::Re => Some(id),
-            Some(name) => types.iter().position(|class| *class == name),
-            None => None,
-        };
-        let of_label = manifest.labels.iter().enumerate().map(class).collect();
-        Self { of_label, outside: outside.then_some(types.len()) }
+        let labels = manifest.label_set();
+        let class = |id| if manifest.task == TaskKind::Re { Some(id) } else { labels.class_index(id) };
+        let of_label = (0..labels.names().len()).map(class).collect();
+        Self { of_label, outside: outside.then_some(labels.classes().len()) }
     }
 
     /// May an item with this label stand for a class?

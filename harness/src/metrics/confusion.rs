@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::labels::LabelSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,15 +27,16 @@ pub struct ConfusionCounts {
 /// Counts after learning tasks `0..=stage`.
 pub fn count(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> ConfusionCounts {
     let mut counts = ConfusionCounts::default();
+    let labels = dataset.label_set();
     match dataset.task {
         TaskKind::Re => rows.iter().for_each(|row| {
-            counts.add(dataset, stage, name(dataset, label(&row.gold)), name(dataset, label(&row.predicted)));
+            counts.add(&labels, stage, name(dataset, label(&row.gold)), name(dataset, label(&row.predicted)));
         }),
         TaskKind::Ner => {
             let gold = tags(dataset, rows, |row| &row.gold);
             let predicted = tags(dataset, rows, |row| &row.predicted);
             for (gold, predicted) in by_words(&all_spans(&gold), &all_spans(&predicted)).into_values() {
-                counts.add(dataset, stage, gold, predicted);
+                counts.add(&labels, stage, gold, predicted);
             }
         }
     }
@@ -62,8 +64,8 @@ fn name(dataset: &DatasetRecord, label: u32) -> &str {
 
 impl ConfusionCounts {
     /// Counts an item; classes that are not seen yet are none.
-    fn add(&mut self, dataset: &DatasetRecord, stage: usize, gold: &str, predicted: &str) {
-        let age = |class: &str| match dataset.owner(class) {
+    fn add(&mut self, labels: &LabelSet, stage: usize, gold: &str, predicted: &str) {
+        let age = |class: &str| match labels.task_of_class(class) {
             Some(owner) if owner < stage => Age::Old,
             Some(owner) if owner == stage => Age::New,
             _ => Age::None,

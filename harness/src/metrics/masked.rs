@@ -40,7 +40,8 @@ pub fn predict(
     if dataset.task == TaskKind::Ner {
         return Err("tags are decided sentence by sentence, so that no class scores are stored");
     }
-    let owners: Vec<Option<usize>> = dataset.labels.iter().map(|label| dataset.owner(label)).collect();
+    let labels = dataset.label_set();
+    let owners: Vec<Option<usize>> = (0..labels.names().len()).map(|id| labels.task(id)).collect();
     let allowed = |label: usize, row: &Predicted| match owners[label] {
         None => label == 0,
         Some(owner) => owner <= stage && (mask == Mask::Class || row.owner.is_none_or(|own| own == owner)),

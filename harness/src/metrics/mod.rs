@@ -13,6 +13,7 @@ pub mod score;
 pub mod span;
 pub mod stage;
 
+use mkgc_builder::bio::OUTSIDE;
 use serde::{Deserialize, Serialize};
 
 use crate::run::predictions::Predicted;
@@ -77,7 +78,7 @@ type Labels = fn(&Predicted) -> &Vec<u32>;
 
 /// Tag names of sentences; `O` for ids that name nothing.
 fn tags<'a>(dataset: &'a DatasetRecord, rows: &[Predicted], of: Labels) -> Vec<Vec<&'a str>> {
-    let name = |id: &u32| dataset.labels.get(*id as usize).map_or("O", String::as_str);
+    let name = |id: &u32| dataset.labels.get(*id as usize).map_or(OUTSIDE, String::as_str);
     rows.iter().map(|row| of(row).iter().map(name).collect()).collect()
 }
 

@@ -1,8 +1,11 @@
 //! Entity spans: exact-match counts over spans read from BIO tags, as seqeval's default mode reads them (an `I-` without
 //! its `B-` starts a span).
 
-use super::Counts;
 use std::collections::BTreeSet;
+
+use mkgc_builder::bio::Tag;
+
+use super::Counts;
 
 /// A span: sentence, type, first word, one past the last word.
 pub type Span<'a> = (usize, &'a str, usize, usize);
@@ -40,13 +43,13 @@ pub fn all_spans<'a>(sentences: &[Vec<&'a str>]) -> BTreeSet<Span<'a>> {
 pub fn spans<'a>(tags: &[&'a str]) -> Vec<(&'a str, usize, usize)> {
     let mut found: Vec<(&str, usize, usize)> = Vec::new();
     let mut open = false;
-    for (word, tag) in tags.iter().enumerate() {
-        let Some((prefix, kind)) = tag.split_once('-') else {
+    for (word, &tag) in tags.iter().enumerate() {
+        let Some(tag @ (Tag::Begin(kind) | Tag::Inside(kind))) = Tag::parse(tag) else {
             open = false;
             continue;
         };
         match found.last_mut() {
-            Some(last) if open && prefix == "I" && last.0 == kind => last.2 = word + 1,
+            Some(last) if open && tag == Tag::Inside(last.0) => last.2 = word + 1,
             _ => found.push((kind, word, word + 1)),
         }
         open = true;

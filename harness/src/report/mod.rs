@@ -51,9 +51,9 @@ pub fn write(boards: &[Board], out: &Path) -> Result<String> {
 
 /// Plots of a board, `plots/BENCHMARK-*.svg`: each metric over the tasks, and what belongs to one entry.
 fn draw(board: &Board, out: &Path) -> Result<()> {
-    let write = |name: &str, svg: String| {
+    let write = |name: &str, svg: String| -> Result<()> {
         let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_");
-        write_atomically(&out.join(format!("{}-{name}.svg", board.benchmark)), svg.as_bytes())
+        Ok(write_atomically(&out.join(format!("{}-{name}.svg", board.benchmark)), svg.as_bytes())?)
     };
     for metric in plots::metrics(board) {
         if let Some(svg) = plots::scores(board, metric)? {

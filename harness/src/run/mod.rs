@@ -14,9 +14,9 @@ pub mod predictions;
 pub mod record;
 pub mod tensorboard;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+pub use mkgc_builder::files::write_atomically;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -138,26 +138,5 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    write_atomically(path, text.as_bytes())
-}
-
-/// Writes bytes to a temporary sibling and renames it in.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs_err::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    persist(file, path)
-}
-
-/// Renames a temporary sibling in.
-pub fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
-    #[cfg(unix)]
-    {
-        // Temporary files are private; results are for everyone the folder is for.
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(write_atomically(path, text.as_bytes())?)
 }

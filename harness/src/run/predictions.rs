@@ -66,7 +66,7 @@ pub fn write(path: &Path, rows: &[Predicted]) -> Result<()> {
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(zstd))?;
     writer.write(&batch)?;
     writer.close()?;
-    write_atomically(path, &bytes)
+    Ok(write_atomically(path, &bytes)?)
 }
 
 fn labels<'a>(rows: impl Iterator<Item = &'a Vec<u32>>) -> ArrayRef {

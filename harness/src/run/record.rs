@@ -5,6 +5,8 @@ use std::path::Path;
 
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Manifest;
+use mkgc_builder::files::sha256_file;
+use mkgc_builder::labels::LabelSet;
 use mkgc_models::inputs::Visual;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,10 +62,9 @@ impl DatasetRecord {
         }
     }
 
-    /// The task whose classes hold a label; `None` for `None` and `O`.
-    pub fn owner(&self, label: &str) -> Option<usize> {
-        let class = label.strip_prefix("B-").or_else(|| label.strip_prefix("I-")).unwrap_or(label);
-        self.tasks.iter().position(|task| task.classes.iter().any(|own| own == class))
+    /// Returns the labels with their classes and tasks.
+    pub fn label_set(&self) -> LabelSet {
+        LabelSet::new(self.task, &self.labels, self.tasks.iter().map(|task| task.classes.as_slice()))
     }
 }
 
@@ -87,7 +88,7 @@ impl EncoderRecord {
 
     /// Weights from a file.
     pub fn new(name: &str, weights: &Path, revision: Option<String>) -> Result<Self> {
-        let (identity, _) = mkgc_builder::corpus::sha256_file(weights)?;
+        let identity = sha256_file(weights)?;
         let name = if revision.is_some() { name.to_owned() } else { last_part(name) };
         Ok(Self { name, identity, revision })
     }

@@ -1,5 +1,8 @@
 //! MNRE-like rows: one Python dict literal per line, as the published corpus has them.
 
+use mkgc_builder::corpus::Mention;
+use mkgc_builder::corpus::format::mnre::format_line;
+
 use super::dice::Dice;
 use super::picture::{COLOURS, PATTERNS, Scene};
 use super::words;
@@ -20,19 +23,19 @@ pub(super) const SPLITS: [(&str, usize); 3] = [("train", 40), ("val", 6), ("test
 /// One in so many rows of a relation uses the words it shares with its partner.
 pub(super) const AMBIGUOUS_EVERY: usize = 5;
 
-/// A mention: its words and the place of the first.
+/// The words of a mention and the index of the first.
 #[derive(Debug)]
-pub(super) struct Mention {
+pub(super) struct MentionWords {
     pub(super) words: Vec<&'static str>,
     pub(super) start: usize,
 }
 
-/// One row.
+/// A row of the synthetic corpus, before it becomes a line of text.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct SyntheticRow {
     pub(super) tokens: Vec<&'static str>,
-    pub(super) head: Mention,
-    pub(super) tail: Mention,
+    pub(super) head: MentionWords,
+    pub(super) tail: MentionWords,
     pub(super) image: String,
     /// Index into [`RELATIONS`]; `None` for the corpus's `None`.
     pub(super) relation: Option<usize>,
@@ -40,7 +43,7 @@ pub(super) struct Row {
 }
 
 /// The rows of a split in file order: `per_relation` of each relation, and 3 `None` for every 7 others.
-pub(super) fn rows(split: &str, per_relation: usize, dice: &mut Dice) -> Vec<Row> {
+pub(super) fn rows(split: &str, per_relation: usize, dice: &mut Dice) -> Vec<SyntheticRow> {
     let mut kinds: Vec<(Option<usize>, bool)> = Vec::new();
     for relation in 0..RELATIONS.len() {
         kinds.extend((1..=per_relation).map(|n| (Some(relation), n % AMBIGUOUS_EVERY == 0)));
@@ -51,14 +54,14 @@ pub(super) fn rows(split: &str, per_relation: usize, dice: &mut Dice) -> Vec<Row
     numbered.map(|(n, (relation, ambiguous))| row(format!("{split}_{n:04}.png"), relation, ambiguous, dice)).collect()
 }
 
-fn row(image: String, relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Row {
+fn row(image: String, relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> SyntheticRow {
     let family = relation.map_or_else(|| dice.below(4), |relation| relation % 4);
     let (head, tail) = arguments(family, dice);
     let triggers = triggers(relation, ambiguous, dice);
     let fillers = (8 + dice.below(7)).saturating_sub(head.len() + tail.len() + triggers.len());
     let gaps = gaps(&triggers, fillers, dice);
     let (tokens, head, tail) = sentence(gaps, head, tail, dice.chance(30));
-    Row { tokens, head, tail, image, relation, scene: scene(relation, ambiguous, dice) }
+    SyntheticRow { tokens, head, tail, image, relation, scene: scene(relation, ambiguous, dice) }
 }
 
 /// Head and tail names of the argument types that relations `family` and `family` + 4 take.
@@ -106,10 +109,10 @@ fn sentence(
     head: Vec<&'static str>,
     tail: Vec<&'static str>,
     swapped: bool,
-) -> (Vec<&'static str>, Mention, Mention) {
+) -> (Vec<&'static str>, MentionWords, MentionWords) {
     let (first, second) = if swapped { (tail, head) } else { (head, tail) };
-    let first = Mention { start: before.len(), words: first };
-    let second = Mention { start: before.len() + first.words.len() + between.len(), words: second };
+    let first = MentionWords { start: before.len(), words: first };
+    let second = MentionWords { start: before.len() + first.words.len() + between.len(), words: second };
     let tokens = [&before, &first.words, &between, &second.words, &behind].into_iter().flatten().copied().collect();
     if swapped { (tokens, second, first) } else { (tokens, first, second) }
 }
@@ -124,23 +127,18 @@ fn scene(relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Scene {
     }
 }
 
-impl Mention {
-    fn literal(&self) -> String {
-        format!("{{'name': '{}', 'pos': [{}, {}]}}", self.words.join(" "), self.start, self.start + self.words.len())
+impl MentionWords {
+    fn mention(&self) -> Mention {
+        Mention { name: self.words.join(" "), start: self.start, end: self.start + self.words.len() }
     }
 }
 
-impl Row {
-    /// The row as a line of the raw file (no word holds a quote).
+impl SyntheticRow {
+    /// Formats the row as a line of the raw file.
     pub(super) fn line(&self) -> String {
-        format!(
-            "{{'token': ['{}'], 'h': {}, 't': {}, 'img_id': '{}', 'relation': '{}'}}\n",
-            self.tokens.join("', '"),
-            self.head.literal(),
-            self.tail.literal(),
-            self.image,
-            self.relation.map_or("None", |relation| RELATIONS[relation]),
-        )
+        let tokens: Vec<String> = self.tokens.iter().map(|&token| token.to_owned()).collect();
+        let relation = self.relation.map_or("None", |relation| RELATIONS[relation]);
+        format_line(&tokens, &self.head.mention(), &self.tail.mention(), &self.image, relation) + "\n"
     }
 }
 

@@ -26,7 +26,7 @@ fn written(write: fn(&Path, u64) -> io::Result<()>, seed: u64) -> BTreeMap<Strin
     files(dir.path())
 }
 
-fn mnre_rows() -> Vec<mnre::Row> {
+fn mnre_rows() -> Vec<mnre::SyntheticRow> {
     let streams = (0..).zip(&mnre::SPLITS);
     streams.flat_map(|(stream, &(split, n))| mnre::rows(split, n, &mut Dice::new(7, stream))).collect()
 }
@@ -85,10 +85,10 @@ fn relations_have_their_rows_and_mentions_their_spans() {
 
 #[test]
 fn a_line_is_the_published_literal() {
-    let row = mnre::Row {
+    let row = mnre::SyntheticRow {
         tokens: vec!["anna", "smith", "joined", "acme"],
-        head: mnre::Mention { words: vec!["anna", "smith"], start: 0 },
-        tail: mnre::Mention { words: vec!["acme"], start: 3 },
+        head: mnre::MentionWords { words: vec!["anna", "smith"], start: 0 },
+        tail: mnre::MentionWords { words: vec!["acme"], start: 3 },
         image: "x.png".to_owned(),
         relation: Some(0),
         scene: picture::Scene::mute(&mut Dice::new(0, 0)),

@@ -1,9 +1,9 @@
-//! A reader and a writer of Python literals, as far as the MNRE files use them: dict, list, tuple, str, int, None,
-//! True, False. Nothing is evaluated.
+//! Reads and writes Python literals, as far as corpus files use them: dict, list, tuple, str, int, None, True, False.
+//! Nothing is evaluated.
 
-/// A Python value.
+/// The value of a Python literal; a tuple is read as a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum Literal {
     None,
     Bool(bool),
     Int(i64),
@@ -12,8 +12,8 @@ pub enum Value {
     Dict(Vec<(Self, Self)>),
 }
 
-impl Value {
-    /// The Python name of the type, for messages.
+impl Literal {
+    /// Returns the Python name of the type, for messages.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::None => "None",
@@ -26,8 +26,8 @@ impl Value {
     }
 }
 
-/// Parses one whole literal; the error says what was expected at which column (in bytes, from 1).
-pub fn parse(text: &str) -> Result<Value, String> {
+/// Parses text that is one literal; the error says what was expected at which column (in bytes, from 1).
+pub fn parse(text: &str) -> Result<Literal, String> {
     let mut parser = Parser { text, at: 0 };
     let value = parser.value(0)?;
     parser.blanks();
@@ -37,7 +37,7 @@ pub fn parse(text: &str) -> Result<Value, String> {
     Ok(value)
 }
 
-/// `repr()` of a Python str: single quotes unless only single quotes occur inside.
+/// Formats a string as Python's `repr()` does: in single quotes, unless it contains single quotes and no double quotes.
 pub fn repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut out = String::with_capacity(text.len() + 2);
@@ -57,7 +57,7 @@ pub fn repr(text: &str) -> String {
     out
 }
 
-/// Deeper nesting than any corpus line; stops a hostile line from exhausting the stack.
+/// Limits nesting, so that a hostile line cannot exhaust the stack; corpus lines stay far below it.
 const MAX_DEPTH: usize = 16;
 
 struct Parser<'a> {
@@ -89,7 +89,7 @@ impl Parser<'_> {
         found
     }
 
-    fn value(&mut self, depth: usize) -> Parsed<Value> {
+    fn value(&mut self, depth: usize) -> Parsed<Literal> {
         if depth > MAX_DEPTH {
             return Err(self.expected("less nesting"));
         }
@@ -98,14 +98,14 @@ impl Parser<'_> {
             Some('{') => self.dict(depth + 1),
             Some('[') => self.list('[', "]", depth + 1),
             Some('(') => self.list('(', ")", depth + 1),
-            Some('\'' | '"') => self.string().map(Value::Str),
+            Some('\'' | '"') => self.string().map(Literal::Str),
             Some('-' | '0'..='9') => self.int(),
             _ => self.word(),
         }
     }
 
-    fn word(&mut self) -> Parsed<Value> {
-        for (word, value) in [("None", Value::None), ("True", Value::Bool(true)), ("False", Value::Bool(false))] {
+    fn word(&mut self) -> Parsed<Literal> {
+        for (word, value) in [("None", Literal::None), ("True", Literal::Bool(true)), ("False", Literal::Bool(false))] {
             if self.take(word) {
                 return Ok(value);
             }
@@ -113,34 +113,34 @@ impl Parser<'_> {
         Err(self.expected("a Python dict, list, str or int"))
     }
 
-    fn int(&mut self) -> Parsed<Value> {
+    fn int(&mut self) -> Parsed<Literal> {
         let rest = self.rest();
         let digits = rest[1..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |end| end + 1);
         let number = rest[..digits].parse().map_err(|_| self.expected("an integer"))?;
         self.at += digits;
-        Ok(Value::Int(number))
+        Ok(Literal::Int(number))
     }
 
-    fn list(&mut self, open: char, close: &str, depth: usize) -> Parsed<Value> {
+    fn list(&mut self, open: char, close: &str, depth: usize) -> Parsed<Literal> {
         self.at += open.len_utf8();
         let mut items = Vec::new();
         loop {
             self.blanks();
             if self.take(close) {
-                return Ok(Value::List(items));
+                return Ok(Literal::List(items));
             }
             items.push(self.value(depth)?);
             self.separator(close)?;
         }
     }
 
-    fn dict(&mut self, depth: usize) -> Parsed<Value> {
+    fn dict(&mut self, depth: usize) -> Parsed<Literal> {
         self.at += 1;
         let mut entries = Vec::new();
         loop {
             self.blanks();
             if self.take("}") {
-                return Ok(Value::Dict(entries));
+                return Ok(Literal::Dict(entries));
             }
             let key = self.value(depth)?;
             self.blanks();
@@ -152,7 +152,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A comma, or a look at the closing bracket.
+    /// Reads the comma after an item, or checks that the closing bracket follows.
     fn separator(&mut self, close: &str) -> Parsed<()> {
         self.blanks();
         if self.take(",") || self.rest().starts_with(close) {
@@ -219,10 +219,10 @@ mod tests {
     #[test]
     fn literals_read_as_python_reads_them() {
         let value = parse(r#"{'a': ["it's", 'q"\'', '\\\x41\u20ac\q'], "b": (1, -2,), 'c': None}"#).unwrap();
-        let text = |s: &str| Value::Str(s.to_owned());
-        let list = Value::List(vec![text("it's"), text("q\"'"), text("\\A€\\q")]);
-        let pair = Value::List(vec![Value::Int(1), Value::Int(-2)]);
-        assert_eq!(value, Value::Dict(vec![(text("a"), list), (text("b"), pair), (text("c"), Value::None)]));
+        let text = |s: &str| Literal::Str(s.to_owned());
+        let list = Literal::List(vec![text("it's"), text("q\"'"), text("\\A€\\q")]);
+        let pair = Literal::List(vec![Literal::Int(1), Literal::Int(-2)]);
+        assert_eq!(value, Literal::Dict(vec![(text("a"), list), (text("b"), pair), (text("c"), Literal::None)]));
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn repr_is_read_back() {
         for text in ["plain", "it's", "\"", "'\"", "\\&", "tab\tnew\nline", "caf\u{e9}", "\u{a0}"] {
-            assert_eq!(parse(&repr(text)).unwrap(), Value::Str(text.to_owned()));
+            assert_eq!(parse(&repr(text)).unwrap(), Literal::Str(text.to_owned()));
         }
         assert_eq!(repr("it's"), "\"it's\"");
         assert_eq!(repr("'\""), "'\\'\"'");

@@ -1,10 +1,11 @@
-//! Lines of a text file with their numbers; LF or CRLF, an optional byte-order mark, UTF-8 checked line by line.
+//! Splits a text file into numbered lines. Accepts LF and CRLF endings and a byte-order mark, and checks UTF-8 line by
+//! line, so that one bad line does not spoil the others.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// `(1-based number, line without its ending)`; a line that is not UTF-8 is an error in its place.
+/// Returns each line with its number from 1 and without its ending, or an error if it is not UTF-8.
 pub fn lines<'a>(file: &'a Path, bytes: &'a [u8]) -> impl Iterator<Item = (usize, Result<&'a str>)> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);

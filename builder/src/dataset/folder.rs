@@ -1,4 +1,4 @@
-//! Parquet back to rows.
+//! Opens a benchmark folder and reads its rows.
 
 use std::path::{Path, PathBuf};
 
@@ -7,48 +7,47 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::manifest::{MANIFEST, Manifest};
-use super::{Mention, PICTURES_AT_ONCE, Row, RowLabels, task_file};
-use crate::corpus::{Split, TaskKind};
+use super::layout::{MANIFEST, PICTURES_AT_ONCE, task_file};
+use super::manifest::Manifest;
+use super::rows::{Row, RowLabels};
+use crate::corpus::{Mention, Split, TaskKind};
 use crate::error::{Error, Result};
 
-/// An opened benchmark folder.
+/// A benchmark folder whose manifest has been read.
 #[derive(Debug)]
-pub struct Benchmark {
+pub struct BenchmarkFolder {
     dir: PathBuf,
     manifest: Manifest,
 }
 
-impl Benchmark {
-    /// Reads the manifest of a folder that `mkgc build` wrote.
+impl BenchmarkFolder {
+    /// Opens a folder that `mkgc build` wrote.
     ///
     /// # Errors
-    /// No manifest there, or one of another schema version.
+    /// The folder has no manifest, or one of another schema version.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
         if !path.is_file() {
-            return Err(Error::dataset(
-                dir,
-                format!("no {MANIFEST}: not a benchmark folder; make one with `mkgc build`"),
-            ));
+            let reason = format!("no {MANIFEST}: not a benchmark folder; make one with `mkgc build`");
+            return Err(Error::dataset(dir, reason));
         }
         Ok(Self { dir: dir.to_path_buf(), manifest: Manifest::read(&path)? })
     }
 
-    /// The folder.
+    /// Returns the path that the folder was opened with.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The manifest.
+    /// Returns the manifest, which describes the whole folder.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The rows of a task's split, in file order.
+    /// Reads the rows of a task's split, in file order.
     ///
     /// # Errors
-    /// No such task; a missing or damaged file; a label id out of range.
+    /// There is no such task; the file is missing or damaged; a label id is out of range.
     pub fn rows(&self, task: usize, split: Split) -> Result<Vec<Row>> {
         let tasks = self.manifest.tasks.len();
         if task >= tasks {
@@ -58,17 +57,19 @@ impl Benchmark {
     }
 }
 
-/// Reads a task file.
+/// Reads the rows of a task file of a benchmark with `labels` labels; embedded pictures are not read.
+///
+/// # Errors
+/// The file is missing or damaged; a label id is out of range.
 pub fn read_rows(path: &Path, task: TaskKind, labels: usize) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    // The picture of each row, if any, is not read.
     for batch in batches(path, |column| column != "image")? {
         rows.extend(Columns { path, batch: &batch?, labels }.rows(task)?);
     }
     Ok(rows)
 }
 
-/// Record batches of the columns that `kept` wants.
+/// Reads the record batches of a Parquet file, with the columns for which `kept` is true.
 pub(super) fn batches(
     path: &Path,
     kept: impl Fn(&str) -> bool,
@@ -81,7 +82,7 @@ pub(super) fn batches(
     builder.with_projection(mask).with_batch_size(PICTURES_AT_ONCE).build().map_err(damaged)
 }
 
-/// A record batch of a file, with typed access.
+/// A record batch of a file, with typed access to its columns.
 pub(super) struct Columns<'a> {
     pub(super) path: &'a Path,
     pub(super) batch: &'a RecordBatch,
@@ -134,9 +135,8 @@ impl Columns<'_> {
             ints.iter().map(|int| usize::try_from(int?).ok()).collect()
         };
         let names = fields.column_by_name("name").and_then(texts);
-        let (Some(names), Some(starts), Some(ends)) = (names, int("start"), int("end")) else {
-            return Err(self.wrong(name));
-        };
+        let spans = int("start").zip(int("end"));
+        let (names, (starts, ends)) = names.zip(spans).ok_or_else(|| self.wrong(name))?;
         let parts = names.into_iter().zip(starts).zip(ends);
         Ok(parts.map(|((name, start), end)| Mention { name, start, end }).collect())
     }
@@ -166,9 +166,14 @@ impl Columns<'_> {
         let mut images = self.texts("image_id")?.into_iter();
         let mut owners = self.ints("owner_task")?.into_iter();
         let mut row = |id| {
-            let owner_task = owners.next()?.and_then(|task| usize::try_from(task).ok());
-            let (tokens, image_id, crops) = (tokens.next()?, images.next()?, crops.next()?);
-            Some(Row { id, tokens, owner_task, image_id, crops, labels: labels.next()? })
+            Some(Row {
+                id,
+                tokens: tokens.next()?,
+                owner_task: owners.next()?.and_then(|task| usize::try_from(task).ok()),
+                image_id: images.next()?,
+                crops: crops.next()?,
+                labels: labels.next()?,
+            })
         };
         let rows: Option<Vec<Row>> = self.texts("id")?.into_iter().map(&mut row).collect();
         let rows = rows.ok_or_else(|| self.wrong("id"))?;
@@ -181,10 +186,10 @@ impl Columns<'_> {
             }
         };
         match rows.iter().find(|row| !fits(row)) {
-            Some(row) => Err(Error::dataset(
-                self.path,
-                format!("row {}: labels do not fit its {} words", row.id, row.tokens.len()),
-            )),
+            Some(row) => {
+                let reason = format!("row {}: labels do not fit its {} words", row.id, row.tokens.len());
+                Err(Error::dataset(self.path, reason))
+            }
             None => Ok(rows),
         }
     }

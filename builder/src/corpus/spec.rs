@@ -1,0 +1,96 @@
+//! What the builder has to know of a corpus: its files, classes, parser, folders of pictures, and how to cite it.
+
+use super::format::{RawFile, Records};
+use super::types::{Split, TaskKind};
+
+/// Everything the builder knows of a corpus before it reads its files.
+#[derive(Debug, Clone)]
+pub struct CorpusSpec {
+    /// Name in protocols and manifests.
+    pub name: String,
+    /// What it is and where it is from, in one line.
+    pub about: String,
+    /// Whether its annotators marked relations or entities.
+    pub task: TaskKind,
+    /// File names in the corpus folder that are accepted for each split, in the order of [`Split::ALL`].
+    pub files: [Vec<String>; 3],
+    /// Parses the text of one of these files.
+    pub parse: fn(&RawFile<'_>) -> Records,
+    /// The classes (relations or entity types) in the order of their published ids.
+    pub classes: Vec<String>,
+    /// A JSON object from class name to id. Where the corpus folder has this file, it replaces `classes`.
+    pub class_ids: Option<String>,
+    /// The corpus's name for "no class", which is not in `classes`.
+    pub none: String,
+    /// Where the corpus keeps its pictures; the default if it has none.
+    pub pictures: PictureFolders,
+    /// How to cite the corpus.
+    pub reference: CorpusReference,
+}
+
+/// How to cite a corpus in dataset cards and Croissant files.
+#[derive(Debug, Clone)]
+pub struct CorpusReference {
+    /// Name, authors and address, as Markdown.
+    pub origin: String,
+    /// Address of the published files.
+    pub homepage: String,
+    /// The paper that introduced the corpus.
+    pub citation: String,
+    /// SPDX identifier of the licence, if the corpus states one.
+    pub license: Option<String>,
+}
+
+/// Where a corpus keeps its pictures and crops. In folder names `{split}` stands for `train`, `val` or `test`.
+#[derive(Debug, Clone, Default)]
+pub struct PictureFolders {
+    /// Folders that may contain the pictures of a split; the first that has a picture of a name provides it.
+    pub images: Vec<String>,
+    /// Where the crops are, at most one entry per kind.
+    pub crops: Vec<CropFolders>,
+}
+
+/// Where the crops of one kind are.
+#[derive(Debug, Clone)]
+pub struct CropFolders {
+    /// Whether grounding or a detector found these crops.
+    pub kind: CropKind,
+    /// The folder, with a folder for each split.
+    pub folder: String,
+    /// The dictionary of each split, in the order of [`Split::ALL`].
+    pub dictionaries: [String; 3],
+}
+
+/// Where a crop comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CropKind {
+    /// Visual grounding: objects that the sentence mentions.
+    Grounding,
+    /// An object detector, which sees only the picture.
+    Detected,
+}
+
+impl CropKind {
+    /// Both kinds, in the order in which builds write them.
+    pub const ALL: [Self; 2] = [Self::Grounding, Self::Detected];
+
+    /// Returns the name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grounding => "grounding",
+            Self::Detected => "detected",
+        }
+    }
+}
+
+impl PictureFolders {
+    /// Returns the folders that may contain the pictures of a split, relative to the corpus folder.
+    pub fn images_of(&self, split: Split) -> impl Iterator<Item = String> {
+        self.images.iter().map(move |folder| folder.replace("{split}", split.short_name()))
+    }
+
+    /// Returns where the crops of a kind are, if the corpus has any.
+    pub fn crops_of(&self, kind: CropKind) -> Option<&CropFolders> {
+        self.crops.iter().find(|crops| crops.kind == kind)
+    }
+}
