@@ -9,14 +9,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
-use common::Place;
+use common::{Place, train};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::external::{Request, Source, score};
 use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::report;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, Predicted};
-use mkgc_harness::stream::train;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
@@ -33,8 +32,8 @@ impl Scored {
     fn new(kind: TaskKind) -> Self {
         let (place, folder) = (Place::new(kind), tempfile::tempdir().unwrap());
         let request = place.request("emr", "epochs = 2", &folder.path().join("own"));
-        let result = train(&request).unwrap();
-        let labels = place.benchmark(&request.resolved.config).manifest().labels.clone();
+        let labels = place.benchmark(&request.settings.config).manifest().labels.clone();
+        let result = train(request).unwrap();
         Self { place, folder, result, labels }
     }
 

@@ -29,7 +29,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::data::Example;
-use crate::learner::{Architecture, Blueprint, EncoderSource, Learner};
+use crate::learner::{Architecture, EncoderSource, Learner, LearnerSpec};
 
 /// Bar for logits, losses, maps and coefficients.
 pub const FORWARD: f64 = 1e-5;
@@ -137,7 +137,8 @@ impl Case {
     pub fn unblocked(&self, tensor: &Tensor) -> Tensor {
         let block = self.size("block");
         let dims = tensor.dims();
-        let (height, width) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+        let height = dims[dims.len() - 2];
+        let width = dims[dims.len() - 1];
         let leading = dims[..dims.len() - 2].to_vec();
         let narrow = [leading.clone(), vec![height, 1, width, 1]].concat();
         let wide = [leading.clone(), vec![height, block, width, block]].concat();
@@ -208,7 +209,7 @@ pub fn learner(
     labels: usize,
     config: &Config,
 ) -> Learner {
-    let blueprint = Blueprint {
+    let spec = LearnerSpec {
         kind,
         labels,
         architecture,
@@ -218,7 +219,7 @@ pub fn learner(
         device: Device::Cpu,
         dtype: DType::F32,
     };
-    Learner::new(&Rc::new(blueprint), config, 0).unwrap()
+    Learner::new(&Rc::new(spec), config, 0).unwrap()
 }
 
 /// Gives a learner's variables the authors' values; every variable must get one.

@@ -6,7 +6,7 @@ use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Row;
 
 use super::read::Given;
-use crate::data::{Benchmark, Seen};
+use crate::data::{Benchmark, VisibleLabels};
 use crate::error::{Error, Result};
 use crate::run::predictions::Predicted;
 
@@ -113,7 +113,7 @@ fn stage_predictions(
 struct Labels<'a> {
     names: &'a [String],
     kind: TaskKind,
-    seen: Seen,
+    seen: VisibleLabels,
 }
 
 impl Labels<'_> {

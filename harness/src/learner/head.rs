@@ -67,7 +67,7 @@ impl Head {
         })
     }
 
-    /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
+    /// Computes what the classifier reads: relations `[B, F]`, entities `[B, W, F]`.
     pub(super) fn features(&self, encoded: &Encoded, batch: &Batch, mode: &mut Mode<'_>) -> Result<Tensor> {
         let missing = || Error::Usage("a joint head needs a network with a vision stream".to_owned());
         let vision = || encoded.vision.as_ref().ok_or_else(missing);
@@ -86,7 +86,7 @@ impl Head {
         })
     }
 
-    /// RE logits `[B, L]`, NER emissions `[B, W, L]`.
+    /// Scores features: relations logits `[B, L]`, entities emissions `[B, W, L]`.
     pub(super) fn scores(&self, features: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Relation(head) => head.logits(features)?,
@@ -99,7 +99,7 @@ impl Head {
         })
     }
 
-    /// The scores of each stream alone, `W^u h^u + b/2`: text, vision. None for heads that read one stream.
+    /// Scores each stream alone, `W^u h^u + b/2`: text, vision. None for heads that read one stream.
     pub(super) fn stream_scores(&self, features: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
         Ok(match self {
             Self::JointRelation(head) => Some(head.stream_scores(features)?),
@@ -109,18 +109,18 @@ impl Head {
         })
     }
 
-    /// The text's scores as LMC's released code computes them for relations. None for other heads.
+    /// Scores the text as LMC's released code does for relations; none for other heads.
     pub(super) fn bracketed_text_scores(&self, features: &Tensor) -> Result<Option<Tensor>> {
         let Self::JointRelation(head) = self else { return Ok(None) };
         Ok(Some(head.bracketed_text_scores(features)?))
     }
 
-    /// Whether both streams are read.
+    /// Returns whether the head reads both streams.
     pub(super) fn joint(&self) -> bool {
         matches!(self, Self::JointRelation(_) | Self::JointMarkers(_) | Self::JointEntity(_))
     }
 
-    /// The transitions of an entity head.
+    /// Returns the CRF of an entity head; none for relations.
     pub(super) fn crf(&self) -> Option<&Crf> {
         match self {
             Self::Entity(head) => Some(head.crf()),

@@ -14,9 +14,10 @@ use super::formulas;
 use super::half::{self, Half};
 use super::stage::{self, StageScores};
 use crate::error::Result;
+use crate::files::read_json;
+use crate::run::RunFolder;
 use crate::run::predictions::{self, Predicted};
 use crate::run::record::{DatasetRecord, RunRecord, SCHEMA_VERSION};
-use crate::run::{RunFolder, read_json};
 
 /// The contents of `result.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +75,7 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<
     let read = |stage: usize| {
         let path = folder.predictions(stage);
         if !path.exists() {
-            if record.external.is_some() {
+            if record.is_external() {
                 return Ok(None);
             }
             let reason = format!("stage {stage} has no predictions; finish it with `mkgc train` on the same folder");
@@ -104,7 +105,7 @@ pub fn score(record: &RunRecord, predictions: &[Option<Vec<Predicted>>]) -> RunR
         method: record.method.clone(),
         benchmark: dataset.name.clone(),
         fingerprint: dataset.fingerprint.clone(),
-        train_seed: record.config.train_seed,
+        train_seed: record.train_seed(),
         stages,
         matrix_metric: matrix_metric.to_owned(),
         matrix,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::confusion::{self, ConfusionCounts};
-use super::continual::{Entered, Mean, Value};
+use super::continual::{Entered, Mean, Value, unscored};
 use super::half::{self, Half};
 use super::masked::{self, Mask};
 use super::{Counts, Labels, label, relation, span, tags};
@@ -84,11 +84,6 @@ impl StageScores {
     fn predicted(&self) -> bool {
         self.rows > 0 || self.confusion.is_some()
     }
-}
-
-/// Why there is no score after so many tasks: nothing was predicted.
-pub(super) fn unscored(tasks: usize) -> Value {
-    Value::undefined(&format!("no predictions after task {tasks}"))
 }
 
 /// Why there is no score after so many tasks: nothing is to be predicted.

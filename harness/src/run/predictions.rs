@@ -19,8 +19,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use schemars::JsonSchema;
 
-use super::write_atomically;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 
 /// One test row and what was predicted for it: a row of `predictions.parquet`.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
@@ -104,9 +104,12 @@ fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
     let list = |name: &str| column(name)?.as_list_opt::<i32>().ok_or_else(|| damaged(name));
     let ids = column("id")?.as_string_opt::<i32>().ok_or_else(|| damaged("id"))?;
     let owners = column("owner_task")?.as_primitive_opt::<Int32Type>().ok_or_else(|| damaged("owner_task"))?;
-    let (gold, predicted, scores) = (list("gold")?, list("predicted")?, list("scores")?);
+    let gold = list("gold")?;
+    let predicted = list("predicted")?;
+    let scores = list("scores")?;
     let optional = |name: &str| batch.column_by_name(name).is_some().then(|| list(name)).transpose();
-    let (text, vision) = (optional("predicted_text")?, optional("predicted_vision")?);
+    let text = optional("predicted_text")?;
+    let vision = optional("predicted_vision")?;
     let label_ids = |array: ArrayRef, name: &str| -> Result<Vec<u32>> {
         let values = array.as_primitive_opt::<Int64Type>().ok_or_else(|| damaged(name))?;
         values.values().iter().map(|id| u32::try_from(*id).map_err(|_| damaged(name))).collect()
