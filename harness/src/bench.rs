@@ -72,7 +72,7 @@ pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     let mut before = 0;
     for (stage, steps) in stages {
         let train = rows(benchmark.training(stage, &spec.tokenizer)?, steps * config.batch_size, timing.length)?;
-        session.log.stage(stage);
+        session.log.begin_task(stage);
         before = session.trace.steps;
         let task = Task { seen: benchmark.seen(stage), train };
         session.trace.task(&task.seen);

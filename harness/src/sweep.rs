@@ -18,6 +18,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::config::settings::SETTINGS;
 use crate::config::unknown;
 use crate::error::{Error, Result};
 use crate::methods::registry;
@@ -94,10 +95,14 @@ impl Plan {
         for method in &self.methods {
             reads.extend(registry::find(method)?.reads());
         }
-        match settings.keys().find(|key| !reads.contains(key.as_str())) {
-            None => Ok(()),
-            Some(key) => Err(Error::Config { key: key.clone(), reason: unknown(key, reads.iter().copied()) }),
-        }
+        let Some(key) = settings.keys().find(|key| !reads.contains(key.as_str())) else { return Ok(()) };
+        let reason = if SETTINGS.iter().any(|setting| setting.key == key) {
+            let reads: Vec<&str> = reads.into_iter().collect();
+            format!("no method of the plan reads it. They read: {}", reads.join(", "))
+        } else {
+            unknown(key, reads.iter().copied())
+        };
+        Err(Error::Config { key: key.clone(), reason })
     }
 
     /// Returns every run, methods outermost, seeds innermost.
@@ -155,7 +160,7 @@ pub fn run(requests: &[Request], out: &Path) -> Result<(String, Vec<String>)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::Given;
+    use crate::config::Overrides;
 
     fn plan(text: &str) -> Result<Plan> {
         let folder = tempfile::tempdir().unwrap();
@@ -191,12 +196,21 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_for_all_runs_is_read_by_a_method_of_the_plan() {
+        let plan = plan("methods = [\"lmc\", \"emr\"]").unwrap();
+        let check = |text: &str| plan.check_shared(&toml::from_str(text).unwrap()).map_err(|error| error.to_string());
+        assert_eq!(check("epochs = 1\nshared_layers = 1"), Ok(()));
+        assert!(check("key_size = 3").unwrap_err().contains("no method of the plan reads it"));
+        assert!(check("lambada = 1").unwrap_err().contains("did you mean `lambda`"));
+    }
+
+    #[test]
     fn shipped_plans_are_valid() {
         for entry in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/plans")).unwrap() {
             let path = entry.unwrap().path();
             for run in Plan::read(&path).unwrap().runs() {
                 let kind = mkgc_builder::corpus::TaskKind::Re;
-                let given = Given { flags: run.settings, ..Given::default() };
+                let given = Overrides { flags: run.settings, ..Overrides::default() };
                 registry::resolve(kind, registry::find(&run.method).unwrap(), given).unwrap();
             }
         }

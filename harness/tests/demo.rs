@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::config::{Given, Recipe};
+use mkgc_harness::config::{Overrides, Recipe};
 use mkgc_harness::gate::baseline::Baseline;
 use mkgc_harness::gate::observed::observe;
 use mkgc_harness::gate::{Verdict, check, show};
@@ -117,7 +117,7 @@ fn a_folder_of_another_run_is_not_overwritten() {
 fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
     let method = common::bug::Unlabelled::spec();
     let recipe = Recipe::read(&demo().join("recipe.toml")).unwrap();
-    let given = Given { recipe: Some(&recipe), ..Given::default() };
+    let given = Overrides { recipe: Some(&recipe), ..Overrides::default() };
     let request = Request {
         settings: registry::resolve(task, &method, given).unwrap(),
         cache: Some(demo().join("cache")),

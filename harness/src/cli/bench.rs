@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use candle_core::DType;
 use clap::Args;
 use mkgc_harness::bench::{self, Timing};
-use mkgc_harness::config::Given;
+use mkgc_harness::config::Overrides;
 use mkgc_harness::methods::registry;
 use mkgc_harness::train::Request;
 
@@ -41,7 +41,7 @@ pub struct BenchArgs {
 pub fn bench(args: &BenchArgs) -> Result<()> {
     let method = *registry::find(&args.method)?;
     let recipe = args.options.recipe()?;
-    let given = Given { recipe: recipe.as_ref(), flags: args.options.set()?, ..Given::default() };
+    let given = Overrides { recipe: recipe.as_ref(), flags: args.options.set()?, ..Overrides::default() };
     let settings = registry::resolve(kind(&args.benchmark)?, &method, given)?;
     let request = args.options.request(&args.benchmark, method, PathBuf::new())?;
     let timing = Timing {

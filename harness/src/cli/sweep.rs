@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use mkgc_harness::config::Given;
+use mkgc_harness::config::Overrides;
 use mkgc_harness::data::Benchmark;
 use mkgc_harness::methods::registry;
 use mkgc_harness::sweep::{self, Plan};
@@ -52,7 +52,7 @@ fn requests(args: &SweepArgs, plan: &Plan) -> Result<Vec<Request>> {
         for planned in plan.runs() {
             let out = args.out.join("runs").join(&opened.manifest().name).join(planned.folder());
             let method = *registry::find(&planned.method)?;
-            let given = Given { recipe: recipe.as_ref(), shared: shared.clone(), flags: planned.settings };
+            let given = Overrides { recipe: recipe.as_ref(), shared: shared.clone(), flags: planned.settings };
             let settings = registry::resolve(opened.kind(), &method, given)?;
             let request = args.options.request(benchmark, method, out)?;
             requests.push(Request { settings, variant: planned.variant, tasks: plan.tasks, ..request });

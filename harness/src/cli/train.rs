@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use mkgc_harness::config::Given;
+use mkgc_harness::config::Overrides;
 use mkgc_harness::methods::registry;
 use mkgc_harness::train::{Request, Run};
 
@@ -46,7 +46,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let mut flags = args.options.set()?;
     let integers = [("train_seed", args.train_seed), ("epochs", args.epochs), ("batch_size", args.batch_size)];
     flags.extend(integers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), toml::Value::Integer(value?)))));
-    let given = Given { recipe: recipe.as_ref(), flags, ..Given::default() };
+    let given = Overrides { recipe: recipe.as_ref(), flags, ..Overrides::default() };
     let settings = registry::resolve(kind(&args.benchmark)?, &method, given)?;
     if args.print_config {
         print!("{}", settings.to_toml()?);

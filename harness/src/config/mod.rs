@@ -13,7 +13,7 @@ use mkgc_models::distill::Pooling;
 use mkgc_models::dual::Key;
 
 pub use choices::{HeadInput, Replay, ReplayO, Schedule, Selection, Softmax, VisualSetting};
-pub use resolve::{Accepted, Given, Recipe, Resolved, resolve, unknown};
+pub use resolve::{Accepted, Overrides, Recipe, Resolved, resolve, unknown};
 
 /// All settings of a run. Rates are per optimiser step; lengths are word pieces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

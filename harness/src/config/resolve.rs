@@ -81,7 +81,7 @@ pub struct Accepted<'a> {
 
 /// What a user gave, beside the defaults.
 #[derive(Default)]
-pub struct Given<'a> {
+pub struct Overrides<'a> {
     /// A recipe.
     pub recipe: Option<&'a Recipe>,
     /// Flags that serve several methods at once, which each takes as it takes the top level of a recipe.
@@ -94,7 +94,7 @@ pub struct Given<'a> {
 ///
 /// # Errors
 /// [`Error::Config`] for a key that is unknown or not read by the method, or a value that no run can have.
-pub fn resolve(kind: TaskKind, accepted: &Accepted<'_>, given: Given<'_>) -> Result<Resolved> {
+pub fn resolve(kind: TaskKind, accepted: &Accepted<'_>, given: Overrides<'_>) -> Result<Resolved> {
     let mut layers = Layers::new(accepted)?;
     if let Some(recipe) = given.recipe {
         let mut shared = recipe.table.clone();

@@ -9,7 +9,7 @@ use candle_core::Device;
 use mkgc_builder::build::{BuildOptions, OnBadImage, build};
 use mkgc_builder::corpus::TaskKind;
 
-use crate::config::{Given, Recipe};
+use crate::config::{Overrides, Recipe};
 use crate::error::Result;
 use crate::methods::registry;
 use crate::report;
@@ -47,7 +47,7 @@ pub fn run(out: &Path, device: &Device, device_name: &str) -> Result<String> {
         for method in DEMO_METHODS {
             let folder = out.join("runs").join(name).join(method);
             let method = *registry::find(method)?;
-            let given = Given { recipe: Some(&recipe), ..Given::default() };
+            let given = Overrides { recipe: Some(&recipe), ..Overrides::default() };
             let request = Request {
                 settings: registry::resolve(task, &method, given)?,
                 device: device.clone(),

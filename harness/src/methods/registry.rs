@@ -13,7 +13,7 @@ use super::rp_cre::RP_CRE;
 use super::seq_star::SEQ_STAR;
 use super::spec::{Keeps, MethodSpec};
 use super::vanilla::{CONCAT, MKGFORMER, VANILLA};
-use crate::config::{Given, Resolved, unknown};
+use crate::config::{Overrides, Resolved, unknown};
 use crate::error::{Error, Result};
 
 /// Every method, in the order of reports.
@@ -66,7 +66,7 @@ pub fn find(name: &str) -> Result<&'static MethodSpec> {
 ///
 /// # Errors
 /// A setting that the method does not read; a value that no run can have.
-pub fn resolve(kind: TaskKind, method: &MethodSpec, given: Given<'_>) -> Result<Resolved> {
+pub fn resolve(kind: TaskKind, method: &MethodSpec, given: Overrides<'_>) -> Result<Resolved> {
     method.resolve(kind, &names().collect::<Vec<_>>(), given)
 }
 
@@ -86,7 +86,7 @@ mod tests {
     /// Resolves a method's settings on relations.
     fn resolved(method: &str, recipe: &str, flags: &str) -> Result<Resolved> {
         let recipe = Recipe::new("r.toml", table(recipe));
-        let given = Given { recipe: Some(&recipe), flags: table(flags), ..Given::default() };
+        let given = Overrides { recipe: Some(&recipe), flags: table(flags), ..Overrides::default() };
         resolve(TaskKind::Re, find(method)?, given)
     }
 
@@ -114,7 +114,7 @@ mod tests {
         let lmc = resolved("lmc", recipe, "").unwrap();
         assert_eq!((lmc.config.lambda, lmc.config.shared_layers), (0.5, 1));
         assert!(refusal("emr", "keysize = 32", "").contains("did you mean `key_size`"));
-        let shared = Given { shared: table("key_size = 32"), ..Given::default() };
+        let shared = Overrides { shared: table("key_size = 32"), ..Overrides::default() };
         assert_eq!(resolve(TaskKind::Re, find("emr").unwrap(), shared).unwrap().config.key_size, 256);
     }
 
@@ -159,7 +159,7 @@ mod tests {
     fn a_head_is_chosen_for_relations_alone() {
         let set = |kind, method: &str, head: &str| {
             let flags = table(&format!("head = \"{head}\""));
-            resolve(kind, find(method).unwrap(), Given { flags, ..Given::default() })
+            resolve(kind, find(method).unwrap(), Overrides { flags, ..Overrides::default() })
         };
         for (method, own, other) in
             [("emr", "markers", "cls"), ("lmc", "cls", "markers"), ("mkgformer", "markers", "cls")]

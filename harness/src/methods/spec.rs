@@ -4,7 +4,7 @@ use mkgc_builder::corpus::TaskKind;
 
 use super::method::{Method, Session};
 use crate::config::settings::{EVERY_METHOD, TRAINING};
-use crate::config::{self, Config, Given, HeadInput, Resolved};
+use crate::config::{self, Config, HeadInput, Overrides, Resolved};
 use crate::error::Result;
 use crate::learner::Architecture;
 
@@ -112,7 +112,7 @@ impl MethodSpec {
     ///
     /// # Errors
     /// A setting that the method does not read; a value that no run can have.
-    pub fn resolve(&self, kind: TaskKind, methods: &[&'static str], given: Given<'_>) -> Result<Resolved> {
+    pub fn resolve(&self, kind: TaskKind, methods: &[&'static str], given: Overrides<'_>) -> Result<Resolved> {
         let accepted =
             config::Accepted { method: self.name, defaults: self.config(kind), reads: &self.reads(), methods };
         config::resolve(kind, &accepted, given)

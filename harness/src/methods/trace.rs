@@ -41,7 +41,7 @@ struct Record {
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct TraceRow<'a> {
     id: &'a str,
     ids: &'a [u32],
     anchors: &'a [u32],
@@ -49,7 +49,7 @@ struct Row<'a> {
     image: &'a str,
 }
 
-impl<'a> From<&'a Example> for Row<'a> {
+impl<'a> From<&'a Example> for TraceRow<'a> {
     fn from(row: &'a Example) -> Self {
         let gold = row.gold.iter().map(|label| if *label == UNKNOWN { -1 } else { i64::from(*label) }).collect();
         Self { id: &row.id, ids: &row.ids, anchors: &row.anchors, gold, image: &row.image }
@@ -57,7 +57,7 @@ impl<'a> From<&'a Example> for Row<'a> {
 }
 
 fn rows(examples: &[&Example]) -> Value {
-    json!(examples.iter().map(|example| Row::from(*example)).collect::<Vec<_>>())
+    json!(examples.iter().map(|example| TraceRow::from(*example)).collect::<Vec<_>>())
 }
 
 impl Trace {

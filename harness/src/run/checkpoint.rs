@@ -42,7 +42,7 @@ impl State {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Index {
+struct CheckpointIndex {
     stage: usize,
     tensors: String,
     memory: Vec<Vec<String>>,
@@ -71,7 +71,7 @@ pub fn save(folder: &Path, saved: &Saved) -> Result<()> {
     let tensors = format!("stage_{stage}.safetensors");
     let by_name = saved.state.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
     safetensors::save(&by_name, folder.join(&tensors))?;
-    let index = Index { stage, tensors, memory: saved.memory.clone(), cost: saved.cost.clone() };
+    let index = CheckpointIndex { stage, tensors, memory: saved.memory.clone(), cost: saved.cost.clone() };
     write_json(&folder.join("state.json"), &index)?;
     if stage > 0 {
         let before = folder.join(format!("stage_{}.safetensors", stage - 1));
@@ -91,8 +91,8 @@ pub fn load(folder: &Path, device: &Device) -> Result<Option<Saved>> {
     if !path.exists() {
         return Ok(None);
     }
-    let index: Index = read_json(&path)?;
+    let index: CheckpointIndex = read_json(&path)?;
     let tensors = safetensors::load(folder.join(&index.tensors), device)?.into_iter().collect();
-    let Index { stage, memory, cost, .. } = index;
+    let CheckpointIndex { stage, memory, cost, .. } = index;
     Ok(Some(Saved { stage, state: State { tensors }, memory, cost }))
 }

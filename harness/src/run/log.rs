@@ -33,11 +33,11 @@ pub struct Log {
     step: usize,
     epoch: usize,
     window: Window,
-    trial: Option<Trial>,
+    trial: Option<HeldLines>,
 }
 
 /// Lines held back, and the step at which the trial began.
-struct Trial {
+struct HeldLines {
     step: usize,
     lines: Vec<Line>,
 }
@@ -90,7 +90,7 @@ impl Log {
 
     /// Holds back the lines from here to [`Log::held`]: only one of several trials is kept.
     pub fn hold(&mut self) {
-        self.trial = Some(Trial { step: self.step, lines: Vec::new() });
+        self.trial = Some(HeldLines { step: self.step, lines: Vec::new() });
     }
 
     /// Ends a trial and goes back to the step at which it began.
@@ -107,7 +107,7 @@ impl Log {
     }
 
     /// Starts a task.
-    pub fn stage(&mut self, stage: usize) {
+    pub fn begin_task(&mut self, stage: usize) {
         self.stage = stage;
         self.step = 0;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device};
 
-use crate::config::{Given, Resolved};
+use crate::config::{Overrides, Resolved};
 use crate::data::{Benchmark, cache};
 use crate::error::{Error, Result};
 use crate::learner::TINY;
@@ -50,7 +50,7 @@ impl Request {
         Ok(Self {
             benchmark,
             out: out.into(),
-            settings: registry::resolve(kind, &method, Given::default())?,
+            settings: registry::resolve(kind, &method, Overrides::default())?,
             method,
             variant: None,
             encoder: TINY.to_owned(),

@@ -163,7 +163,7 @@ impl Training<'_> {
             return Err(Error::Usage(format!("task {next} is trained next, not task {asked}: tasks have an order")));
         }
         let run = self.run;
-        self.log.stage(task);
+        self.log.begin_task(task);
         let train = run.benchmark.training(task, &run.spec.tokenizer)?;
         let task = Task { seen: run.benchmark.seen(task), train };
         self.trace.task(&task.seen);

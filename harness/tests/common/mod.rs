@@ -12,7 +12,7 @@ use candle_core::{DType, Device};
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::config::{Config, Given, Recipe, Resolved};
+use mkgc_harness::config::{Config, Overrides, Recipe, Resolved};
 use mkgc_harness::data::{Benchmark, Pictures, Task};
 use mkgc_harness::error::Result;
 use mkgc_harness::learner::{EncoderSource, LearnerSpec, Prediction};
@@ -111,7 +111,7 @@ impl Place {
         }
         settings.extend(toml::from_str::<toml::Table>(further).unwrap());
         let recipe = Recipe::new("settings", settings);
-        let given = Given { recipe: Some(&recipe), ..Given::default() };
+        let given = Overrides { recipe: Some(&recipe), ..Overrides::default() };
         registry::resolve(self.kind, registry::find(method).unwrap(), given).unwrap()
     }
 

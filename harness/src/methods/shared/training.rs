@@ -21,7 +21,7 @@ use crate::methods::method::Session;
 use crate::seed;
 
 /// One batch of a step.
-struct Part<'r> {
+struct StepPart<'r> {
     epoch: usize,
     phase: &'r str,
     /// Share of the step's rows that this batch holds.
@@ -38,7 +38,7 @@ fn parts<'r>(
     size: usize,
     epoch: usize,
     done: Option<usize>,
-) -> impl Iterator<Item = (Part<'r>, Vec<&'r Example>)> {
+) -> impl Iterator<Item = (StepPart<'r>, Vec<&'r Example>)> {
     let Step { phase, rows } = step;
     let count = rows.len();
     let batches = count.div_ceil(size);
@@ -46,7 +46,7 @@ fn parts<'r>(
         let chunk = rows[number * size..count.min((number + 1) * size)].to_vec();
         let share = chunk.len() as f64 / count as f64;
         let last = number + 1 == batches;
-        (Part { epoch, phase, share, last, done: done.filter(|_| last) }, chunk)
+        (StepPart { epoch, phase, share, last, done: done.filter(|_| last) }, chunk)
     })
 }
 
@@ -155,7 +155,7 @@ impl<'a> Trainer<'a> {
     fn part<'r>(
         &mut self,
         session: &mut Session<'_>,
-        part: &Part<'_>,
+        part: &StepPart<'_>,
         objective: &mut impl Objective,
         batch: &Batch<'r>,
         unfinished: &mut Unfinished<'r>,
