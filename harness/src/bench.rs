@@ -27,7 +27,7 @@ const SIDE: usize = 1024;
 
 /// Which steps to time.
 pub struct Timing<'a> {
-    /// Steps that count.
+    /// Number of steps to time.
     pub steps: usize,
     /// Time steps on the second task, where distillation and replay begin, instead of the first.
     pub second_task: bool,

@@ -26,7 +26,7 @@ use crate::report;
 use crate::run::RunFolder;
 use crate::train::{Request, Run};
 
-/// A plan file.
+/// A plan, as its TOML file holds it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -51,7 +51,7 @@ struct Variant {
 /// One run of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// Method name.
+    /// Name of the method.
     pub method: String,
     /// The variant's name, if the plan has variants.
     pub variant: Option<String>,

@@ -90,7 +90,7 @@ pub fn chosen<'a>(rows: &'a [Example], numbers: &[usize]) -> Vec<&'a Example> {
     numbers.iter().map(|number| &rows[*number]).collect()
 }
 
-/// A padded batch.
+/// Pads rows into a batch.
 pub fn batch<'a>(examples: &[&'a Example]) -> Batch<'a> {
     Batch::new(examples.to_vec(), 0, &Device::Cpu).unwrap()
 }
@@ -106,7 +106,7 @@ pub fn index<'a>(text: &'a str, before: &str) -> &'a str {
     text.split_once(before).unwrap_or_else(|| panic!("`{before}` is not in `{text}`")).1.split(']').next().unwrap()
 }
 
-/// The numbers of `start:end`.
+/// Returns the row numbers of `start:end`.
 pub fn range(text: &str) -> Vec<usize> {
     let (start, end) = text.split_once(':').unwrap();
     (start.parse().unwrap_or(0)..end.parse().unwrap()).collect()
@@ -128,7 +128,7 @@ pub fn values(vars: &[(String, Var)]) -> BTreeMap<String, Tensor> {
     vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().copy().unwrap())).collect()
 }
 
-/// L2 norm in f64.
+/// Computes the L2 norm of tensors together, in f64.
 pub fn norm<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> f64 {
     let squares = |tensor: &Tensor| {
         let wide = tensor.to_dtype(DType::F64).unwrap();

@@ -142,7 +142,7 @@ impl<'a> Rounds<'a> {
         Self { case, config, learner: network(case, "w.fc.weight"), pool: rows(case) }
     }
 
-    /// Rows of a kind.
+    /// Returns the rows of a kind, in the order of the case.
     fn of_kind(&self, kind: &str) -> Vec<&Example> {
         let described = self.case.json["rows"].as_array().unwrap().iter().filter(|row| row["kind"] == kind);
         described.map(|row| &self.pool[integer(&row["row"], "row")]).collect()

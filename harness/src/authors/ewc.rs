@@ -85,7 +85,7 @@ impl<'a> Stream<'a> {
         Self { case, learner, pool, anchors, task_losses, penalties }
     }
 
-    /// Rows with their crops.
+    /// Makes a batch of rows with their crops.
     fn batch(&self, numbers: &[usize]) -> Batch<'_> {
         let mut batch = Batch::new(chosen(&self.pool, numbers), 0, &Device::Cpu).unwrap();
         let places: Vec<u32> = numbers.iter().map(|number| *number as u32).collect();

@@ -31,11 +31,11 @@ use crate::config::Config;
 use crate::data::Example;
 use crate::learner::{Architecture, EncoderSource, Learner, LearnerSpec};
 
-/// Bar for logits, losses, maps and coefficients.
+/// Largest relative error of logits, losses, maps and coefficients.
 pub const FORWARD: f64 = 1e-5;
-/// Bar for gradients.
+/// Largest relative error of gradients.
 pub const GRADIENT: f64 = 1e-4;
-/// Bar for trajectories.
+/// Largest relative error of trajectories.
 pub const TRAJECTORY: f64 = 1e-3;
 
 /// What there are cases of. A case belongs to the longest kind that its name begins with.
@@ -45,7 +45,7 @@ const KINDS: [&str; 7] = ["lmc-re", "lmc-ner", "mkgformer-re", "mkgformer-ner", 
 pub struct Case {
     /// Name of the file, without ending.
     pub name: String,
-    /// The description.
+    /// The case's description, as its JSON file holds it.
     pub json: Value,
     /// All tensors, 64-bit integers as they are.
     pub tensors: BTreeMap<String, Tensor>,
@@ -113,12 +113,12 @@ impl Case {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.name))
     }
 
-    /// A tensor's values.
+    /// Returns the values of a tensor as f32, flat.
     pub fn values(&self, name: &str) -> Vec<f32> {
         self.tensor(name).flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1().unwrap()
     }
 
-    /// A number of `config`.
+    /// Returns an integer of `config`.
     pub fn size(&self, key: &str) -> usize {
         integer(&self.json["config"][key], key)
     }
@@ -182,7 +182,7 @@ impl Errors {
         self.rows.push((quantity.to_owned(), if size > 0.0 { difference / size } else { difference }, bar));
     }
 
-    /// Compares one number.
+    /// Compares a number with the authors'.
     pub fn number(&mut self, quantity: &str, ours: f64, theirs: f64, bar: f64) {
         self.values(quantity, &[ours], &[theirs], bar);
     }

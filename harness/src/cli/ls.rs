@@ -20,7 +20,7 @@ pub enum Listing {
     },
 }
 
-/// Prints a listing.
+/// Prints the listing that was asked for.
 pub fn ls(listing: &Listing) -> Result<()> {
     match listing {
         Listing::Methods => methods(),

@@ -84,7 +84,7 @@ enum Command {
     },
 }
 
-/// Runs a command.
+/// Runs the command that was typed.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo { out, device } => demo(out, &device)?,

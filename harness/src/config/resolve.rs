@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// Settings with the origin of each.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// The values.
+    /// The settings of the run.
     pub config: Config,
     /// Origin of each key: `default`, the recipe's file name or `flag`.
     pub origins: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ impl Resolved {
     }
 }
 
-/// A recipe file.
+/// A recipe: settings for all methods and sections for single ones.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     origin: String,
@@ -71,9 +71,9 @@ impl Recipe {
 pub struct Accepted<'a> {
     /// Name of the method, which is also its section in a recipe.
     pub method: &'a str,
-    /// Its defaults.
+    /// Defaults of the method.
     pub defaults: Config,
-    /// Keys that it reads.
+    /// Keys of the settings that the method reads.
     pub reads: &'a [&'static str],
     /// Names of all methods, whose sections a recipe may hold.
     pub methods: &'a [&'static str],
@@ -82,7 +82,7 @@ pub struct Accepted<'a> {
 /// What a user gave, beside the defaults.
 #[derive(Default)]
 pub struct Overrides<'a> {
-    /// A recipe.
+    /// The recipe that `--recipe` names.
     pub recipe: Option<&'a Recipe>,
     /// Flags that serve several methods at once, which each takes as it takes the top level of a recipe.
     pub shared: toml::Table,

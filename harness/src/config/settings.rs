@@ -6,7 +6,7 @@
 pub struct SettingSpec {
     /// Key in recipes and in `run.json`.
     pub key: &'static str,
-    /// Unit of the value.
+    /// Unit of the value, or the values to choose from.
     pub unit: &'static str,
     /// Where the value of [`super::Config::shared`] comes from. A method that has another default names its own source.
     pub source: &'static str,
@@ -65,10 +65,10 @@ pub const SETTINGS: &[SettingSpec] = &[
     setting("train_seed", "seed", HERE),
 ];
 
-/// What every method reads.
+/// Settings that every method reads.
 pub const EVERY_METHOD: &[&str] = &["max_length", "train_seed"];
 
-/// What every method reads that trains a network.
+/// Settings that every method reads that trains a network.
 pub const TRAINING: &[&str] = &[
     "epochs",
     "batch_size",
@@ -84,5 +84,5 @@ pub const TRAINING: &[&str] = &[
     "softmax",
 ];
 
-/// What every method reads that stores rows chosen by class.
+/// Settings that every method reads that stores rows chosen by class.
 pub const STORED_ROWS: &[&str] = &["memory_per_class", "memory_outside", "selection"];

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// The labels that a method may use while it learns a task, and after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VisibleLabels {
-    /// 0-based task.
+    /// 0-based task that is learned, or was learned last.
     pub task: usize,
     /// Whether each label id belongs to tasks `0..=task` or is `None` or `O`.
     pub allowed: Vec<bool>,
@@ -58,7 +58,7 @@ impl Benchmark {
         Ok(Self { folder: Folder::open(dir)?, max_length })
     }
 
-    /// Returns the manifest.
+    /// Returns the manifest of the folder.
     pub fn manifest(&self) -> &Manifest {
         self.folder.manifest()
     }

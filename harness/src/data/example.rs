@@ -7,7 +7,7 @@ use mkgc_models::tokenize::WordTokenizer;
 
 use crate::error::Result;
 
-/// A tokenised row.
+/// A tokenised row of a benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     /// Row id, e.g. `train-000123`.
@@ -24,9 +24,9 @@ pub struct Example {
     pub words: usize,
     /// Task that owns the row.
     pub owner: Option<usize>,
-    /// Image file name.
+    /// File name of the row's image.
     pub image: String,
-    /// Crop file names.
+    /// File names of the row's grounding crops.
     pub crops: Vec<String>,
 }
 

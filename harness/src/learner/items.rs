@@ -8,9 +8,9 @@ use crate::error::Result;
 
 /// Items of a batch: one feature vector and one label id each.
 pub struct Items {
-    /// `[N, F]`.
+    /// Features `[N, F]`.
     pub features: Tensor,
-    /// `N` label ids.
+    /// Label id of each of the `N` items.
     pub labels: Vec<u32>,
     /// Row of the batch that each item is in.
     pub rows: Vec<usize>,

@@ -146,7 +146,7 @@ impl Learner {
         self.spec.batches(plans, each)
     }
 
-    /// Runs the encoders.
+    /// Runs the encoders on a batch and returns their states.
     pub(crate) fn encoded(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Encoded> {
         let pixels = batch.pixels.as_ref();
         let dtype = self.spec.dtype;

@@ -19,11 +19,11 @@ pub struct LearnerSpec {
     pub kind: TaskKind,
     /// Number of labels or tags.
     pub labels: usize,
-    /// Which network is made.
+    /// Kind of the networks.
     pub architecture: Architecture,
     /// Encoder files or built-in shapes.
     pub encoder: EncoderSource,
-    /// The text encoder's tokenizer.
+    /// Tokenizer of the text encoder, which pads batches.
     pub tokenizer: WordTokenizer,
     /// The pictures of the benchmark, for architectures that read them.
     pub pictures: Option<Pictures>,

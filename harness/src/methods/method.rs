@@ -20,13 +20,13 @@ use crate::seed;
 pub struct Session<'a> {
     /// Shape of the networks that the method makes.
     pub spec: Rc<LearnerSpec>,
-    /// Settings of the run.
+    /// Settings that the run was started with.
     pub config: &'a Config,
     /// The benchmark, for methods that look back at whole tasks.
     pub benchmark: &'a Benchmark,
-    /// Writes progress and `metrics.jsonl`.
+    /// Log that shows progress and writes `metrics.jsonl`.
     pub log: &'a mut Log,
-    /// Counts optimiser steps and, if enabled, records what the method did.
+    /// Trace that counts optimiser steps and, if enabled, records what the method did.
     pub trace: &'a mut Trace,
 }
 

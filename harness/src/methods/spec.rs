@@ -14,13 +14,13 @@ pub type Create = fn(&mut Session<'_>) -> Result<Box<dyn Method>>;
 /// A method: what it is, what it reads, and how it is made.
 #[derive(Debug, Clone, Copy)]
 pub struct MethodSpec {
-    /// Name for `--method`.
+    /// Name of the method, for `--method` and reports.
     pub name: &'static str,
-    /// What it does, in a line.
+    /// What the method does, in a line.
     pub about: &'static str,
     /// Paper, or what it is made of.
     pub source: &'static str,
-    /// Which network it trains.
+    /// Kind of the network that it trains.
     pub architecture: Architecture,
     /// What it keeps between tasks, besides the network.
     pub keeps: Keeps,
@@ -37,11 +37,11 @@ pub struct MethodSpec {
 /// What a method keeps between tasks, besides the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
-    /// Nothing.
+    /// The method keeps nothing.
     Nothing,
     /// `memory_per_class` rows of each class.
     RowsPerClass,
-    /// Every row: the method is an upper bound for those that do not.
+    /// Every row, so the method bounds what those that keep less can reach.
     AllRows,
     /// Something other than rows, in words.
     Other(&'static str),
@@ -96,7 +96,7 @@ impl MethodSpec {
         matches!(self.keeps, Keeps::RowsPerClass | Keeps::AllRows)
     }
 
-    /// Returns the method's defaults.
+    /// Returns the method's default settings.
     pub fn config(&self, kind: TaskKind) -> Config {
         let head = if self.architecture == Architecture::Dual { HeadInput::Cls } else { HeadInput::Markers };
         (self.defaults)(Config { head, ..Config::shared(kind) }, kind)

@@ -49,7 +49,7 @@ struct CheckpointIndex {
     cost: Cost,
 }
 
-/// What a checkpoint holds.
+/// The contents of a checkpoint.
 pub struct Saved {
     /// The last task learned, 0-based.
     pub stage: usize,

@@ -106,7 +106,7 @@ impl Log {
         lines.iter().try_for_each(|line| self.write(line))
     }
 
-    /// Starts a task.
+    /// Starts the lines of a task, whose batches are counted from 1.
     pub fn begin_task(&mut self, stage: usize) {
         self.stage = stage;
         self.step = 0;
@@ -138,7 +138,7 @@ impl Log {
         self.factor = factor;
     }
 
-    /// Counts one batch.
+    /// Counts a batch and writes a line of `metrics.jsonl` when one is due.
     pub fn step(&mut self, epoch: usize, rows: usize, loss: f64) -> Result<()> {
         (self.done, self.step, self.epoch) = (self.done + rows, self.step + 1, epoch);
         (self.window.rows, self.window.steps) = (self.window.rows + rows, self.window.steps + 1);
@@ -157,7 +157,7 @@ impl Log {
         Ok(())
     }
 
-    /// Ends a phase.
+    /// Ends a phase and writes a line with its last batches.
     pub fn end_phase(&mut self) -> Result<()> {
         self.bar.finish_and_clear();
         if self.window.steps > 0 { self.line() } else { Ok(()) }

@@ -59,9 +59,9 @@ pub struct RunRecord {
 /// How the model of a run came about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Model {
-    /// mkgc trained it.
+    /// mkgc trained the model.
     Trained(Box<Trained>),
-    /// Another program trained it, and `mkgc score` read its predictions.
+    /// Another program trained the model, and `mkgc score` read its predictions.
     External {
         /// Where the predictions come from.
         source: ExternalRecord,

@@ -17,7 +17,7 @@ pub struct Request {
     pub benchmark: PathBuf,
     /// The method, from the registry or one's own.
     pub method: MethodSpec,
-    /// The run folder.
+    /// Run folder to create or resume.
     pub out: PathBuf,
     /// Settings, with the origin of each.
     pub settings: Resolved,

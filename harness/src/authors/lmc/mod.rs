@@ -215,7 +215,7 @@ pub(super) fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
     (0..ids.len()).map(row).collect()
 }
 
-/// Everything below `out.`.
+/// Compares every tensor below `out.`.
 fn outputs(lmc: &Lmc<'_>, errors: &mut Errors) {
     let learner = lmc.learner();
     let batch = lmc.forward_batch();

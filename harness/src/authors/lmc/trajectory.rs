@@ -15,7 +15,7 @@ use crate::learner::Learner;
 use crate::methods::lmc::Teacher;
 use crate::methods::shared::training::update;
 
-/// What the steps leave.
+/// What the steps leave behind to compare.
 #[derive(Default)]
 struct Taken {
     losses: Vec<f64>,

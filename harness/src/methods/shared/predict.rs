@@ -9,7 +9,7 @@ use crate::learner::Answer;
 use crate::methods::method::{Method, Session};
 use crate::run::predictions::Predicted;
 
-/// Rows per prediction batch.
+/// Rows that are predicted at a time.
 const BATCH: usize = 64;
 
 /// Predicts rows, choosing among the labels seen; the result is in the order of the rows. Batches hold rows of similar

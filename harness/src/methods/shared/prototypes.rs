@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::learner::Learner;
 use crate::methods::method::Session;
 
-/// One vector per class.
+/// Prototypes: one feature vector per class.
 #[derive(Debug, Clone)]
 pub struct Prototypes {
-    /// Label ids, ascending.
+    /// Label ids of the classes, ascending.
     pub classes: Vec<u32>,
     /// `[R, F]`, one row per class.
     pub vectors: Tensor,

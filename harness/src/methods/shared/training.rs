@@ -225,7 +225,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// One optimiser step.
+/// An optimiser step that a method asks for.
 pub struct Step<'r> {
     /// The step's phase, as the trace records it.
     pub phase: &'r str,
@@ -239,9 +239,9 @@ pub const CURRENT: &str = "current";
 /// Rows to train on, and how often.
 #[derive(Clone, Copy)]
 pub struct Passes<'a, 'r> {
-    /// Passes over the rows.
+    /// Number of passes over the rows.
     pub epochs: usize,
-    /// The rows.
+    /// The rows, which are shuffled before each pass.
     pub rows: &'a [&'r Example],
 }
 
@@ -282,7 +282,7 @@ fn step_name(phase: &str) -> &str {
     phase.split_once('/').map_or(phase, |(name, _)| name)
 }
 
-/// Returns references to rows.
+/// Returns references to rows, in their order.
 pub fn all(rows: &[Example]) -> Vec<&Example> {
     rows.iter().collect()
 }
