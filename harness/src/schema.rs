@@ -10,7 +10,7 @@ use crate::files::write_json;
 use crate::metrics::score::RunResult;
 use crate::run::failure::Failure;
 use crate::run::json::RunFile;
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 
 /// Returns file name and schema of each: those of a run, of a benchmark's manifest, and of a row of
 /// `predictions.parquet`.
@@ -20,7 +20,7 @@ pub fn all() -> [(&'static str, Schema); 5] {
         ("run.schema.json", schema_for!(RunFile)),
         ("result.schema.json", schema_for!(RunResult)),
         ("failure.schema.json", schema_for!(Failure)),
-        ("predictions.schema.json", schema_for!(Predicted)),
+        ("predictions.schema.json", schema_for!(PredictionRow)),
     ]
 }
 

@@ -7,7 +7,7 @@ use crate::data::{Example, VisibleLabels};
 use crate::error::Result;
 use crate::learner::Answer;
 use crate::methods::method::{Method, Session};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 
 /// Rows that are predicted at a time.
 const BATCH: usize = 64;
@@ -22,7 +22,7 @@ pub fn predict(
     session: &Session<'_>,
     seen: &VisibleLabels,
     rows: &[Row],
-) -> Result<Vec<Predicted>> {
+) -> Result<Vec<PredictionRow>> {
     let examples = session.benchmark.tokenised(rows, &session.spec.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|row| examples[*row].ids.len());
@@ -40,12 +40,12 @@ pub fn predict(
 }
 
 /// Makes the row to store. Words that `max_length` cut off count as `O`.
-fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> Predicted {
+fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> PredictionRow {
     let Answer { joint, mut text, mut vision } = answer;
     let mut predicted = joint.labels;
     if kind == TaskKind::Ner {
         let halves = [&mut text, &mut vision].into_iter().filter(|half| !half.is_empty());
         halves.chain([&mut predicted]).for_each(|labels| labels.resize(example.words, 0));
     }
-    Predicted { id: example.id.clone(), owner: example.owner, gold, predicted, scores: joint.scores, text, vision }
+    PredictionRow { id: example.id.clone(), owner: example.owner, gold, predicted, scores: joint.scores, text, vision }
 }
