@@ -52,7 +52,7 @@ fn batches(criterion: &mut Criterion) {
     std::fs::write(&protocol, MNRE_PROTOCOL).unwrap();
     build(&BuildOptions::new(protocol.to_string_lossy(), raw, &out)).unwrap();
     let benchmark = Benchmark::open(&out, 128).unwrap();
-    let config = Config { visual: VisualSetting::Image, ..Config::default_for(TaskKind::Re, "concat") };
+    let config = Config { visual: VisualSetting::Image, ..Config::shared(TaskKind::Re) };
     let pictures = Pictures::open(&benchmark, &config, 224, &dir.path().join("cache")).unwrap();
     let tokenizer = WordTokenizer::from_words(benchmark.training_words().unwrap()).unwrap();
     let rows = benchmark.training(0, &tokenizer).unwrap();

@@ -1,10 +1,11 @@
-//! Times the optimiser steps of a method on a benchmark's own rows, and leaves an account of them, so that another
-//! program can take the same steps.
+//! Times the optimiser steps of a method on a benchmark's own rows and, if asked to, writes a trace of them, so that
+//! another program can take the same steps.
 
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
+use candle_core::utils::get_num_threads;
 use candle_core::{DType, Device, Tensor};
 use mkgc_models::{ops, simd};
 use serde_json::{Value, json};
@@ -12,11 +13,11 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::data::{Benchmark, Example, Task};
 use crate::error::{Error, Result};
-use crate::learner::Blueprint;
-use crate::methods::{self, Session};
-use crate::run::ledger::Ledger;
+use crate::learner::LearnerSpec;
+use crate::methods::Session;
+use crate::methods::trace::Trace;
 use crate::run::log::{Log, memory_mib};
-use crate::stream::{Request, prepare};
+use crate::train::{Request, prepare};
 
 /// Steps that are not counted: the first ones fault in memory.
 const WARM_UP: usize = 2;
@@ -24,72 +25,73 @@ const WARM_UP: usize = 2;
 /// Rows and columns of the matrices whose product shows what the processor can do.
 const SIDE: usize = 1024;
 
-/// What to time.
+/// Which steps to time.
 pub struct Timing<'a> {
-    /// Steps that count.
+    /// Number of steps to time.
     pub steps: usize,
-    /// Rows of the second task, where distillation and replay begin, instead of the first.
+    /// Time steps on the second task, where distillation and replay begin, instead of the first.
     pub second_task: bool,
     /// Word pieces of each row, by repeating its own; rows with an anchor beyond are left out.
     pub length: Option<usize>,
-    /// Folder for `case.json` and the first weights (see [`Ledger::write`]).
-    pub account: Option<&'a Path>,
+    /// Folder for `case.json` and the initial variables (see [`Trace::write`]).
+    pub trace: Option<&'a Path>,
 }
 
-/// Settings and shapes of a run, as an account begins.
-pub fn description(method: &str, benchmark: &Benchmark, blueprint: &Blueprint, config: &Config) -> Value {
-    let (text, vision) = blueprint.encoder.configs(blueprint.tokenizer.vocab_size());
+/// Describes the settings and shapes of a run, for [`Trace::write`].
+pub fn description(method: &str, benchmark: &Benchmark, spec: &LearnerSpec, config: &Config) -> Value {
+    let (text, vision) = spec.encoder.configs(spec.tokenizer.vocab_size());
     json!({
         "method": method, "kind": benchmark.kind(), "config": config, "text": text,
-        "vision": blueprint.pictures.as_ref().and(vision), "labels": benchmark.manifest().labels,
-        "pad": blueprint.tokenizer.pad_id(),
+        "vision": spec.pictures.as_ref().and(vision), "labels": benchmark.manifest().labels,
+        "pad": spec.tokenizer.pad_id(),
     })
 }
 
-/// Takes two steps that do not count and then those that do. The answer has `seconds` of each step (what is left to wait
+/// Takes two steps that do not count and then those that do. The result has `seconds` of each step (what is left to wait
 /// for its batch, forward, backward and update), `losses`, `peak_mib`, device, threads, version, and `machine`, as
 /// [`machine`] says.
 ///
 /// # Errors
-/// A task with too few rows, and as [`crate::stream::train`].
+/// A task with too few rows; those of [`crate::train::Run::open`]; the loss diverges.
 pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     // The rows are as many as the steps need: one pass. Nothing after it is timed, so later phases are left out.
-    let resolved = request.resolved.config.clone();
+    let resolved = request.settings.config.clone();
     let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ewc_grid: vec![], ..resolved };
     let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
-    let (blueprint, record) = prepare(request, &benchmark)?;
+    let (spec, record) = prepare(request, &benchmark)?;
+    let spec = Rc::new(spec);
     let folder = tempfile::tempdir().map_err(|error| Error::Usage(format!("a temporary folder: {error}")))?;
     let mut log = Log::open(&folder.path().join("metrics.jsonl"), "bench", 2, 0, config.lr_encoder)?;
-    let ledger = if timing.account.is_some() { Ledger::with_account() } else { Ledger::default() };
-    let mut ledger = ledger.with_clock();
+    let trace = if timing.trace.is_some() { Trace::recording() } else { Trace::default() };
+    let mut trace = trace.with_clock();
     let mut session =
-        Session { blueprint: Rc::clone(&blueprint), config, benchmark: &benchmark, log: &mut log, ledger: &mut ledger };
-    let mut method = methods::create(&request.method, &mut session)?;
+        Session { spec: Rc::clone(&spec), config, benchmark: &benchmark, log: &mut log, trace: &mut trace };
+    let mut method = (request.method.create)(&mut session)?;
     let counted = WARM_UP + timing.steps;
     let stages = if timing.second_task { vec![(0, WARM_UP), (1, counted)] } else { vec![(0, counted)] };
     let mut before = 0;
     for (stage, steps) in stages {
-        let train = rows(benchmark.training(stage, &blueprint.tokenizer)?, steps * config.batch_size, timing.length)?;
-        session.log.stage(stage);
-        before = session.ledger.steps;
+        let train = rows(benchmark.training(stage, &spec.tokenizer)?, steps * config.batch_size, timing.length)?;
+        session.log.begin_task(stage);
+        before = session.trace.steps;
         let task = Task { seen: benchmark.seen(stage), train };
-        session.ledger.task(&task.seen);
+        session.trace.task(&task.seen);
         method.learn(&task, &mut session)?;
     }
-    if let Some(folder) = timing.account {
+    if let Some(folder) = timing.trace {
         fs_err::create_dir_all(folder)?;
-        ledger.write(folder, description(&request.method, &benchmark, &blueprint, config))?;
+        trace.write(folder, description(request.method.name, &benchmark, &spec, config))?;
     }
-    let timed = ledger.timed().get(before + WARM_UP..before + counted);
-    let none = || Error::Usage(format!("{} takes no such steps, so there is nothing to time", request.method));
+    let timed = trace.timed().get(before + WARM_UP..before + counted);
+    let none = || Error::Usage(format!("{} takes no such steps, so there is nothing to time", request.method.name));
     let (seconds, losses): (Vec<f64>, Vec<f64>) = timed.ok_or_else(none)?.iter().copied().unzip();
     Ok(json!({
-        "device": record.device, "threads": record.threads, "version": record.code_version,
+        "device": request.device_name, "threads": get_num_threads(), "version": record.code_version,
         "seconds": seconds, "losses": losses, "peak_mib": memory_mib("VmHWM:"), "machine": machine()?,
     }))
 }
 
-/// Where a figure comes from: `processor` by its name, the `cores` that this process may use, the instruction sets that
+/// Describes where a figure comes from: `processor` by its name, the `cores` that this process may use, the instruction sets that
 /// `inner_loops` and `products` take on it, the best rate of a product of two matrices of 1024 x 1024 on all threads
 /// (`product_gflops`), and `load`, the system's averages over 1, 5 and 15 minutes (empty where Linux's `/proc` is not).
 ///
@@ -106,8 +108,8 @@ fn machine() -> Result<Value> {
     }))
 }
 
-/// The model of the first processor of Linux's `/proc/cpuinfo`, with family and number, since hypervisors shorten names;
-/// the architecture where there is none.
+/// Returns the model of the first processor of Linux's `/proc/cpuinfo`, with family and number because hypervisors shorten
+/// names; the architecture if there is none.
 fn processor(cpuinfo: &str) -> String {
     let field = |name: &str| {
         let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
@@ -120,7 +122,7 @@ fn processor(cpuinfo: &str) -> String {
     }
 }
 
-/// Operations per second of the best of ten products, f32 on the CPU.
+/// Measures the operations per second of a matrix product, the best of ten, f32 on the CPU.
 fn product_rate() -> Result<f64> {
     let matrix = Tensor::ones((SIDE, SIDE), DType::F32, &Device::Cpu)?;
     let mut best = f64::INFINITY;
@@ -132,7 +134,7 @@ fn product_rate() -> Result<f64> {
     Ok(2.0 * (SIDE as f64).powi(3) / best)
 }
 
-/// The first `count` rows, of the length asked for.
+/// Returns the first `count` rows, repeated or cut to `length` word pieces.
 fn rows(mut rows: Vec<Example>, count: usize, length: Option<usize>) -> Result<Vec<Example>> {
     if let Some(length) = length {
         rows.retain(|row| row.anchors.iter().all(|anchor| (*anchor as usize) < length));

@@ -11,13 +11,13 @@ pub enum Error {
     /// Reading or writing a file (`fs_err` puts the path into the message).
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The benchmark folder.
+    /// The benchmark folder is damaged or none.
     #[error(transparent)]
     Builder(#[from] mkgc_builder::error::Error),
     /// The encoder, its files or its tokenizer.
     #[error(transparent)]
     Models(mkgc_models::error::Error),
-    /// Tensor arithmetic.
+    /// A tensor operation failed.
     #[error(transparent)]
     Candle(candle_core::Error),
     /// The GPU's memory is full.
@@ -44,7 +44,7 @@ pub enum Error {
     /// A JSON file of a run.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// A configuration key.
+    /// A configuration key is unknown, not read, or has a value that no run can have.
     #[error("configuration key `{key}`: {reason}")]
     Config {
         /// Key as written in the TOML file.
@@ -55,7 +55,7 @@ pub enum Error {
     /// A run folder that cannot be used.
     #[error("run {}: {reason}", path.display())]
     Run {
-        /// The folder.
+        /// Path of the run folder.
         path: PathBuf,
         /// What is wrong and what to do.
         reason: String,

@@ -1,7 +1,9 @@
-//! Continual-learning methods, the task stream that runs them, and the metrics and reports that compare them.
+//! Continual-learning methods, the training loop that runs them, and the metrics and reports that compare them.
 //!
-//! Data flows one way: [`data`] (Parquet rows to batches) → [`stream`] (the task loop) → [`methods`] → [`learner`]
-//! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`].
+//! Data flows one way: [`data`] (Parquet rows to batches) → [`train`] (the training loop) → [`methods`] → [`learner`]
+//! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`]. Every `use` points down:
+//! [`error`], [`seed`], [`files`] → [`config`] → [`data`], [`run`] → [`metrics`], [`learner`] → [`methods`] → [`train`],
+//! [`report`], [`gate`], [`external`] → [`demo`], [`sweep`], [`bench`] → the command line.
 
 #[cfg(test)]
 mod authors;
@@ -11,6 +13,7 @@ pub mod data;
 pub mod demo;
 pub mod error;
 pub mod external;
+pub mod files;
 pub mod gate;
 pub mod learner;
 pub mod methods;
@@ -20,5 +23,5 @@ pub mod run;
 pub mod schema;
 pub mod seed;
 pub mod stats;
-pub mod stream;
 pub mod sweep;
+pub mod train;

@@ -30,7 +30,7 @@ const STACK: usize = 64 << 20;
 fn main() -> ExitCode {
     keep_memory();
     let cli = cli::Cli::parse();
-    // The work runs on a thread of the pool: while it waits for others it takes part, and nobody is woken for little.
+    // Run on a rayon worker, so this thread helps with queued work instead of blocking.
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
     let run = || pool.map_err(Into::into).and_then(|()| cli::run(cli));
     match rayon::join(run, || ()).0 {

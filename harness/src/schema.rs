@@ -6,20 +6,21 @@ use mkgc_builder::dataset::Manifest;
 use schemars::{Schema, schema_for};
 
 use crate::error::Result;
+use crate::files::write_json;
 use crate::metrics::score::RunResult;
 use crate::run::failure::Failure;
-use crate::run::predictions::Predicted;
-use crate::run::record::RunRecord;
-use crate::run::write_json;
+use crate::run::json::RunFile;
+use crate::run::predictions::PredictionRow;
 
-/// File name and schema of each: those of a run, of a benchmark's manifest, and of a row of `predictions.parquet`.
+/// Returns file name and schema of each: those of a run, of a benchmark's manifest, and of a row of
+/// `predictions.parquet`.
 pub fn all() -> [(&'static str, Schema); 5] {
     [
         ("manifest.schema.json", schema_for!(Manifest)),
-        ("run.schema.json", schema_for!(RunRecord)),
+        ("run.schema.json", schema_for!(RunFile)),
         ("result.schema.json", schema_for!(RunResult)),
         ("failure.schema.json", schema_for!(Failure)),
-        ("predictions.schema.json", schema_for!(Predicted)),
+        ("predictions.schema.json", schema_for!(PredictionRow)),
     ]
 }
 

@@ -1,19 +1,19 @@
-//! One seeded generator per purpose, derived by name from `train_seed`, so that adding a draw in one place never
-//! shifts the draws of another.
+//! Random generators, one per purpose and task, derived by name from `train_seed`: a new draw in one place never shifts
+//! the draws of another.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-/// The seed of a purpose such as `"shuffle"` at a stage: the first 8 bytes of SHA-256 over name, seed and stage.
-pub fn derive(train_seed: u64, purpose: &str, stage: usize) -> u64 {
-    let digest = Sha256::digest(format!("{purpose}/{train_seed}/{stage}"));
+/// Derives the seed of a purpose such as `"shuffle"` in a task: the first 8 bytes of SHA-256 over name, seed and task.
+pub fn derive(train_seed: u64, purpose: &str, task: usize) -> u64 {
+    let digest = Sha256::digest(format!("{purpose}/{train_seed}/{task}"));
     digest.iter().take(8).fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
 }
 
-/// A generator for a purpose at a stage.
-pub fn generator(train_seed: u64, purpose: &str, stage: usize) -> ChaCha8Rng {
-    ChaCha8Rng::seed_from_u64(derive(train_seed, purpose, stage))
+/// Makes the generator of a purpose in a task.
+pub fn generator(train_seed: u64, purpose: &str, task: usize) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(derive(train_seed, purpose, task))
 }
 
 #[cfg(test)]

@@ -10,20 +10,23 @@
 //!
 //! [[variants]]
 //! name = "no-distillation"
-//! set = { lambda = 0.0 }
+//! set = { lambda = 0.0 }        # every method of the plan must read it
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::config::settings::SETTINGS;
+use crate::config::unknown;
 use crate::error::{Error, Result};
 use crate::methods::registry;
 use crate::report;
 use crate::run::RunFolder;
-use crate::stream::{self, Request};
+use crate::train::{Request, Run};
 
-/// The file.
+/// A plan, as its TOML file holds it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -48,11 +51,11 @@ struct Variant {
 /// One run of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// Method name.
+    /// Name of the method.
     pub method: String,
     /// The variant's name, if the plan has variants.
     pub variant: Option<String>,
-    /// Settings of the variant, and the seed.
+    /// Settings of the variant and the seed; the method must read each.
     pub settings: toml::Table,
     seed: u32,
 }
@@ -62,7 +65,10 @@ fn one_seed() -> Vec<u32> {
 }
 
 impl Plan {
-    /// Reads a plan; names of methods are checked at once, settings when a run starts.
+    /// Reads a plan and checks its names of methods and variants; settings are checked when they are resolved.
+    ///
+    /// # Errors
+    /// A file that is missing or no plan; a method that is not in the registry.
     pub fn read(path: &Path) -> Result<Self> {
         let bad = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
         let plan: Self = toml::from_str(&fs_err::read_to_string(path)?).map_err(|error| bad(error.to_string()))?;
@@ -80,7 +86,26 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Every run, methods outermost, seeds innermost.
+    /// Checks that each of the settings that serve all runs of the plan is read by at least one of its methods.
+    ///
+    /// # Errors
+    /// A setting that none of them reads.
+    pub fn check_shared(&self, settings: &toml::Table) -> Result<()> {
+        let mut reads = BTreeSet::new();
+        for method in &self.methods {
+            reads.extend(registry::find(method)?.reads());
+        }
+        let Some(key) = settings.keys().find(|key| !reads.contains(key.as_str())) else { return Ok(()) };
+        let reason = if SETTINGS.iter().any(|setting| setting.key == key) {
+            let reads: Vec<&str> = reads.into_iter().collect();
+            format!("no method of the plan reads it. They read: {}", reads.join(", "))
+        } else {
+            unknown(key, reads.iter().copied())
+        };
+        Err(Error::Config { key: key.clone(), reason })
+    }
+
+    /// Returns every run, methods outermost, seeds innermost.
     pub fn runs(&self) -> Vec<Planned> {
         let plain = [None];
         let named: Vec<Option<&Variant>> = self.variants.iter().map(Some).collect();
@@ -101,23 +126,26 @@ impl Plan {
 }
 
 impl Planned {
-    /// Name of the run's folder, e.g. `lmc-no-distillation-seed42`.
+    /// Returns the name of the run's folder, e.g. `lmc-no-distillation-seed42`.
     pub fn folder(&self) -> String {
         let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!("-{variant}"));
         format!("{}{variant}-seed{}", self.method, self.seed)
     }
 }
 
-/// Makes all runs, one after another, whatever becomes of the others; the report over those that began, and what went
-/// wrong. The report is empty where no run is finished.
+/// Trains one run after another, going on where one fails, and returns the report over those that began and what went
+/// wrong. The report is empty if no run is finished.
+///
+/// # Errors
+/// The runs cannot be read or compared; the report cannot be written.
 pub fn run(requests: &[Request], out: &Path) -> Result<(String, Vec<String>)> {
     let mut failures = Vec::new();
     for request in requests {
-        let place = request.out.display();
-        eprintln!("{place}");
-        if let Err(error) = stream::train(request) {
+        let folder = request.out.display();
+        eprintln!("{folder}");
+        if let Err(error) = Run::open(request.clone()).and_then(|run| run.train()) {
             eprintln!("error: {error}");
-            failures.push(format!("{place}: {error}"));
+            failures.push(format!("{folder}: {error}"));
         }
     }
     if !requests.iter().any(|request| RunFolder::new(&request.out).result().exists()) {
@@ -132,6 +160,7 @@ pub fn run(requests: &[Request], out: &Path) -> Result<(String, Vec<String>)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::Overrides;
 
     fn plan(text: &str) -> Result<Plan> {
         let folder = tempfile::tempdir().unwrap();
@@ -167,12 +196,22 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_for_all_runs_is_read_by_a_method_of_the_plan() {
+        let plan = plan("methods = [\"lmc\", \"emr\"]").unwrap();
+        let check = |text: &str| plan.check_shared(&toml::from_str(text).unwrap()).map_err(|error| error.to_string());
+        assert_eq!(check("epochs = 1\nshared_layers = 1"), Ok(()));
+        assert!(check("key_size = 3").unwrap_err().contains("no method of the plan reads it"));
+        assert!(check("lambada = 1").unwrap_err().contains("did you mean `lambda`"));
+    }
+
+    #[test]
     fn shipped_plans_are_valid() {
         for entry in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/plans")).unwrap() {
             let path = entry.unwrap().path();
             for run in Plan::read(&path).unwrap().runs() {
-                let task = mkgc_builder::corpus::TaskKind::Re;
-                crate::config::resolve(task, &run.method, None, run.settings).unwrap();
+                let kind = mkgc_builder::corpus::TaskKind::Re;
+                let given = Overrides { flags: run.settings, ..Overrides::default() };
+                registry::resolve(kind, registry::find(&run.method).unwrap(), given).unwrap();
             }
         }
     }

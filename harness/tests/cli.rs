@@ -132,6 +132,18 @@ fn methods_are_listed_with_source_and_memory() {
 }
 
 #[test]
+fn settings_are_listed_and_those_that_a_method_does_not_read_are_refused() {
+    let place = Corpora::new();
+    let listed = place.ok("ls settings lmc");
+    let columns: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(columns[0], ["setting", "default", "unit", "source", "about"]);
+    assert!(columns.iter().any(|row| row[..3] == ["lr_head", "relations 1e-5, entities 0.05", "per step"]), "{listed}");
+    assert!(columns.iter().all(|row| row.len() == 5 && row.iter().all(|cell| !cell.is_empty())), "{listed}");
+    place.build();
+    assert!(place.error(&format!("{TRAIN} --method lmc --set key_size=3 --out run")).contains("lmc does not read it"));
+}
+
+#[test]
 fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
     let place = Corpora::new();
     place.build();

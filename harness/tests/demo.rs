@@ -10,16 +10,16 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::config;
+use mkgc_harness::config::{Overrides, Recipe};
 use mkgc_harness::gate::baseline::Baseline;
 use mkgc_harness::gate::observed::observe;
 use mkgc_harness::gate::{Verdict, check, show};
-use mkgc_harness::learner::TINY;
+use mkgc_harness::methods::registry;
 use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::run::find::find;
-use mkgc_harness::stream::{Request, train_with};
+use mkgc_harness::train::{Request, Run};
 use tempfile::TempDir;
 
 /// The demo's folder, made once for all tests here.
@@ -27,7 +27,7 @@ fn demo() -> &'static Path {
     static DEMO: OnceLock<TempDir> = OnceLock::new();
     DEMO.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        mkgc_harness::demo::run(folder.path(), (&Device::Cpu, "cpu")).unwrap();
+        mkgc_harness::demo::run(folder.path(), &Device::Cpu, "cpu").unwrap();
         folder
     })
     .path()
@@ -115,21 +115,15 @@ fn a_folder_of_another_run_is_not_overwritten() {
 
 /// The demo's `emr`, its stored rows without labels.
 fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
+    let method = common::bug::Unlabelled::spec();
+    let recipe = Recipe::read(&demo().join("recipe.toml")).unwrap();
+    let given = Overrides { recipe: Some(&recipe), ..Overrides::default() };
     let request = Request {
-        benchmark: demo().join("benchmarks").join(benchmark),
-        method: "emr".to_owned(),
-        variant: None,
-        encoder: TINY.to_owned(),
-        vision: TINY.to_owned(),
-        tasks: None,
-        resolved: config::resolve(task, "emr", Some(&demo().join("recipe.toml")), toml::Table::new()).unwrap(),
-        device: Device::Cpu,
-        device_name: "cpu".to_owned(),
-        dtype: DType::F32,
-        cache: demo().join("cache"),
-        out: out.to_owned(),
+        settings: registry::resolve(task, &method, given).unwrap(),
+        cache: Some(demo().join("cache")),
+        ..Request::new(demo().join("benchmarks").join(benchmark), method, out).unwrap()
     };
-    train_with(&request, &common::bug::Unlabelled::create).unwrap();
+    Run::open(request).unwrap().train().unwrap();
 }
 
 /// What `.ci/run` relies on: the committed baseline passes these runs and is not too wide to catch a bug.

@@ -13,7 +13,6 @@ use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::methods::registry;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions;
-use mkgc_harness::stream;
 
 /// Few rows for two tasks, one pass over each, so that a method takes two steps on the first task and three on the second.
 const FEW: [usize; 2] = [8, 12];
@@ -32,10 +31,10 @@ fn settings(method: &str, dtype: DType) -> String {
 fn losses(place: &Place, method: &str, dtype: DType) -> Vec<f64> {
     let few = "epochs = 1\nmemory_epochs = 1\nrounds = 1\nhead_dropout = 0.1";
     let learned = place.learned_with(method, &format!("{few}\n{}", settings(method, dtype)), |mut task| {
-        task.train.truncate(FEW[task.seen.stage]);
+        task.train.truncate(FEW[task.seen.task]);
         task
     });
-    learned.unwrap().ledger.losses()
+    learned.unwrap().trace.losses()
 }
 
 /// Largest difference of a loss, relative to the largest loss: a logit rounds as much where a loss is small.
@@ -84,7 +83,7 @@ fn first_losses_on_entities_in_bf16_are_near_those_of_the_cpu() {
 fn predicted(place: &Place, method: &str) -> Vec<Vec<u32>> {
     let folder = tempfile::tempdir().unwrap();
     let settings = format!("epochs = 2\nmemory_epochs = 2\n{}", well_conditioned(method));
-    stream::train(&place.request(method, &settings, folder.path())).unwrap();
+    common::train(place.request(method, &settings, folder.path())).unwrap();
     let rows = |stage| predictions::read(&RunFolder::new(folder.path()).predictions(stage)).unwrap();
     (0..2).flat_map(rows).map(|row| row.predicted).collect()
 }

@@ -6,15 +6,15 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::Place;
 use common::bug::Unlabelled;
+use common::{Place, train};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
 use mkgc_harness::gate::observed::observe;
 use mkgc_harness::gate::{Line, Outcome, Verdict, check, junit, show, update};
-use mkgc_harness::methods;
+use mkgc_harness::methods::{MethodSpec, registry};
 use mkgc_harness::run::find::find;
-use mkgc_harness::stream::{Create, train, train_with};
+use mkgc_harness::train::Request;
 use serde_json::Value;
 
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -35,18 +35,18 @@ impl Gate {
     }
 
     /// Runs of `emr` below a folder, one per seed.
-    fn runs(&self, name: &str, create: Create<'_>) -> PathBuf {
+    fn runs(&self, name: &str, method: MethodSpec) -> PathBuf {
         for seed in SEEDS {
             let out = self.path(name).join(format!("seed{seed}"));
             let settings = format!("train_seed = {seed}\nepochs = 8");
-            train_with(&self.place.request("emr", &settings, &out), create).unwrap();
+            train(Request { method, ..self.place.request("emr", &settings, &out) }).unwrap();
         }
         self.path(name)
     }
 
     /// One run of a method.
     fn one(&self, method: &str) -> PathBuf {
-        train(&self.place.request(method, "epochs = 2", &self.path(method))).unwrap();
+        train(self.place.request(method, "epochs = 2", &self.path(method))).unwrap();
         self.path(method)
     }
 
@@ -75,17 +75,17 @@ fn reasons(outcome: &Outcome) -> Vec<&str> {
 #[test]
 fn ten_repeats_pass_and_replay_without_labels_is_caught() {
     let gate = Gate::new();
-    let first = gate.runs("first", &methods::create);
+    let first = gate.runs("first", *registry::find("emr").unwrap());
     let exact = gate.baseline(&first, Tolerance::Absolute(0.0));
     let result = |runs: &Path| fs_err::read(runs.join("seed1/result.json")).unwrap();
     for repeat in 0..10 {
-        let runs = gate.runs(&format!("repeat{repeat}"), &methods::create);
+        let runs = gate.runs(&format!("repeat{repeat}"), *registry::find("emr").unwrap());
         assert_eq!(result(&runs), result(&first));
         let outcome = compared(&exact, &runs);
         assert!(outcome.lines.iter().all(|line| line.verdict == Verdict::Pass), "{}", show::markdown(&outcome));
     }
     let usual = gate.baseline(&first, Tolerance::StandardErrors(3.0));
-    let outcome = compared(&usual, &gate.runs("bug", &Unlabelled::create));
+    let outcome = compared(&usual, &gate.runs("bug", Unlabelled::spec()));
     let fails =
         |metric: &str| outcome.lines.iter().any(|line: &Line| line.metric == metric && line.verdict == Verdict::Fail);
     assert!(
@@ -204,7 +204,7 @@ fn wrong_input_ends_with_exit_code_2_and_a_remedy() {
     baseline["schema_version"] = 2.into();
     fs_err::write(gate.path("b.json"), baseline.to_string()).unwrap();
     wrong(&["--baseline", "b.json", "vanilla"], "schema_version is 2, this mkgc reads 1");
-    train(&gate.place.request("vanilla", "epochs = 1", &gate.path("again"))).unwrap();
+    train(gate.place.request("vanilla", "epochs = 1", &gate.path("again"))).unwrap();
     wrong(&["--baseline", "b.json", "vanilla", "again"], "is a second run of vanilla with seed 3");
 }
 

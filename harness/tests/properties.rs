@@ -7,16 +7,15 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Tensor};
-use common::{Learned, Place};
+use common::{Learned, Place, train};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::config::Config;
 use mkgc_harness::data::{Example, Task};
 use mkgc_harness::learner::{Architecture, Learner};
 use mkgc_harness::methods::lmc::Teacher;
-use mkgc_harness::methods::{METHODS, names};
-use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::methods::{Keeps, METHODS, names};
+use mkgc_harness::run::predictions::{self, PredictionRow};
 use mkgc_harness::run::{RunFolder, log};
-use mkgc_harness::stream::train;
 use mkgc_models::inputs::Stream;
 use mkgc_models::losses::distillation::{
     Pooling, attention_distillation, attention_distillation_released, pool, pool_released,
@@ -44,7 +43,7 @@ fn lambda_changes_lmc_but_not_what_its_code_computes() {
     assert!(of_lmc > 1e-3, "{of_lmc}");
     let (off, on) = (with("lmc-released", "0.0"), with("lmc-released", "20.0"));
     assert!(off.values() == on.values(), "the released distillation must have no gradient");
-    assert_ne!(off.ledger.losses(), on.ledger.losses(), "its value is counted in the loss all the same");
+    assert_ne!(off.trace.losses(), on.trace.losses(), "its value is counted in the loss all the same");
 }
 
 #[test]
@@ -136,10 +135,10 @@ fn a_kept_teacher_says_what_a_fresh_one_would() {
         for (method, pooling) in cases.iter().copied() {
             let mut config = place.config(method, "");
             config.pooling = pooling;
-            let (blueprint, benchmark) = (place.blueprint(method, &config), place.benchmark(&config));
-            let teacher = Learner::new(&blueprint, &config, 1).unwrap();
-            let student = Learner::new(&blueprint, &config, 2).unwrap();
-            let rows = benchmark.training(1, &blueprint.tokenizer).unwrap();
+            let (spec, benchmark) = (place.spec(method, &config), place.benchmark(&config));
+            let teacher = Learner::new(&spec, &config, 1).unwrap();
+            let student = Learner::new(&spec, &config, 2).unwrap();
+            let rows = benchmark.training(1, &spec.tokenizer).unwrap();
             let kept = Teacher::new(&teacher, &rows, &config).unwrap().unwrap();
             // Another composition of the batch than the teacher was shown.
             let batch: Vec<&Example> = rows.iter().rev().step_by(2).collect();
@@ -166,7 +165,7 @@ fn the_first_step_of_a_warm_up_moves_nothing_and_the_log_says_which_rate_was_use
     let single = "epochs = 1\nbatch_size = 1000\nschedule = \"linear\"";
     for (warmup, moves) in [("0.5", false), ("0.0", true)] {
         let learned = place.learned("vanilla", &format!("{single}\nwarmup = {warmup}\nweight_decay = 0.1"));
-        let fresh = learned.ledger.fresh_values("network").unwrap();
+        let fresh = learned.trace.fresh_values("network").unwrap();
         let fresh: Vec<f32> = fresh.values().flat_map(|x| x.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect();
         assert_eq!(fresh != learned.values(), moves, "warmup {warmup}");
     }
@@ -174,7 +173,7 @@ fn the_first_step_of_a_warm_up_moves_nothing_and_the_log_says_which_rate_was_use
     let out = tempfile::tempdir().unwrap();
     let folder = RunFolder::new(&out.path().join("run"));
     let settings = "schedule = \"linear\"\nwarmup = 0.5\nlr_encoder = 1e-3";
-    train(&place.request("emr", settings, folder.dir())).unwrap();
+    train(place.request("emr", settings, folder.dir())).unwrap();
     let lines = log::read(&folder.metrics()).unwrap();
     let last = |stage| lines.iter().rfind(|line| line.stage == stage).unwrap();
     let first = last(0).step;
@@ -194,12 +193,12 @@ fn both_heads_work_with_every_method_on_relations() {
         let learned = |head: &str| place.learned(info.name, &format!("{SHORT}\nhead = \"{head}\""));
         let (markers, cls) = (learned("markers"), learned("cls"));
         for (learned, on_markers) in [(&markers, true), (&cls, false)] {
-            let Some(values) = learned.ledger.fresh_values("network") else { continue };
+            let Some(values) = learned.trace.fresh_values("network") else { continue };
             let layer = values.contains_key("head.dense.weight");
             assert_eq!(layer, on_markers && info.architecture != Architecture::Mkgformer, "{}", info.name);
             assert!(values.contains_key("head.classifier.weight"), "{}", info.name);
-            assert!(!learned.predictions().is_empty() && learned.ledger.losses().iter().all(|loss| loss.is_finite()));
-            assert_ne!(markers.ledger.losses(), cls.ledger.losses(), "{}: the head changes nothing", info.name);
+            assert!(!learned.predictions().is_empty() && learned.trace.losses().iter().all(|loss| loss.is_finite()));
+            assert_ne!(markers.trace.losses(), cls.trace.losses(), "{}: the head changes nothing", info.name);
         }
     }
 }
@@ -212,7 +211,7 @@ fn blank_pictures_tell_nothing() {
         for (visual, alike) in [("blank", true), ("auto", false)] {
             let learned = place.learned("concat", &format!("{SHORT}\nvisual = \"{visual}\""));
             let rows = learned.benchmark.test_rows(1).unwrap();
-            let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
+            let examples = learned.benchmark.tokenised(&rows, &learned.spec.tokenizer).unwrap();
             let other = Example { id: examples[1].id.clone(), ..examples[0].clone() };
             let batch = learned.method.learner().unwrap().batch(&[&examples[0], &other]).unwrap();
             let features = learned.method.learner().unwrap().forward(&batch, &mut Mode::Eval).unwrap().features;
@@ -261,7 +260,7 @@ fn a_task_may_have_one_class() {
 #[test]
 fn a_class_may_have_no_rows_to_store() {
     all_methods_survive(SHORT, |mut task| {
-        if task.seen.stage == 1 {
+        if task.seen.task == 1 {
             task.train.retain(|row| row.gold.iter().all(|label| !task.seen.current[*label as usize] || *label == 0));
         }
         task
@@ -284,8 +283,8 @@ fn labels_not_seen_yet_are_never_predicted() {
     for method in names() {
         let learned = place.learned(method, SHORT);
         let rows = learned.benchmark.test_rows(1).unwrap();
-        let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
-        let batch = learned.blueprint.batch(&examples.iter().collect::<Vec<_>>()).unwrap();
+        let examples = learned.benchmark.tokenised(&rows, &learned.spec.tokenizer).unwrap();
+        let batch = learned.spec.batch(&examples.iter().collect::<Vec<_>>()).unwrap();
         let seen = learned.benchmark.seen(0);
         for prediction in learned.method.predict(&batch, &seen).unwrap() {
             assert!(seen.allowed[prediction.labels[0] as usize], "{method}");
@@ -305,7 +304,7 @@ fn an_answer_is_the_prediction_and_its_halves_are_the_streams() {
         for info in METHODS {
             let learned = place.learned(info.name, SHORT);
             let rows = learned.benchmark.test_rows(1).unwrap();
-            let examples = learned.benchmark.tokenised(&rows, &learned.blueprint.tokenizer).unwrap();
+            let examples = learned.benchmark.tokenised(&rows, &learned.spec.tokenizer).unwrap();
             // A method without a network has no halves.
             let Some(learner) = learned.method.learner() else { continue };
             let seen = learned.benchmark.seen(1);
@@ -336,7 +335,7 @@ fn the_balance_of_two_streams_is_logged_and_what_they_say_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let run = |method: &str, settings: &str| {
         let out = folder.path().join(format!("{method}{}", settings.len()));
-        let result = train(&place.request(method, settings, &out)).unwrap();
+        let result = train(place.request(method, settings, &out)).unwrap();
         let lines = log::read(&out.join("metrics.jsonl")).unwrap();
         let steps =
             |name: &str| -> usize { lines.iter().filter_map(|line| line.scalars.get(name)).map(Vec::len).sum() };
@@ -348,7 +347,7 @@ fn the_balance_of_two_streams_is_logged_and_what_they_say_is_stored() {
     assert_eq!([rho, text, vision], [record.cost.unwrap().optimiser_steps; 3]);
     assert_eq!(result.halves.len(), 2);
     assert!(result.continual["vision_half_forgetting_chaudhry18"].number().is_some());
-    let words = |row: &Predicted| (row.predicted.len(), row.text.len(), row.vision.len());
+    let words = |row: &PredictionRow| (row.predicted.len(), row.text.len(), row.vision.len());
     let rows = predictions::read(&RunFolder::new(&folder.path().join("lmc0")).predictions(1)).unwrap();
     assert!(rows.iter().all(|row| words(row) == (row.gold.len(), row.gold.len(), row.gold.len())));
     for (method, settings) in [("concat-replay", ""), ("lmc", "alpha = 0.0")] {
@@ -366,13 +365,13 @@ fn the_balance_of_two_streams_is_logged_and_what_they_say_is_stored() {
 fn memory_is_charged_and_bounded() {
     for kind in KINDS {
         let place = Place::new(kind);
-        for info in METHODS.iter().filter(|info| info.memory != "all rows") {
+        for info in METHODS.iter().filter(|info| info.keeps != Keeps::AllRows) {
             let learned = place.learned(info.name, SHORT);
             let Some(memory) = learned.method.memory() else {
-                assert!(!info.rehearses, "{} rehearses but shows no memory", info.name);
+                assert!(!info.rehearses(), "{} rehearses but shows no memory", info.name);
                 continue;
             };
-            assert!(info.rehearses, "{}", info.name);
+            assert!(info.rehearses(), "{}", info.name);
             let budget = learned.config.memory_per_class;
             // `None` belongs to both tasks and is stored for each; a sentence may hold two types.
             for (class, stored) in memory.by_class(learned.benchmark.manifest()) {
@@ -464,13 +463,24 @@ fn sentences_without_an_entity_are_stored_where_asked_for_and_shown_where_they_s
     }
 }
 
-/// The labels of every row of every replay step, -1 where one is not known.
-fn replayed(learned: &Learned) -> Vec<Vec<i64>> {
+/// The events of the trace.
+fn events(learned: &Learned) -> Vec<serde_json::Value> {
     let folder = tempfile::tempdir().unwrap();
-    learned.ledger.write(folder.path(), serde_json::json!({})).unwrap();
+    learned.trace.write(folder.path(), serde_json::json!({})).unwrap();
     let case = fs_err::read_to_string(folder.path().join("case.json")).unwrap();
     let case: serde_json::Value = serde_json::from_str(&case).unwrap();
-    let steps = case["trace"].as_array().unwrap().iter().filter(|entry| entry["phase"] == "replay");
+    case["trace"].as_array().unwrap().clone()
+}
+
+/// The ids of the rows of a step.
+fn ids(step: &serde_json::Value) -> BTreeSet<String> {
+    step["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The labels of every row of every replay step, -1 where one is not known.
+fn replayed(learned: &Learned) -> Vec<Vec<i64>> {
+    let events = events(learned);
+    let steps = events.iter().filter(|entry| entry["phase"] == "replay");
     let rows = steps.flat_map(|step| step["rows"].as_array().unwrap());
     rows.map(|row| serde_json::from_value(row["gold"].clone()).unwrap()).collect()
 }
@@ -490,9 +500,9 @@ fn a_lambda_chosen_from_a_grid_is_that_lambda_given() {
         assert!(given.method.choice().is_none());
         assert!(chosen.values() == given.values(), "{kind:?}: trials leave traces");
         assert_eq!(chosen.predictions(), given.predictions());
-        let of_second_task = (chosen.ledger.losses().len() - given.ledger.losses().len()) / (tried.len() - 1);
-        let (steps, tuning) = (chosen.ledger.steps, chosen.ledger.tuning_steps);
-        assert_eq!((steps, tuning), (given.ledger.steps, of_second_task * (tried.len() - 1)));
+        let of_second_task = (chosen.trace.losses().len() - given.trace.losses().len()) / (tried.len() - 1);
+        let (steps, tuning) = (chosen.trace.steps, chosen.trace.tuning_steps);
+        assert_eq!((steps, tuning), (given.trace.steps, of_second_task * (tried.len() - 1)));
         let mut again = place.learned("ewc", "ewc_grid = []");
         again.method.restore(&mut chosen.method.state().unwrap()).unwrap();
         assert_eq!(again.method.choice(), Some(&choice), "{kind:?}: the choice is not part of the state");
@@ -504,19 +514,39 @@ fn a_replay_step_of_emr_is_on_the_whole_memory_of_an_old_task() {
     for kind in KINDS {
         let place = Place::new(kind);
         let learned = place.learned("emr", &format!("{SHORT}\nmemory_per_class = 6"));
-        let folder = tempfile::tempdir().unwrap();
-        learned.ledger.write(folder.path(), serde_json::json!({})).unwrap();
-        let account = fs_err::read_to_string(folder.path().join("case.json")).unwrap();
-        let account: serde_json::Value = serde_json::from_str(&account).unwrap();
-        let trace = account["trace"].as_array().unwrap();
-        let of = |phase: &str| trace.iter().filter(|entry| entry["phase"] == phase).collect::<Vec<_>>();
-        let ids = |entry: &serde_json::Value| -> BTreeSet<String> {
-            entry["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
-        };
+        let events = events(&learned);
+        let of = |phase: &str| events.iter().filter(|entry| entry["phase"] == phase).collect::<Vec<_>>();
         let stored: BTreeSet<String> = learned.method.memory().unwrap().ids()[0].iter().cloned().collect();
         assert!(stored.len() > learned.config.batch_size, "the memory should be more than a batch");
         let replayed = of("replay");
         assert!(!replayed.is_empty() && replayed.iter().all(|entry| ids(entry) == stored));
-        assert_eq!(learned.ledger.steps, replayed.len() + of("current").len());
+        assert_eq!(learned.trace.steps, replayed.len() + of("current").len());
     }
+}
+
+#[test]
+fn a_concatenated_step_of_emr_is_on_the_batch_and_stored_rows() {
+    let place = Place::new(TaskKind::Re);
+    let learned = place.learned("emr", &format!("{SHORT}\nreplay = \"concat\""));
+    assert_eq!(learned.trace.steps, place.learned("vanilla", SHORT).trace.steps, "one step for each batch");
+    let stored: BTreeSet<String> = learned.method.memory().unwrap().ids()[0].iter().cloned().collect();
+    let events = events(&learned);
+    let steps: Vec<_> = events.iter().filter(|entry| entry["event"] == "step").collect();
+    let first = place.begun("vanilla", SHORT).trace.steps;
+    assert!(steps[..first].iter().all(|step| step["rows"].as_array().unwrap().len() <= learned.config.batch_size));
+    for step in &steps[first..] {
+        assert!(ids(step).intersection(&stored).count() >= learned.config.batch_size.min(stored.len()), "{step}");
+    }
+}
+
+/// In the first of two tasks `seen` leaves out the labels of the second, in the second `current` those of the first.
+#[test]
+fn the_softmax_runs_over_the_labels_that_the_setting_names() {
+    let place = Place::new(TaskKind::Re);
+    let losses = |softmax: &str| place.learned("vanilla", &format!("{SHORT}\nsoftmax = \"{softmax}\"")).trace.losses();
+    let [seen, all, current] = ["seen", "all", "current"].map(losses);
+    let first = place.begun("vanilla", SHORT).trace.losses().len();
+    assert!(all[0] > seen[0], "more labels compete, so the same network has a larger loss");
+    assert_eq!(current[..first], seen[..first]);
+    assert!(current[first] < seen[first]);
 }

@@ -5,18 +5,18 @@ mod common;
 
 use std::path::Path;
 
-use common::Place;
+use common::{Place, train};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::gate::observed::observe;
 use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::report;
 use mkgc_harness::run::RunFolder;
-use mkgc_harness::stream::{Request, train};
+use mkgc_harness::train::Request;
 
 const SHORT: &str = "epochs = 1\nmemory_epochs = 1\nrounds = 1";
 
 fn run(place: &Place, method: &str, tasks: Option<usize>, out: &Path) -> mkgc_harness::error::Result<RunResult> {
-    train(&Request { tasks, ..place.request(method, SHORT, out) })
+    train(Request { tasks, ..place.request(method, SHORT, out) })
 }
 
 /// `run.json` but for the time the run took.

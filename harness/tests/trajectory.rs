@@ -47,9 +47,9 @@ fn norm(tensor: &Tensor) -> f64 {
 fn write_case(folder: &Path, method: &str, learned: &Learned) {
     let mut images = serde_json::Map::new();
     fs_err::create_dir_all(folder).unwrap();
-    if let Some(pictures) = &learned.blueprint.pictures {
+    if let Some(pictures) = &learned.spec.pictures {
         let rows: Vec<_> =
-            (0..2).flat_map(|task| learned.benchmark.training(task, &learned.blueprint.tokenizer).unwrap()).collect();
+            (0..2).flat_map(|task| learned.benchmark.training(task, &learned.spec.tokenizer).unwrap()).collect();
         for (place, row) in rows.iter().enumerate() {
             images.insert(row.image.clone(), json!(place));
         }
@@ -60,21 +60,21 @@ fn write_case(folder: &Path, method: &str, learned: &Learned) {
         };
         candle_core::safetensors::save(&[("pixels", pixels)].into(), folder.join("pixels.safetensors")).unwrap();
     }
-    let mut description = bench::description(method, &learned.benchmark, &learned.blueprint, &learned.config);
+    let mut description = bench::description(method, &learned.benchmark, &learned.spec, &learned.config);
     description["images"] = json!(images);
-    learned.ledger.write(folder, description).unwrap();
+    learned.trace.write(folder, description).unwrap();
 }
 
 fn compare(case: &str, method: &str, learned: &Learned) {
     let golden = candle_core::safetensors::load(golden(case), &Device::Cpu).unwrap();
-    let (ours, theirs) = (learned.ledger.losses(), golden["losses"].to_vec1::<f32>().unwrap());
+    let (ours, theirs) = (learned.trace.losses(), golden["losses"].to_vec1::<f32>().unwrap());
     assert_eq!(ours.len(), theirs.len(), "{case}: number of steps");
     let scale = theirs.iter().map(|loss| loss.abs()).fold(0.0f32, f32::max);
     let error =
         |(ours, theirs): (&f64, &f32)| (ours - f64::from(*theirs)).abs() / f64::from(theirs.abs().max(0.01 * scale));
     let losses = ours.iter().zip(&theirs).map(error).fold(0.0, f64::max);
     assert!(losses <= TOLERANCE, "{case}: a loss is off by {losses:e}");
-    let start = learned.ledger.fresh_values("network").unwrap();
+    let start = learned.trace.fresh_values("network").unwrap();
     let (mut off, mut size, mut moved, mut worst, mut compared) = (0.0f64, 0.0f64, 0.0f64, 0.0f64, 0);
     for (name, value) in learned.method.learner().unwrap().params().tensors().unwrap() {
         if without_gradient(&name, method) {
@@ -126,10 +126,10 @@ fn trajectories(kind: TaskKind) {
         let case = format!("{name}-{suffix}");
         let learned = place.learned(method, &format!("{}\n{further}", settings(method)));
         if learned.method.learner().is_none() {
-            assert_eq!(learned.ledger.steps, 0, "{case}: a step without a network");
+            assert_eq!(learned.trace.steps, 0, "{case}: a step without a network");
             continue;
         }
-        assert!(learned.ledger.steps >= 30, "{case}: only {} steps", learned.ledger.steps);
+        assert!(learned.trace.steps >= 30, "{case}: only {} steps", learned.trace.steps);
         match &out {
             Some(out) => write_case(&Path::new(out).join(&case), method, &learned),
             None => compare(&case, method, &learned),

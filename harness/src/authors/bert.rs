@@ -15,12 +15,13 @@ use crate::config::Config;
 use crate::data::{Batch, Example};
 use crate::error::Result;
 use crate::learner::{Architecture, Learner};
-use crate::methods::phases::Objective;
+use crate::methods::registry::find;
+use crate::methods::shared::training::Objective;
 
 /// The method's own settings, which are the authors' hard-coded ones, without dropout and for the case's sizes.
 pub fn settings(case: &Case, method: &str) -> Config {
     let max_length = case.size("len");
-    Config { head_dropout: 0.0, max_length, ..Config::default_for(TaskKind::Re, method) }
+    Config { head_dropout: 0.0, max_length, ..find(method).unwrap().config(TaskKind::Re) }
 }
 
 /// A network of the case's shape over its `N` classes.
@@ -89,7 +90,7 @@ pub fn chosen<'a>(rows: &'a [Example], numbers: &[usize]) -> Vec<&'a Example> {
     numbers.iter().map(|number| &rows[*number]).collect()
 }
 
-/// A padded batch.
+/// Pads rows into a batch.
 pub fn batch<'a>(examples: &[&'a Example]) -> Batch<'a> {
     Batch::new(examples.to_vec(), 0, &Device::Cpu).unwrap()
 }
@@ -105,7 +106,7 @@ pub fn index<'a>(text: &'a str, before: &str) -> &'a str {
     text.split_once(before).unwrap_or_else(|| panic!("`{before}` is not in `{text}`")).1.split(']').next().unwrap()
 }
 
-/// The numbers of `start:end`.
+/// Returns the row numbers of `start:end`.
 pub fn range(text: &str) -> Vec<usize> {
     let (start, end) = text.split_once(':').unwrap();
     (start.parse().unwrap_or(0)..end.parse().unwrap()).collect()
@@ -127,7 +128,7 @@ pub fn values(vars: &[(String, Var)]) -> BTreeMap<String, Tensor> {
     vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().copy().unwrap())).collect()
 }
 
-/// L2 norm in f64.
+/// Computes the L2 norm of tensors together, in f64.
 pub fn norm<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> f64 {
     let squares = |tensor: &Tensor| {
         let wide = tensor.to_dtype(DType::F64).unwrap();
@@ -175,7 +176,8 @@ pub fn listed(
     ours: impl Fn(&str) -> f64,
     left: impl Fn(&str) -> bool,
 ) {
-    let (names, theirs) = (case.order(order), case.values(quantity));
+    let names = case.order(order);
+    let theirs = case.values(quantity);
     assert_eq!(names.len(), theirs.len(), "{quantity}");
     let sound = names.into_iter().zip(theirs).filter(|(name, _)| !left(name));
     let (ours, theirs): (Vec<f64>, Vec<f64>) = sound.map(|(name, theirs)| (ours(name), f64::from(theirs))).unzip();
@@ -214,7 +216,8 @@ pub fn ended(
         errors.tensor(&format!("{prefix}.final.{name}"), &of(end, name), theirs, TRAJECTORY);
     }
     for (names, quantity) in order {
-        let (norms, changes) = (format!("{prefix}.{quantity}norm"), format!("{prefix}.{quantity}change"));
+        let norms = format!("{prefix}.{quantity}norm");
+        let changes = format!("{prefix}.{quantity}change");
         listed(case, errors, (&norms, names), |name| norm([&of(end, name)]), noise_driven);
         let change = |name: &str| norm([&(of(end, name) - of(start, name)).unwrap()]);
         listed(case, errors, (&changes, names), change, noise_driven);

@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::data::Example;
 use crate::learner::Learner;
 use crate::methods::emar::{Reconsolidation, evaluation_prototypes, mean_of_units};
-use crate::methods::phases::{Objective, TaskLoss, update};
-use crate::methods::prototypes::{Prototypes, features, normalised, similarities};
+use crate::methods::shared::prototypes::{Prototypes, features, normalised, similarities};
+use crate::methods::shared::training::{Objective, TaskLoss, update};
 
 #[test]
 fn authors_emar_bert() {
@@ -110,7 +110,7 @@ fn fixed_prototypes(case: &Case, errors: &mut Errors) {
     let class: usize = index(text, "in.fc[").parse().unwrap();
     let features = case.tensor("in.features").index_select(&Tensor::new(members, &Device::Cpu).unwrap(), 0).unwrap();
     let classifier = case.tensor("in.fc").narrow(0, class, 1).unwrap();
-    let means = Prototypes::of([(class as u32, features.clone())].into()).unwrap().unwrap();
+    let means = Prototypes::from_features([(class as u32, features.clone())].into()).unwrap().unwrap();
     compare(case, errors, "fixed.train_prototype", &means.vectors, FORWARD);
     let direction = mean_of_units(Some(&features), &classifier).unwrap();
     compare(case, errors, "fixed.eval_prototype_before_last_norm", &direction, FORWARD);
@@ -119,7 +119,8 @@ fn fixed_prototypes(case: &Case, errors: &mut Errors) {
 }
 
 fn bert(case: &Case, errors: &mut Errors) {
-    let (learner, rows) = (network(case, "w.fc.weight"), rows(case));
+    let learner = network(case, "w.fc.weight");
+    let rows = rows(case);
     let expected = case.tensor("bert.features");
     let batch = batch(&rows[..expected.dims()[0]].iter().collect::<Vec<_>>());
     let features = learner.forward(&batch, &mut Mode::Eval).unwrap().features;
@@ -141,7 +142,7 @@ impl<'a> Rounds<'a> {
         Self { case, config, learner: network(case, "w.fc.weight"), pool: rows(case) }
     }
 
-    /// Rows of a kind.
+    /// Returns the rows of a kind, in the order of the case.
     fn of_kind(&self, kind: &str) -> Vec<&Example> {
         let described = self.case.json["rows"].as_array().unwrap().iter().filter(|row| row["kind"] == kind);
         described.map(|row| &self.pool[integer(&row["row"], "row")]).collect()
@@ -158,7 +159,8 @@ impl<'a> Rounds<'a> {
     fn phase(&self, phase: &str, objective: &mut dyn Objective) -> Vec<(f64, f64)> {
         let mut optimiser = self.learner.optimiser(&self.config).unwrap();
         let sets = [set(&self.learner.params().vars(), |_| true)];
-        let (allowed, clip) = (vec![true; self.case.size("N")], Some(self.config.clip_norm));
+        let allowed = vec![true; self.case.size("N")];
+        let clip = Some(self.config.clip_norm);
         let step = |numbers: Vec<usize>| {
             let mut watched = Watched::new(&mut *objective, &sets);
             let batch = batch(&chosen(&self.pool, &numbers));
@@ -170,12 +172,13 @@ impl<'a> Rounds<'a> {
     }
 
     fn run(&self, errors: &mut Errors) {
-        let (case, before) = (self.case, values(&self.learner.params().vars()));
+        let case = self.case;
+        let before = values(&self.learner.params().vars());
         let mut taken = Vec::new();
         for round in 0..case.size("rounds") {
             let memory = features(&self.learner, &self.of_kind("memory")).unwrap();
-            let prototypes = Prototypes::of(memory).unwrap().unwrap();
-            let ours = in_their_order(case, &prototypes.vectors, |label| prototypes.place(label).unwrap());
+            let prototypes = Prototypes::from_features(memory).unwrap().unwrap();
+            let ours = in_their_order(case, &prototypes.vectors, |label| prototypes.index_of(label).unwrap());
             compare(case, errors, &format!("traj.round{round}.prototypes"), &ours, TRAJECTORY);
             taken.extend(self.phase(&format!("round {round} activation"), &mut TaskLoss));
             let reconsolidation = Reconsolidation { prototypes };

@@ -21,7 +21,8 @@ use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Learner};
 use crate::methods::ewc::{Anchors, Penalised, anchored, squares};
-use crate::methods::phases::{Objective, update};
+use crate::methods::registry::find;
+use crate::methods::shared::training::{Objective, update};
 
 #[test]
 fn authors_ewc_re() {
@@ -49,7 +50,7 @@ fn settings(case: &Case) -> Config {
         max_length: case.tensor(&format!("w.share.text_bias.{layer}")).dims()[1],
         visual: VisualSetting::Crops,
         shared_layers: shared_layers(case).len(),
-        ..Config::default_for(TaskKind::Re, "lmc-released")
+        ..find("lmc-released").unwrap().config(TaskKind::Re)
     }
 }
 
@@ -78,11 +79,13 @@ impl<'a> Stream<'a> {
             super::learner(TaskKind::Re, Architecture::Dual, lmc::shapes(case), case.size("classes"), &config);
         load(&learner, names::values(case, TaskKind::Re));
         let pool = lmc::pool(case, TaskKind::Re);
-        let (anchors, task_losses, penalties) = (Anchors::new(), vec![], vec![]);
+        let anchors = Anchors::new();
+        let task_losses = vec![];
+        let penalties = vec![];
         Self { case, learner, pool, anchors, task_losses, penalties }
     }
 
-    /// Rows with their crops.
+    /// Makes a batch of rows with their crops.
     fn batch(&self, numbers: &[usize]) -> Batch<'_> {
         let mut batch = Batch::new(chosen(&self.pool, numbers), 0, &Device::Cpu).unwrap();
         let places: Vec<u32> = numbers.iter().map(|number| *number as u32).collect();
@@ -121,7 +124,9 @@ impl<'a> Stream<'a> {
         let lambda = 2.0 * number(self.case, "hyperparameters", "gamma (weight of the penalty)");
         let mut objective = Penalised { anchors: &self.anchors, lambda };
         self.penalties.push(penalty(&self.learner, &mut objective));
-        let (batch, allowed, mut mode) = (self.batch(numbers), self.allowed(), Mode::Eval);
+        let batch = self.batch(numbers);
+        let allowed = self.allowed();
+        let mut mode = Mode::Eval;
         let loss = update(&self.learner, optimiser, &mut objective, &batch, &allowed, &mut mode, None).unwrap();
         self.task_losses.push(loss);
     }
@@ -201,7 +206,8 @@ fn penalty(learner: &Learner, objective: &mut Penalised<'_>) -> f64 {
     let mut pulls = backward(&other.as_tensor().sum_all().unwrap()).unwrap();
     objective.adjust(learner, &mut pulls).unwrap();
     let of = |(name, var): (String, Var)| {
-        let (pull, anchor) = (pulls.get(var.as_tensor())?, objective.anchors.get(&name)?);
+        let pull = pulls.get(var.as_tensor())?;
+        let anchor = objective.anchors.get(&name)?;
         let moved = (var.as_tensor() - &anchor.value).unwrap();
         Some(f64::from((moved * pull).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()) / 2.0)
     };

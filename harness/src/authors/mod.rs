@@ -28,13 +28,13 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::data::Example;
-use crate::learner::{Architecture, Blueprint, EncoderSource, Learner};
+use crate::learner::{Architecture, EncoderSource, Learner, LearnerSpec};
 
-/// Bar for logits, losses, maps and coefficients.
+/// Largest relative error of logits, losses, maps and coefficients.
 pub const FORWARD: f64 = 1e-5;
-/// Bar for gradients.
+/// Largest relative error of gradients.
 pub const GRADIENT: f64 = 1e-4;
-/// Bar for trajectories.
+/// Largest relative error of trajectories.
 pub const TRAJECTORY: f64 = 1e-3;
 
 /// What there are cases of. A case belongs to the longest kind that its name begins with.
@@ -44,7 +44,7 @@ const KINDS: [&str; 7] = ["lmc-re", "lmc-ner", "mkgformer-re", "mkgformer-ner", 
 pub struct Case {
     /// Name of the file, without ending.
     pub name: String,
-    /// The description.
+    /// The case's description, as its JSON file holds it.
     pub json: Value,
     /// All tensors, 64-bit integers as they are.
     pub tensors: BTreeMap<String, Tensor>,
@@ -112,12 +112,12 @@ impl Case {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.name))
     }
 
-    /// A tensor's values.
+    /// Returns the values of a tensor as f32, flat.
     pub fn values(&self, name: &str) -> Vec<f32> {
         self.tensor(name).flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1().unwrap()
     }
 
-    /// A number of `config`.
+    /// Returns an integer of `config`.
     pub fn size(&self, key: &str) -> usize {
         integer(&self.json["config"][key], key)
     }
@@ -136,7 +136,8 @@ impl Case {
     pub fn unblocked(&self, tensor: &Tensor) -> Tensor {
         let block = self.size("block");
         let dims = tensor.dims();
-        let (height, width) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+        let height = dims[dims.len() - 2];
+        let width = dims[dims.len() - 1];
         let leading = dims[..dims.len() - 2].to_vec();
         let narrow = [leading.clone(), vec![height, 1, width, 1]].concat();
         let wide = [leading.clone(), vec![height, block, width, block]].concat();
@@ -180,7 +181,7 @@ impl Errors {
         self.rows.push((quantity.to_owned(), if size > 0.0 { difference / size } else { difference }, bar));
     }
 
-    /// Compares one number.
+    /// Compares a number with the authors'.
     pub fn number(&mut self, quantity: &str, ours: f64, theirs: f64, bar: f64) {
         self.values(quantity, &[ours], &[theirs], bar);
     }
@@ -207,7 +208,7 @@ pub fn learner(
     labels: usize,
     config: &Config,
 ) -> Learner {
-    let blueprint = Blueprint {
+    let spec = LearnerSpec {
         kind,
         labels,
         architecture,
@@ -217,7 +218,7 @@ pub fn learner(
         device: Device::Cpu,
         dtype: DType::F32,
     };
-    Learner::new(&Rc::new(blueprint), config, 0).unwrap()
+    Learner::new(&Rc::new(spec), config, 0).unwrap()
 }
 
 /// Gives a learner's variables the authors' values; every variable must get one.

@@ -20,9 +20,9 @@ use crate::config::Config;
 use crate::data::{Batch, Example};
 use crate::error::Result;
 use crate::learner::Learner;
-use crate::methods::phases::{Objective, TaskLoss, update};
-use crate::methods::prototypes::{Prototypes, features};
 use crate::methods::rp_cre::Refiner;
+use crate::methods::shared::prototypes::{Prototypes, features};
+use crate::methods::shared::training::{Objective, TaskLoss, update};
 
 /// Modules of the authors' memory network, `kv_projector` apart, and ours.
 const MODULES: [(&str, &str); 9] = [
@@ -205,7 +205,7 @@ fn prototypes(case: &Case, errors: &mut Errors) {
     };
     let rows: Vec<Example> = members.as_object().unwrap().iter().flat_map(of_class).collect();
     let by_class = features(&learner, &rows.iter().collect::<Vec<_>>()).unwrap();
-    let prototypes = Prototypes::of(by_class).unwrap().unwrap();
+    let prototypes = Prototypes::from_features(by_class).unwrap().unwrap();
     compare(case, errors, "proto.prototypes", &prototypes.vectors, FORWARD);
 }
 

@@ -17,7 +17,7 @@ pub fn open(name: &str, dtype: DType) -> Result<Device> {
     gpu(ordinal, dtype).with_context(|| format!("--device {name}"))
 }
 
-/// Number of a GPU, none for the CPU.
+/// Parses the name of a device to the number of a GPU; none for the CPU.
 fn ordinal(name: &str) -> Result<Option<usize>> {
     let number = match name {
         "cpu" => return Ok(None),

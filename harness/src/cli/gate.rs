@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use mkgc_harness::files::write_atomically;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
 use mkgc_harness::gate::observed::{BySeed, Key, observe};
 use mkgc_harness::gate::{Outcome, check, junit, show, update};
 use mkgc_harness::run::find::find;
-use mkgc_harness::run::write_atomically;
 
 #[derive(Args)]
 pub struct GateArgs {
@@ -38,7 +38,7 @@ pub struct GateArgs {
     standard_errors: Option<f64>,
 }
 
-/// Exit code 1 if an expectation fails.
+/// Prints the outcome; exit code 1 if an expectation fails.
 pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let observed = observe(&find(&args.runs)?)?;
     if args.update {
@@ -66,7 +66,7 @@ fn rewrite(args: &GateArgs, observed: &std::collections::BTreeMap<Key, BySeed>) 
     Ok(())
 }
 
-/// Annotations and the summary of the job, where GitHub Actions asks for them.
+/// Writes the annotations and the summary of the job, where GitHub Actions asks for them.
 fn tell_github(outcome: &Outcome, table: &str) -> Result<()> {
     if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         show::annotations(outcome).iter().for_each(|line| eprintln!("{line}"));

@@ -1,10 +1,14 @@
 //! Arguments as typed, and the functions they select.
 
+mod bench;
 mod benchmark;
 mod device;
 mod gate;
+mod ls;
+mod options;
 mod score;
-mod training;
+mod sweep;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,9 +28,9 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Generate synthetic corpora, build them, train every method on tiny encoders and print the report. Offline.
+    /// Generate synthetic corpora, build them, train five methods with tiny encoders and print the report. Works offline.
     Demo {
-        /// Keep raw files, benchmarks, runs and report here (default: a temporary folder, removed at the end).
+        /// Folder to keep raw files, benchmarks, runs and report in (default: a temporary folder, deleted at the end).
         #[arg(long)]
         out: Option<PathBuf>,
         /// Where to compute: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N).
@@ -42,27 +46,26 @@ enum Command {
     },
     /// Write a benchmark in another layout.
     Export(benchmark::ExportArgs),
-    /// Train a method on a benchmark, task after task; goes on where an interrupted run stopped.
-    Train(training::TrainArgs),
-    /// Run a plan of methods, seeds and variants, one run after another, and report.
-    Sweep(training::SweepArgs),
+    /// Train a method on a benchmark, task after task; resumes an interrupted run.
+    Train(train::TrainArgs),
+    /// Train the runs of a plan of methods, seeds and variants one after another, and report.
+    Sweep(sweep::SweepArgs),
     /// Time the optimiser steps of a method on rows of a benchmark: JSON to stdout.
-    Bench(training::BenchArgs),
-    /// Compare the kernels of a GPU with the CPU: JSON to stdout, exit code 1 if one is off.
+    Bench(bench::BenchArgs),
+    /// Compare the kernels of a GPU with the CPU: JSON to stdout, exit code 1 if one differs.
     Kernels {
         /// The GPU to check: `cuda` (the first one) or `cuda:N` (GPU number N).
         #[arg(long, default_value = "cuda")]
         device: String,
     },
-    /// Score the predictions of a model trained elsewhere: a run folder for reports, the result to stdout.
+    /// Score the predictions of a model trained elsewhere: writes a run folder for reports, the result to stdout.
     Score(score::ScoreArgs),
     /// Compare runs with a baseline: a table to stdout, exit code 1 on a regression.
     Gate(gate::GateArgs),
-    /// List what there is.
+    /// List the methods, or the settings of one of them.
     Ls {
-        /// What to list.
-        #[arg(value_enum)]
-        what: Listing,
+        #[command(subcommand)]
+        listing: ls::Listing,
     },
     /// Compare runs: Markdown to stdout; Markdown, HTML, CSV, LaTeX, SVG and JSON into a folder.
     Report {
@@ -75,32 +78,26 @@ enum Command {
     },
     /// Write the JSON Schemas of manifest, run records, results and predictions.
     Schema {
-        /// Folder for them.
+        /// Folder to write them into.
         #[arg(long)]
         out: PathBuf,
     },
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Listing {
-    /// Methods: modality, memory, source; tab-separated.
-    Methods,
-}
-
-/// Runs a command.
+/// Runs the command that was typed.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo { out, device } => demo(out, &device)?,
         Command::Build(args) => benchmark::build(args)?,
         Command::Verify { dir } => return benchmark::verify(&dir),
         Command::Export(args) => benchmark::export(&args)?,
-        Command::Train(args) => training::train(args)?,
-        Command::Sweep(args) => training::sweep(&args)?,
-        Command::Bench(args) => training::bench(args)?,
-        Command::Kernels { device } => return training::kernels(&device),
+        Command::Train(args) => train::train(args)?,
+        Command::Sweep(args) => sweep::sweep(&args)?,
+        Command::Bench(args) => bench::bench(&args)?,
+        Command::Kernels { device } => return bench::kernels(&device),
         Command::Score(args) => score::score(args)?,
         Command::Gate(args) => return gate::gate(&args),
-        Command::Ls { what: Listing::Methods } => training::ls_methods(),
+        Command::Ls { listing } => ls::ls(&listing)?,
         Command::Report { runs, out } => {
             print!("{}", report::write(&report::boards(report::load(&runs)?)?, &out)?);
         }
@@ -113,6 +110,6 @@ fn demo(out: Option<PathBuf>, name: &str) -> Result<()> {
     let device = device::open(name, DType::F32)?;
     let temporary = tempfile::tempdir()?;
     let folder = out.unwrap_or_else(|| temporary.path().to_owned());
-    print!("{}", mkgc_harness::demo::run(&folder, (&device, name))?);
+    print!("{}", mkgc_harness::demo::run(&folder, &device, name)?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What some settings choose among.
+//! The values that some settings choose among.
 
 use mkgc_models::inputs::Visual;
 use schemars::JsonSchema;
@@ -32,7 +32,7 @@ pub enum VisualSetting {
 }
 
 impl VisualSetting {
-    /// The form of the network's input, on a benchmark with crops or without.
+    /// Returns the form of the network's input on a benchmark with crops or without.
     pub fn form(self, has_crops: bool) -> Visual {
         match self {
             Self::Crops => Visual::Crops,
@@ -41,7 +41,7 @@ impl VisualSetting {
         }
     }
 
-    /// What a control shows, in words; none for the pictures of the rows themselves.
+    /// Describes what a control shows; none for the rows' own pictures.
     pub fn control(self) -> Option<&'static str> {
         match self {
             Self::Auto | Self::Image | Self::Crops => None,
@@ -59,4 +59,46 @@ pub enum HeadInput {
     Markers,
     /// That of `[CLS]` (default of methods with two streams side by side).
     Cls,
+}
+
+/// Which labels compete in the training loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Softmax {
+    /// Labels of the tasks seen so far (default).
+    Seen,
+    /// Every label of the benchmark, also future ones.
+    All,
+    /// Labels of the current task only (and `None`/`O`).
+    Current,
+}
+
+/// How EMR mixes memory with the current batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Replay {
+    /// A step on one old task's memory, then a step on the current batch (default).
+    Alternate,
+    /// One step on both together.
+    Concat,
+}
+
+/// What a word labelled `O` in a replayed sentence means (NER): its sentence was annotated before newer types existed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayO {
+    /// Unknown: the loss sums over every seen tag there (default).
+    Mask,
+    /// Really `O`.
+    Keep,
+}
+
+/// Which rows of a task are stored (replay methods).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Selection {
+    /// Per class, the rows nearest to the centroids of k-means over the features (default).
+    Kmeans,
+    /// Per class, rows drawn at random.
+    Random,
 }

@@ -13,7 +13,7 @@ use crate::error::Result;
 pub struct Batch<'a> {
     /// The rows, in batch order.
     pub examples: Vec<&'a Example>,
-    /// Word-piece ids `[B, T]`.
+    /// Word-piece ids `[B, T]`, padded with the tokenizer's padding id.
     pub ids: Ids,
     /// 1 where `ids` is a real piece, `[B, T]`, u32.
     pub mask: Tensor,
@@ -39,7 +39,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Rows filled up to the length of the longest, one after another, and their shape.
+/// Pads rows to the length of the longest and joins them; returns their shape as well.
 fn padded<R: ExactSizeIterator<Item = u32>>(
     rows: impl Iterator<Item = R> + Clone,
     pad: u32,
@@ -52,7 +52,8 @@ fn padded<R: ExactSizeIterator<Item = u32>>(
 /// Windows of this many batches are sorted by length; the shuffle decides which rows share a window.
 const BUCKET: usize = 16;
 
-/// The rows of an epoch in shuffled batches: shuffle, sort windows of `BUCKET` batches by length, cut, shuffle batches.
+/// Returns the rows of an epoch in shuffled batches: shuffles the rows, sorts windows of [`BUCKET`] batches by length,
+/// cuts them into batches and shuffles these.
 pub fn batches<'a>(examples: &[&'a Example], batch_size: usize, rng: &mut impl Rng) -> Vec<Vec<&'a Example>> {
     let mut order = examples.to_vec();
     order.shuffle(rng);
@@ -72,7 +73,9 @@ mod tests {
 
     fn example(id: usize, length: usize) -> Example {
         let ids = vec![7; length];
-        let (id, image, crops) = (id.to_string(), String::new(), vec![]);
+        let id = id.to_string();
+        let image = String::new();
+        let crops = vec![];
         Example { id, ids, anchors: vec![0], gold: vec![0], original: vec![0], words: 1, owner: None, image, crops }
     }
 
@@ -92,7 +95,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_padded_to_its_longest_row() {
-        let (short, long) = (example(0, 2), example(1, 3));
+        let short = example(0, 2);
+        let long = example(1, 3);
         let batch = Batch::new(vec![&short, &long], 9, &Device::Cpu).unwrap();
         assert_eq!(batch.ids.tensor().to_vec2::<u32>().unwrap(), [[7, 7, 9], [7, 7, 7]]);
         assert_eq!(batch.mask.to_vec2::<u32>().unwrap(), [[1, 1, 0], [1, 1, 1]]);

@@ -1,8 +1,8 @@
 //! Prepared pixels on disk: pictures are decoded and resized once, for every run that sees them.
 //!
 //! A file holds pictures of one size, bytes `[3, S, S]` each, an index (JSON: their names and CRC-32C sums in order),
-//! and a tail: SHA-256 of the index, its length, a mark. It is written to a temporary sibling and renamed in, so that
-//! other processes never meet half a file, and checked as a whole when it is opened.
+//! and a tail: SHA-256 of the index, its length, a mark. It is written to a temporary sibling and renamed, so that other
+//! processes never read half a file, and checked as a whole when it is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -26,13 +26,13 @@ const PREPROCESSING: u32 = 1;
 
 /// The last bytes of a file, with the version of its layout.
 const MARK: &[u8; 8] = b"mkgcpix2";
-/// SHA-256, length, mark.
+/// Bytes of the tail: SHA-256, length, mark.
 const TAIL: usize = 32 + 8 + 8;
 
 /// Name and CRC-32C of each picture: against damage, not malice, and far less work than a hash.
 type Index = Vec<(String, u32)>;
 
-/// The folder of prepared pixels: `$MKGC_CACHE`, else `$XDG_CACHE_HOME/mkgc`, else `~/.cache/mkgc`.
+/// Returns the folder of prepared pixels: `$MKGC_CACHE`, else `$XDG_CACHE_HOME/mkgc`, else `~/.cache/mkgc`.
 ///
 /// # Errors
 /// None of these is known.
@@ -44,14 +44,20 @@ pub fn folder() -> Result<PathBuf> {
     set("MKGC_CACHE").or_else(own).ok_or_else(missing)
 }
 
-/// The place of the prepared pictures of a benchmark, `side` pixels a side.
+/// Returns the path of the prepared pictures of a benchmark, `side` pixels a side.
 pub fn images(folder: &Path, benchmark: &BenchmarkFolder, side: usize) -> PathBuf {
-    place(folder, benchmark, IMAGES_FILE, "images", side)
+    prepared_path(folder, benchmark, IMAGES_FILE, "images", side)
 }
 
-/// The place of what is prepared of a file of pictures, or of all files if there is none: pictures stand in the rows
-/// then. Benchmarks of the same pictures share it.
-pub(super) fn place(folder: &Path, benchmark: &BenchmarkFolder, file: &str, kind: &str, side: usize) -> PathBuf {
+/// Returns the path of the prepared pixels of one image file. If images are embedded in the rows, the key covers all
+/// files of the benchmark. Benchmarks with the same pictures share the path.
+pub(super) fn prepared_path(
+    folder: &Path,
+    benchmark: &BenchmarkFolder,
+    file: &str,
+    kind: &str,
+    side: usize,
+) -> PathBuf {
     let files = &benchmark.manifest().files;
     let content = files.iter().find(|entry| entry.path == file).map_or_else(
         || sha256_hex(files.iter().map(|file| file.sha256.as_str()).collect::<String>().as_bytes()),
@@ -165,13 +171,13 @@ impl PixelFile {
         Ok(Self { map, size, at })
     }
 
-    /// Bytes `[3, S, S]` of a picture, if it is here.
+    /// Returns the bytes `[3, S, S]` of a picture; none if the file does not hold it.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.at.get(name).map(|at| &self.map[*at..at + self.size])
     }
 }
 
-/// Pictures and index of a file.
+/// Splits a file into pictures and index.
 fn parts(map: &[u8]) -> std::result::Result<(&[u8], Index), String> {
     let cut = || "it is cut off".to_owned();
     let (rest, tail) = map.split_at(map.len().saturating_sub(TAIL));

@@ -7,7 +7,7 @@ use mkgc_models::text::WordTokenizer;
 
 use crate::error::Result;
 
-/// A tokenised row.
+/// A tokenised row of a benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     /// Row id, e.g. `train-000123`.
@@ -24,9 +24,9 @@ pub struct Example {
     pub words: usize,
     /// Task that owns the row.
     pub owner: Option<usize>,
-    /// Image file name.
+    /// File name of the row's image.
     pub image: String,
-    /// Crop file names.
+    /// File names of the row's grounding crops.
     pub crops: Vec<String>,
 }
 
@@ -47,18 +47,22 @@ impl Example {
                 (encoding.ids, encoding.first_piece, cut(tags), cut(original))
             }
         };
-        let (id, words, owner) = (row.id.clone(), row.tokens.len(), row.owner_task);
-        let (image, crops) = (row.image_id.clone(), row.crops.clone());
+        let id = row.id.clone();
+        let words = row.tokens.len();
+        let owner = row.owner_task;
+        let image = row.image_id.clone();
+        let crops = row.crops.clone();
         Ok(Self { id, ids, anchors, gold, original, words, owner, image, crops })
     }
 
-    /// The row with the corpus's own labels where `allowed` knows them, `O`/`None` (id 0) elsewhere.
+    /// Returns the row with the corpus's own labels where `allowed` permits them, `None` or `O` (id 0) elsewhere.
     pub fn with_original(mut self, allowed: &[bool]) -> Self {
         self.gold = self.original.iter().map(|label| if allowed[*label as usize] { *label } else { 0 }).collect();
         self
     }
 
-    /// The row with every label that is not `allowed` as `None`/`O`: a protocol may show tags of tasks still to come.
+    /// Returns the row with every label that is not `allowed` as `None` or `O`: a protocol may show tags of later
+    /// tasks.
     pub fn within(mut self, allowed: &[bool]) -> Self {
         for label in self.gold.iter_mut().filter(|label| !allowed[**label as usize]) {
             *label = 0;
@@ -66,7 +70,7 @@ impl Example {
         self
     }
 
-    /// The row with every `O` (id 0) marked [`UNKNOWN`].
+    /// Returns the row with every `O` (id 0) marked [`UNKNOWN`].
     pub fn with_unknown_o(mut self) -> Self {
         for tag in self.gold.iter_mut().filter(|tag| **tag == 0) {
             *tag = UNKNOWN;
@@ -85,7 +89,8 @@ mod tests {
         let tokens: Vec<String> = "a b c d e f".split(' ').map(str::to_owned).collect();
         let tokenizer = WordTokenizer::from_words(tokens.clone()).unwrap();
         let labels = RowLabels::Entities { tags: vec![0, 0, 0, 1, 2, 2], original: vec![3, 0, 0, 1, 2, 2] };
-        let (id, image_id) = ("test-000000".to_owned(), "x.jpg".to_owned());
+        let id = "test-000000".to_owned();
+        let image_id = "x.jpg".to_owned();
         let row = Row { id, tokens, owner_task: None, image_id, crops: vec![], labels };
         let example = Example::new(&row, &tokenizer, 6).unwrap();
         assert_eq!((example.ids.len(), example.anchors.as_slice()), (6, [1, 2, 3, 4].as_slice()));

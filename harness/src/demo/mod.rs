@@ -1,23 +1,24 @@
-//! `mkgc demo`: synthetic corpora in the raw formats, built, learned by some methods with tiny encoders, compared.
+//! `mkgc demo`: builds synthetic corpora in the raw formats, trains some methods on them with tiny encoders and compares
+//! these.
 
 pub mod synthetic;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use mkgc_builder::build::{BuildOptions, OnBadImage, build};
 use mkgc_builder::corpus::TaskKind;
 
-use crate::config;
+use crate::config::{Overrides, Recipe};
 use crate::error::Result;
-use crate::learner::TINY;
+use crate::methods::registry;
 use crate::report;
-use crate::stream::{Request, train};
+use crate::train::{Request, Run};
 
 /// Seed of the synthetic corpora.
 const CORPUS_SEED: u64 = 2024;
 
-/// Methods it shows: the floor, replay, prototypes, the multimodal method, the upper bound.
+/// Methods that the demo shows: the floor, replay, prototypes, the multimodal method, the upper bound.
 pub const DEMO_METHODS: [&str; 5] = ["vanilla", "emr", "rp-cre", "lmc", "joint"];
 
 /// Recipe for encoders that start from random weights.
@@ -30,31 +31,31 @@ const BENCHMARKS: [(&str, &str, TaskKind, Generator); 2] = [
     ("demo-ner", synthetic::TWITTER_PROTOCOL, TaskKind::Ner, synthetic::write_twitter2017),
 ];
 
-/// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`; returns the report's main tables. Computes on
-/// `device`, which `run.json` calls `device_name`.
-pub fn run(out: &Path, (device, device_name): (&Device, &str)) -> Result<String> {
-    let recipe = out.join("recipe.toml");
+/// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`, and returns the report's main tables. Computes
+/// on `device`, which `run.json` calls `device_name`.
+///
+/// # Errors
+/// The folder cannot be written; a run fails.
+pub fn run(out: &Path, device: &Device, device_name: &str) -> Result<String> {
+    let path = out.join("recipe.toml");
     fs_err::create_dir_all(out)?;
-    fs_err::write(&recipe, RECIPE)?;
+    fs_err::write(&path, RECIPE)?;
+    let recipe = Recipe::read(&path)?;
     let mut runs = Vec::new();
     for (name, protocol, task, generate) in BENCHMARKS {
         let benchmark = built(out, name, protocol, generate)?;
         for method in DEMO_METHODS {
             let folder = out.join("runs").join(name).join(method);
-            train(&Request {
-                benchmark: benchmark.clone(),
-                method: method.to_owned(),
-                variant: None,
-                encoder: TINY.to_owned(),
-                vision: TINY.to_owned(),
-                tasks: None,
-                resolved: config::resolve(task, method, Some(&recipe), toml::Table::new())?,
+            let method = *registry::find(method)?;
+            let given = Overrides { recipe: Some(&recipe), ..Overrides::default() };
+            let request = Request {
+                settings: registry::resolve(task, &method, given)?,
                 device: device.clone(),
                 device_name: device_name.to_owned(),
-                dtype: DType::F32,
-                cache: out.join("cache"),
-                out: folder.clone(),
-            })?;
+                cache: Some(out.join("cache")),
+                ..Request::new(&benchmark, method, &folder)?
+            };
+            Run::open(request)?.train()?;
             runs.push(folder);
         }
     }
@@ -64,7 +65,8 @@ pub fn run(out: &Path, (device, device_name): (&Device, &str)) -> Result<String>
 }
 
 fn built(out: &Path, name: &str, protocol: &str, generate: Generator) -> Result<PathBuf> {
-    let (raw, folder) = (out.join("raw").join(name), out.join("benchmarks").join(name));
+    let raw = out.join("raw").join(name);
+    let folder = out.join("benchmarks").join(name);
     if folder.exists() {
         return Ok(folder);
     }

@@ -6,9 +6,9 @@ use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Row;
 
 use super::read::Given;
-use crate::data::{Benchmark, Seen};
+use crate::data::{Benchmark, VisibleLabels};
 use crate::error::{Error, Result};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 
 /// Examples shown of each kind of mistake.
 const EXAMPLES: usize = 5;
@@ -45,7 +45,7 @@ impl Mistakes {
 
 /// The predictions of every stage in the order of its test rows, with gold labels from the benchmark; `None` for stages
 /// that have none, which the last must not be. `files` are rows by file name.
-pub fn check(benchmark: &Benchmark, files: &[(String, Vec<Given>)]) -> Result<Vec<Option<Vec<Predicted>>>> {
+pub fn check(benchmark: &Benchmark, files: &[(String, Vec<Given>)]) -> Result<Vec<Option<Vec<PredictionRow>>>> {
     let mut mistakes = Mistakes::default();
     let mut stages = by_stage(files, benchmark.tasks(), &mut mistakes);
     let mut predictions = Vec::new();
@@ -80,7 +80,7 @@ fn stage_predictions(
     stage: usize,
     given: &mut ById<'_>,
     mistakes: &mut Mistakes,
-) -> Result<Option<Vec<Predicted>>> {
+) -> Result<Option<Vec<PredictionRow>>> {
     let rows = benchmark.test_rows(stage)?;
     let Some((file, _)) = given.values().next().copied() else {
         if rows.is_empty() {
@@ -113,11 +113,11 @@ fn stage_predictions(
 struct Labels<'a> {
     names: &'a [String],
     kind: TaskKind,
-    seen: Seen,
+    seen: VisibleLabels,
 }
 
 impl Labels<'_> {
-    fn predicted(&self, row: &Row, given: &Given, add: &mut impl FnMut(&str, String)) -> Predicted {
+    fn predicted(&self, row: &Row, given: &Given, add: &mut impl FnMut(&str, String)) -> PredictionRow {
         let (id, wanted) = (&row.id, if self.kind == TaskKind::Re { 1 } else { row.tokens.len() });
         let got = given.prediction.len();
         if got != wanted {
@@ -137,7 +137,7 @@ impl Labels<'_> {
             }
         }
         let (gold, scores) = (self.seen.gold(row), self.scores(id, given, add));
-        Predicted { id: id.clone(), owner: row.owner_task, gold, predicted, scores, ..Predicted::default() }
+        PredictionRow { id: id.clone(), owner: row.owner_task, gold, predicted, scores, ..PredictionRow::default() }
     }
 
     fn id(&self, label: &str) -> Option<usize> {

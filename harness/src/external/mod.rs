@@ -13,11 +13,12 @@ use mkgc_builder::verify::verify;
 
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
+use crate::files::write_json;
 use crate::methods;
 use crate::metrics::score::{RunResult, score_run};
-use crate::run::external::{ExternalRecord, PredictionsRecord, to_json};
+use crate::run::external::{ExternalRecord, PredictionsRecord};
 use crate::run::record::RunRecord;
-use crate::run::{RunFolder, predictions, write_json};
+use crate::run::{RunFolder, predictions};
 
 /// What to score.
 pub struct Request {
@@ -58,7 +59,7 @@ pub fn score(request: &Request) -> Result<RunResult> {
     fs_err::create_dir_all(parent_folder(&request.out))?;
     let temporary = tempfile::Builder::new().prefix(".mkgc-score-").tempdir_in(parent_folder(&request.out))?;
     let folder = RunFolder::new(temporary.path());
-    write_json(&temporary.path().join("run.json"), &to_json(&record)?)?;
+    write_json(&temporary.path().join("run.json"), &record)?;
     for (stage, rows) in stages.iter().enumerate() {
         if let Some(rows) = rows {
             predictions::write(&folder.predictions(stage), rows)?;

@@ -25,7 +25,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::run::{read_json, write_json};
+use crate::files::{read_json, write_json};
 
 /// Version of the file.
 pub const SCHEMA_VERSION: u32 = 1;

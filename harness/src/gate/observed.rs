@@ -43,9 +43,9 @@ pub fn observe(folders: &[PathBuf]) -> Result<BTreeMap<Key, BySeed>> {
     for path in folders {
         let folder = RunFolder::new(path);
         let record = folder.record()?;
-        let device = record.device.split(':').next().unwrap_or_default().to_owned();
+        let device = record.device_kind().to_owned();
         let runs = observed.entry((record.dataset.name.clone(), record.label(), device)).or_default();
-        let seed = record.config.train_seed;
+        let seed = record.train_seed();
         let run = Observed { folder: path.clone(), fingerprints: fingerprints(&record), values: values(&folder) };
         if let Some(other) = runs.insert(seed, run) {
             let reason =
@@ -62,10 +62,10 @@ fn shown(path: &Path) -> String {
 
 fn fingerprints(record: &RunRecord) -> BTreeMap<String, String> {
     let mut found = BTreeMap::from([("data".to_owned(), record.dataset.fingerprint.clone())]);
-    if record.external.is_none() {
-        found.insert("encoder".to_owned(), record.encoder.identity.clone());
+    if let Some(identity) = record.encoder_identity() {
+        found.insert("encoder".to_owned(), identity.to_owned());
     }
-    if let Some(vision) = &record.vision {
+    if let Some(vision) = record.vision() {
         found.insert("vision".to_owned(), vision.encoder.identity.clone());
     }
     found

@@ -30,7 +30,7 @@ pub struct EncoderSource {
 }
 
 impl EncoderSource {
-    /// Encoders of these shapes with seeded weights.
+    /// Describes encoders of these shapes with seeded weights.
     pub fn seeded(text: BertConfig, vision: Option<ClipVisionConfig>) -> Self {
         Self { text, vision, text_weights: None, vision_weights: None }
     }
@@ -44,7 +44,8 @@ impl EncoderSource {
         }
         let files = TextFiles::open(name)?;
         let record = EncoderRecord::new(name, &files.weights, files.revision)?;
-        let (text, text_weights) = (files.config, Some(files.weights));
+        let text = files.config;
+        let text_weights = Some(files.weights);
         Ok((Self { text, vision: None, text_weights, vision_weights: None }, files.tokenizer, record))
     }
 
@@ -62,24 +63,24 @@ impl EncoderSource {
         Ok(record)
     }
 
-    /// Side of the vision encoder's input in pixels.
+    /// Returns the side of the vision encoder's input in pixels; none without a vision encoder.
     pub fn image_size(&self) -> Option<usize> {
         self.vision.as_ref().map(|vision| vision.image_size)
     }
 
-    /// Hidden sizes of text and vision (0 without one).
+    /// Returns the hidden sizes of text and vision (0 without a vision encoder).
     pub(super) fn widths(&self) -> StreamSizes {
         let vision = self.vision.as_ref().map_or(0, |vision| vision.hidden_size);
         StreamSizes { text: self.text.hidden_size, vision }
     }
 
-    /// The shapes, with room for a vocabulary.
+    /// Returns the shapes, with room for a vocabulary.
     pub fn configs(&self, vocabulary: usize) -> (BertConfig, Option<ClipVisionConfig>) {
         let vocab_size = vocabulary.max(self.text.vocab_size);
         (BertConfig { vocab_size, ..self.text.clone() }, self.vision.clone())
     }
 
-    /// Variables that take the pre-trained values when asked for.
+    /// Makes a store of variables that take the pre-trained values when the network asks for them.
     pub fn store(&self, seed: u64, device: &Device) -> Result<ParamStore> {
         let mut store = ParamStore::new(seed, device.clone());
         for path in [&self.text_weights, &self.vision_weights].into_iter().flatten() {
@@ -88,7 +89,7 @@ impl EncoderSource {
         Ok(store)
     }
 
-    /// The network over these encoders.
+    /// Makes the network over these encoders.
     pub(super) fn network(
         &self,
         architecture: Architecture,
@@ -101,19 +102,22 @@ impl EncoderSource {
         Ok(match architecture {
             Architecture::Text => Network::Text(Bert::new(&text, vb)?),
             Architecture::Dual => {
-                let (shared_layers, key, max_text) = (config.shared_layers, config.key, config.max_length);
+                let shared_layers = config.shared_layers;
+                let key = config.key;
+                let max_text = config.max_length;
                 let vision = vision()?;
                 Network::Dual(Dual::new(&DualConfig { text, vision, visual, shared_layers, key, max_text }, vb)?)
             }
             Architecture::Mkgformer => {
-                let (interaction_layers, mask_text_padding) = (config.interaction_layers, config.mask_text_padding);
+                let interaction_layers = config.interaction_layers;
+                let mask_text_padding = config.mask_text_padding;
                 let config = MkgformerConfig { text, vision: vision()?, visual, interaction_layers, mask_text_padding };
                 Network::Mkgformer(Mkgformer::new(&config, vb)?)
             }
         })
     }
 
-    /// Fails when weights were given but lack one of the encoders' variables.
+    /// Checks that given weights hold every variable of the encoders.
     pub fn check_pretrained(&self, store: &ParamStore) -> Result<()> {
         let text = &self.text_weights;
         for (prefix, weights) in
@@ -139,7 +143,8 @@ fn tiny_text() -> BertConfig {
     }
 }
 
-/// Width, depth and heads of the text encoder, so that the streams can share keys; 32-pixel pictures in four patches.
+/// Returns a vision encoder with width, depth and heads of the text encoder, so that the streams can share keys, for
+/// 32-pixel pictures in four patches.
 fn tiny_vision(text: &BertConfig) -> ClipVisionConfig {
     ClipVisionConfig {
         hidden_size: text.hidden_size,

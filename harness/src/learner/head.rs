@@ -90,7 +90,7 @@ impl Head {
         })
     }
 
-    /// RE logits `[B, L]`, NER emissions `[B, W, L]`.
+    /// Scores features: relations logits `[B, L]`, entities emissions `[B, W, L]`.
     pub(super) fn scores(&self, features: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Relation(head) => head.logits(features)?,
@@ -103,7 +103,7 @@ impl Head {
         })
     }
 
-    /// The scores of each stream alone, `W^u h^u + b/2`: text, vision. None for heads that read one stream.
+    /// Scores each stream alone, `W^u h^u + b/2`: text, vision. None for heads that read one stream.
     pub(super) fn stream_scores(&self, features: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
         Ok(match self {
             Self::JointRelation(head) => Some(head.stream_scores(features)?),
@@ -113,18 +113,18 @@ impl Head {
         })
     }
 
-    /// The text's scores as LMC's released code computes them for relations. None for other heads.
+    /// Scores the text as LMC's released code does for relations; none for other heads.
     pub(super) fn bracketed_text_scores(&self, features: &Tensor) -> Result<Option<Tensor>> {
         let Self::JointRelation(head) = self else { return Ok(None) };
         Ok(Some(head.bracketed_text_scores(features)?))
     }
 
-    /// Whether both streams are read.
+    /// Returns whether the head reads both streams.
     pub(super) fn joint(&self) -> bool {
         matches!(self, Self::JointRelation(_) | Self::JointMarkers(_) | Self::JointEntity(_))
     }
 
-    /// The transitions of an entity head.
+    /// Returns the CRF of an entity head; none for relations.
     pub(super) fn crf(&self) -> Option<&Crf> {
         match self {
             Self::Entity(head) => Some(head.crf()),

@@ -8,19 +8,27 @@ use crate::error::Result;
 
 /// Items of a batch: one feature vector and one label id each.
 pub struct Items {
-    /// `[N, F]`.
+    /// Features `[N, F]`.
     pub features: Tensor,
-    /// `N` label ids.
+    /// Label id of each of the `N` items.
     pub labels: Vec<u32>,
-    /// Row of the batch each item stands in.
+    /// Row of the batch that each item is in.
     pub rows: Vec<usize>,
 }
 
 impl Items {
-    /// Of features RE `[B, F]`, NER `[B, W, F]`; only items whose label `keep` accepts. None if there is no item.
-    pub fn of(kind: TaskKind, features: &Tensor, batch: &Batch, keep: impl Fn(u32) -> bool) -> Result<Option<Self>> {
+    /// Selects the items whose label `keep` accepts from features, relations `[B, F]`, entities `[B, W, F]`; none if
+    /// there is no such item.
+    pub fn select(
+        kind: TaskKind,
+        features: &Tensor,
+        batch: &Batch,
+        keep: impl Fn(u32) -> bool,
+    ) -> Result<Option<Self>> {
         let words = if kind == TaskKind::Re { 1 } else { features.dim(1)? };
-        let (mut places, mut labels, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        let mut places = Vec::new();
+        let mut labels = Vec::new();
+        let mut rows = Vec::new();
         for (row, example) in batch.examples.iter().enumerate() {
             for (word, label) in example.gold.iter().enumerate() {
                 if *label != UNKNOWN && keep(*label) {

@@ -1,188 +1,123 @@
 //! The network a method trains: encoders, head and variables behind one interface for RE and NER, with or without
 //! pictures.
 
+mod architecture;
 mod encoder;
 mod entity;
 mod head;
 mod items;
+mod prediction;
 mod relation;
+mod spec;
 
+pub use architecture::Architecture;
 pub use encoder::{EncoderSource, TINY};
 pub use items::Items;
+pub use prediction::{Answer, Prediction};
+pub use spec::LearnerSpec;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::mpsc;
-use std::thread;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_models::inputs::{Inputs, Visual};
+use mkgc_models::inputs::Inputs;
 use mkgc_models::mode::Mode;
 #[cfg(test)]
 use mkgc_models::networks::Encoded;
 use mkgc_models::networks::Network;
 use mkgc_models::optim::{AdamW, AdamWConfig, ParamGroup};
 use mkgc_models::params::ParamStore;
-use mkgc_models::text::WordTokenizer;
 
 use crate::config::Config;
-use crate::data::{Batch, Example, Pictures};
+use crate::data::{Batch, Example};
 use crate::error::{Error, Result};
+use crate::run::checkpoint::State;
 use head::{Head, HeadShape};
 
-/// What the network says about one row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prediction {
-    /// RE one relation id; NER one tag id per anchor.
-    pub labels: Vec<u32>,
-    /// RE one logit per label, minus infinity for labels not seen; NER empty (a CRF scores paths, not tags).
-    pub scores: Vec<f32>,
-}
-
-/// What a network says about one row; with two streams, also what each half of its head says alone.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// Of the whole head.
-    pub joint: Prediction,
-    /// Labels as [`Prediction::labels`], of the text half; empty for networks of one stream.
-    pub text: Vec<u32>,
-    /// The same of the vision half.
-    pub vision: Vec<u32>,
-}
-
-impl From<Prediction> for Answer {
-    fn from(joint: Prediction) -> Self {
-        Self { joint, text: Vec::new(), vision: Vec::new() }
-    }
-}
-
-/// Which network a method has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    /// BERT alone.
-    Text,
-    /// BERT and CLIP side by side, joined in the head; LMC's shared keys where the settings ask for them.
-    Dual,
-    /// MKGformer: the streams read each other in their upper layers.
-    Mkgformer,
-}
-
-/// Everything needed to make fresh networks of one shape.
-pub struct Blueprint {
-    /// RE or NER.
-    pub kind: TaskKind,
-    /// Number of labels or tags.
-    pub labels: usize,
-    /// The network's plan.
-    pub architecture: Architecture,
-    /// Encoder files or built-in shapes.
-    pub encoder: EncoderSource,
-    /// The text encoder's tokenizer.
-    pub tokenizer: WordTokenizer,
-    /// The pictures of the benchmark, for architectures that read them.
-    pub pictures: Option<Pictures>,
-    /// Where tensors live.
-    pub device: Device,
-    /// Number type of states and products; weights are f32.
-    pub dtype: DType,
-}
-
-impl Blueprint {
-    /// What the vision stream sees: what the pictures are, or, without any, what the settings say.
-    fn form(&self, config: &Config) -> Visual {
-        self.pictures.as_ref().map_or_else(|| config.visual.form(false), Pictures::form)
-    }
-
-    /// Pads rows for a network of this shape, with their pictures if it reads them.
-    ///
-    /// # Errors
-    /// Pictures that cannot be read.
-    pub fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
-        let mut batch = Batch::new(examples.to_vec(), self.tokenizer.pad_id(), &self.device)?;
-        if let Some(pictures) = &self.pictures {
-            batch.pixels = Some(pictures.pixels(examples, &self.device)?);
-        }
-        Ok(batch)
-    }
-
-    /// Hands the batch of each plan's rows to `each`, in order and with the rest of the plan, while a thread makes the
-    /// next: a GPU does not wait for it.
-    ///
-    /// # Errors
-    /// As [`Blueprint::batch`]; an error of `each`.
-    pub fn batches<'b, T: Send>(
-        &self,
-        plans: Vec<(T, Vec<&'b Example>)>,
-        mut each: impl FnMut(T, &Batch<'b>) -> Result<()>,
-    ) -> Result<()> {
-        let made = plans.into_iter().map(|(plan, rows)| Ok((plan, self.batch(&rows)?)));
-        // No room: the thread keeps the one it has made until `each` is done with the one before.
-        let (sender, receiver) = mpsc::sync_channel(0);
-        thread::scope(|scope| {
-            scope.spawn(move || made.map(|made| sender.send(made)).all(|sent| sent.is_ok()));
-            receiver.into_iter().try_for_each(|made: Result<_>| made.and_then(|(plan, batch)| each(plan, &batch)))
-        })
-    }
-}
-
-/// Encoders with a head.
+/// A network: encoders, a head and their variables.
 pub struct Learner {
-    blueprint: Rc<Blueprint>,
+    spec: Rc<LearnerSpec>,
     store: ParamStore,
     network: Network,
     head: Head,
 }
 
-/// What a forward pass gives.
+/// The results of a forward pass.
 pub struct Forward {
     /// What the classifier reads: RE `[B, F]`, NER `[B, W, F]`.
     pub features: Tensor,
-    /// The same without a joint head's own dropout: what [`Learner::stream_scores`] asks each stream about in training.
+    /// Features without a joint head's own dropout, for [`Learner::stream_scores`] during training.
     pub undropped: Tensor,
     /// Attention logits of the text layers that share keys, `[B, heads, T, T]` each.
     pub text_maps: Vec<Tensor>,
-    /// The same of the vision layers, `[B, heads, V, V]`.
+    /// Attention logits of the vision layers that share keys, `[B, heads, V, V]` each.
     pub vision_maps: Vec<Tensor>,
 }
 
 impl Learner {
-    /// A network with pre-trained or seeded weights; the head is always seeded.
-    pub fn new(blueprint: &Rc<Blueprint>, config: &Config, seed: u64) -> Result<Self> {
-        let encoder = &blueprint.encoder;
-        let store = encoder.store(seed, &blueprint.device)?;
+    /// Makes a network with pre-trained or seeded weights; the head is always seeded.
+    ///
+    /// # Errors
+    /// Settings that no network of this shape can have; weights that lack a variable.
+    pub fn new(spec: &Rc<LearnerSpec>, config: &Config, seed: u64) -> Result<Self> {
+        let encoder = &spec.encoder;
+        let store = encoder.store(seed, &spec.device)?;
         let builder = store.builder();
-        let vocabulary = blueprint.tokenizer.vocab_size();
-        let seen = (config, blueprint.form(config));
-        let network = encoder.network(blueprint.architecture, vocabulary, seen, builder.clone())?;
-        let (labels, dropout) = (blueprint.labels, config.head_dropout);
+        let vocabulary = spec.tokenizer.vocab_size();
+        let seen = (config, spec.visual_form(config));
+        let network = encoder.network(spec.architecture, vocabulary, seen, builder.clone())?;
+        let labels = spec.labels;
+        let dropout = config.head_dropout;
         let shape = HeadShape { streams: encoder.widths(), labels, dropout, reads: config.head };
-        let head = Head::new(blueprint.kind, blueprint.architecture, &shape, builder.pp("head"))?;
+        let head = Head::new(spec.kind, spec.architecture, &shape, builder.pp("head"))?;
         encoder.check_pretrained(&store)?;
-        Ok(Self { blueprint: Rc::clone(blueprint), store, network, head })
+        Ok(Self { spec: Rc::clone(spec), store, network, head })
     }
 
-    /// The named variables.
+    /// Returns the named variables.
     pub fn params(&self) -> &ParamStore {
         &self.store
     }
 
-    /// RE or NER.
+    /// Returns the network's variables for a checkpoint.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn state(&self) -> Result<State> {
+        Ok(State { tensors: self.store.tensors()? })
+    }
+
+    /// Sets the network's variables to those of a checkpoint.
+    ///
+    /// # Errors
+    /// The checkpoint is of another network.
+    pub fn restore(&self, state: &State) -> Result<()> {
+        Ok(self.store.load(&state.network())?)
+    }
+
+    /// Returns whether the network extracts relations or entities.
     pub fn kind(&self) -> TaskKind {
-        self.blueprint.kind
+        self.spec.kind
     }
 
-    /// Where tensors live.
+    /// Returns the device that tensors are on.
     pub fn device(&self) -> &Device {
-        &self.blueprint.device
+        &self.spec.device
     }
 
-    /// A fresh optimiser over all variables, each group with its own rate.
+    /// Makes an optimiser over all variables, its moments at zero, each parameter group with its own rate.
+    ///
+    /// # Errors
+    /// The device is out of memory.
     pub fn optimiser(&self, config: &Config) -> Result<AdamW> {
         self.optimiser_with(config, Vec::new())
     }
 
-    /// The same with further groups for variables outside the network.
+    /// Makes an optimiser over all variables and over `further` groups of variables outside the network.
+    ///
+    /// # Errors
+    /// The device is out of memory.
     pub fn optimiser_with(&self, config: &Config, further: Vec<ParamGroup>) -> Result<AdamW> {
         let mut groups: BTreeMap<&str, ParamGroup> = BTreeMap::new();
         for (name, var) in self.store.vars() {
@@ -194,26 +129,29 @@ impl Learner {
         Ok(AdamW::new(groups, AdamWConfig::default())?.clipping_apart(config.clip_apart))
     }
 
-    /// As [`Blueprint::batch`].
-    pub fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
-        self.blueprint.batch(examples)
-    }
-
-    /// Hands batches over as [`Blueprint::batches`] does.
+    /// Pads rows into a batch for this network, with their pictures if it reads them.
     ///
     /// # Errors
-    /// As there.
+    /// Pictures that cannot be read.
+    pub fn batch<'b>(&self, examples: &[&'b Example]) -> Result<Batch<'b>> {
+        self.spec.batch(examples)
+    }
+
+    /// Prepares batches on a background thread (see [`LearnerSpec::batches`]).
+    ///
+    /// # Errors
+    /// Pictures that cannot be read; an error of `each`.
     pub fn batches<'b, T: Send>(
         &self,
         plans: Vec<(T, Vec<&'b Example>)>,
         each: impl FnMut(T, &Batch<'b>) -> Result<()>,
     ) -> Result<()> {
-        self.blueprint.batches(plans, each)
+        self.spec.batches(plans, each)
     }
 
     fn inputs<'b>(&self, batch: &'b Batch) -> Inputs<'b> {
         let pixels = batch.pixels.as_ref();
-        Inputs { ids: &batch.ids, mask: &batch.mask, pixels, dtype: self.blueprint.dtype }
+        Inputs { ids: &batch.ids, mask: &batch.mask, pixels, dtype: self.spec.dtype }
     }
 
     /// Returns all states of the encoders.
@@ -222,7 +160,10 @@ impl Learner {
         Ok(self.network.forward(&self.inputs(batch), mode)?)
     }
 
-    /// Encoders and the head's features.
+    /// Runs the encoders and computes the head's features.
+    ///
+    /// # Errors
+    /// A batch without pictures for a network that reads them.
     pub fn forward(&self, batch: &Batch, mode: &mut Mode<'_>) -> Result<Forward> {
         let encoded = self.network.read(&self.inputs(batch), &self.head.positions(batch)?, mode)?;
         let features = self.head.features(&encoded, batch, mode)?;
@@ -233,24 +174,33 @@ impl Learner {
         Ok(Forward { features, undropped, text_maps: encoded.text_maps, vision_maps: encoded.vision_maps })
     }
 
-    /// RE logits `[B, L]`, NER emissions `[B, W, L]` of features.
+    /// Scores features: relations logits `[B, L]`, entities emissions `[B, W, L]`.
+    ///
+    /// # Errors
+    /// Features of another shape.
     pub fn scores(&self, features: &Tensor) -> Result<Tensor> {
         self.head.scores(features)
     }
 
-    /// The scores of the text and the vision half of a joint head.
+    /// Scores the text and the vision half of the features of a joint head, each alone.
+    ///
+    /// # Errors
+    /// A head that joins no streams.
     pub fn stream_scores(&self, features: &Tensor) -> Result<(Tensor, Tensor)> {
         let scores = self.head.stream_scores(features)?;
         scores.ok_or_else(|| Error::Usage("this network has no joint head, so no scores of single streams".to_owned()))
     }
 
-    /// The text's scores with the bracket of LMC's released code (see `methods::lmc`).
+    /// Scores the text half with the bracket of LMC's released code (see `methods::lmc`).
     pub(crate) fn bracketed_text_scores(&self, features: &Tensor) -> Result<Tensor> {
         let scores = self.head.bracketed_text_scores(features)?;
         scores.ok_or_else(|| Error::Usage("only a joint relation head has such scores".to_owned()))
     }
 
-    /// Mean loss of scores over labels with `allowed`, a scalar.
+    /// Computes the mean loss of scores, a scalar; only `allowed` labels compete.
+    ///
+    /// # Errors
+    /// Scores of another shape.
     pub fn task_loss(&self, scores: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Tensor> {
         match self.head.crf() {
             Some(crf) => entity::loss(crf, scores, batch, allowed),
@@ -258,7 +208,10 @@ impl Learner {
         }
     }
 
-    /// Best label (RE) or tag path (NER) per row among `allowed`, by scores.
+    /// Chooses the best label (relations) or tag path (entities) of each row among `allowed`, by scores.
+    ///
+    /// # Errors
+    /// Scores of another shape.
     pub fn decide(&self, scores: &Tensor, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
         match self.head.crf() {
             Some(crf) => entity::predict(crf, scores, batch, allowed),
@@ -266,24 +219,30 @@ impl Learner {
         }
     }
 
-    /// Mean loss of a batch over labels with `allowed`, a scalar.
+    /// Computes the mean loss of a batch, a scalar; only `allowed` labels compete.
+    ///
+    /// # Errors
+    /// Those of [`Learner::forward`].
     pub fn loss(&self, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
         let forward = self.forward(batch, mode)?;
         self.task_loss(&self.scores(&forward.features)?, batch, allowed)
     }
 
-    /// Best label (RE) or tag path (NER) per row among `allowed`.
+    /// Predicts the best label (relations) or tag path (entities) of each row among `allowed`.
+    ///
+    /// # Errors
+    /// Those of [`Learner::forward`].
     pub fn predict(&self, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
         let forward = self.forward(batch, &mut Mode::Eval)?;
         self.decide(&self.scores(&forward.features)?, batch, allowed)
     }
 
-    /// Does the head join two streams, so that [`Learner::stream_scores`] tells them apart?
+    /// Returns whether the head joins two streams, so that [`Learner::stream_scores`] can score each alone.
     pub fn two_streams(&self) -> bool {
-        self.blueprint.architecture == Architecture::Dual
+        self.spec.architecture == Architecture::Dual
     }
 
-    /// As [`Learner::predict`], with what the text and the vision half of a joint head say alone, from one forward pass.
+    /// Predicts a batch and what the text and the vision half of a joint head predict alone, from one forward pass.
     ///
     /// # Errors
     /// A head that joins no streams.
@@ -296,13 +255,16 @@ impl Learner {
         Ok(joined.map(|(joint, (text, vision))| Answer { joint, text: text.labels, vision: vision.labels }).collect())
     }
 
-    /// The items of rows whose label `keep` accepts, without dropout; None if there are none.
+    /// Computes the features of the items whose label `keep` accepts, without dropout; none if there are no such items.
+    ///
+    /// # Errors
+    /// Those of [`Learner::forward`].
     pub fn items(&self, batch: &Batch, keep: impl Fn(u32) -> bool) -> Result<Option<Items>> {
-        Items::of(self.kind(), &self.forward(batch, &mut Mode::Eval)?.features, batch, keep)
+        Items::select(self.kind(), &self.forward(batch, &mut Mode::Eval)?.features, batch, keep)
     }
 }
 
-/// Parameter group of a variable and its learning rate.
+/// Returns the parameter group of a variable and its learning rate.
 ///
 /// The feature layer of a relation head, `head.dense` and `head.norm`, belongs to the encoder, as in RP-CRE's and ACA's
 /// code: it makes the features that prototypes, k-means and the memory network work on.

@@ -28,15 +28,29 @@ use mkgc_builder::corpus::TaskKind;
 use mkgc_models::losses::prototype_cross_entropy;
 use mkgc_models::mode::Mode;
 
-use super::memory::{self, Memory};
-use super::phases::{CURRENT, Objective, TaskLoss, Trainer, all, fit};
-use super::prototypes::{Prototypes, features, normalised, similarities};
-use super::{Method, Session};
-use crate::data::{Batch, Example, Seen, Task};
+use super::method::{Method, Session};
+use super::shared::memory::Memory;
+use super::shared::prototypes::{Prototypes, features, normalised, similarities};
+use super::shared::training::{Objective, Passes, Step, TaskLoss, Trainer, all, train_phase, train_task};
+use super::spec::{Keeps, MethodSpec};
+use crate::config::Config;
+use crate::config::settings::{STORED_ROWS, TRAINING};
+use crate::data::{Batch, Example, Task, VisibleLabels};
 use crate::error::{Error, Result};
 use crate::learner::{Items, Learner, Prediction};
 
-/// One network, stored rows and, for RE, the prototypes that predict.
+/// `emar-bert`.
+pub const EMAR_BERT: MethodSpec = MethodSpec {
+    about: "replays stored rows and pulls them to their class's prototype",
+    source: "Han et al. 2020; on BERT as in Wang et al. 2022 (ACA)",
+    keeps: Keeps::RowsPerClass,
+    defaults: |shared, _| Config { epochs: 2, batch_size: 32, ..shared },
+    defaults_source: "Wang et al. 2022 (ACA), code",
+    settings: &[TRAINING, STORED_ROWS, &["rounds", "replay_o"]],
+    ..MethodSpec::new("emar-bert", |session| Ok(Box::new(Emar::new(session)?)))
+};
+
+/// The network, the replay buffer and, for relations, the prototypes that predict.
 pub struct Emar {
     learner: Learner,
     memory: Memory,
@@ -44,16 +58,17 @@ pub struct Emar {
 }
 
 impl Emar {
-    /// A fresh network, empty memory.
+    /// Makes a network and an empty replay buffer.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)?, memory: Memory::default(), evaluation: None })
     }
 
     fn activate(&self, task: &Task, session: &mut Session<'_>, round: usize) -> Result<()> {
-        let mut rows = self.memory.with_newest(session);
+        let mut rows = self.memory.with_newest(session.masks_outside());
         rows.extend(task.train.iter().cloned());
         let phase = format!("activation/{round}");
-        fit(&self.learner, &task.seen, session, &phase, (1, &all(&rows)), &mut TaskLoss)
+        let passes = Passes { epochs: 1, rows: &all(&rows) };
+        train_phase(&self.learner, &task.seen, session, &phase, passes, &mut TaskLoss)
     }
 
     fn reconsolidate(
@@ -68,14 +83,15 @@ impl Emar {
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, &phase);
         let objective = Reconsolidation { prototypes };
         let counts = |row: &Example| row.gold.iter().any(|label| objective.counts(self.learner.kind(), *label));
-        trainer.epochs(session, (1, &self.memory.rows()), &mut &objective, |batch| {
-            let some = batch.iter().any(|row| counts(row));
-            some.then_some(("reconsolidation", batch)).into_iter().collect()
+        let passes = Passes { epochs: 1, rows: &self.memory.rows() };
+        trainer.epochs(session, passes, &mut &objective, |rows| {
+            let any = rows.iter().any(|row| counts(row));
+            any.then_some(Step { phase: "reconsolidation", rows }).into_iter().collect()
         })
     }
 }
 
-/// Evaluation prototypes `[L, F]` by label id, of the features `[N, F]` of each class's memory.
+/// Computes the evaluation prototypes `[L, F]` by label id from the features `[N, F]` of each class's memory.
 pub(crate) fn evaluation_prototypes(learner: &Learner, memory: &BTreeMap<u32, Tensor>) -> Result<Tensor> {
     let classifier = learner.params().tensors()?.remove("head.classifier.weight");
     let classifier = classifier.ok_or_else(|| Error::Usage("EMAR needs a linear classifier".to_owned()))?;
@@ -87,7 +103,8 @@ pub(crate) fn evaluation_prototypes(learner: &Learner, memory: &BTreeMap<u32, Te
     Ok(Tensor::cat(&prototypes, 0)?)
 }
 
-/// The mean `[1, F]` of the unit vectors along features `[N, F]`, if any, and along a classifier row `[1, F]`.
+/// Computes the mean `[1, F]` of the unit vectors along features `[N, F]`, if any, and along a classifier row `[1,
+/// F]`.
 pub(crate) fn mean_of_units(features: Option<&Tensor>, row: &Tensor) -> Result<Tensor> {
     let members = match features {
         Some(features) => Tensor::cat(&[features, row], 0)?,
@@ -103,14 +120,14 @@ pub(crate) struct Reconsolidation {
 
 impl Reconsolidation {
     fn counts(&self, kind: TaskKind, label: u32) -> bool {
-        (kind == TaskKind::Re || label != 0) && self.prototypes.place(label).is_some()
+        (kind == TaskKind::Re || label != 0) && self.prototypes.index_of(label).is_some()
     }
 
-    /// The mean over the items that count, of features as [`Learner::forward`] gives them.
+    /// Computes the mean loss over the items that count, from features as [`Learner::forward`] gives them.
     pub(crate) fn of_features(&self, kind: TaskKind, features: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let items = Items::of(kind, features, batch, |label| self.counts(kind, label))?;
+        let items = Items::select(kind, features, batch, |label| self.counts(kind, label))?;
         let items = items.ok_or_else(|| Error::Usage("a batch without items to reconsolidate".to_owned()))?;
-        let targets: Vec<u32> = items.labels.iter().filter_map(|label| self.prototypes.place(*label)).collect();
+        let targets: Vec<u32> = items.labels.iter().filter_map(|label| self.prototypes.index_of(*label)).collect();
         let targets = Tensor::new(targets, items.features.device())?;
         Ok(prototype_cross_entropy(&items.features, &self.prototypes.vectors, &targets)?)
     }
@@ -124,9 +141,8 @@ impl Objective for &Reconsolidation {
 
 impl Method for Emar {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        let current = (session.config.epochs, &*all(&task.train));
-        fit(&self.learner, &task.seen, session, CURRENT, current, &mut TaskLoss)?;
-        self.memory.push(memory::select(&self.learner, task, session)?);
+        train_task(&self.learner, task, session, &mut TaskLoss)?;
+        self.memory.push(session.select(&self.learner, task)?);
         for round in 0..session.config.rounds {
             let prototypes = Prototypes::means(&self.learner, &self.memory.rows(), "rounds", session)?;
             self.activate(task, session, round)?;
@@ -137,13 +153,13 @@ impl Method for Emar {
         if self.learner.kind() == TaskKind::Re {
             let rows = self.memory.rows();
             let memory = features(&self.learner, &rows)?;
-            session.ledger.prototypes("predict", &rows, &memory.keys().copied().collect::<Vec<_>>());
+            session.trace.prototypes("predict", &rows, &memory.keys().copied().collect::<Vec<_>>());
             self.evaluation = Some(evaluation_prototypes(&self.learner, &memory)?);
         }
         Ok(())
     }
 
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
         let Some(prototypes) = &self.evaluation else { return self.learner.predict(batch, &seen.allowed) };
         let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
         self.learner.decide(&similarities(&features, prototypes)?, batch, &seen.allowed)

@@ -12,23 +12,57 @@
 
 use rand::seq::IndexedRandom;
 
-use super::memory::{self, Memory};
-use super::phases::{CURRENT, TaskLoss, Trainer, all};
-use super::{Method, Session};
+use super::method::{Method, Session};
+use super::shared::memory::Memory;
+use super::shared::training::{CURRENT, Passes, Step, TaskLoss, Trainer, all};
+use super::spec::{Keeps, MethodSpec};
+use super::vanilla::{CONCAT, MKGFORMER};
 use crate::config::Replay;
+use crate::config::settings::{STORED_ROWS, TRAINING};
 use crate::data::{Example, Task};
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::seed;
 
-/// One network and the stored rows of each task learned.
+/// `emr`: on BERT alone.
+pub const EMR: MethodSpec = MethodSpec {
+    about: "a step on stored rows of an old task before each step on the current one",
+    source: "Wang et al. 2019",
+    keeps: Keeps::RowsPerClass,
+    settings: &[TRAINING, STORED_ROWS, &["replay", "replay_o"]],
+    ..MethodSpec::new("emr", |session| Ok(Box::new(Emr::new(session)?)))
+};
+
+/// `concat-replay`: on the network of `concat`.
+pub const CONCAT_REPLAY: MethodSpec = MethodSpec {
+    name: "concat-replay",
+    about: "concat with the replay of emr",
+    source: "late fusion; Wang et al. 2019",
+    keeps: EMR.keeps,
+    create: EMR.create,
+    settings: EMR.settings,
+    ..CONCAT
+};
+
+/// `mkgformer-replay`: on the network of `mkgformer`.
+pub const MKGFORMER_REPLAY: MethodSpec = MethodSpec {
+    name: "mkgformer-replay",
+    about: "mkgformer with the replay of emr",
+    source: "Chen et al. 2022; Wang et al. 2019",
+    keeps: EMR.keeps,
+    create: EMR.create,
+    settings: EMR.settings,
+    ..MKGFORMER
+};
+
+/// The network and the replay buffer.
 pub struct Emr {
     learner: Learner,
     memory: Memory,
 }
 
 impl Emr {
-    /// A fresh network, empty memory.
+    /// Makes a network and an empty replay buffer.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)?, memory: Memory::default() })
     }
@@ -37,24 +71,26 @@ impl Emr {
 impl Method for Emr {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
         let config = session.config;
-        let mut replayed = self.memory.replayed(self.memory.tasks(), session);
+        let mut replayed = self.memory.replayed(self.memory.tasks(), session.masks_outside());
         replayed.retain(|rows| !rows.is_empty());
         let mut turns = replayed.iter().map(|rows| all(rows)).cycle();
         let stored: Vec<&Example> = replayed.iter().flatten().collect();
-        let mut rng = seed::generator(config.train_seed, "replay", task.seen.stage);
+        let mut rng = seed::generator(config.train_seed, "replay", task.seen.task);
         let mut optimiser = session.optimiser(&self.learner)?;
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, CURRENT);
         let rows = all(&task.train);
-        trainer.epochs(session, (config.epochs, &rows), &mut TaskLoss, |batch| match config.replay {
+        let passes = Passes { epochs: config.epochs, rows: &rows };
+        trainer.epochs(session, passes, &mut TaskLoss, |rows| match config.replay {
             Replay::Alternate => {
-                turns.next().map(|old| ("replay", old)).into_iter().chain([(CURRENT, batch)]).collect()
+                let old = turns.next().map(|rows| Step { phase: "replay", rows });
+                old.into_iter().chain([Step { phase: CURRENT, rows }]).collect()
             }
             Replay::Concat => {
                 let old = stored.choose_multiple(&mut rng, config.batch_size).copied();
-                vec![(CURRENT, batch.into_iter().chain(old).collect())]
+                vec![Step { phase: CURRENT, rows: rows.into_iter().chain(old).collect() }]
             }
         })?;
-        self.memory.push(memory::select(&self.learner, task, session)?);
+        self.memory.push(session.select(&self.learner, task)?);
         Ok(())
     }
 

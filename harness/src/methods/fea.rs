@@ -9,21 +9,32 @@
 //! Each phase has a fresh optimiser. The memory holds as many rows of every class, but for `None`, of which every task
 //! stores its own.
 
-use super::memory::{self, Memory};
-use super::phases::{CURRENT, TaskLoss, all, fit};
-use super::{Method, Session};
+use super::method::{Method, Session};
+use super::shared::memory::Memory;
+use super::shared::training::{Passes, TaskLoss, all, train_phase, train_task};
+use super::spec::{Keeps, MethodSpec};
+use crate::config::settings::{STORED_ROWS, TRAINING};
 use crate::data::Task;
 use crate::error::Result;
 use crate::learner::Learner;
 
-/// One network and the stored rows of each task learned.
+/// `fea`.
+pub const FEA: MethodSpec = MethodSpec {
+    about: "adapts to the task's rows, then fine-tunes on the balanced memory alone",
+    source: "Wang et al. 2022 (arXiv 2209.00243)",
+    keeps: Keeps::RowsPerClass,
+    settings: &[TRAINING, STORED_ROWS, &["memory_epochs", "replay_o"]],
+    ..MethodSpec::new("fea", |session| Ok(Box::new(Fea::new(session)?)))
+};
+
+/// The network and the replay buffer.
 pub struct Fea {
     learner: Learner,
     memory: Memory,
 }
 
 impl Fea {
-    /// A fresh network, empty memory.
+    /// Makes a network and an empty replay buffer.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)?, memory: Memory::default() })
     }
@@ -31,12 +42,11 @@ impl Fea {
 
 impl Method for Fea {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        let current = (session.config.epochs, &*all(&task.train));
-        fit(&self.learner, &task.seen, session, CURRENT, current, &mut TaskLoss)?;
-        self.memory.push(memory::select(&self.learner, task, session)?);
-        let rows = self.memory.with_newest(session);
-        let balanced = (session.config.memory_epochs, &*all(&rows));
-        fit(&self.learner, &task.seen, session, "memory", balanced, &mut TaskLoss)
+        train_task(&self.learner, task, session, &mut TaskLoss)?;
+        self.memory.push(session.select(&self.learner, task)?);
+        let rows = self.memory.with_newest(session.masks_outside());
+        let balanced = Passes { epochs: session.config.memory_epochs, rows: &all(&rows) };
+        train_phase(&self.learner, &task.seen, session, "memory", balanced, &mut TaskLoss)
     }
 
     fn learner(&self) -> Option<&Learner> {

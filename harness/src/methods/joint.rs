@@ -3,11 +3,30 @@
 //! method takes (`run.json` counts them). `joint` reads the text alone; `joint-multimodal` is the same on the dual-stream
 //! network of `concat`.
 
-use super::phases::{CURRENT, TaskLoss, all, fit};
-use super::{Method, Session};
+use super::method::{Method, Session};
+use super::shared::training::{CURRENT, Passes, TaskLoss, all, train_phase};
+use super::spec::{Keeps, MethodSpec};
+use super::vanilla::CONCAT;
 use crate::data::{Example, Task};
 use crate::error::Result;
 use crate::learner::Learner;
+
+/// `joint`: on BERT alone.
+pub const JOINT: MethodSpec = MethodSpec {
+    about: "a fresh network on all rows so far with the corpus's own labels; the upper bound",
+    keeps: Keeps::AllRows,
+    ..MethodSpec::new("joint", |session| Ok(Box::new(Joint::new(session)?)))
+};
+
+/// `joint-multimodal`: on the network of `concat`.
+pub const JOINT_MULTIMODAL: MethodSpec = MethodSpec {
+    name: "joint-multimodal",
+    about: "joint on the network of concat; the upper bound of methods that see the pictures",
+    source: "-",
+    keeps: JOINT.keeps,
+    create: JOINT.create,
+    ..CONCAT
+};
 
 /// The network of the last task learned.
 pub struct Joint {
@@ -15,7 +34,7 @@ pub struct Joint {
 }
 
 impl Joint {
-    /// A fresh network, replaced at every later task.
+    /// Makes a network, which is replaced at every later task.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)? })
     }
@@ -23,18 +42,18 @@ impl Joint {
 
 impl Method for Joint {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        let stage = task.seen.stage;
+        let stage = task.seen.task;
         if stage > 0 {
             self.learner = session.learner(stage)?;
         }
         let mut rows = Vec::new();
         for earlier in 0..stage {
-            rows.extend(session.benchmark.training(earlier, &session.blueprint.tokenizer)?);
+            rows.extend(session.benchmark.training(earlier, &session.spec.tokenizer)?);
         }
         rows.extend(task.train.iter().cloned());
         let rows: Vec<Example> = rows.into_iter().map(|row| row.with_original(&task.seen.allowed)).collect();
-        let rows = (session.config.epochs, &*all(&rows));
-        fit(&self.learner, &task.seen, session, CURRENT, rows, &mut TaskLoss)
+        let passes = Passes { epochs: session.config.epochs, rows: &all(&rows) };
+        train_phase(&self.learner, &task.seen, session, CURRENT, passes, &mut TaskLoss)
     }
 
     fn learner(&self) -> Option<&Learner> {

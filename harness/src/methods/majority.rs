@@ -5,27 +5,37 @@
 use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::TaskKind;
 
-use super::{Method, Session, State};
-use crate::data::{Batch, Seen, Task};
+use super::method::{Method, Session};
+use super::spec::MethodSpec;
+use crate::data::{Batch, Task, VisibleLabels};
 use crate::error::{Error, Result};
 use crate::learner::{Learner, Prediction};
+use crate::run::checkpoint::State;
+
+/// `majority`.
+pub const MAJORITY: MethodSpec = MethodSpec {
+    about: "predicts None for every row, O for every word; no network is trained",
+    settings: &[],
+    ..MethodSpec::new("majority", |session| Ok(Box::new(Majority::new(session))))
+};
 
 /// Name of its part of a checkpoint.
 const PART: &str = "majority";
 
-/// How many training rows have each relation.
+/// The number of training rows that have each relation.
 pub struct Majority {
     kind: TaskKind,
     counts: Vec<u32>,
 }
 
 impl Majority {
-    /// No row seen.
+    /// Starts with no row counted.
     pub fn new(session: &Session<'_>) -> Self {
-        Self { kind: session.blueprint.kind, counts: vec![0; session.blueprint.labels] }
+        Self { kind: session.spec.kind, counts: vec![0; session.spec.labels] }
     }
 
-    /// What every row is predicted to be: `None` (0) if any row is; else the most frequent label, the first of equals.
+    /// Returns the label that every row is predicted to have: `None` (0) if any row has it, else the most frequent
+    /// label, the first of equals.
     fn label(&self) -> u32 {
         if self.counts[0] > 0 {
             return 0;
@@ -34,8 +44,8 @@ impl Majority {
         self.counts.iter().position(|count| Some(count) == most).unwrap_or(0) as u32
     }
 
-    /// The label, with a score of 1 for it, 0 for other labels seen and minus infinity for labels not seen.
-    fn relation(&self, seen: &Seen) -> Prediction {
+    /// Predicts the label, with a score of 1 for it, 0 for other labels seen and minus infinity for labels not seen.
+    fn relation(&self, seen: &VisibleLabels) -> Prediction {
         let label = self.label();
         let score = |(id, allowed): (u32, &bool)| match (id == label, *allowed) {
             (true, _) => 1.0,
@@ -58,7 +68,7 @@ impl Method for Majority {
         None
     }
 
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
         let outside = |words: usize| Prediction { labels: vec![0; words], scores: vec![] };
         let rows = batch.examples.iter();
         Ok(match self.kind {
@@ -97,7 +107,7 @@ mod tests {
 
     #[test]
     fn scores_choose_the_label_among_those_seen() {
-        let seen = Seen { stage: 0, allowed: vec![true, true, false], current: vec![true, true, false] };
+        let seen = VisibleLabels { task: 0, allowed: vec![true, true, false], current: vec![true, true, false] };
         let prediction = majority(&[0, 3, 0]).relation(&seen);
         assert_eq!((prediction.labels, prediction.scores), (vec![1], vec![0.0, 1.0, f32::NEG_INFINITY]));
     }

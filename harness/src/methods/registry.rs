@@ -1,196 +1,203 @@
-//! What there is: each method's source, what it reads, what it stores.
+//! Every method, one line each.
 
-use crate::error::Result;
-use crate::learner::Architecture;
+use mkgc_builder::corpus::TaskKind;
 
-/// A method as `mkgc ls methods` shows it.
-#[derive(Debug, Clone, Copy)]
-pub struct MethodInfo {
-    /// Name for `--method`.
-    pub name: &'static str,
-    /// What it does, in a line.
-    pub about: &'static str,
-    /// Paper, or what it is made of.
-    pub source: &'static str,
-    /// The network.
-    pub architecture: Architecture,
-    /// What it keeps between tasks, besides the network.
-    pub memory: &'static str,
-    /// Does it train on rows of earlier tasks?
-    pub rehearses: bool,
-}
-
-impl MethodInfo {
-    /// `text` or `text + image`.
-    pub fn modality(&self) -> &'static str {
-        if self.multimodal() { "text + image" } else { "text" }
-    }
-
-    /// Does it read pictures?
-    pub fn multimodal(&self) -> bool {
-        self.architecture != Architecture::Text
-    }
-}
-
-const ROWS: &str = "memory_per_class rows per class";
-const NOTHING: &str = "nothing";
+use super::emar::EMAR_BERT;
+use super::emr::{CONCAT_REPLAY, EMR, MKGFORMER_REPLAY};
+use super::ewc::EWC;
+use super::fea::FEA;
+use super::joint::{JOINT, JOINT_MULTIMODAL};
+use super::lmc::{LMC, LMC_RELEASED, LMC_REPLAY};
+use super::majority::MAJORITY;
+use super::rp_cre::RP_CRE;
+use super::seq_star::SEQ_STAR;
+use super::spec::{Keeps, MethodSpec};
+use super::vanilla::{CONCAT, MKGFORMER, VANILLA};
+use crate::config::{Overrides, Resolved, unknown};
+use crate::error::{Error, Result};
 
 /// Every method, in the order of reports.
-pub const METHODS: &[MethodInfo] = &[
-    MethodInfo {
-        name: "majority",
-        about: "predicts None for every row, O for every word; no network is trained",
-        source: "-",
-        architecture: Architecture::Text,
-        memory: NOTHING,
-        rehearses: false,
-    },
-    MethodInfo {
-        name: "vanilla",
-        about: "fine-tunes on each task's rows alone; the floor",
-        source: "-",
-        architecture: Architecture::Text,
-        memory: NOTHING,
-        rehearses: false,
-    },
-    MethodInfo {
-        name: "ewc",
-        about: "holds weights in place by their Fisher information (online form)",
-        source: "Kirkpatrick et al. 2017; Schwarz et al. 2018",
-        architecture: Architecture::Text,
-        memory: "Fisher information and old weights",
-        rehearses: false,
-    },
-    MethodInfo {
-        name: "emr",
-        about: "a step on stored rows of an old task before each step on the current one",
-        source: "Wang et al. 2019",
-        architecture: Architecture::Text,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "emar-bert",
-        about: "replays stored rows and pulls them to their class's prototype",
-        source: "Han et al. 2020; on BERT as in Wang et al. 2022 (ACA)",
-        architecture: Architecture::Text,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "rp-cre",
-        about: "refines features by attention to class prototypes, trained on stored rows",
-        source: "Cui et al. 2021",
-        architecture: Architecture::Text,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "fea",
-        about: "adapts to the task's rows, then fine-tunes on the balanced memory alone",
-        source: "Wang et al. 2022 (arXiv 2209.00243)",
-        architecture: Architecture::Text,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "seq-star",
-        about: "freezes the encoder after the first task and each class's weights after its own",
-        source: "Zheng et al. 2024 (SEQ*)",
-        architecture: Architecture::Text,
-        memory: NOTHING,
-        rehearses: false,
-    },
-    MethodInfo {
-        name: "concat",
-        about: "fine-tunes BERT and a vision transformer joined in the head; no continual-learning device",
-        source: "late fusion",
-        architecture: Architecture::Dual,
-        memory: NOTHING,
-        rehearses: false,
-    },
-    MethodInfo {
-        name: "concat-replay",
-        about: "concat with the replay of emr",
-        source: "late fusion; Wang et al. 2019",
-        architecture: Architecture::Dual,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "mkgformer",
-        about: "fine-tunes a network whose streams read each other; no continual-learning device",
-        source: "Chen et al. 2022",
-        architecture: Architecture::Mkgformer,
-        memory: NOTHING,
-        rehearses: false,
-    },
-    MethodInfo {
-        name: "mkgformer-replay",
-        about: "mkgformer with the replay of emr",
-        source: "Chen et al. 2022; Wang et al. 2019",
-        architecture: Architecture::Mkgformer,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "lmc",
-        about: "shared attention keys, distilled attention maps, balanced gradients, replay; as its paper describes it",
-        source: "Chen et al. 2023 (arXiv 2305.08698)",
-        architecture: Architecture::Dual,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "lmc-released",
-        about: "the arithmetic of LMC's released code, whose keys cancel and whose distillation has no gradient",
-        source: "zjunlp/ContinueMKGC",
-        architecture: Architecture::Dual,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "lmc-replay",
-        about: "lmc's network and replay, with shared keys, distillation and modulation off",
-        source: "Chen et al. 2023 (arXiv 2305.08698), ablated",
-        architecture: Architecture::Dual,
-        memory: ROWS,
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "joint",
-        about: "a fresh network on all rows so far with the corpus's own labels; the upper bound",
-        source: "-",
-        architecture: Architecture::Text,
-        memory: "all rows",
-        rehearses: true,
-    },
-    MethodInfo {
-        name: "joint-multimodal",
-        about: "joint on the network of concat; the upper bound of methods that see the pictures",
-        source: "-",
-        architecture: Architecture::Dual,
-        memory: "all rows",
-        rehearses: true,
-    },
+pub const METHODS: &[MethodSpec] = &[
+    MAJORITY,
+    VANILLA,
+    EWC,
+    EMR,
+    EMAR_BERT,
+    RP_CRE,
+    FEA,
+    SEQ_STAR,
+    CONCAT,
+    CONCAT_REPLAY,
+    MKGFORMER,
+    MKGFORMER_REPLAY,
+    LMC,
+    LMC_RELEASED,
+    LMC_REPLAY,
+    JOINT,
+    JOINT_MULTIMODAL,
 ];
 
-/// Names accepted by `mkgc train --method`.
+/// Returns the names that `mkgc train --method` accepts.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     METHODS.iter().map(|method| method.name)
 }
 
-/// A method's place in reports; unknown ones come last.
-pub fn place(name: &str) -> usize {
+/// Returns the position of a method in reports; methods that are not in the registry come last.
+pub fn position(name: &str) -> usize {
     METHODS.iter().position(|known| known.name == name).unwrap_or(METHODS.len())
 }
 
-/// Does a method learn from all rows so far at once, and so bound what the others of its modality can reach?
+/// Returns whether a method learns from all rows so far at once, and so bounds what the others of its modality can reach.
 pub fn is_upper_bound(name: &str) -> bool {
-    ["joint", "joint-multimodal"].contains(&name)
+    find(name).is_ok_and(|method| method.keeps == Keeps::AllRows)
 }
 
-/// A method by name.
-pub fn find(name: &str) -> Result<&'static MethodInfo> {
-    METHODS.iter().find(|method| method.name == name).ok_or_else(|| super::unknown_method(name))
+/// Finds a method by name.
+///
+/// # Errors
+/// No method has this name; the message suggests the nearest one.
+pub fn find(name: &str) -> Result<&'static MethodSpec> {
+    let unknown = || Error::Usage(format!("method {}", unknown(name, names())));
+    METHODS.iter().find(|method| method.name == name).ok_or_else(unknown)
+}
+
+/// Resolves the settings of a method, whether it is in the registry or not. A recipe may hold a section for each method
+/// of the registry.
+///
+/// # Errors
+/// A setting that the method does not read; a value that no run can have.
+pub fn resolve(kind: TaskKind, method: &MethodSpec, given: Overrides<'_>) -> Result<Resolved> {
+    method.resolve(kind, &names().collect::<Vec<_>>(), given)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::Recipe;
+    use crate::config::settings::SETTINGS;
+
+    fn table(text: &str) -> toml::Table {
+        toml::from_str(text).unwrap()
+    }
+
+    /// Resolves a method's settings on relations.
+    fn resolved(method: &str, recipe: &str, flags: &str) -> Result<Resolved> {
+        let recipe = Recipe::new("r.toml", table(recipe));
+        let given = Overrides { recipe: Some(&recipe), flags: table(flags), ..Overrides::default() };
+        resolve(TaskKind::Re, find(method)?, given)
+    }
+
+    fn refusal(method: &str, recipe: &str, flags: &str) -> String {
+        resolved(method, recipe, flags).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn flags_win_over_the_recipe_and_the_recipe_over_defaults() {
+        let recipe = "epochs = 3\nbatch_size = 4\n[emr]\nepochs = 5\n";
+        let settings = resolved("emr", recipe, "batch_size = 2").unwrap();
+        assert_eq!((settings.config.epochs, settings.config.batch_size), (5, 2));
+        assert_eq!(settings.origins["batch_size"], "flag");
+        assert_eq!(settings.origins["epochs"], "r.toml");
+        assert_eq!(settings.origins["lr_head"], "default");
+        assert_eq!(resolved("vanilla", recipe, "").unwrap().config.epochs, 3);
+    }
+
+    #[test]
+    fn a_recipe_serves_methods_that_read_only_some_of_its_keys() {
+        let recipe = "epochs = 3\nkey_size = 32\nlambda = 0.5\n[lmc]\nshared_layers = 1\n";
+        let emr = resolved("emr", recipe, "").unwrap();
+        assert_eq!((emr.config.epochs, emr.config.key_size), (3, 256), "emr has no memory network");
+        assert_eq!(emr.origins["key_size"], "default");
+        let lmc = resolved("lmc", recipe, "").unwrap();
+        assert_eq!((lmc.config.lambda, lmc.config.shared_layers), (0.5, 1));
+        assert!(refusal("emr", "keysize = 32", "").contains("did you mean `key_size`"));
+        let shared = Overrides { shared: table("key_size = 32"), ..Overrides::default() };
+        assert_eq!(resolve(TaskKind::Re, find("emr").unwrap(), shared).unwrap().config.key_size, 256);
+    }
+
+    #[test]
+    fn a_setting_that_a_method_does_not_read_is_refused_with_those_it_reads() {
+        for message in [refusal("emr", "", "key_size = 32"), refusal("emr", "[emr]\nkey_size = 32", "")] {
+            assert!(
+                message.contains("`key_size`: emr does not read it. It reads: max_length, train_seed"),
+                "{message}"
+            );
+            assert!(message.contains("replay_o") && !message.contains("rounds"), "{message}");
+        }
+        assert!(refusal("majority", "", "epochs = 1").contains("It reads: max_length, train_seed"));
+        assert!(refusal("emr", "emr = 1", "").contains("[emr]"));
+    }
+
+    #[test]
+    fn unknown_and_impossible_values_name_the_key() {
+        let message = refusal("emr", "", "epoch = 1");
+        assert!(message.contains("`epoch`") && message.contains("did you mean `epochs`"), "{message}");
+        for (method, setting, key) in [
+            ("emr", "epochs = 0", "`epochs`"),
+            ("rp-cre", "key_size = 0", "`key_size`"),
+            ("ewc", "fisher_rows = 0", "`fisher_rows`"),
+        ] {
+            let message = refusal(method, "", setting);
+            assert!(message.contains(key) && message.contains("at least 1"), "{message}");
+        }
+        let message = refusal("ewc", "", "ewc_lambda = 5");
+        assert!(message.contains("`ewc_lambda`") && message.contains("ewc_grid = []"), "{message}");
+        let given = resolved("ewc", "", "ewc_lambda = 5\newc_grid = []").unwrap();
+        assert_eq!(given.config.ewc_lambda, 5.0);
+        let message = refusal("ewc", "", "ewc_lambda = 5\newc_grid = [1, -1]");
+        assert!(message.contains("`ewc_grid`") && message.contains("-1"), "{message}");
+        let message = refusal("lmc", "", "shared_layers = 0");
+        assert!(message.contains("`lambda`") && message.contains("raise shared_layers"), "{message}");
+        let message = refusal("mkgformer", "", "warmup = 2");
+        assert!(message.contains("`warmup`") && message.contains("[0, 1]"), "{message}");
+    }
+
+    #[test]
+    fn a_head_is_chosen_for_relations_alone() {
+        let set = |kind, method: &str, head: &str| {
+            let flags = table(&format!("head = \"{head}\""));
+            resolve(kind, find(method).unwrap(), Overrides { flags, ..Overrides::default() })
+        };
+        for (method, own, other) in
+            [("emr", "markers", "cls"), ("lmc", "cls", "markers"), ("mkgformer", "markers", "cls")]
+        {
+            for head in [own, other] {
+                assert!(set(TaskKind::Re, method, head).is_ok(), "{method} {head}");
+            }
+            assert!(set(TaskKind::Ner, method, own).is_ok(), "{method}");
+            let message = set(TaskKind::Ner, method, other).unwrap_err().to_string();
+            assert!(message.contains("`head`") && message.contains("entity heads read every word"), "{message}");
+        }
+    }
+
+    #[test]
+    fn every_setting_is_read_by_a_method_and_every_key_is_a_setting() {
+        let read: BTreeSet<&str> = METHODS.iter().flat_map(MethodSpec::reads).collect();
+        let described: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+        assert_eq!(read, described);
+        let config = toml::Table::try_from(MAJORITY.config(TaskKind::Re)).unwrap();
+        assert_eq!(config.keys().map(String::as_str).collect::<BTreeSet<_>>(), described);
+        for method in METHODS {
+            let reads = method.reads();
+            assert_eq!(reads.iter().collect::<BTreeSet<_>>().len(), reads.len(), "{}: a key twice", method.name);
+        }
+    }
+
+    /// A default that differs from the shared one is a setting that the method reads, or the state of a device that is off.
+    #[test]
+    fn methods_change_defaults_that_they_read() {
+        for kind in [TaskKind::Re, TaskKind::Ner] {
+            let shared = toml::Table::try_from(crate::config::Config::shared(kind)).unwrap();
+            for method in METHODS {
+                let own = toml::Table::try_from(method.config(kind)).unwrap();
+                let changed = own.iter().filter(|(key, value)| *value != &shared[*key] && *key != "head");
+                for (key, _) in changed {
+                    assert!(method.reads().contains(&key.as_str()), "{} changes {key}", method.name);
+                }
+            }
+        }
+    }
 }

@@ -25,17 +25,30 @@ use mkgc_models::mode::Mode;
 use mkgc_models::optim::{AdamW, ParamGroup};
 use mkgc_models::params::ParamStore;
 
-use super::memory::{self, Memory};
-use super::phases::{CURRENT, Objective, TaskLoss, Trainer, all, fit};
-use super::prototypes::Prototypes;
-use super::{Method, Session};
+use super::method::{Method, Session};
+use super::shared::memory::Memory;
+use super::shared::prototypes::Prototypes;
+use super::shared::training::{Objective, Passes, Step, TaskLoss, Trainer, all, train_task};
+use super::spec::{Keeps, MethodSpec};
 use crate::config::Config;
-use crate::data::{Batch, Seen, Task};
+use crate::config::settings::{STORED_ROWS, TRAINING};
+use crate::data::{Batch, Task, VisibleLabels};
 use crate::error::{Error, Result};
 use crate::learner::{Learner, Prediction};
 use crate::seed;
 
-/// One network, stored rows, and what refines features after the newest task.
+/// `rp-cre`.
+pub const RP_CRE: MethodSpec = MethodSpec {
+    about: "refines features by attention to class prototypes, trained on stored rows",
+    source: "Cui et al. 2021",
+    keeps: Keeps::RowsPerClass,
+    defaults: |shared, _| Config { clip_apart: true, ..shared },
+    defaults_source: "fd2014cl/RP-CRE",
+    settings: &[TRAINING, STORED_ROWS, &["memory_epochs", "replay_o", "key_size", "lr_memory_network"]],
+    ..MethodSpec::new("rp-cre", |session| Ok(Box::new(RpCre::new(session)?)))
+};
+
+/// The network, the replay buffer, and what refines features after the newest task.
 pub struct RpCre {
     learner: Learner,
     memory: Memory,
@@ -50,7 +63,7 @@ pub(crate) struct Refiner {
 }
 
 impl Refiner {
-    /// A fresh memory network.
+    /// Makes a memory network with new variables.
     pub(crate) fn new(prototypes: Prototypes, config: &Config, stage: usize) -> Result<Self> {
         let seed = seed::derive(config.train_seed, "memory_network", stage);
         let store = ParamStore::new(seed, prototypes.vectors.device().clone());
@@ -59,26 +72,28 @@ impl Refiner {
         Ok(Self { store, network, prototypes })
     }
 
-    /// A fresh optimiser over a network and this one.
+    /// Makes an optimiser over a network and this memory network.
     pub(crate) fn optimiser(&self, learner: &Learner, config: &Config) -> Result<AdamW> {
-        let (vars, lr, weight_decay) = (self.store.vars(), config.lr_memory_network, config.weight_decay);
+        let vars = self.store.vars();
+        let lr = config.lr_memory_network;
+        let weight_decay = config.weight_decay;
         let group = ParamGroup { name: "memory_network".to_owned(), vars, lr, weight_decay };
         learner.optimiser_with(config, vec![group])
     }
 
-    /// Refined features; shapes as [`Learner::forward`] gives them.
+    /// Refines features; shapes as [`Learner::forward`] gives them.
     pub(crate) fn refined(&self, features: &Tensor) -> Result<Tensor> {
         let size = features.dims()[features.rank() - 1];
         let refined = self.network.forward(&features.reshape(((), size))?, &self.prototypes.vectors)?;
         Ok(refined.reshape(features.shape())?)
     }
 
-    /// Scores of refined features; shapes as [`Learner::scores`].
+    /// Scores refined features; shapes as [`Learner::scores`].
     pub(crate) fn scores(&self, learner: &Learner, features: &Tensor) -> Result<Tensor> {
         learner.scores(&self.refined(features)?)
     }
 
-    /// The loss of the task on refined features.
+    /// Computes the loss of the task on refined features.
     pub(crate) fn of_features(
         &self,
         learner: &Learner,
@@ -97,43 +112,42 @@ impl Objective for &Refiner {
 }
 
 impl RpCre {
-    /// A fresh network, empty memory.
+    /// Makes a network and an empty replay buffer.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)?, memory: Memory::default(), refiner: None })
     }
 
     fn train(&self, refiner: &Refiner, task: &Task, session: &mut Session<'_>) -> Result<()> {
         let config = session.config;
-        session.ledger.optimiser();
+        session.trace.optimiser();
         let mut optimiser = refiner.optimiser(&self.learner, config)?;
-        let rows = self.memory.with_newest(session);
+        let rows = self.memory.with_newest(session.masks_outside());
         let mut trainer = Trainer::new(&self.learner, &mut optimiser, &task.seen, session, "memory_network");
-        let passes = (config.memory_epochs, &*all(&rows));
-        trainer.epochs(session, passes, &mut &*refiner, |batch| vec![("memory_network", batch)])
+        let passes = Passes { epochs: config.memory_epochs, rows: &all(&rows) };
+        trainer.epochs(session, passes, &mut &*refiner, |rows| vec![Step { phase: "memory_network", rows }])
     }
 }
 
 impl Method for RpCre {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
         let old = Prototypes::means(&self.learner, &self.memory.rows(), "old", session)?;
-        let current = (session.config.epochs, &*all(&task.train));
-        fit(&self.learner, &task.seen, session, CURRENT, current, &mut TaskLoss)?;
-        self.memory.push(memory::select(&self.learner, task, session)?);
+        train_task(&self.learner, task, session, &mut TaskLoss)?;
+        self.memory.push(session.select(&self.learner, task)?);
         let new = Prototypes::means(&self.learner, &all(self.memory.newest()), "new", session)?;
         let none =
             || Error::Usage("RP-CRE has no stored row to make a prototype of; raise memory_per_class".to_owned());
         let prototypes = Prototypes::merged(old, new)?.ok_or_else(none)?;
-        let mut refiner = Refiner::new(prototypes, session.config, task.seen.stage)?;
-        session.ledger.memory_network(&refiner.store, refiner.prototypes.classes.len())?;
+        let mut refiner = Refiner::new(prototypes, session.config, task.seen.task)?;
+        session.trace.memory_network(&refiner.store, refiner.prototypes.classes.len())?;
         self.train(&refiner, task, session)?;
-        self.memory.replace_last(memory::select(&self.learner, task, session)?);
+        self.memory.replace_last(session.select(&self.learner, task)?);
         let rows = self.memory.rows();
         refiner.prototypes = Prototypes::means(&self.learner, &rows, "predict", session)?.ok_or_else(none)?;
         self.refiner = Some(refiner);
         Ok(())
     }
 
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
         let Some(refiner) = &self.refiner else { return self.learner.predict(batch, &seen.allowed) };
         let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
         self.learner.decide(&refiner.scores(&self.learner, &features)?, batch, &seen.allowed)

@@ -27,26 +27,46 @@ use candle_core::{D, DType, Tensor, Var};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_models::mode::Mode;
 
-use super::phases::{CURRENT, Objective, all, fit};
-use super::prototypes::normalised;
-use super::{Method, Session};
-use crate::data::{Batch, Seen, Task};
+use super::method::{Method, Session};
+use super::shared::prototypes::normalised;
+use super::shared::training::{Objective, train_task};
+use super::spec::MethodSpec;
+use crate::config::{Config, Softmax};
+use crate::data::{Batch, Task, VisibleLabels};
 use crate::error::{Error, Result};
 use crate::learner::{Learner, Prediction};
 
-/// One network.
+/// `seq-star`. Its settings are three epochs of warm-up, batch 4, rates 1e-5 and 1e-3, decay 5e-4 of the encoder and no
+/// clipping: the configuration files and the defaults of the authors' code.
+pub const SEQ_STAR: MethodSpec = MethodSpec {
+    about: "freezes the encoder after the first task and each class's weights after its own",
+    source: "Zheng et al. 2024 (SEQ*)",
+    defaults: |shared, _| Config {
+        epochs: 3,
+        batch_size: 4,
+        weight_decay: 5e-4,
+        clip_norm: 0.0,
+        softmax: Softmax::All,
+        ..shared
+    },
+    defaults_source: "zzz47zzz/codebase-for-incremental-learning-with-llm",
+    ..MethodSpec::new("seq-star", |session| Ok(Box::new(SeqStar::new(session)?)))
+};
+
+/// The network.
 pub struct SeqStar {
     learner: Learner,
 }
 
 impl SeqStar {
-    /// A fresh network.
+    /// Makes the network.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)? })
     }
 }
 
-/// Cosines of features RE `[B, F]`, NER `[B, W, F]` and the row of each label; shapes as [`Learner::scores`].
+/// Computes the cosines of features, relations `[B, F]`, entities `[B, W, F]`, with the row of each label; shapes as
+/// [`Learner::scores`].
 fn cosines(learner: &Learner, features: &Tensor) -> Result<Tensor> {
     let name = if learner.kind() == TaskKind::Re { "head.classifier.weight" } else { "head.emission.weight" };
     let rows = learner.params().vars().into_iter().find_map(|(known, var)| (known == name).then_some(var));
@@ -73,8 +93,8 @@ struct Part {
 }
 
 impl Part {
-    /// The parts of a classifier that learn beside `old` labels.
-    fn of(learner: &Learner, old: &[bool]) -> Result<Vec<Self>> {
+    /// Returns the variables of a classifier with what is frozen of them: all that belongs to `old` labels alone.
+    fn beside(learner: &Learner, old: &[bool]) -> Result<Vec<Self>> {
         let is_classifier = |name: &str| {
             ["head.classifier.", "head.emission.", "head.crf."].iter().any(|prefix| name.starts_with(prefix))
         };
@@ -86,8 +106,8 @@ impl Part {
     }
 }
 
-/// 1 where a variable of the classifier may move, u8, in its shape: its first dimension is the label, and of the
-/// transitions the second is one as well.
+/// Returns 1 where a variable of the classifier may move, u8, in its shape: its first dimension is the label, and of
+/// the transitions the second is one as well.
 fn free(name: &str, var: &Var, old: &[bool]) -> Result<Tensor> {
     let new = Tensor::new(old.iter().map(|old| u8::from(!old)).collect::<Vec<_>>(), var.device())?;
     if name.ends_with(".transitions") {
@@ -104,7 +124,7 @@ impl Objective for Cosines {
         learner.task_loss(&cosines(learner, &features)?, batch, allowed)
     }
 
-    /// Gradients of frozen rows are no part of the norm that is clipped.
+    /// Removes the gradients of frozen rows, so that they do not count in the norm that is clipped.
     fn adjust(&mut self, _: &Learner, grads: &mut GradStore) -> Result<()> {
         for part in self.frozen.iter().flatten() {
             if let Some(grad) = grads.remove(part.var.as_tensor()) {
@@ -126,15 +146,14 @@ impl Objective for Cosines {
 impl Method for SeqStar {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
         let mut objective = Cosines { frozen: None };
-        if let Some(before) = task.seen.stage.checked_sub(1) {
-            session.ledger.event("freeze");
-            objective.frozen = Some(Part::of(&self.learner, &session.benchmark.seen(before).allowed)?);
+        if let Some(before) = task.seen.task.checked_sub(1) {
+            session.trace.event("freeze");
+            objective.frozen = Some(Part::beside(&self.learner, &session.benchmark.seen(before).allowed)?);
         }
-        let rows = (session.config.epochs, &*all(&task.train));
-        fit(&self.learner, &task.seen, session, CURRENT, rows, &mut objective)
+        train_task(&self.learner, task, session, &mut objective)
     }
 
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
         let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
         self.learner.decide(&cosines(&self.learner, &features)?, batch, &seen.allowed)
     }

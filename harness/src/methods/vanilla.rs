@@ -16,19 +16,60 @@
 //! - The reported score is the best on the test file over all epochs. Not taken over: the last epoch counts.
 //! - Crops are shown where the benchmark has some, as there (`visual = "auto"`); where it has none, the whole image.
 
-use super::phases::{CURRENT, TaskLoss, all, fit};
-use super::{Method, Session};
+use mkgc_builder::corpus::TaskKind;
+
+use super::method::{Method, Session};
+use super::shared::training::{TaskLoss, train_task};
+use super::spec::MethodSpec;
+use crate::config::{Config, Schedule};
 use crate::data::Task;
 use crate::error::Result;
-use crate::learner::Learner;
+use crate::learner::{Architecture, Learner};
 
-/// One network, trained on.
+/// `vanilla`: on BERT alone.
+pub const VANILLA: MethodSpec = MethodSpec {
+    about: "fine-tunes on each task's rows alone; the floor",
+    ..MethodSpec::new("vanilla", |session| Ok(Box::new(Vanilla::new(session)?)))
+};
+
+/// `concat`: on the network with two streams side by side.
+pub const CONCAT: MethodSpec = MethodSpec {
+    name: "concat",
+    about: "fine-tunes BERT and a vision transformer joined in the head; no continual-learning device",
+    source: "late fusion",
+    architecture: Architecture::Dual,
+    defaults: |shared, _| Config { head_dropout: 0.0, ..shared },
+    defaults_source: "this project",
+    ..VANILLA
+};
+
+/// `mkgformer`: on MKGformer's network.
+pub const MKGFORMER: MethodSpec = MethodSpec {
+    name: "mkgformer",
+    about: "fine-tunes a network whose streams read each other; no continual-learning device",
+    source: "Chen et al. 2022",
+    architecture: Architecture::Mkgformer,
+    defaults: mkgformer_defaults,
+    defaults_source: "zjunlp/MKGformer",
+    ..VANILLA
+};
+
+/// Returns the settings of the authors' code: linear schedule, weight decay, and rates by what is extracted.
+fn mkgformer_defaults(shared: Config, kind: TaskKind) -> Config {
+    let shared = Config { schedule: Schedule::Linear, weight_decay: 1e-2, ..shared };
+    match kind {
+        TaskKind::Re => Config { lr_encoder: 1e-5, lr_head: 1e-5, warmup: 0.06, head_dropout: 0.0, ..shared },
+        TaskKind::Ner => Config { lr_encoder: 3e-5, lr_head: 5e-2, warmup: 0.01, head_dropout: 0.1, ..shared },
+    }
+}
+
+/// The network.
 pub struct Vanilla {
     learner: Learner,
 }
 
 impl Vanilla {
-    /// A fresh network.
+    /// Makes the network.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)? })
     }
@@ -36,8 +77,7 @@ impl Vanilla {
 
 impl Method for Vanilla {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        let rows = (session.config.epochs, &*all(&task.train));
-        fit(&self.learner, &task.seen, session, CURRENT, rows, &mut TaskLoss)
+        train_task(&self.learner, task, session, &mut TaskLoss)
     }
 
     fn learner(&self) -> Option<&Learner> {

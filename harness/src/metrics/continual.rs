@@ -6,8 +6,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::stage::unscored;
-
 /// A number, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -16,6 +14,11 @@ pub enum Value {
     Number(f64),
     /// `undefined: reason`.
     Undefined(String),
+}
+
+/// Returns why there is no score after `tasks` tasks: nothing was predicted.
+pub(super) fn unscored(tasks: usize) -> Value {
+    Value::undefined(&format!("no predictions after task {tasks}"))
 }
 
 impl Default for Value {

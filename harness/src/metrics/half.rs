@@ -3,7 +3,7 @@
 
 use super::Labels;
 use super::continual::{Matrix, Mean, Value, forgetting_chaudhry18, learning_accuracy_riemer19};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 
 /// One of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Half {
     }
 
     /// Do the predictions hold what it says?
-    pub(super) fn stored(self, rows: &[Predicted]) -> bool {
+    pub(super) fn stored(self, rows: &[PredictionRow]) -> bool {
         rows.iter().any(|row| !self.labels()(row).is_empty())
     }
 }

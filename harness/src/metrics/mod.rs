@@ -16,7 +16,7 @@ pub mod stage;
 use mkgc_builder::bio::OUTSIDE;
 use serde::{Deserialize, Serialize};
 
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 use continual::Value;
 
@@ -74,10 +74,10 @@ fn label(labels: &[u32]) -> u32 {
 }
 
 /// Which label ids of a row: its gold ones, or some that were predicted.
-type Labels = fn(&Predicted) -> &Vec<u32>;
+type Labels = fn(&PredictionRow) -> &Vec<u32>;
 
 /// Tag names of sentences; `O` for ids that name nothing.
-fn tags<'a>(dataset: &'a DatasetRecord, rows: &[Predicted], of: Labels) -> Vec<Vec<&'a str>> {
+fn tags<'a>(dataset: &'a DatasetRecord, rows: &[PredictionRow], of: Labels) -> Vec<Vec<&'a str>> {
     let name = |id: &u32| dataset.labels.get(*id as usize).map_or(OUTSIDE, String::as_str);
     rows.iter().map(|row| of(row).iter().map(name).collect()).collect()
 }
@@ -86,7 +86,7 @@ fn tags<'a>(dataset: &'a DatasetRecord, rows: &[Predicted], of: Labels) -> Vec<V
 pub(crate) mod tests {
     use mkgc_builder::corpus::TaskKind;
 
-    use crate::run::predictions::Predicted;
+    use crate::run::predictions::PredictionRow;
     use crate::run::record::{DatasetRecord, TaskRecord};
 
     /// Relations `a`, `b`, `c`, one per task.
@@ -102,7 +102,7 @@ pub(crate) mod tests {
     }
 
     /// A row without scores.
-    pub(crate) fn row(gold: &[u32], predicted: &[u32]) -> Predicted {
-        Predicted { gold: gold.to_vec(), predicted: predicted.to_vec(), ..Predicted::default() }
+    pub(crate) fn row(gold: &[u32], predicted: &[u32]) -> PredictionRow {
+        PredictionRow { gold: gold.to_vec(), predicted: predicted.to_vec(), ..PredictionRow::default() }
     }
 }

@@ -14,9 +14,10 @@ use super::formulas;
 use super::half::{self, Half};
 use super::stage::{self, StageScores};
 use crate::error::Result;
-use crate::run::predictions::{self, Predicted};
+use crate::files::read_json;
+use crate::run::RunFolder;
+use crate::run::predictions::{self, PredictionRow};
 use crate::run::record::{DatasetRecord, RunRecord, SCHEMA_VERSION};
-use crate::run::{RunFolder, read_json};
 
 /// The contents of `result.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,11 +71,11 @@ pub fn score_run(folder: &RunFolder) -> Result<RunResult> {
 }
 
 /// The predictions of every stage; an external run may lack some.
-pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<Vec<Predicted>>>> {
+pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<Vec<PredictionRow>>>> {
     let read = |stage: usize| {
         let path = folder.predictions(stage);
         if !path.exists() {
-            if record.external.is_some() {
+            if record.is_external() {
                 return Ok(None);
             }
             let reason = format!("stage {stage} has no predictions; finish it with `mkgc train` on the same folder");
@@ -86,9 +87,9 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<
 }
 
 /// All metrics of the predictions of every stage.
-pub fn score(record: &RunRecord, predictions: &[Option<Vec<Predicted>>]) -> RunResult {
+pub fn score(record: &RunRecord, predictions: &[Option<Vec<PredictionRow>>]) -> RunResult {
     let dataset = &record.dataset;
-    let stage = |(stage, rows): (usize, &Option<Vec<Predicted>>)| {
+    let stage = |(stage, rows): (usize, &Option<Vec<PredictionRow>>)| {
         rows.as_ref().map_or_else(|| StageScores::unscored(stage), |rows| stage::score(dataset, stage, rows))
     };
     let stages: Vec<StageScores> = predictions.iter().enumerate().map(stage).collect();
@@ -104,7 +105,7 @@ pub fn score(record: &RunRecord, predictions: &[Option<Vec<Predicted>>]) -> RunR
         method: record.method.clone(),
         benchmark: dataset.name.clone(),
         fingerprint: dataset.fingerprint.clone(),
-        train_seed: record.config.train_seed,
+        train_seed: record.train_seed(),
         stages,
         matrix_metric: matrix_metric.to_owned(),
         matrix,
@@ -115,16 +116,16 @@ pub fn score(record: &RunRecord, predictions: &[Option<Vec<Predicted>>]) -> RunR
 }
 
 /// `R[i][j]` of the label ids that `of` gives.
-fn matrix(dataset: &DatasetRecord, predictions: &[Option<Vec<Predicted>>], of: Labels) -> Matrix {
-    let row = |(stage, rows): (usize, &Option<Vec<Predicted>>)| {
-        let cells = |rows: &Vec<Predicted>| (0..=stage).map(|j| stage::task_of(dataset, j, rows, of)).collect();
+fn matrix(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>], of: Labels) -> Matrix {
+    let row = |(stage, rows): (usize, &Option<Vec<PredictionRow>>)| {
+        let cells = |rows: &Vec<PredictionRow>| (0..=stage).map(|j| stage::task_of(dataset, j, rows, of)).collect();
         rows.as_ref().map_or_else(Vec::new, cells)
     };
     predictions.iter().enumerate().map(row).collect()
 }
 
 /// The same of each half whose predictions are stored.
-fn halves(dataset: &DatasetRecord, predictions: &[Option<Vec<Predicted>>]) -> BTreeMap<String, Matrix> {
+fn halves(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>]) -> BTreeMap<String, Matrix> {
     let stored = |half: &Half| predictions.iter().flatten().any(|rows| half.stored(rows));
     let of = |half: Half| (half.prefix().to_owned(), matrix(dataset, predictions, half.labels()));
     Half::ALL.into_iter().filter(stored).map(of).collect()

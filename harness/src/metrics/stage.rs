@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::confusion::{self, ConfusionCounts};
-use super::continual::{Entered, Mean, Value};
+use super::continual::{Entered, Mean, Value, unscored};
 use super::half::{self, Half};
 use super::masked::{self, Mask};
 use super::{Counts, Labels, label, relation, span, tags};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
 /// Scores on the test file of one stage, over the classes seen.
@@ -86,18 +86,13 @@ impl StageScores {
     }
 }
 
-/// Why there is no score after so many tasks: nothing was predicted.
-pub(super) fn unscored(tasks: usize) -> Value {
-    Value::undefined(&format!("no predictions after task {tasks}"))
-}
-
 /// Why there is no score after so many tasks: nothing is to be predicted.
 fn untested(tasks: usize) -> String {
     format!("no test rows after task {tasks}")
 }
 
 /// What one test file says after learning tasks `0..=stage`.
-pub fn score(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> StageScores {
+pub fn score(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> StageScores {
     let strict = Scores::new(dataset, stage, rows, |row| &row.predicted);
     let classes = || seen(dataset, stage).into_iter().map(str::to_owned);
     StageScores {
@@ -126,7 +121,7 @@ struct Scores {
 }
 
 impl Scores {
-    fn new(dataset: &DatasetRecord, stage: usize, rows: &[Predicted], of: Labels) -> Self {
+    fn new(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow], of: Labels) -> Self {
         match dataset.task {
             TaskKind::Re => Self::of_relations(dataset, stage, rows, rows.iter().map(|row| label(of(row)))),
             TaskKind::Ner => {
@@ -140,7 +135,7 @@ impl Scores {
     fn of_relations(
         dataset: &DatasetRecord,
         stage: usize,
-        rows: &[Predicted],
+        rows: &[PredictionRow],
         predicted: impl Iterator<Item = u32>,
     ) -> Self {
         let scores = relations(dataset, &seen(dataset, stage), rows, predicted);
@@ -152,7 +147,7 @@ impl Scores {
     fn of_counts(
         dataset: &DatasetRecord,
         stage: usize,
-        rows: &[Predicted],
+        rows: &[PredictionRow],
         accuracy: Value,
         counts: &[Counts],
     ) -> Self {
@@ -176,7 +171,7 @@ fn item(dataset: &DatasetRecord) -> &'static str {
     if dataset.task == TaskKind::Re { "row" } else { "entity" }
 }
 
-fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> BTreeMap<String, Value> {
+fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<String, Value> {
     let mut values = BTreeMap::new();
     for mask in Mask::ALL {
         let scores = masked::predict(mask, dataset, stage, rows)
@@ -192,21 +187,21 @@ fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> B
     values
 }
 
-fn half_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> BTreeMap<String, Value> {
+fn half_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<String, Value> {
     let of = |half: Half| (half.metric("micro_f1"), Scores::new(dataset, stage, rows, half.labels()).micro_f1);
     Half::ALL.into_iter().filter(|half| half.stored(rows)).map(of).collect()
 }
 
 /// `R[i][j]` for the rows of stage `i`.
-pub fn task(dataset: &DatasetRecord, task: usize, rows: &[Predicted]) -> Value {
+pub fn task(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow]) -> Value {
     task_of(dataset, task, rows, |row| &row.predicted)
 }
 
 /// `R[i][j]` of the label ids that `of` gives.
-pub(super) fn task_of(dataset: &DatasetRecord, task: usize, rows: &[Predicted], of: Labels) -> Value {
+pub(super) fn task_of(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow], of: Labels) -> Value {
     match dataset.task {
         TaskKind::Re => {
-            let own: Vec<&Predicted> = rows.iter().filter(|row| row.owner == Some(task)).collect();
+            let own: Vec<&PredictionRow> = rows.iter().filter(|row| row.owner == Some(task)).collect();
             let all = seen(dataset, dataset.tasks.len() - 1);
             let scores = relations(dataset, &all, own.iter().copied(), own.iter().map(|row| label(of(row))));
             scores.micro.score(|| match own.is_empty() {
@@ -223,9 +218,9 @@ pub(super) fn task_of(dataset: &DatasetRecord, task: usize, rows: &[Predicted], 
 }
 
 /// The counts of each row, whose sum over rows gives the stage's micro-F1.
-pub fn instances(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> Vec<Counts> {
+pub fn instances(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> Vec<Counts> {
     let classes = seen(dataset, stage);
-    let of = |row: &Predicted| {
+    let of = |row: &PredictionRow| {
         let row = std::slice::from_ref(row);
         match dataset.task {
             TaskKind::Re => relations(dataset, &classes, row, row.iter().map(|row| label(&row.predicted))).micro,
@@ -242,7 +237,7 @@ fn seen(dataset: &DatasetRecord, stage: usize) -> Vec<&str> {
 fn relations<'a>(
     dataset: &DatasetRecord,
     classes: &[&str],
-    rows: impl IntoIterator<Item = &'a Predicted>,
+    rows: impl IntoIterator<Item = &'a PredictionRow>,
     predicted: impl Iterator<Item = u32>,
 ) -> relation::RelationScores {
     // A class that is no label has an id that no row has.
@@ -252,6 +247,6 @@ fn relations<'a>(
     relation::score(&gold, &predicted.collect::<Vec<_>>(), &ids)
 }
 
-fn spans(dataset: &DatasetRecord, types: &[&str], rows: &[Predicted], of: Labels) -> Vec<Counts> {
+fn spans(dataset: &DatasetRecord, types: &[&str], rows: &[PredictionRow], of: Labels) -> Vec<Counts> {
     span::score(&tags(dataset, rows, |row| &row.gold), &tags(dataset, rows, of), types).per_type
 }

@@ -13,7 +13,7 @@ pub fn check(runs: &[Run]) -> Result<()> {
         if let Some(other) = before.first() {
             same_data(other, run)?;
         }
-        if let Some(other) = before.iter().find(|other| other.record.vision.is_some()) {
+        if let Some(other) = before.iter().find(|other| other.record.vision().is_some()) {
             same_form(other, run)?;
         }
         if let Some(other) = before.iter().find(|other| sees_pictures(other)).filter(|_| sees_pictures(run)) {
@@ -60,11 +60,12 @@ fn same_data(one: &Run, other: &Run) -> Result<()> {
 
 /// Whether a run was shown pictures at all: zeros are none.
 fn sees_pictures(run: &Run) -> bool {
-    run.record.vision.is_some() && run.record.config.visual != VisualSetting::Blank
+    let trained = run.record.trained();
+    trained.is_some_and(|model| model.vision.is_some() && model.config.visual != VisualSetting::Blank)
 }
 
 fn same_form(one: &Run, other: &Run) -> Result<()> {
-    let (Some(ours), Some(theirs)) = (&one.record.vision, &other.record.vision) else {
+    let (Some(ours), Some(theirs)) = (one.record.vision(), other.record.vision()) else {
         return Ok(());
     };
     let layouts = (format!("{:?}", ours.layout).to_lowercase(), format!("{:?}", theirs.layout).to_lowercase());
@@ -81,7 +82,7 @@ fn same_form(one: &Run, other: &Run) -> Result<()> {
 }
 
 fn same_pictures(one: &Run, other: &Run) -> Result<()> {
-    let (Some(ours), Some(theirs)) = (&one.record.vision, &other.record.vision) else {
+    let (Some(ours), Some(theirs)) = (one.record.vision(), other.record.vision()) else {
         return Ok(());
     };
     let count = |real: usize, stand_in: usize| format!("{real} real and {stand_in} stand-ins");
@@ -97,15 +98,15 @@ fn same_pictures(one: &Run, other: &Run) -> Result<()> {
 fn same_settings(one: &Run, other: &Run) -> Result<()> {
     let remedy = "name variants in a plan of `mkgc sweep`, or report them apart";
     let encoders = |run: &Run| {
-        let vision = run.record.vision.as_ref().map(|vision| &vision.encoder);
+        let vision = run.record.vision().map(|vision| &vision.encoder);
         let name = |(name, identity): (&str, &str)| format!("{name} {identity}");
-        let encoders = std::iter::once(&run.record.encoder).chain(vision);
+        let encoders = run.record.trained().map(|model| &model.encoder).into_iter().chain(vision);
         encoders.map(|encoder| name((&encoder.name, &encoder.identity))).collect::<Vec<_>>().join(", ")
     };
     if encoders(one) != encoders(other) {
         return Err(refuse(one, other, "encoders", (&encoders(one), &encoders(other)), remedy));
     }
-    let settings = |run: &Run| serde_json::to_value(&run.record.config);
+    let settings = |run: &Run| serde_json::to_value(run.record.trained().map(|model| &model.config));
     let (ours, theirs) = (settings(one)?, settings(other)?);
     let differs = |(key, value): &(&String, &Value)| *key != "train_seed" && theirs.get(key) != Some(value);
     if let Some((key, value)) = ours.as_object().and_then(|ours| ours.iter().find(differs)) {

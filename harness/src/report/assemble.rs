@@ -78,10 +78,10 @@ fn sorted(mut rows: Vec<(Entry, Group)>) -> (Vec<Entry>, Vec<Group>) {
 
 /// Runs by label, in the order of methods, variants in the order given; second runs of a seed become absent.
 fn groups(mut runs: Vec<Run>, absent: &mut Vec<Absent>) -> Vec<Group> {
-    runs.sort_by_key(|run| methods::place(&run.record.method));
+    runs.sort_by_key(|run| methods::registry::position(&run.record.method));
     let mut groups: Vec<(String, Group)> = Vec::new();
     for run in runs {
-        let (label, seed) = (run.record.label(), run.record.config.train_seed);
+        let (label, seed) = (run.record.label(), run.record.train_seed());
         let place = groups.iter().position(|(known, _)| *known == label).unwrap_or_else(|| {
             groups.push((label.clone(), Group::new()));
             groups.len() - 1

@@ -1,7 +1,8 @@
 //! Intransigence: what a method loses against the upper bound of its modality, which is `joint` for methods that read the
 //! text alone and `joint-multimodal` for those that see pictures.
 
-use super::assemble::Group;
+use std::collections::BTreeMap;
+
 use super::load::Run;
 use crate::methods::registry::is_upper_bound;
 use crate::metrics::continual::{Matrix, Mean, Value, intransigence_chaudhry18};
@@ -18,9 +19,9 @@ type Bound = Result<(RunRecord, Matrix), &'static str>;
 
 impl Bounds {
     /// Those among runs by label.
-    pub fn new(groups: &[Group]) -> Self {
+    pub fn new(groups: &[BTreeMap<u64, Run>]) -> Self {
         let of = |pictures: bool, missing, several| {
-            let bound = |group: &&Group| {
+            let bound = |group: &&BTreeMap<u64, Run>| {
                 group.values().all(|run| is_upper_bound(&run.record.method) && sees(&run.record) == pictures)
             };
             let found: Vec<Vec<&Run>> = groups.iter().filter(bound).map(|group| group.values().collect()).collect();
@@ -47,7 +48,7 @@ impl Bounds {
         match bound {
             _ if is_upper_bound(&run.record.method) => undefined("Joint is what others are compared with"),
             Err(reason) => undefined(reason),
-            Ok((record, _)) if record.encoder.identity != run.record.encoder.identity => {
+            Ok((record, _)) if record.encoder_identity() != run.record.encoder_identity() => {
                 undefined("the board's Joint has another text encoder")
             }
             Ok((record, _)) if vision(record) != vision(&run.record) => {
@@ -60,11 +61,11 @@ impl Bounds {
 
 /// Does a run see pictures?
 fn sees(record: &RunRecord) -> bool {
-    record.vision.is_some()
+    record.vision().is_some()
 }
 
 fn vision(record: &RunRecord) -> Option<&str> {
-    record.vision.as_ref().map(|vision| vision.encoder.identity.as_str())
+    record.vision().map(|vision| vision.encoder.identity.as_str())
 }
 
 /// `R[i][j]`, mean over runs; a row is empty where one has no predictions.

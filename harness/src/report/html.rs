@@ -195,7 +195,9 @@ fn mean_cost(entry: &Entry, of: impl Fn(&Cost) -> f64) -> Option<f64> {
 /// What a method of this program is; `None` for results from elsewhere.
 fn about(method: &str) -> Option<Value> {
     let info = registry::find(method).ok()?;
-    Some(context! { about => info.about, source => info.source, reads => info.modality(), memory => info.memory })
+    Some(
+        context! { about => info.about, source => info.source, reads => info.modality(), memory => info.keeps.phrase() },
+    )
 }
 
 /// A setting of a run and where it came from.
@@ -208,11 +210,9 @@ struct Setting {
 
 /// All settings of a run but its seed, which is shown beside them; none of an external run.
 fn settings(run: &RunCard) -> Result<Vec<Setting>> {
-    if run.record.external.is_some() {
-        return Ok(Vec::new());
-    }
-    let config = serde_json::to_value(&run.record.config)?;
-    let origin = |key: &str| run.record.origins.get(key).cloned().unwrap_or_default();
+    let Some(trained) = run.record.trained() else { return Ok(Vec::new()) };
+    let config = serde_json::to_value(&trained.config)?;
+    let origin = |key: &str| trained.origins.get(key).cloned().unwrap_or_default();
     let setting = |(key, value): (&String, &serde_json::Value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Setting { key: key.clone(), value, origin: origin(key) }
@@ -222,7 +222,7 @@ fn settings(run: &RunCard) -> Result<Vec<Setting>> {
 }
 
 fn shared_settings(board: &Board) -> Result<Vec<Setting>> {
-    let own = |run: &&RunCard| run.record.external.is_none();
+    let own = |run: &&RunCard| !run.record.is_external();
     let mut runs = board.entries.iter().flat_map(|entry| &entry.runs).filter(own);
     let mut shared = runs.next().map(settings).transpose()?.unwrap_or_default();
     for run in runs {

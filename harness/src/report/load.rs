@@ -98,7 +98,7 @@ fn unfinished(folder: &RunFolder, record: &RunRecord) -> Result<Absent> {
 fn absent(folder: &RunFolder, record: &RunRecord, kind: &str, cause: String, log: Option<PathBuf>) -> Absent {
     Absent {
         label: record.label(),
-        seed: Some(record.config.train_seed),
+        seed: Some(record.train_seed()),
         kind: kind.to_owned(),
         cause,
         folder: Some(folder.dir().display().to_string()),

@@ -4,7 +4,7 @@ use super::board::{Absent, Board, Entry, Estimate, RunCard};
 use super::table::{self, APART, Table};
 use crate::metrics::continual::{Entered, Value};
 use crate::metrics::formulas::{Formula, MATRIX, STAGE};
-use crate::run::record::Cost;
+use crate::run::record::{Cost, Trained};
 use crate::stats::interval::RESAMPLES;
 use crate::stats::permutation::PERMUTATIONS;
 use mkgc_builder::corpus::TaskKind;
@@ -240,30 +240,30 @@ fn runs(board: &Board) -> String {
 }
 
 fn run(card: &RunCard) -> Vec<String> {
-    let (record, config) = (&card.record, &card.record.config);
-    let vision = record.vision.as_ref().map_or_else(
+    let record = &card.record;
+    let vision = record.vision().map_or_else(
         || "none".to_owned(),
         |vision| {
             let (real, stand_in) = (vision.real_images, vision.stand_in_images);
             format!("{}, {real} images, {stand_in} stand-ins", vision.encoder.name)
         },
     );
-    let known = |text: String| if record.external.is_some() { "not known".to_owned() } else { text };
+    let known = |of: fn(&Trained) -> String| record.trained().map_or_else(|| "not known".to_owned(), of);
     let cost = |of: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), of);
     vec![
         record.label(),
-        config.train_seed.to_string(),
+        record.train_seed().to_string(),
         card.folder.clone(),
-        known(record.encoder.name.clone()),
+        known(|model| model.encoder.name.clone()),
         vision,
-        known(config.epochs.to_string()),
-        known(config.batch_size.to_string()),
-        known(format!("{:e} / {:e}", config.lr_encoder, config.lr_head)),
+        known(|model| model.config.epochs.to_string()),
+        known(|model| model.config.batch_size.to_string()),
+        known(|model| format!("{:e} / {:e}", model.config.lr_encoder, model.config.lr_head)),
         record.memory_budget.clone(),
         cost(|cost| cost.stored_rows.to_string()),
         cost(|cost| cost.optimiser_steps.to_string()),
         cost(|cost| format!("{:.1}", cost.wall_seconds / 60.0)),
-        known(format!("{}, {} threads", record.device, record.threads)),
+        known(|model| format!("{}, {} threads", model.device, model.threads)),
         record.code_version.clone(),
     ]
 }

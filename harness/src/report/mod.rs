@@ -24,7 +24,7 @@ use std::path::Path;
 use board::Board;
 
 use crate::error::Result;
-use crate::run::write_atomically;
+use crate::files::write_atomically;
 
 /// Writes the report and returns the Markdown text.
 pub fn write(boards: &[Board], out: &Path) -> Result<String> {

@@ -1,13 +1,14 @@
-//! `failure.json`: why a run ended before its result. Gone when the run goes on.
+//! `failure.json`: why a run ended before its result. It is deleted when the run resumes.
 
 use std::error::Error as _;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RunFolder;
 use super::record::SCHEMA_VERSION;
-use super::{RunFolder, read_json, write_json};
 use crate::error::{Error, Result};
+use crate::files::{read_json, write_json};
 
 /// The contents of `failure.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +24,7 @@ pub struct Failure {
     pub error: Vec<String>,
 }
 
-/// Writes down why the run ended.
+/// Writes why the run ended, with the causes of the error.
 pub fn write(folder: &RunFolder, tasks: usize, error: &Error) -> Result<()> {
     let mut chain = vec![error.to_string()];
     let mut cause = error.source();
@@ -33,20 +34,21 @@ pub fn write(folder: &RunFolder, tasks: usize, error: &Error) -> Result<()> {
     }
     // A transparent error says the same as what it wraps.
     chain.dedup();
-    let (code_version, tasks_learned) = (env!("CARGO_PKG_VERSION").to_owned(), folder.tasks_learned(tasks));
+    let code_version = env!("CARGO_PKG_VERSION").to_owned();
+    let tasks_learned = folder.tasks_learned(tasks);
     write_json(
         &folder.failure(),
         &Failure { schema_version: SCHEMA_VERSION, code_version, tasks_learned, error: chain },
     )
 }
 
-/// What was written down, if anything.
+/// Reads why the run ended; none if it did not end with an error.
 pub fn read(folder: &RunFolder) -> Result<Option<Failure>> {
     let path = folder.failure();
     if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
 }
 
-/// Forgets it: the run goes on.
+/// Deletes `failure.json`, because the run goes on.
 pub fn clear(folder: &RunFolder) -> Result<()> {
     let path = folder.failure();
     if path.exists() { Ok(fs_err::remove_file(path)?) } else { Ok(()) }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::RunFolder;
 use crate::error::Result;
 
-/// Run folders at or below the given ones, each once, in the order of names.
+/// Finds the run folders at or below the given ones, each once, in the order of names.
 pub fn find(given: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>> {
-    let (mut known, mut folders) = (BTreeSet::new(), Vec::new());
+    let mut known = BTreeSet::new();
+    let mut folders = Vec::new();
     for path in given.iter().map(AsRef::as_ref) {
         let mut found = Vec::new();
         descend(path, &mut found)?;

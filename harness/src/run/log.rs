@@ -1,5 +1,5 @@
-//! Live progress: a bar with samples/s and time left on a terminal, plain lines otherwise, with the scores after each task,
-//! and `metrics.jsonl` with its events for TensorBoard.
+//! Live progress: on a terminal a bar with samples/s and the time left, otherwise plain lines, with the scores after each
+//! task; `metrics.jsonl` and its events for TensorBoard.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,50 +7,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::{Deserialize, Serialize};
 
+pub use super::line::{Line, read};
 use super::tensorboard::EventFile;
 use crate::error::Result;
-use crate::metrics::continual::{Mean, Value};
-use crate::metrics::stage::StageScores;
-
-/// A line of `metrics.jsonl`: means since the line before.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Line {
-    /// 0-based task.
-    pub stage: usize,
-    /// 0-based pass over the task's rows.
-    pub epoch: usize,
-    /// Batches taken in this task so far (replay steps not counted).
-    pub step: usize,
-    /// Mean training loss on current rows.
-    pub loss: f64,
-    /// Encoder learning rate of the last step.
-    pub lr_encoder: f64,
-    /// Rows of the task per second of wall time.
-    pub samples_per_s: f64,
-    /// Resident memory, MiB (0 where the system does not tell).
-    pub memory_mib: u64,
-    /// Numbers of single steps since the line before: step and value, by name. `rho` is LMC's ρ_vision: what the vision
-    /// stream gives the gold labels over what the text stream does (LMC: each step; other methods of two streams: every
-    /// 50th). `kappa_text` and `kappa_vision` are the factors of LMC's gradients.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub scalars: BTreeMap<String, Vec<(usize, f32)>>,
-}
-
-/// The lines of a `metrics.jsonl`, those that can be read: the last may be half-written.
-pub fn read(path: &Path) -> Result<Vec<Line>> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    Ok(fs_err::read_to_string(path)?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
 
 /// Seconds between plain progress lines, and steps between lines of `metrics.jsonl`.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 const LINE_EVERY: usize = 50;
 
-/// The log of one run.
+/// Writes the progress of one run.
 pub struct Log {
     file: fs_err::File,
     events: EventFile,
@@ -67,13 +33,11 @@ pub struct Log {
     step: usize,
     epoch: usize,
     window: Window,
-    /// Micro-F1 after each task so far.
-    scored: Vec<Value>,
-    trial: Option<Trial>,
+    trial: Option<HeldLines>,
 }
 
-/// Lines held back, and the step at which that began.
-struct Trial {
+/// Lines held back, and the step at which the trial began.
+struct HeldLines {
     step: usize,
     lines: Vec<Line>,
 }
@@ -104,33 +68,29 @@ impl Log {
             writeln!(file, "{text}")?;
             events.line(&line)?;
         }
-        let (title, now) = (title.to_owned(), Instant::now());
-        let (bar, window) = (ProgressBar::hidden(), Window::new());
-        let (stage, total, done, step, epoch) = (first_stage, 0, 0, 0, 0);
         Ok(Self {
             file,
             events,
-            title,
+            title: title.to_owned(),
             lr_encoder,
             factor: 1.0,
-            stage,
+            stage: first_stage,
             stages,
-            bar,
-            plain: now,
-            started: now,
-            total,
-            done,
-            step,
-            epoch,
-            window,
-            scored: Vec::new(),
+            bar: ProgressBar::hidden(),
+            plain: Instant::now(),
+            started: Instant::now(),
+            total: 0,
+            done: 0,
+            step: 0,
+            epoch: 0,
+            window: Window::new(),
             trial: None,
         })
     }
 
-    /// Holds back the lines from here to [`Log::held`]: of several trials, one may be kept.
+    /// Holds back the lines from here to [`Log::held`]: only one of several trials is kept.
     pub fn hold(&mut self) {
-        self.trial = Some(Trial { step: self.step, lines: Vec::new() });
+        self.trial = Some(HeldLines { step: self.step, lines: Vec::new() });
     }
 
     /// Ends a trial and goes back to the step at which it began.
@@ -146,8 +106,8 @@ impl Log {
         lines.iter().try_for_each(|line| self.write(line))
     }
 
-    /// Starts a task.
-    pub fn stage(&mut self, stage: usize) {
+    /// Starts the lines of a task, whose batches are counted from 1.
+    pub fn begin_task(&mut self, stage: usize) {
         self.stage = stage;
         self.step = 0;
     }
@@ -166,19 +126,19 @@ impl Log {
         format!("{} task {}/{}", self.title, self.stage + 1, self.stages)
     }
 
-    /// Numbers of the step that is counted next.
+    /// Adds numbers of the step that is counted next.
     pub fn scalars(&mut self, scalars: impl Iterator<Item = (&'static str, f64)>) {
         for (name, value) in scalars {
             self.window.scalars.entry(name.to_owned()).or_default().push((self.step + 1, value as f32));
         }
     }
 
-    /// Says what a schedule scales the rate of the next steps by.
+    /// Sets the factor by which a schedule scales the rate of the next steps.
     pub fn scale_rate(&mut self, factor: f64) {
         self.factor = factor;
     }
 
-    /// Counts one batch.
+    /// Counts a batch and writes a line of `metrics.jsonl` when one is due.
     pub fn step(&mut self, epoch: usize, rows: usize, loss: f64) -> Result<()> {
         (self.done, self.step, self.epoch) = (self.done + rows, self.step + 1, epoch);
         (self.window.rows, self.window.steps) = (self.window.rows + rows, self.window.steps + 1);
@@ -197,7 +157,7 @@ impl Log {
         Ok(())
     }
 
-    /// Ends a phase.
+    /// Ends a phase and writes a line with its last batches.
     pub fn end_phase(&mut self) -> Result<()> {
         self.bar.finish_and_clear();
         if self.window.steps > 0 { self.line() } else { Ok(()) }
@@ -227,50 +187,25 @@ impl Log {
         self.events.line(line)
     }
 
-    /// Adds the test scores after a task to the events and, without a terminal, says them.
-    pub fn scores(&mut self, task: &str, scores: StageScores) -> Result<()> {
-        let names = ["micro_f1", "macro_f1", "accuracy", "text_half_micro_f1", "vision_half_micro_f1"];
-        let named = names.map(|name| (format!("test/{name}"), scores.get(name)));
-        let scalars: Vec<_> = named.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?))).collect();
-        self.events.scalars(scores.tasks_learned - 1, &scalars)?;
-        self.scored.push(scores.micro_f1);
+    /// Adds the test scores after a task to the event file as `test/NAME` and, without a terminal, prints `summary`.
+    ///
+    /// # Errors
+    /// The event file cannot be written.
+    pub fn scores(&mut self, task: usize, summary: &str, scores: &[(&str, f64)]) -> Result<()> {
+        let tags: Vec<(String, f64)> = scores.iter().map(|(name, value)| (format!("test/{name}"), *value)).collect();
+        let scalars: Vec<(&str, f64)> = tags.iter().map(|(tag, value)| (tag.as_str(), *value)).collect();
+        self.events.scalars(task, &scalars)?;
         if ProgressDrawTarget::stderr().is_hidden() {
-            eprintln!("{} task {}/{}: {}", self.title, scores.tasks_learned, self.stages, said(task, &self.scored));
+            eprintln!("{} task {}/{}: {summary}", self.title, task + 1, self.stages);
         }
         Ok(())
     }
 }
 
-/// Micro-F1 after a task, the last of `scored`, and its mean over the tasks so far.
-fn said(task: &str, scored: &[Value]) -> String {
-    let percent = |value: &Value| match value {
-        Value::Number(share) => format!("{:.1}", share * 100.0),
-        Value::Undefined(reason) => reason.clone(),
-    };
-    let last = scored.last().map_or_else(String::new, percent);
-    format!("{task}: micro-F1 {last}, average so far {}", percent(&Mean::of(scored).value))
-}
-
-/// A memory field of Linux's `/proc/self/status` in MiB, 0 elsewhere: `VmRSS:` now, `VmHWM:` at most so far.
+/// Reads a memory field of Linux's `/proc/self/status` in MiB, 0 elsewhere: `VmRSS:` is the present size, `VmHWM:` the
+/// largest so far.
 pub fn memory_mib(field: &str) -> u64 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_scores_names_the_task_and_averages_what_is_defined() {
-        let mut scored = vec![Value::Number(0.895)];
-        assert_eq!(said("peer", &scored), "peer: micro-F1 89.5, average so far 89.5");
-        scored.extend([Value::undefined("no test rows after task 2"), Value::Number(0.5)]);
-        assert_eq!(
-            said("a b", &scored[..2]),
-            "a b: micro-F1 undefined: no test rows after task 2, average so far 89.5"
-        );
-        assert_eq!(said("c", &scored), "c: micro-F1 50.0, average so far 69.8");
-    }
 }

@@ -1,26 +1,26 @@
 //! A run is a folder: `run.json` (what was asked for), `metrics.jsonl` and `tensorboard/` (live),
-//! `stages/k/predictions.parquet`, `checkpoint/` (to go on after an interruption), and `result.json`, written last: the
-//! done marker. A run that ends with an error leaves `failure.json`. A run that was told to stop after some of the tasks
-//! keeps its checkpoint beside the result, so that it can go on to more.
+//! `stages/k/predictions.parquet`, `checkpoint/` (to resume an interrupted run), and `result.json`, which is written last
+//! and marks the run as finished. A run that ends with an error leaves `failure.json`. A run that was told to stop after
+//! some of the tasks keeps its checkpoint beside the result, so that it can learn more tasks later.
 
 pub mod checkpoint;
 pub mod external;
 pub mod failure;
 pub mod find;
+mod inputs;
+pub(crate) mod json;
 pub mod lambda;
-pub mod ledger;
+pub mod line;
 pub mod log;
 pub mod predictions;
 pub mod record;
 pub mod tensorboard;
+mod versions;
 
 use std::path::{Path, PathBuf};
 
-pub use mkgc_builder::files::write_atomically;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::error::{Error, Result};
+use crate::files::{read_json, write_json};
 use record::{Cost, RunRecord};
 
 /// The paths of a run.
@@ -30,47 +30,47 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// A run folder, whether or not it exists.
+    /// Names a run folder, which need not exist.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// `result.json`.
+    /// Returns the path of `result.json`.
     pub fn result(&self) -> PathBuf {
         self.dir.join("result.json")
     }
 
-    /// `metrics.jsonl`.
+    /// Returns the path of `metrics.jsonl`.
     pub fn metrics(&self) -> PathBuf {
         self.dir.join("metrics.jsonl")
     }
 
-    /// `failure.json`.
+    /// Returns the path of `failure.json`.
     pub fn failure(&self) -> PathBuf {
         self.dir.join("failure.json")
     }
 
-    /// `checkpoint`.
+    /// Returns the path of `checkpoint/`.
     pub fn checkpoint(&self) -> PathBuf {
         self.dir.join("checkpoint")
     }
 
-    /// `stages/k/predictions.parquet`.
+    /// Returns the path of `stages/k/predictions.parquet`.
     pub fn predictions(&self, stage: usize) -> PathBuf {
         self.dir.join("stages").join(stage.to_string()).join("predictions.parquet")
     }
 
-    /// Of the first `tasks` tasks, how many have predictions.
+    /// Counts how many of the first `tasks` tasks have predictions.
     pub fn tasks_learned(&self, tasks: usize) -> usize {
         (0..tasks).take_while(|stage| self.predictions(*stage).exists()).count()
     }
 
-    /// `run.json`, which every run has from its start.
+    /// Reads `run.json`, which every run has from its start.
     pub fn record(&self) -> Result<RunRecord> {
         let path = self.dir.join("run.json");
         if !path.exists() {
@@ -79,17 +79,18 @@ impl RunFolder {
         RunRecord::from_json(read_json(&path)?).map_err(|reason| self.error(&format!("run.json: {reason}")))
     }
 
-    /// Has a run begun here?
+    /// Returns whether a run has begun here.
     pub fn started(&self) -> bool {
         self.dir.join("run.json").exists()
     }
 
-    /// Adds what a finished run cost.
+    /// Adds the cost of a finished run to `run.json`.
     pub fn charge(&self, record: &RunRecord, cost: Cost) -> Result<()> {
         write_json(&self.dir.join("run.json"), &RunRecord { cost: Some(cost), ..record.clone() })
     }
 
-    /// Starts the run, or goes on with one of the same settings, also to more tasks than it was started for.
+    /// Creates the folder of a run, or opens that of a run with the same settings, also to learn more tasks than it
+    /// was started for.
     pub fn open(&self, record: &RunRecord) -> Result<()> {
         if self.started() {
             let earlier = self.record()?;
@@ -106,9 +107,11 @@ impl RunFolder {
         write_json(&self.dir.join("run.json"), record)
     }
 
-    /// Lets the run go on to as many tasks as `record` says; a result over fewer is no result any more.
+    /// Extends the run to as many tasks as `record` says; a result over fewer tasks is deleted, because it is no
+    /// longer one.
     fn extend(&self, earlier: &RunRecord, record: &RunRecord) -> Result<()> {
-        let (learned, tasks) = (self.tasks_learned(earlier.tasks()), record.tasks());
+        let learned = self.tasks_learned(earlier.tasks());
+        let tasks = record.tasks();
         if tasks < learned {
             let reason = format!("has learned {learned} tasks already, and --tasks {tasks} asks for fewer");
             return Err(self.error(&format!("{reason}; choose another --out")));
@@ -122,21 +125,8 @@ impl RunFolder {
         write_json(&self.dir.join("run.json"), record)
     }
 
-    /// An error about this folder.
+    /// Makes an error about this folder.
     pub fn error(&self, reason: &str) -> Error {
         Error::Run { path: self.dir.clone(), reason: reason.to_owned() }
     }
-}
-
-/// Reads a JSON file; errors carry its path.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs_err::read_to_string(path)?;
-    serde_json::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
-}
-
-/// Writes pretty JSON to a temporary sibling and renames it in.
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(write_atomically(path, text.as_bytes())?)
 }

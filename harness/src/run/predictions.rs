@@ -19,12 +19,13 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use schemars::JsonSchema;
 
-use super::write_atomically;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 
 /// One test row and what was predicted for it: a row of `predictions.parquet`.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
-pub struct Predicted {
+#[schemars(rename = "Predicted")]
+pub struct PredictionRow {
     /// Row id (string).
     pub id: String,
     /// 0-based task that owns the row (int32, null where no task does).
@@ -46,7 +47,7 @@ pub struct Predicted {
 }
 
 /// Writes the predictions of a stage.
-pub fn write(path: &Path, rows: &[Predicted]) -> Result<()> {
+pub fn write(path: &Path, rows: &[PredictionRow]) -> Result<()> {
     let owner: Int32Array = rows.iter().map(|row| row.owner.map(|owner| owner as i32)).collect();
     let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(rows.iter().map(|row| Some(row.id.as_str())).collect::<StringArray>())),
@@ -78,7 +79,7 @@ fn labels<'a>(rows: impl Iterator<Item = &'a Vec<u32>>) -> ArrayRef {
     Arc::new(list.finish())
 }
 
-fn scores(rows: &[Predicted]) -> ArrayRef {
+fn scores(rows: &[PredictionRow]) -> ArrayRef {
     let mut list = ListBuilder::new(Float32Builder::new());
     for row in rows {
         list.values().append_slice(&row.scores);
@@ -88,7 +89,7 @@ fn scores(rows: &[Predicted]) -> ArrayRef {
 }
 
 /// Reads the predictions of a stage.
-pub fn read(path: &Path) -> Result<Vec<Predicted>> {
+pub fn read(path: &Path) -> Result<Vec<PredictionRow>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_parts().0)?.build()?;
     let mut rows = Vec::new();
     for batch in reader {
@@ -97,16 +98,19 @@ pub fn read(path: &Path) -> Result<Vec<Predicted>> {
     Ok(rows)
 }
 
-fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
+fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<PredictionRow>> {
     let damaged =
         |name: &str| Error::Usage(format!("{}: column `{name}` is missing or of another type", path.display()));
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(name));
     let list = |name: &str| column(name)?.as_list_opt::<i32>().ok_or_else(|| damaged(name));
     let ids = column("id")?.as_string_opt::<i32>().ok_or_else(|| damaged("id"))?;
     let owners = column("owner_task")?.as_primitive_opt::<Int32Type>().ok_or_else(|| damaged("owner_task"))?;
-    let (gold, predicted, scores) = (list("gold")?, list("predicted")?, list("scores")?);
+    let gold = list("gold")?;
+    let predicted = list("predicted")?;
+    let scores = list("scores")?;
     let optional = |name: &str| batch.column_by_name(name).is_some().then(|| list(name)).transpose();
-    let (text, vision) = (optional("predicted_text")?, optional("predicted_vision")?);
+    let text = optional("predicted_text")?;
+    let vision = optional("predicted_vision")?;
     let label_ids = |array: ArrayRef, name: &str| -> Result<Vec<u32>> {
         let values = array.as_primitive_opt::<Int64Type>().ok_or_else(|| damaged(name))?;
         values.values().iter().map(|id| u32::try_from(*id).map_err(|_| damaged(name))).collect()
@@ -114,9 +118,9 @@ fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
     let half = |of: Option<&ListArray>, i: usize, name: &str| {
         of.map_or_else(|| Ok(Vec::new()), |list| label_ids(list.value(i), name))
     };
-    let row = |i: usize| -> Result<Predicted> {
+    let row = |i: usize| -> Result<PredictionRow> {
         let values = scores.value(i);
-        Ok(Predicted {
+        Ok(PredictionRow {
             id: ids.value(i).to_owned(),
             owner: owners.is_valid(i).then(|| owners.value(i) as usize),
             gold: label_ids(gold.value(i), "gold")?,
@@ -137,16 +141,16 @@ mod tests {
     #[test]
     fn rows_come_back_as_written() {
         let path = tempfile::tempdir().unwrap().keep().join("p.parquet");
-        let row = |id: &str, owner, scores| Predicted {
+        let row = |id: &str, owner, scores| PredictionRow {
             id: id.into(),
             owner,
             gold: vec![1, 2],
             predicted: vec![0, 2],
             scores,
-            ..Predicted::default()
+            ..PredictionRow::default()
         };
         let rows = vec![row("a", Some(3), vec![0.5, f32::NEG_INFINITY]), row("b", None, vec![])];
-        let halves = |row: &Predicted| Predicted { text: vec![1, 0], vision: vec![2, 2], ..row.clone() };
+        let halves = |row: &PredictionRow| PredictionRow { text: vec![1, 0], vision: vec![2, 2], ..row.clone() };
         for rows in [rows.iter().map(halves).collect(), rows, vec![]] {
             write(&path, &rows).unwrap();
             assert_eq!(read(&path).unwrap(), rows);

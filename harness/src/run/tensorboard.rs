@@ -1,7 +1,7 @@
 //! `tensorboard/events.out.tfevents.0.mkgc`: what TensorBoard shows of a run, live. Scalars are the columns of
 //! `metrics.jsonl` over the batches of the whole stream (replay steps not counted), its numbers of single steps, and the
 //! scores after each task.
-//! Events carry the time of writing, so this file is no part of what repeats to the byte.
+//! Events contain timestamps, so this file is not byte-for-byte reproducible.
 //!
 //! A file is a row of TFRecords: length, its checksum, data, its checksum (`tensorflow/core/lib/io/record_writer.h`).
 //! The data is a `tensorflow.Event` (`tensorflow/core/util/event.proto`) in the wire format of Protocol Buffers.
@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use crc32c::crc32c;
 
-use super::log::Line;
+use super::line::Line;
 use crate::error::Result;
 
 /// TensorBoard reads every file whose name holds `tfevents`; a fixed one is replaced when a run goes on.
@@ -26,7 +26,7 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Starts the file anew.
+    /// Creates the event file, replacing an earlier one.
     pub fn create(folder: &Path) -> Result<Self> {
         fs_err::create_dir_all(folder)?;
         let mut events = Self { file: fs_err::File::create(folder.join(NAME))?, steps: Vec::new() };
@@ -75,17 +75,17 @@ fn record(data: &[u8]) -> Vec<u8> {
     [length.as_slice(), &checksum(&length), data, &checksum(data)].concat()
 }
 
-/// CRC-32C, masked because records may hold checksums themselves.
+/// Computes the CRC-32C, masked because records may hold checksums themselves.
 fn checksum(data: &[u8]) -> [u8; 4] {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-/// A field of bytes, text or a message (wire type 2).
+/// Encodes a field of bytes, text or a message (wire type 2).
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2], varint(bytes.len()).as_slice(), bytes].concat()
 }
 
-/// Field 2 of `Summary.Value`, `simple_value` (wire type 5).
+/// Encodes field 2 of `Summary.Value`, `simple_value` (wire type 5).
 fn float(value: f32) -> Vec<u8> {
     [[0x15].as_slice(), &value.to_le_bytes()].concat()
 }
@@ -126,7 +126,8 @@ mod tests {
         let mut log = Log::open(&path, "", 2, 1, 1e-3).unwrap();
         let count = || {
             let bytes = fs_err::read(folder.path().join("tensorboard").join(NAME)).unwrap();
-            let (mut at, mut count) = (0, 0);
+            let mut at = 0;
+            let mut count = 0;
             while at < bytes.len() {
                 at += 16 + u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
                 count += 1;
@@ -136,7 +137,7 @@ mod tests {
         };
         // The version, and for each line kept its event and one of its step.
         assert_eq!(count(), 5);
-        log.stage(1);
+        log.begin_task(1);
         log.phase(4);
         log.step(0, 4, 0.5).unwrap();
         log.end_phase().unwrap();

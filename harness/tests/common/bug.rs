@@ -1,18 +1,21 @@
 //! A method that a gate must catch.
 
-use mkgc_harness::data::{Batch, Example, Seen, Task};
+use mkgc_harness::data::{Batch, Example, Task, VisibleLabels};
 use mkgc_harness::error::Result;
 use mkgc_harness::learner::{Learner, Prediction};
-use mkgc_harness::methods::memory::Memory;
-use mkgc_harness::methods::{self, Method, Session, State};
+use mkgc_harness::methods::shared::memory::Memory;
+use mkgc_harness::methods::{Method, MethodSpec, Session, State, registry};
 
 /// A method with a planted bug: the rows it stores lose their labels, as if they were masked with those of a later task.
 pub struct Unlabelled(Box<dyn Method>);
 
 impl Unlabelled {
-    /// As [`methods::create`].
-    pub fn create(name: &str, session: &mut Session<'_>) -> Result<Box<dyn Method>> {
-        Ok(Box::new(Self(methods::create(name, session)?)))
+    /// `emr` with the bug.
+    pub fn spec() -> MethodSpec {
+        let create = |session: &mut Session<'_>| -> Result<Box<dyn Method>> {
+            Ok(Box::new(Self((registry::find("emr")?.create)(session)?)))
+        };
+        MethodSpec { create, ..*registry::find("emr").unwrap() }
     }
 }
 
@@ -37,7 +40,7 @@ impl Method for Unlabelled {
         self.0.memory_mut()
     }
 
-    fn predict(&self, batch: &Batch, seen: &Seen) -> Result<Vec<Prediction>> {
+    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
         self.0.predict(batch, seen)
     }
 

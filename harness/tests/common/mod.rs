@@ -12,17 +12,18 @@ use candle_core::{DType, Device};
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::config::{self, Config, Resolved};
+use mkgc_harness::config::{Config, Overrides, Recipe, Resolved};
 use mkgc_harness::data::{Benchmark, Pictures, Task};
 use mkgc_harness::error::Result;
-use mkgc_harness::learner::{Blueprint, EncoderSource, Prediction, TINY};
-use mkgc_harness::methods::memory::Memory;
-use mkgc_harness::methods::{self, Method, Session, registry};
+use mkgc_harness::learner::{EncoderSource, LearnerSpec, Prediction};
+use mkgc_harness::methods::shared::memory::Memory;
+use mkgc_harness::methods::trace::Trace;
+use mkgc_harness::methods::{Method, Session, registry};
+use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::run::checkpoint::{self, Saved};
-use mkgc_harness::run::ledger::Ledger;
 use mkgc_harness::run::log::Log;
 use mkgc_harness::run::record::Cost;
-use mkgc_harness::stream::Request;
+use mkgc_harness::train::{Request, Run};
 use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
 use mkgc_models::text::WordTokenizer;
 use tempfile::TempDir;
@@ -97,37 +98,36 @@ impl Place {
         Benchmark::open(&self.built(), config.max_length).unwrap()
     }
 
-    /// A method's settings here, with further ones.
+    /// A method's settings here, with further ones; it takes those that it reads.
     pub fn config(&self, method: &str, further: &str) -> Config {
-        let mut flags: toml::Table = toml::from_str(SETTINGS).unwrap();
+        self.settings(method, further).config
+    }
+
+    fn settings(&self, method: &str, further: &str) -> Resolved {
+        let mut settings: toml::Table = toml::from_str(SETTINGS).unwrap();
         if matches!(method, "lmc" | "lmc-released") {
-            flags.insert("shared_layers".to_owned(), 1.into());
+            settings.insert("shared_layers".to_owned(), 1.into());
         }
-        flags.extend(toml::from_str::<toml::Table>(further).unwrap());
-        config::resolve(self.kind, method, None, flags).unwrap().config
+        settings.extend(toml::from_str::<toml::Table>(further).unwrap());
+        let recipe = Recipe::new("settings", settings);
+        let given = Overrides { recipe: Some(&recipe), ..Overrides::default() };
+        registry::resolve(self.kind, registry::find(method).unwrap(), given).unwrap()
     }
 
     /// A run with the command's own tiny encoders into a folder.
     pub fn request(&self, method: &str, further: &str, out: &Path) -> Request {
-        let origins = [].into();
         Request {
-            benchmark: self.built(),
-            method: method.to_owned(),
-            variant: None,
-            encoder: TINY.to_owned(),
-            vision: TINY.to_owned(),
-            tasks: None,
-            resolved: Resolved { config: self.config(method, further), origins },
+            settings: self.settings(method, further),
             device: self.device.clone(),
             device_name: if self.device.is_cpu() { "cpu" } else { "cuda" }.to_owned(),
             dtype: self.dtype,
-            cache: self.folder.path().join("cache"),
-            out: out.to_owned(),
+            cache: Some(self.folder.path().join("cache")),
+            ..Request::new(self.built(), *registry::find(method).unwrap(), out).unwrap()
         }
     }
 
     /// The network a method has here.
-    pub fn blueprint(&self, method: &str, config: &Config) -> Rc<Blueprint> {
+    pub fn spec(&self, method: &str, config: &Config) -> Rc<LearnerSpec> {
         let benchmark = self.benchmark(config);
         let info = registry::find(method).unwrap();
         let (text, vision) = shapes();
@@ -135,7 +135,7 @@ impl Place {
         let cache = self.folder.path().join("cache");
         let pictures =
             info.multimodal().then(|| Pictures::open(&benchmark, config, vision.image_size, &cache).unwrap());
-        Rc::new(Blueprint {
+        Rc::new(LearnerSpec {
             kind: self.kind,
             labels: benchmark.manifest().labels.len(),
             architecture: info.architecture,
@@ -181,31 +181,36 @@ impl Place {
         saved: Option<Saved>,
         change: impl Fn(Task) -> Task,
     ) -> Result<Learned> {
-        let (benchmark, blueprint) = (self.benchmark(&config), self.blueprint(method, &config));
-        let mut ledger = Ledger::with_account();
+        let (benchmark, spec) = (self.benchmark(&config), self.spec(method, &config));
+        let mut trace = Trace::recording();
         let mut log = Log::open(&self.folder.path().join("metrics.jsonl"), "tiny", 2, 0, config.lr_encoder)?;
         let mut session = Session {
-            blueprint: Rc::clone(&blueprint),
+            spec: Rc::clone(&spec),
             config: &config,
             benchmark: &benchmark,
             log: &mut log,
-            ledger: &mut ledger,
+            trace: &mut trace,
         };
-        let mut learned = methods::create(method, &mut session)?;
+        let mut learned = (registry::find(method)?.create)(&mut session)?;
         if let Some(mut saved) = saved {
             learned.restore(&mut saved.state)?;
             if let Some(memory) = learned.memory_mut() {
-                *memory = Memory::restore(saved.memory, &session)?;
+                *memory = Memory::restore(saved.memory, &benchmark, &spec.tokenizer)?;
             }
         }
         for stage in stages {
-            let train = benchmark.training(stage, &blueprint.tokenizer)?;
+            let train = benchmark.training(stage, &spec.tokenizer)?;
             let task = change(Task { seen: benchmark.seen(stage), train });
-            session.ledger.task(&task.seen);
+            session.trace.task(&task.seen);
             learned.learn(&task, &mut session)?;
         }
-        Ok(Learned { method: learned, ledger, blueprint, benchmark, config })
+        Ok(Learned { method: learned, trace, spec, benchmark, config })
     }
+}
+
+/// Trains a run, or what is left of it.
+pub fn train(request: Request) -> Result<RunResult> {
+    Run::open(request)?.train()
 }
 
 /// Settings that keep every step well-conditioned, so that rounding stays rounding. All rows are stored: of rows that are
@@ -231,8 +236,8 @@ pub fn well_conditioned(method: &str) -> String {
 /// A method after both tasks.
 pub struct Learned {
     pub method: Box<dyn Method>,
-    pub ledger: Ledger,
-    pub blueprint: Rc<Blueprint>,
+    pub trace: Trace,
+    pub spec: Rc<LearnerSpec>,
     pub benchmark: Benchmark,
     pub config: Config,
 }
@@ -241,8 +246,8 @@ impl Learned {
     /// Predictions for the test rows of the last task.
     pub fn predictions(&self) -> Vec<Prediction> {
         let rows = self.benchmark.test_rows(1).unwrap();
-        let examples = self.benchmark.tokenised(&rows, &self.blueprint.tokenizer).unwrap();
-        let batch = self.blueprint.batch(&examples.iter().collect::<Vec<_>>()).unwrap();
+        let examples = self.benchmark.tokenised(&rows, &self.spec.tokenizer).unwrap();
+        let batch = self.spec.batch(&examples.iter().collect::<Vec<_>>()).unwrap();
         self.method.predict(&batch, &self.benchmark.seen(1)).unwrap()
     }
 

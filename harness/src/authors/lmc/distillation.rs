@@ -12,7 +12,8 @@ use crate::learner::Learner;
 use crate::methods::lmc::Teacher;
 
 pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
-    let (student, batch) = (lmc.learner(), lmc.forward_batch());
+    let student = lmc.learner();
+    let batch = lmc.forward_batch();
     let forward = student.forward(&batch, &mut Mode::Eval).unwrap();
     let scores = student.scores(&forward.features).unwrap();
     let loss = scalar(&student.task_loss(&scores, &batch, &lmc.allowed()).unwrap());

@@ -11,13 +11,15 @@ use mkgc_models::ops::backward;
 use super::{Lmc, names};
 use crate::authors::{Errors, GRADIENT};
 use crate::learner::Learner;
-use crate::methods::phases::Objective;
+use crate::methods::shared::training::Objective;
 
 /// Largest norm, of all gradients' norm, of one that is zero in exact arithmetic.
 const ZERO: f64 = 1e-6;
 
 pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
-    let (learner, batch, allowed) = (lmc.learner(), lmc.forward_batch(), lmc.allowed());
+    let learner = lmc.learner();
+    let batch = lmc.forward_batch();
+    let allowed = lmc.allowed();
     let mut objective = lmc.objective(None);
     let loss = objective.loss(&learner, &batch, &allowed, &mut Mode::Eval).unwrap();
     let mut grads = backward(&loss).unwrap();

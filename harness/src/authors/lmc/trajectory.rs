@@ -13,9 +13,9 @@ use super::{Lmc, names};
 use crate::authors::{Errors, TRAJECTORY, rows};
 use crate::learner::Learner;
 use crate::methods::lmc::Teacher;
-use crate::methods::phases::update;
+use crate::methods::shared::training::update;
 
-/// What the steps leave.
+/// What the steps leave behind to compare.
 #[derive(Default)]
 struct Taken {
     losses: Vec<f64>,
@@ -46,7 +46,8 @@ pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
 fn steps(lmc: &Lmc<'_>, learner: &Learner, schedule: &[Value]) -> Taken {
     let mut taken = Taken::default();
     let mut optimiser = learner.optimiser(&lmc.config).unwrap();
-    let (mut dropout, mut teacher) = (DropoutRng::new(0), None);
+    let mut dropout = DropoutRng::new(0);
+    let mut teacher = None;
     for (n, step) in schedule.iter().enumerate() {
         if !distils(step) {
             teacher = None;
@@ -94,7 +95,8 @@ fn comparable(ours: f64, theirs: f64, noisy: bool) -> f64 {
 
 /// Everything below `traj.`; parameters that rounding moves are left out.
 fn compare(lmc: &Lmc<'_>, learner: &Learner, taken: &Taken, errors: &mut Errors) {
-    let (start, end) = (names::values(lmc.case, lmc.kind), learner.params().tensors().unwrap());
+    let start = names::values(lmc.case, lmc.kind);
+    let end = learner.params().tensors().unwrap();
     let of = |name: &str, values: &BTreeMap<String, Tensor>| names::theirs(lmc.case, lmc.kind, name, values);
     let change = |name: &str| norm(&(of(name, &end) - of(name, &start)).unwrap());
     let order = if lmc.case.tensors.contains_key("traj.norm") { lmc.case.order("traj.norm") } else { Vec::new() };

@@ -99,7 +99,8 @@ pub fn weights(case: &Case) -> BTreeMap<String, Tensor> {
 /// The pool's rows: relations with their opening markers as anchors, sentences with every piece as one.
 pub fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
     let table = |name: &str| case.tensor(name).to_dtype(DType::U32).unwrap();
-    let (ids, mask) = (table("in.ids").to_vec2::<u32>().unwrap(), table("in.mask").to_vec2::<u32>().unwrap());
+    let ids = table("in.ids").to_vec2::<u32>().unwrap();
+    let mask = table("in.mask").to_vec2::<u32>().unwrap();
     let row = |(row, (ids, mask)): (usize, (Vec<u32>, Vec<u32>))| {
         let ids: Vec<u32> = ids[..mask.iter().sum::<u32>() as usize].to_vec();
         let labels = table("in.labels").get(row).unwrap().flatten_all().unwrap().to_vec1::<u32>().unwrap();

@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 
 use crate::seed;
 
-/// By row id, the id of the row whose pictures it is shown.
+/// Maps each row id to the id of the row whose pictures it is shown.
 pub(super) fn sources(rows: &[(Split, Row)], train_seed: u64) -> BTreeMap<String, String> {
     let of_split = |(stage, split): (usize, Split)| {
         let rows = rows.iter().filter(move |(own, _)| *own == split);
@@ -23,7 +23,7 @@ pub(super) fn sources(rows: &[(Split, Row)], train_seed: u64) -> BTreeMap<String
     Split::ALL.into_iter().enumerate().flat_map(of_split).collect()
 }
 
-/// Of one split's pictures and rows.
+/// Permutes the rows of one split, given as picture and row.
 fn permuted<'a>(
     rows: impl Iterator<Item = (&'a str, &'a str)>,
     train_seed: u64,

@@ -54,7 +54,7 @@ impl Case {
 
     /// Of what is built already.
     fn reopen(&self, visual: VisualSetting) -> Result<Pictures> {
-        let config = Config { visual, ..Config::default_for(TaskKind::Re, "lmc") };
+        let config = Config { visual, ..Config::shared(TaskKind::Re) };
         Pictures::open(&Benchmark::open(&self.options.out, 32)?, &config, 8, &self.cache())
     }
 }
@@ -90,7 +90,9 @@ fn dictionary(path: &Path, entries: &[(&str, &[&str])]) {
 }
 
 fn example(id: &str) -> Example {
-    let (id, image, crops) = (id.to_owned(), String::new(), vec![]);
+    let id = id.to_owned();
+    let image = String::new();
+    let crops = vec![];
     Example { id, ids: vec![], anchors: vec![], gold: vec![], original: vec![], words: 0, owner: None, image, crops }
 }
 
@@ -277,7 +279,8 @@ fn shuffled_rows_see_another_picture_of_their_split_out_of_the_same_cache() {
         let ids = [0, 1, 2, 3].map(|row| format!("{split}-00000{row}"));
         let ids = [0, 1, 2, 3].map(|row| ids[row].as_str());
         let shown = |pictures: &Pictures| [0, 1, 2, 3].map(|row| values(&image(pictures, &ids).get(row).unwrap()));
-        let (own, other) = (shown(&own), shown(&shuffled));
+        let own = shown(&own);
+        let other = shown(&shuffled);
         assert!(own.iter().zip(&other).all(|(own, other)| own != other), "{split}: a row sees its own picture");
         assert!(own.iter().all(|picture| other.contains(picture)), "{split}: a picture is shown to nobody");
     }

@@ -64,7 +64,7 @@ fn row(image: String, relation: Option<usize>, ambiguous: bool, dice: &mut Dice)
     SyntheticRow { tokens, head, tail, image, relation, scene: scene(relation, ambiguous, dice) }
 }
 
-/// Head and tail names of the argument types that relations `family` and `family` + 4 take.
+/// Returns head and tail names of the argument types that relations `family` and `family` + 4 take.
 fn arguments(family: usize, dice: &mut Dice) -> (Vec<&'static str>, Vec<&'static str>) {
     let person = (words::PEOPLE, words::FAMILIES);
     let place = (words::PLACES, words::PLACE_TAILS);
@@ -73,7 +73,7 @@ fn arguments(family: usize, dice: &mut Dice) -> (Vec<&'static str>, Vec<&'static
     (name(head, dice), name(tail, dice))
 }
 
-/// A name of one word or, in two of five cases, two.
+/// Draws a name of one word or, in two of five cases, two.
 pub(super) fn name((first, second): (&[&'static str], &[&'static str]), dice: &mut Dice) -> Vec<&'static str> {
     let mut name = vec![dice.pick(first)];
     if dice.chance(40) {
@@ -90,7 +90,7 @@ fn triggers(relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Vec<&'
     (0..1 + dice.below(2)).map(|_| dice.pick(list)).collect()
 }
 
-/// The words before, between and behind the two mentions; the first trigger is always between them.
+/// Draws the words before, between and behind the two mentions; the first trigger is always between them.
 fn gaps(triggers: &[&'static str], fillers: usize, dice: &mut Dice) -> [Vec<&'static str>; 3] {
     let mut gaps = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..fillers {
@@ -117,7 +117,7 @@ fn sentence(
     if swapped { (tokens, second, first) } else { (tokens, first, second) }
 }
 
-/// The picture of an ambiguous row always tells the relation, that of another row in four of five cases.
+/// Draws the picture of a row: that of an ambiguous row always tells the relation, others in four of five cases.
 fn scene(relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Scene {
     match relation {
         Some(relation) if ambiguous || dice.chance(80) => {
@@ -142,7 +142,7 @@ impl SyntheticRow {
     }
 }
 
-/// The label ids in the form of the published `ours_rel2id.json`, `None` first.
+/// Returns the label ids in the form of the published `ours_rel2id.json`, `None` first.
 pub(super) fn rel2id() -> String {
     let names = ["None"].into_iter().chain(RELATIONS);
     let entries: Vec<String> = names.enumerate().map(|(id, name)| format!("\"{name}\": {id}")).collect();

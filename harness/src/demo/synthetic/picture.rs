@@ -48,7 +48,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// A picture that says nothing: any colour, no pattern.
+    /// Draws a picture that says nothing: any colour, no pattern.
     pub(super) fn mute(dice: &mut Dice) -> Self {
         Self { colour: dice.pick(&COLOURS), pattern: Pattern::Plain }
     }
@@ -56,7 +56,8 @@ impl Scene {
 
 impl Pattern {
     fn bright(self, x: u32, y: u32) -> bool {
-        let (column, row) = (x & 4 == 0, y & 4 == 0);
+        let column = x & 4 == 0;
+        let row = y & 4 == 0;
         match self {
             Self::Rows => row,
             Self::Columns => column,

@@ -13,7 +13,7 @@ pub(super) const SPLITS: [(&str, usize); 3] = [("train", 250), ("valid", 40), ("
 const EMPTY_EVERY: usize = 20;
 const PER: usize = 0;
 
-/// One sentence.
+/// A sentence of the raw file.
 #[derive(Debug)]
 pub(super) struct Sentence {
     pub(super) id: String,
@@ -21,7 +21,7 @@ pub(super) struct Sentence {
     pub(super) scene: Scene,
 }
 
-/// The sentences of a split in file order; the types take turns as the main one.
+/// Makes the sentences of a split in file order; the types take turns as the main one.
 pub(super) fn sentences(split: &str, count: usize, dice: &mut Dice) -> Vec<Sentence> {
     let mut mains: Vec<Option<usize>> =
         (0..count).map(|n| ((n + 1) % EMPTY_EVERY != 0).then_some(n % TYPES.len())).collect();
@@ -43,7 +43,7 @@ fn sentence(id: String, main: Option<usize>, dice: &mut Dice) -> Sentence {
     Sentence { id, words: pieces.concat(), scene: scene(main, dice) }
 }
 
-/// One to three types. A sentence of a later type often holds a PER too: its task teaches that old type as `O`.
+/// Draws one to three types. A sentence of a later type often holds a PER too: its task teaches that old type as `O`.
 fn entity_types(main: Option<usize>, dice: &mut Dice) -> Vec<usize> {
     let Some(main) = main else { return Vec::new() };
     let mut types = vec![main];
@@ -56,7 +56,7 @@ fn entity_types(main: Option<usize>, dice: &mut Dice) -> Vec<usize> {
     types
 }
 
-/// An entity with, in four of five cases, a cue word before it.
+/// Draws an entity with, in four of five cases, a cue word before it.
 fn entity(kind: usize, dice: &mut Dice) -> Vec<(&'static str, String)> {
     let lexicons = [
         (words::PEOPLE, words::FAMILIES),
@@ -74,7 +74,7 @@ fn entity(kind: usize, dice: &mut Dice) -> Vec<(&'static str, String)> {
     piece
 }
 
-/// The picture tells the main type in four of five cases.
+/// Draws the picture, which tells the main type in four of five cases.
 fn scene(main: Option<usize>, dice: &mut Dice) -> Scene {
     match main {
         Some(main) if dice.chance(80) => Scene { colour: COLOURS[main], pattern: PATTERNS[main] },
@@ -83,7 +83,7 @@ fn scene(main: Option<usize>, dice: &mut Dice) -> Scene {
 }
 
 impl Sentence {
-    /// The sentence as it stands in the raw file.
+    /// Returns the sentence as a record of the raw file.
     pub(super) fn record(&self) -> String {
         let lines: String = self.words.iter().map(|(word, tag)| format!("{word}\t{tag}\n")).collect();
         format!("IMGID:{}\n{lines}\n", self.id)

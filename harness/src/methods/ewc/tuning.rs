@@ -7,93 +7,93 @@ use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::Split;
 use mkgc_builder::dataset::Row;
 
-use super::Ewc;
-use crate::data::{Benchmark, Task};
+use crate::data::Benchmark;
 use crate::error::{Error, Result};
-use crate::methods::Session;
-use crate::metrics::stage;
+use crate::learner::Learner;
+use crate::methods::method::Session;
 use crate::run::lambda::{LambdaChoice, LambdaScore};
 use crate::run::log::Line;
-use crate::run::record::DatasetRecord;
-use crate::stream;
 
-/// What the best value so far has made.
+/// The best trial so far.
 struct Best {
     score: LambdaScore,
     values: BTreeMap<String, Tensor>,
     lines: Vec<Line>,
 }
 
-impl Ewc {
-    /// Trains with each λ of the grid and leaves the network as the best one made it.
-    pub(super) fn choose(&self, task: &Task, session: &mut Session<'_>) -> Result<LambdaChoice> {
-        let mut grid = session.config.ewc_grid.clone();
-        grid.sort_by(f64::total_cmp);
-        let rows = validation_rows(session.benchmark)?;
-        let (start, steps) = (self.learner.params().tensors()?, session.ledger.steps);
-        let (mut scores, mut best) = (Vec::new(), None);
-        for lambda in grid {
-            self.learner.params().load(&start)?;
-            session.ledger.candidate(lambda);
-            session.log.hold();
-            let trained = self.train(lambda, task, session);
-            let lines = session.log.held();
-            if let Err(Error::Diverged(_)) = trained {
-                scores.push(LambdaScore { lambda, micro_f1: 0.0 });
-                continue;
-            }
-            trained?;
-            let score = LambdaScore { lambda, micro_f1: self.validated(&rows, task, session)? };
-            if best.as_ref().is_none_or(|best: &Best| score.micro_f1 > best.score.micro_f1) {
-                best = Some(Best { score, values: self.learner.params().tensors()?, lines });
-            }
-            scores.push(score);
+/// Runs `trial`, which trains with a λ and returns its micro-F1, for each λ of the grid from the same variables. Leaves
+/// the network as the best trial made it, and returns its λ with the scores of all, smallest λ first.
+///
+/// # Errors
+/// Training diverges with every λ; an error of `trial`.
+pub(super) fn search(
+    learner: &Learner,
+    session: &mut Session<'_>,
+    mut trial: impl FnMut(f64, &mut Session<'_>) -> Result<f64>,
+) -> Result<(f64, Vec<LambdaScore>)> {
+    let mut grid = session.config.ewc_grid.clone();
+    grid.sort_by(f64::total_cmp);
+    let start = learner.params().tensors()?;
+    let steps = session.trace.steps;
+    let mut scores = Vec::new();
+    let mut best: Option<Best> = None;
+    for lambda in grid {
+        learner.params().load(&start)?;
+        session.trace.candidate(lambda);
+        session.log.hold();
+        let outcome = trial(lambda, session);
+        let lines = session.log.held();
+        if let Err(Error::Diverged(_)) = outcome {
+            scores.push(LambdaScore { lambda, micro_f1: 0.0 });
+            continue;
         }
-        let diverged = "training diverged with every value of ewc_grid: give smaller ones, or lower lr_encoder";
-        let best = best.ok_or_else(|| Error::Usage(diverged.to_owned()))?;
-        self.learner.params().load(&best.values)?;
-        session.log.keep(&best.lines)?;
-        session.ledger.chosen(best.score.lambda, steps, scores.len());
-        Ok(LambdaChoice { lambda: best.score.lambda, validation_rows: rows.len(), scores })
+        let score = LambdaScore { lambda, micro_f1: outcome? };
+        if best.as_ref().is_none_or(|best| score.micro_f1 > best.score.micro_f1) {
+            best = Some(Best { score, values: learner.params().tensors()?, lines });
+        }
+        scores.push(score);
     }
-
-    /// Micro-F1 on rows with the labels seen.
-    fn validated(&self, rows: &[Row], task: &Task, session: &Session<'_>) -> Result<f64> {
-        let predicted = stream::predict(self, session, &task.seen, rows)?;
-        let dataset = DatasetRecord::new(session.benchmark.manifest());
-        Ok(stage::score(&dataset, task.seen.stage, &predicted).micro_f1.number().unwrap_or_default())
-    }
+    let diverged = "training diverged with every value of ewc_grid: give smaller ones, or lower lr_encoder";
+    let best = best.ok_or_else(|| Error::Usage(diverged.to_owned()))?;
+    learner.params().load(&best.values)?;
+    session.log.keep(&best.lines)?;
+    session.trace.chosen(best.score.lambda, steps, scores.len());
+    Ok((best.score.lambda, scores))
 }
 
-/// The validation rows of the first two tasks, each row once.
+/// Returns the validation rows of the first two tasks, each row once.
+///
+/// # Errors
+/// One of the tasks has none.
 pub(super) fn validation_rows(benchmark: &Benchmark) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for task in 0..2 {
-        let own = benchmark.rows(task, Split::Validation)?;
-        if own.is_empty() {
+        let of_task = benchmark.rows(task, Split::Validation)?;
+        if of_task.is_empty() {
             let reason = format!("task {} has no validation rows to choose λ by", task + 1);
             return Err(Error::Usage(format!("{reason}; give ewc_lambda and set ewc_grid = []")));
         }
-        rows.extend(own);
+        rows.extend(of_task);
     }
     let mut known = BTreeSet::new();
     rows.retain(|row| known.insert(row.id.clone()));
     Ok(rows)
 }
 
-/// The choice as a part of the state: λ and score of each value, `[2, N]`, the λ chosen, and the number of rows.
+/// Stores the choice as a part of the state: λ and score of each value, `[2, N]`; the λ chosen and the number of rows.
 pub(super) fn to_state(choice: Option<&LambdaChoice>) -> Result<BTreeMap<String, Tensor>> {
     let Some(choice) = choice else { return Ok(BTreeMap::new()) };
-    let of = |value: fn(&LambdaScore) -> f64| choice.scores.iter().map(value).collect::<Vec<_>>();
-    let scores = Tensor::new(vec![of(|score| score.lambda), of(|score| score.micro_f1)], &Device::Cpu)?;
+    let column = |value: fn(&LambdaScore) -> f64| choice.scores.iter().map(value).collect::<Vec<_>>();
+    let scores = Tensor::new(vec![column(|score| score.lambda), column(|score| score.micro_f1)], &Device::Cpu)?;
     let chosen = Tensor::new(&[choice.lambda, choice.validation_rows as f64], &Device::Cpu)?;
     Ok(BTreeMap::from([("scores".to_owned(), scores), ("chosen".to_owned(), chosen)]))
 }
 
-/// The choice that [`to_state`] stored.
+/// Reads the choice that [`to_state`] stored.
 pub(super) fn from_state(state: &BTreeMap<String, Tensor>) -> Result<Option<LambdaChoice>> {
     let (Some(scores), Some(chosen)) = (state.get("scores"), state.get("chosen")) else { return Ok(None) };
-    let (scores, chosen) = (scores.to_vec2::<f64>()?, chosen.to_vec1::<f64>()?);
+    let scores = scores.to_vec2::<f64>()?;
+    let chosen = chosen.to_vec1::<f64>()?;
     let pairs = scores[0].iter().zip(&scores[1]);
     let scores = pairs.map(|(lambda, micro_f1)| LambdaScore { lambda: *lambda, micro_f1: *micro_f1 }).collect();
     Ok(Some(LambdaChoice { lambda: chosen[0], validation_rows: chosen[1] as usize, scores }))

@@ -42,7 +42,7 @@ pub struct Teacher {
 const CHUNK: usize = 32;
 
 impl Teacher {
-    /// Of the network as it is now, for `rows`; none where nothing is distilled.
+    /// Pools the maps that the network as it is now gives `rows`; none if nothing is distilled.
     pub fn new(learner: &Learner, rows: &[Example], config: &Config) -> Result<Option<Self>> {
         let mut teacher = Self::unshown(config);
         if config.shared_layers == 0 || (teacher.released && teacher.pooling == Pooling::None) {
@@ -56,13 +56,13 @@ impl Teacher {
         Ok(Some(teacher))
     }
 
-    /// One that knows no row yet.
+    /// Makes a teacher that knows no row yet.
     pub(crate) fn unshown(config: &Config) -> Self {
         let released = config.key == Key::Released;
         Self { pooling: config.pooling, released, padding: false, text: Kept::new(), vision: Kept::new() }
     }
 
-    /// Keeps what the network as it is now says of a batch.
+    /// Pools and keeps the maps that the network as it is now gives a batch.
     pub(crate) fn show(&mut self, learner: &Learner, batch: &Batch) -> Result<()> {
         let forward = learner.forward(batch, &mut Mode::Eval)?;
         for stream in [Stream::Text, Stream::Vision] {
@@ -81,9 +81,10 @@ impl Teacher {
         Ok(())
     }
 
-    /// Maps as they are compared, `[B, layers, kinds, heads, L]` each.
+    /// Pools maps as they are compared, `[B, layers, kinds, heads, L]` each.
     fn pool(&self, stream: Stream, forward: &Forward, batch: &Batch) -> Result<Vec<Tensor>> {
-        let (maps, mask) = (maps(stream, forward), self.mask(stream, forward, batch)?);
+        let maps = maps(stream, forward);
+        let mask = self.mask(stream, forward, batch)?;
         Ok(if self.released {
             pool_released(maps, &mask, stream, self.pooling)?
         } else {
@@ -91,7 +92,7 @@ impl Teacher {
         })
     }
 
-    /// Positions that are summed over, `[B, L]`; every position of the vision stream is real.
+    /// Returns the positions that are summed over, `[B, L]`; every position of the vision stream is real.
     fn mask(&self, stream: Stream, forward: &Forward, batch: &Batch) -> Result<Tensor> {
         if stream == Stream::Text {
             return Ok(if self.padding { batch.mask.ones_like()? } else { batch.mask.clone() });
@@ -100,7 +101,7 @@ impl Teacher {
         Ok(Tensor::ones((batch.examples.len(), length), DType::U32, batch.ids.tensor().device())?)
     }
 
-    /// Whether a direction keeps every query of a map, so that padded kinds have to go too.
+    /// Returns whether a direction keeps every query of a map, so that padded kinds must be cut as well.
     fn queries_are_kinds(&self, stream: Stream, part: usize) -> bool {
         match (self.released, self.pooling) {
             (false, pooling) => pooling == Pooling::None,
@@ -112,12 +113,12 @@ impl Teacher {
         if stream == Stream::Text { &mut self.text } else { &mut self.vision }
     }
 
-    /// `L_AD^text + L_AD^vision` of a student's forward pass on rows the teacher knows.
+    /// Computes `L_AD^text + L_AD^vision` of a student's forward pass on rows that the teacher knows.
     pub fn distillation(&self, student: &Forward, batch: &Batch) -> Result<Tensor> {
         Ok((self.term(Stream::Text, student, batch)? + self.term(Stream::Vision, student, batch)?)?)
     }
 
-    /// One stream's term, a scalar.
+    /// Computes one stream's term, a scalar.
     pub(crate) fn term(&self, stream: Stream, student: &Forward, batch: &Batch) -> Result<Tensor> {
         if maps(stream, student).is_empty() {
             return Err(Error::Usage("no attention maps to distil".to_owned()));
@@ -126,7 +127,7 @@ impl Teacher {
         let mask = self.mask(stream, student, batch)?;
         let mut total = Tensor::zeros((), DType::F32, batch.ids.tensor().device())?;
         for (part, student) in self.pool(stream, student, batch)?.iter().enumerate() {
-            let teacher = gather(kept, part, batch, student)?;
+            let teacher = stacked(kept, part, batch, student)?;
             let loss = if self.released {
                 attention_distillation_released(student, &teacher, stream)?
             } else {
@@ -138,20 +139,20 @@ impl Teacher {
     }
 }
 
-/// A stream's attention logits.
+/// Returns the attention logits of a stream.
 fn maps(stream: Stream, forward: &Forward) -> &[Tensor] {
     if stream == Stream::Text { &forward.text_maps } else { &forward.vision_maps }
 }
 
-/// The real part of a row's pooled maps `[layers, kinds, heads, L]`.
+/// Cuts the padding off a row's pooled maps `[layers, kinds, heads, L]`.
 fn cut(pooled: &Tensor, kinds: usize, length: usize) -> Result<Pooled> {
     let real = pooled.narrow(1, 0, kinds)?.narrow(3, 0, length)?;
     let values = real.flatten_all()?.to_device(&Device::Cpu)?.to_vec1()?;
     Ok(Pooled { values, kinds, heads: real.dim(2)?, length })
 }
 
-/// The teacher's maps of a batch, padded with 0 to the size of the student's, as [`pool`] pads.
-fn gather(kept: &Kept, part: usize, batch: &Batch, student: &Tensor) -> Result<Tensor> {
+/// Stacks the teacher's maps of a batch, padded with 0 to the size of the student's, as [`pool`] pads.
+fn stacked(kept: &Kept, part: usize, batch: &Batch, student: &Tensor) -> Result<Tensor> {
     let (rows, layers, kinds, heads, longest) = student.dims5()?;
     let size = layers * kinds * heads * longest;
     let mut values = vec![0.0f32; rows * size];
@@ -159,8 +160,10 @@ fn gather(kept: &Kept, part: usize, batch: &Batch, student: &Tensor) -> Result<T
         let unknown = || Error::Usage(format!("row {} was not shown to the teacher", example.id));
         let pooled = kept.get(&example.id).and_then(|parts| parts.get(part)).ok_or_else(unknown)?;
         for (line, from) in pooled.values.chunks(pooled.length).enumerate() {
-            let (above, head) = (line / pooled.heads, line % pooled.heads);
-            let (layer, kind) = (above / pooled.kinds, above % pooled.kinds);
+            let above = line / pooled.heads;
+            let head = line % pooled.heads;
+            let layer = above / pooled.kinds;
+            let kind = above % pooled.kinds;
             let start = ((layer * kinds + kind) * heads + head) * longest;
             row[start..start + pooled.length].copy_from_slice(from);
         }

@@ -6,17 +6,18 @@
 //! (n − i) / max(1, n − w)    from there on
 //! ```
 //! so the first step of a warm-up has rate 0. A method in a stream does not know how many tasks will come, so every
-//! phase (the epochs of one [`super::phases::Trainer`]) warms up and decays anew, also where one optimiser serves the
+//! phase (the epochs of one [`super::training::Trainer`]) warms up and decays anew, also where one optimiser serves the
 //! whole stream.
 
 use crate::config::{Config, Schedule};
 
-/// Factor of all rates at `step`, counted from 0, of a phase of `steps`.
+/// Returns the factor of all rates at `step`, counted from 0, of a phase of `steps` steps.
 pub fn factor(config: &Config, step: usize, steps: usize) -> f64 {
     if config.schedule == Schedule::Constant {
         return 1.0;
     }
-    let (step, steps) = (step as f64, steps as f64);
+    let step = step as f64;
+    let steps = steps as f64;
     let warm = config.warmup * steps;
     if step < warm { step / warm.max(1.0) } else { ((steps - step) / (steps - warm).max(1.0)).max(0.0) }
 }
@@ -27,7 +28,7 @@ mod tests {
     use mkgc_builder::corpus::TaskKind;
 
     fn factors(schedule: Schedule, warmup: f64, steps: usize) -> Vec<f64> {
-        let config = Config { schedule, warmup, ..Config::default_for(TaskKind::Re, "vanilla") };
+        let config = Config { schedule, warmup, ..Config::shared(TaskKind::Re) };
         (0..steps).map(|step| factor(&config, step, steps)).collect()
     }
 

@@ -9,8 +9,8 @@ use rand::Rng;
 use rand_xoshiro::Xoshiro256Plus;
 use rand_xoshiro::rand_core::SeedableRng;
 
-/// Indices of the rows nearest to the centroids of `min(k, rows)` clusters, each row once: a centroid whose nearest row
-/// is taken gets the next nearest.
+/// Returns the indices of the rows nearest to the centroids of `min(k, rows)` clusters, each row once: a centroid
+/// whose nearest row is taken gets the next nearest.
 pub fn representatives(rows: &[Vec<f32>], k: usize, rng: &mut impl Rng) -> Vec<usize> {
     if rows.len() <= k {
         return (0..rows.len()).collect();

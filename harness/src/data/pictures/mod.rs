@@ -25,7 +25,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::cache::{PixelFile, PixelWriter, images, place};
+use super::cache::{PixelFile, PixelWriter, images, prepared_path};
 use super::{Benchmark, Example};
 use crate::config::{Config, VisualSetting};
 use crate::error::{Error, Result};
@@ -33,10 +33,10 @@ use crate::error::{Error, Result};
 /// Squares along a side of a stand-in.
 const SQUARES: usize = 4;
 
-/// What the vision stream sees of each row.
+/// The pictures that the vision stream sees of each row.
 pub struct Pictures {
     shown: Shown,
-    /// By row, the other row whose pictures it is shown; rows that are not in it are shown their own.
+    /// Maps a row to the other row whose pictures it shows; rows that are not in it show their own.
     sources: BTreeMap<String, String>,
 }
 
@@ -53,7 +53,8 @@ impl Pictures {
     /// A damaged benchmark; a picture that no longer decodes; crops wanted where no row has any; `cache` cannot be
     /// written.
     pub fn open(benchmark: &Benchmark, config: &Config, size: usize, cache: &Path) -> Result<Self> {
-        let (folder, rows) = (&benchmark.folder, rows(benchmark)?);
+        let folder = &benchmark.folder;
+        let rows = rows(benchmark)?;
         let (grounding, detected) = crop_names(folder, &rows)?;
         let named = grounding.values().chain(detected.values()).any(|names| !names.is_empty());
         let form = config.visual.form(named && folder.has_crops());
@@ -74,7 +75,7 @@ impl Pictures {
         Ok(Self { shown, sources })
     }
 
-    /// Whole images or crops.
+    /// Returns whether rows show whole images or crops.
     pub fn form(&self) -> Visual {
         match &self.shown {
             Shown::Image(_) => Visual::Image,
@@ -82,7 +83,8 @@ impl Pictures {
         }
     }
 
-    /// Normalised pixels of rows: `[B, 3, S, S]`, or `[B, 3, 3, 128, 128]` and `[B, 3, 3, 64, 64]`.
+    /// Returns the normalised pixels of rows: `[B, 3, S, S]`, or `[B, 3, 3, 128, 128]` and `[B, 3, 3, 64, 64]` for
+    /// crops.
     ///
     /// # Errors
     /// A row of another benchmark.
@@ -96,24 +98,24 @@ impl Pictures {
         })
     }
 
-    /// Distinct pictures or crops of the corpus that rows show.
+    /// Counts the distinct pictures or crops of the corpus that rows show.
     pub fn real(&self) -> usize {
         self.albums().iter().map(|album| album.real()).sum()
     }
 
-    /// Distinct stand-ins that rows show.
+    /// Counts the distinct stand-ins that rows show.
     pub fn stand_ins(&self) -> usize {
         self.albums().iter().map(|album| album.wanted().len() - album.real()).sum()
     }
 
-    /// Rows that are shown a stand-in.
+    /// Counts the rows that show a stand-in.
     pub fn stand_in_rows(&self) -> usize {
         let albums = self.albums();
         let stands_in = |row: &&String| albums.iter().any(|album| album.stands_in(self.source(row)));
         albums[0].of_row.keys().filter(stands_in).count()
     }
 
-    /// The row whose pictures a row is shown.
+    /// Returns the row whose pictures a row is shown.
     fn source<'a>(&'a self, row: &'a str) -> &'a str {
         self.sources.get(row).map_or(row, String::as_str)
     }
@@ -127,7 +129,7 @@ impl Pictures {
 }
 
 impl Shown {
-    /// Zeros in every slot.
+    /// Makes pictures with zeros in every slot.
     fn blank(form: Visual, rows: &[(Split, Row)], size: usize) -> Self {
         let album = |side, slots| {
             let of_row = rows.iter().map(|(_, row)| (row.id.clone(), Vec::new())).collect();
@@ -142,9 +144,10 @@ impl Shown {
     }
 }
 
-/// Every row of the benchmark once, with its split.
+/// Reads every row of the benchmark once, with its split.
 fn rows(benchmark: &Benchmark) -> Result<Vec<(Split, Row)>> {
-    let (mut rows, mut known) = (Vec::new(), BTreeSet::new());
+    let mut rows = Vec::new();
+    let mut known = BTreeSet::new();
     for (task, split) in (0..benchmark.tasks()).flat_map(|task| Split::ALL.map(|split| (task, split))) {
         let further = benchmark.rows(task, split)?.into_iter().filter(|row| known.insert(row.id.clone()));
         rows.extend(further.map(|row| (split, row)));
@@ -168,12 +171,13 @@ fn image_album(folder: &BenchmarkFolder, rows: &[(Split, Row)], side: usize, cac
     Ok(Album { side, slots: 1, of_row, planes: planes.transpose()? })
 }
 
-/// The key of a crop: names repeat between splits.
+/// Returns the key of a crop; names repeat between splits.
 fn key(split: Split, name: &str) -> String {
     format!("{split}/{name}")
 }
 
-/// Grounding crops by the names in the rows, detected ones by the picture they were cut from.
+/// Returns the names of the crops of each row: grounding crops as the row names them, detected ones by the picture
+/// that they were cut from.
 fn crop_names(folder: &BenchmarkFolder, rows: &[(Split, Row)]) -> Result<(NamesOfRows, NamesOfRows)> {
     let named = |split, row: &Row| row.crops.iter().take(CROPS).map(|name| key(split, name)).collect();
     let grounding = rows.iter().map(|(split, row)| (row.id.clone(), named(*split, row))).collect();
@@ -202,12 +206,12 @@ fn crop_album(
             prepare(own, writer, &folder.dir().join(CROPS_FILE))
         })
     };
-    let path = place(cache, folder, CROPS_FILE, kind.name(), side);
+    let path = prepared_path(cache, folder, CROPS_FILE, kind.name(), side);
     let planes = folder.has_crops().then(|| PixelFile::open_or_make(&path, side, fill)).transpose()?;
     Ok(Album { side, slots: CROPS, of_row, planes })
 }
 
-/// Decodes files from `path`, as many at a time as there are threads.
+/// Decodes files of `path` on all threads and adds them to the writer.
 fn prepare(files: Vec<(String, Vec<u8>)>, writer: &PixelWriter, path: &Path) -> Result<()> {
     files.into_par_iter().with_max_len(1).try_for_each(|(name, bytes)| {
         let picture = decode(&bytes).map_err(|reason| {
@@ -236,22 +240,22 @@ impl Album {
         self.of_row.values().flatten().map(String::as_str).collect()
     }
 
-    /// Bytes `[3, side, side]` of a picture of the corpus.
+    /// Returns the bytes `[3, side, side]` of a picture of the corpus; none if the corpus lacks it.
     fn planes(&self, name: &str) -> Option<&[u8]> {
         self.planes.as_ref()?.get(name)
     }
 
-    /// Whether a row shows a picture that the corpus does not have.
+    /// Returns whether a row shows a picture that the corpus lacks.
     fn stands_in(&self, row: &str) -> bool {
         self.of_row.get(row).is_some_and(|names| names.iter().any(|name| self.planes(name).is_none()))
     }
 
-    /// How many of the wanted pictures the corpus has.
+    /// Counts the wanted pictures that the corpus has.
     fn real(&self) -> usize {
         self.wanted().into_iter().filter(|name| self.planes(name).is_some()).count()
     }
 
-    /// `[B, slots, 3, side, side]`
+    /// Returns the normalised pixels of rows, `[B, slots, 3, side, side]`.
     fn pixels(&self, rows: &[&str], device: &Device) -> Result<Tensor> {
         if device.is_cpu() {
             let values = self.filled(rows, |planes| normalise(&planes).into())?;
@@ -264,7 +268,7 @@ impl Album {
         [rows.len(), self.slots, 3, self.side, self.side]
     }
 
-    /// The same, normalised on the device: bytes are a quarter of what has to get there.
+    /// Returns the pixels of rows, normalised on the device: bytes are a quarter of the data to upload.
     fn pixels_there(&self, rows: &[&str], device: &Device) -> Result<Tensor> {
         let bytes = Tensor::from_vec(self.filled(rows, |planes| planes)?, &self.shape(rows), device)?;
         let pixels = normalise_on_device(&bytes)?;
@@ -273,7 +277,7 @@ impl Album {
         Ok(pixels.broadcast_mul(&Tensor::from_vec(shown, (rows.len(), self.slots, 1, 1, 1), device)?)?)
     }
 
-    /// What `of` makes of each picture's bytes, in the places of the rows; zeros in empty slots.
+    /// Fills the slots of the rows with what `of` makes of each picture's bytes; empty slots are zeros.
     fn filled<T: Copy + Default>(&self, rows: &[&str], of: impl Fn(Cow<'_, [u8]>) -> Cow<'_, [T]>) -> Result<Vec<T>> {
         let size = 3 * self.side * self.side;
         let names = |row: &&str| {
@@ -292,7 +296,7 @@ impl Album {
     }
 }
 
-/// Coloured squares that depend on the name alone, bytes `[3, side, side]`.
+/// Draws coloured squares that depend on the name alone, bytes `[3, side, side]`.
 fn stand_in(name: &str, side: usize) -> Vec<u8> {
     let mut colours = [[[0; SQUARES]; SQUARES]; 3];
     let mut random = ChaCha8Rng::from_seed(Sha256::digest(name).into());
@@ -303,5 +307,4 @@ fn stand_in(name: &str, side: usize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "pictures/tests.rs"]
 mod tests;

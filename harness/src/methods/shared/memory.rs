@@ -1,67 +1,68 @@
-//! Stored rows: which ones are kept of a task, how they are shown again, and their place in checkpoints.
+//! The replay buffer: which rows are stored of a task, how they are replayed, and how checkpoints hold them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Manifest;
+use mkgc_models::text::WordTokenizer;
 use rand::seq::index;
 
-use super::{Session, kmeans};
-use crate::config::{ReplayO, Selection};
-use crate::data::{Example, Task, UNKNOWN};
+use super::kmeans;
+use crate::config::{Config, Selection};
+use crate::data::{Benchmark, Example, Task, UNKNOWN};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::seed;
 
-/// Rows stored of each task learned, in the order of tasks.
+/// The replay buffer: rows stored of each task learned, in task order.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Vec<Vec<Example>>);
 
 impl Memory {
-    /// Adds what is kept of a task.
+    /// Adds the rows stored of a task.
     pub fn push(&mut self, rows: Vec<Example>) {
         self.0.push(rows);
     }
 
-    /// Replaces what is kept of the newest task.
+    /// Replaces the rows stored of the newest task.
     pub fn replace_last(&mut self, rows: Vec<Example>) {
         self.0.pop();
         self.0.push(rows);
     }
 
-    /// What is kept of the newest task.
+    /// Returns the rows stored of the newest task.
     pub fn newest(&self) -> &[Example] {
         self.0.last().map_or(&[], Vec::as_slice)
     }
 
-    /// Number of tasks stored.
+    /// Returns the number of tasks stored.
     pub fn tasks(&self) -> usize {
         self.0.len()
     }
 
-    /// Stored rows of each of the first `tasks` tasks as they are replayed: with `replay_o = "mask"`, an `O` in a
-    /// stored sentence says nothing, because the sentence was annotated before newer types existed; one without any
-    /// entity then says nothing at all and is left out.
-    pub fn replayed(&self, tasks: usize, session: &Session<'_>) -> Vec<Vec<Example>> {
-        let mask_o = session.blueprint.kind == TaskKind::Ner && session.config.replay_o == ReplayO::Mask;
-        let shown = |row: &Example| if mask_o { row.clone().with_unknown_o() } else { row.clone() };
+    /// Returns the rows of each of the first `tasks` tasks as they are replayed. With `mask_outside`, every `O` of a stored
+    /// sentence counts as unknown, because the sentence was annotated before newer types existed; a sentence without any
+    /// entity then carries no label at all and is left out.
+    pub fn replayed(&self, tasks: usize, mask_outside: bool) -> Vec<Vec<Example>> {
+        let shown = |row: &Example| if mask_outside { row.clone().with_unknown_o() } else { row.clone() };
         let known = |row: &Example| row.gold.iter().any(|label| *label != UNKNOWN);
         self.0[..tasks].iter().map(|rows| rows.iter().map(shown).filter(known).collect()).collect()
     }
 
-    /// All stored rows, oldest task first: those of earlier tasks as they are replayed, the newest task's as written.
-    pub fn with_newest(&self, session: &Session<'_>) -> Vec<Example> {
-        let mut rows = self.replayed(self.tasks().saturating_sub(1), session).concat();
+    /// Returns all stored rows, oldest task first: those of earlier tasks as [`Memory::replayed`] returns them, the newest
+    /// task's unchanged.
+    pub fn with_newest(&self, mask_outside: bool) -> Vec<Example> {
+        let mut rows = self.replayed(self.tasks().saturating_sub(1), mask_outside).concat();
         rows.extend_from_slice(self.newest());
         rows
     }
 
-    /// All stored rows as written, oldest task first.
+    /// Returns all stored rows unchanged, oldest task first.
     pub fn rows(&self) -> Vec<&Example> {
         self.0.iter().flatten().collect()
     }
 
-    /// Number of stored rows that hold each class; of sentences, also of those without any entity, as `O`.
+    /// Counts the stored rows that hold each class; sentences without any entity count as `O`.
     pub fn by_class(&self, manifest: &Manifest) -> BTreeMap<String, usize> {
         let labels = manifest.label_set();
         let mut counts = BTreeMap::new();
@@ -75,15 +76,18 @@ impl Memory {
         counts
     }
 
-    /// Ids per task, for checkpoints.
+    /// Returns the ids of the stored rows of each task, for checkpoints.
     pub fn ids(&self) -> Vec<Vec<String>> {
         self.0.iter().map(|rows| rows.iter().map(|row| row.id.clone()).collect()).collect()
     }
 
-    /// The rows of stored ids.
-    pub fn restore(ids: Vec<Vec<String>>, session: &Session<'_>) -> Result<Self> {
+    /// Reads the rows of the ids that a checkpoint holds.
+    ///
+    /// # Errors
+    /// The benchmark lacks one of the rows.
+    pub fn restore(ids: Vec<Vec<String>>, benchmark: &Benchmark, tokenizer: &WordTokenizer) -> Result<Self> {
         let rows = |(task, ids): (usize, Vec<String>)| -> Result<Vec<Example>> {
-            let train = session.benchmark.training(task, &session.blueprint.tokenizer)?;
+            let train = benchmark.training(task, tokenizer)?;
             let mut by_id: BTreeMap<String, Example> = train.into_iter().map(|row| (row.id.clone(), row)).collect();
             let missing = |id: &str| Error::Usage(format!("the checkpoint stores row {id}, which task {task} lacks"));
             ids.into_iter().map(|id| by_id.remove(&id).ok_or_else(|| missing(&id))).collect()
@@ -92,16 +96,18 @@ impl Memory {
     }
 }
 
-/// Rows to keep of a task: `memory_per_class` per class (fewer where a class has fewer rows), without duplicates, in
+/// Chooses the rows to store of a task: `memory_per_class` per class (fewer where a class has fewer rows), without duplicates, in
 /// class order. RE classes are relations, `None` included; NER classes are entity types and, with `memory_outside`, `O`
 /// for sentences without any entity of the task (protocols with `none = "drop"` have none). A sentence may stand for two
-/// types and is kept once; LMC's code files it under its first type alone.
-pub fn select(learner: &Learner, task: &Task, session: &Session<'_>) -> Result<Vec<Example>> {
-    let config = session.config;
-    let mut rng = seed::generator(config.train_seed, "memory", task.seen.stage);
+/// types and is stored once; LMC's code files it under its first type alone.
+///
+/// # Errors
+/// The device is out of memory.
+pub fn select(learner: &Learner, task: &Task, config: &Config, manifest: &Manifest) -> Result<Vec<Example>> {
+    let mut rng = seed::generator(config.train_seed, "memory", task.seen.task);
     let mut kept = BTreeSet::new();
     let mut memory = Vec::new();
-    let classes = Classes::new(session.benchmark.manifest(), config.memory_outside);
+    let classes = Classes::new(manifest, config.memory_outside);
     let mut keep = |row: usize| {
         if kept.insert(row) {
             memory.push(task.train[row].clone());
@@ -125,11 +131,11 @@ pub fn select(learner: &Learner, task: &Task, session: &Session<'_>) -> Result<V
     Ok(memory)
 }
 
-/// Per class, the rows that hold it.
+/// Returns the rows that hold each class.
 fn rows_by_class(task: &Task, classes: &Classes) -> BTreeMap<usize, Vec<usize>> {
     let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (row, example) in task.train.iter().enumerate() {
-        let own: BTreeSet<usize> = example.gold.iter().filter_map(|label| classes.of(example, *label)).collect();
+        let own: BTreeSet<usize> = example.gold.iter().filter_map(|label| classes.class_of(example, *label)).collect();
         own.into_iter().for_each(|class| rows.entry(class).or_default().push(row));
     }
     rows
@@ -138,7 +144,7 @@ fn rows_by_class(task: &Task, classes: &Classes) -> BTreeMap<usize, Vec<usize>> 
 /// Rows and a feature vector for each.
 type Members = Vec<(usize, Vec<f32>)>;
 
-/// Per class, the rows that hold it with the mean of its items' features (RE: the row's feature).
+/// Returns the rows that hold each class with the mean of the features of its items (relations: the row's feature).
 fn features_by_class(learner: &Learner, task: &Task, classes: &Classes) -> Result<BTreeMap<usize, Members>> {
     let mut members: BTreeMap<usize, Members> = BTreeMap::new();
     for (start, chunk) in task.train.chunks(64).enumerate().map(|(i, chunk)| (i * 64, chunk)) {
@@ -147,7 +153,7 @@ fn features_by_class(learner: &Learner, task: &Task, classes: &Classes) -> Resul
         let vectors = items.features.to_vec2::<f32>()?;
         let mut sums: BTreeMap<(usize, usize), (Vec<f32>, f32)> = BTreeMap::new();
         for ((row, label), vector) in items.rows.iter().zip(&items.labels).zip(vectors) {
-            let Some(class) = classes.of(rows[*row], *label) else { continue };
+            let Some(class) = classes.class_of(rows[*row], *label) else { continue };
             let (sum, count) = sums.entry((*row, class)).or_insert_with(|| (vec![0.0; vector.len()], 0.0));
             sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
             *count += 1.0;
@@ -160,11 +166,12 @@ fn features_by_class(learner: &Learner, task: &Task, classes: &Classes) -> Resul
     Ok(members)
 }
 
-/// The classes rows are stored for.
+/// The classes that rows are stored for.
 struct Classes {
-    /// Of each label id: RE the relation itself; NER the index of the entity type, `None` for `O`.
+    /// Class of each label id: the relation itself, or the index of the entity type and `None` for `O`.
     of_label: Vec<Option<usize>>,
-    /// Of sentences without any entity: the last class, so that the others are drawn as without it.
+    /// Class of sentences without any entity, if they are stored. It is the last one, so that it does not change which
+    /// rows are drawn for the others.
     outside: Option<usize>,
 }
 
@@ -176,13 +183,13 @@ impl Classes {
         Self { of_label, outside: outside.then_some(labels.classes().len()) }
     }
 
-    /// May an item with this label stand for a class?
+    /// Returns whether an item with this label may stand for a class.
     fn counts(&self, label: u32) -> bool {
         self.of_label[label as usize].is_some() || self.outside.is_some()
     }
 
-    /// The class that an item of a row stands for.
-    fn of(&self, row: &Example, label: u32) -> Option<usize> {
+    /// Returns the class that an item of a row stands for.
+    fn class_of(&self, row: &Example, label: u32) -> Option<usize> {
         let outside = || self.outside.filter(|_| row.gold.iter().all(|label| *label == 0));
         self.of_label[label as usize].or_else(outside)
     }

@@ -5,55 +5,61 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Tensor};
 
-use super::Session;
 use crate::data::Example;
 use crate::error::Result;
 use crate::learner::Learner;
+use crate::methods::method::Session;
 
-/// One vector per class.
+/// Prototypes: one feature vector per class.
 #[derive(Debug, Clone)]
 pub struct Prototypes {
-    /// Label ids, ascending.
+    /// Label ids of the classes, ascending.
     pub classes: Vec<u32>,
     /// `[R, F]`, one row per class.
     pub vectors: Tensor,
-    /// Items that each vector is the mean of.
+    /// Number of items that each vector is the mean of.
     pub items: Vec<usize>,
 }
 
-/// Features of items by label id, `[N, F]`, without dropout and detached.
+/// Computes the features of items, `[N, F]` for each label id, without dropout and detached.
 pub fn features(learner: &Learner, rows: &[&Example]) -> Result<BTreeMap<u32, Tensor>> {
     let mut chunks: BTreeMap<u32, Vec<Tensor>> = BTreeMap::new();
     for chunk in rows.chunks(64) {
         let Some(items) = learner.items(&learner.batch(chunk)?, |_| true)? else { continue };
         let features = items.features.detach();
-        let mut places: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (place, label) in (0u32..).zip(&items.labels) {
-            places.entry(*label).or_default().push(place);
+        let mut by_label: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (index, label) in (0u32..).zip(&items.labels) {
+            by_label.entry(*label).or_default().push(index);
         }
-        for (label, places) in places {
-            let own = features.index_select(&Tensor::new(places, features.device())?, 0)?;
-            chunks.entry(label).or_default().push(own);
+        for (label, indices) in by_label {
+            let selected = features.index_select(&Tensor::new(indices, features.device())?, 0)?;
+            chunks.entry(label).or_default().push(selected);
         }
     }
     chunks.into_iter().map(|(label, chunks)| Ok((label, Tensor::cat(&chunks, 0)?))).collect()
 }
 
 impl Prototypes {
-    /// Means over the items of `rows`, noted in the ledger; None if there are no items.
+    /// Computes the means over the items of `rows` and records them in the trace; none if there are no items.
+    ///
+    /// # Errors
+    /// The device is out of memory.
     pub fn means(
         learner: &Learner,
         rows: &[&Example],
         purpose: &str,
         session: &mut Session<'_>,
     ) -> Result<Option<Self>> {
-        let means = Self::of(features(learner, rows)?)?;
-        session.ledger.prototypes(purpose, rows, means.as_ref().map_or(&[], |means| &means.classes));
+        let means = Self::from_features(features(learner, rows)?)?;
+        session.trace.prototypes(purpose, rows, means.as_ref().map_or(&[], |means| &means.classes));
         Ok(means)
     }
 
-    /// Means of features `[N, F]` by label id; None if there are no features.
-    pub fn of(features: BTreeMap<u32, Tensor>) -> Result<Option<Self>> {
+    /// Computes the means of the features `[N, F]` of each label id; none if there are no features.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn from_features(features: BTreeMap<u32, Tensor>) -> Result<Option<Self>> {
         let mut means = BTreeMap::new();
         for (class, features) in features {
             means.insert(class, (features.mean(0)?, features.dim(0)?));
@@ -61,12 +67,15 @@ impl Prototypes {
         Self::stacked(means)
     }
 
-    /// Both together: where both have a class, the mean over the items of both.
+    /// Merges two sets: a class in both gets the mean over the items of both.
+    ///
+    /// # Errors
+    /// The device is out of memory.
     pub fn merged(older: Option<Self>, newer: Option<Self>) -> Result<Option<Self>> {
         let mut means: BTreeMap<u32, (Tensor, usize)> = BTreeMap::new();
         for prototypes in [older, newer].into_iter().flatten() {
-            for (place, (class, items)) in prototypes.classes.into_iter().zip(prototypes.items).enumerate() {
-                let vector = prototypes.vectors.get(place)?;
+            for (index, (class, items)) in prototypes.classes.into_iter().zip(prototypes.items).enumerate() {
+                let vector = prototypes.vectors.get(index)?;
                 let mean = match means.remove(&class) {
                     Some((other, others)) => {
                         let share = items as f64 / (items + others) as f64;
@@ -89,19 +98,19 @@ impl Prototypes {
         Ok(Some(Self { classes, vectors: Tensor::stack(&vectors, 0)?, items }))
     }
 
-    /// Place of a label id.
-    pub fn place(&self, label: u32) -> Option<u32> {
-        self.classes.binary_search(&label).ok().map(|place| place as u32)
+    /// Returns the index of a label id in [`Prototypes::classes`].
+    pub fn index_of(&self, label: u32) -> Option<u32> {
+        self.classes.binary_search(&label).ok().map(|index| index as u32)
     }
 }
 
-/// Rows of unit L2 norm.
+/// Scales rows to unit L2 norm.
 pub fn normalised(vectors: &Tensor) -> Result<Tensor> {
     let norms = vectors.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.clamp(1e-12f32, f32::INFINITY)?;
     Ok(vectors.broadcast_div(&norms)?)
 }
 
-/// The dot products of features `[.., F]` with prototypes `[R, F]`, `[.., R]`.
+/// Computes the dot products `[.., R]` of features `[.., F]` with prototypes `[R, F]`.
 pub fn similarities(features: &Tensor, prototypes: &Tensor) -> Result<Tensor> {
     Ok(features.matmul(&prototypes.t()?)?)
 }
@@ -119,7 +128,7 @@ mod tests {
             features.entry(*class).or_default().push(Tensor::new(*row, &Device::Cpu).unwrap());
         }
         let stacked = features.into_iter().map(|(class, rows)| (class, Tensor::stack(&rows, 0).unwrap()));
-        Prototypes::of(stacked.collect()).unwrap()
+        Prototypes::from_features(stacked.collect()).unwrap()
     }
 
     #[test]

@@ -12,19 +12,19 @@ use rayon::prelude::*;
 use super::Example;
 use crate::error::Result;
 
-/// The labels a learner may use at a stage.
+/// The labels that a method may use while it learns a task, and after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// 0-based index of the task being learned.
-    pub stage: usize,
-    /// Per label id: does it belong to tasks `0..=stage` (or is it `None`/`O`)?
+pub struct VisibleLabels {
+    /// 0-based task that is learned, or was learned last.
+    pub task: usize,
+    /// Whether each label id belongs to tasks `0..=task` or is `None` or `O`.
     pub allowed: Vec<bool>,
-    /// Per label id: does it belong to this task (or is it `None`/`O`)?
+    /// Whether each label id belongs to this task or is `None` or `O`.
     pub current: Vec<bool>,
 }
 
-impl Seen {
-    /// Gold labels of a test row: the corpus's own where they were seen, `None`/`O` (id 0) elsewhere.
+impl VisibleLabels {
+    /// Returns the gold labels of a test row: the corpus's own where they are visible, `None` or `O` (id 0) elsewhere.
     pub fn gold(&self, row: &Row) -> Vec<u32> {
         let known = |label: &usize| if self.allowed[*label] { *label as u32 } else { 0 };
         match &row.labels {
@@ -34,55 +34,64 @@ impl Seen {
     }
 }
 
-/// One task as a method sees it.
+/// A task as a method sees it.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// Labels seen so far.
-    pub seen: Seen,
+    /// Labels that the method may use.
+    pub seen: VisibleLabels,
     /// Training rows of this task.
     pub train: Vec<Example>,
 }
 
-/// A built benchmark with its tokenizer.
+/// A benchmark folder, opened for training.
 pub struct Benchmark {
     pub(super) folder: BenchmarkFolder,
     max_length: usize,
 }
 
 impl Benchmark {
-    /// Opens the folder `mkgc build` wrote.
+    /// Opens the folder that `mkgc build` wrote. Rows are cut to `max_length` word pieces.
+    ///
+    /// # Errors
+    /// The folder is no benchmark.
     pub fn open(dir: &Path, max_length: usize) -> Result<Self> {
         Ok(Self { folder: BenchmarkFolder::open(dir)?, max_length })
     }
 
-    /// Its manifest.
+    /// Returns the manifest of the folder.
     pub fn manifest(&self) -> &Manifest {
         self.folder.manifest()
     }
 
-    /// RE or NER.
+    /// Returns whether rows hold relations or entities.
     pub fn kind(&self) -> TaskKind {
         self.manifest().task
     }
 
-    /// Number of tasks in the stream.
+    /// Returns the number of tasks.
     pub fn tasks(&self) -> usize {
         self.manifest().tasks.len()
     }
 
-    /// The rows of a file as stored.
+    /// Reads the rows of one file as stored.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
     pub fn rows(&self, task: usize, split: Split) -> Result<Vec<Row>> {
         Ok(self.folder.rows(task, split)?)
     }
 
-    /// The rows a model that has learned tasks `0..=stage` is tested on: the cumulative file, or the files of those
-    /// tasks one after another, each row once.
-    pub fn test_rows(&self, stage: usize) -> Result<Vec<Row>> {
+    /// Reads the rows that a model is tested on after tasks `0..=task`: those of the cumulative file, or of the files of
+    /// these tasks one after another, each row once.
+    ///
+    /// # Errors
+    /// A file is missing or damaged.
+    pub fn test_rows(&self, task: usize) -> Result<Vec<Row>> {
         if self.manifest().tests == Tests::Cumulative.name() {
-            return self.rows(stage, Split::Test);
+            return self.rows(task, Split::Test);
         }
         let mut rows = Vec::new();
-        for task in 0..=stage {
+        for task in 0..=task {
             rows.extend(self.rows(task, Split::Test)?);
         }
         let mut known = BTreeSet::new();
@@ -90,12 +99,18 @@ impl Benchmark {
         Ok(rows)
     }
 
-    /// Tokenises rows.
+    /// Tokenises rows, in their order.
+    ///
+    /// # Errors
+    /// A row that the tokenizer cannot encode.
     pub fn tokenised(&self, rows: &[Row], tokenizer: &WordTokenizer) -> Result<Vec<Example>> {
         rows.par_iter().map(|row| Example::new(row, tokenizer, self.max_length)).collect()
     }
 
-    /// Every word of the training files, sorted and unique (the vocabulary of a built-in encoder).
+    /// Reads every word of the training files, sorted and unique: the vocabulary of a built-in encoder.
+    ///
+    /// # Errors
+    /// A file is missing or damaged.
     pub fn training_words(&self) -> Result<Vec<String>> {
         let mut words = BTreeSet::new();
         for task in 0..self.tasks() {
@@ -104,16 +119,19 @@ impl Benchmark {
         Ok(words.into_iter().collect())
     }
 
-    /// The tokenised training rows of a task, with labels of the tasks up to it.
+    /// Reads and tokenises the training rows of a task; labels of later tasks become `None` or `O`.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
     pub fn training(&self, task: usize, tokenizer: &WordTokenizer) -> Result<Vec<Example>> {
         let seen = self.seen(task);
         let rows = self.tokenised(&self.rows(task, Split::Train)?, tokenizer)?;
         Ok(rows.into_iter().map(|row| row.within(&seen.allowed)).collect())
     }
 
-    /// The labels seen after learning tasks `0..=stage`.
-    pub fn seen(&self, stage: usize) -> Seen {
+    /// Returns the labels that are visible after tasks `0..=task`.
+    pub fn seen(&self, task: usize) -> VisibleLabels {
         let labels = self.manifest().label_set();
-        Seen { stage, allowed: labels.known_after(stage), current: labels.trained_in(stage) }
+        VisibleLabels { task, allowed: labels.known_after(task), current: labels.trained_in(task) }
     }
 }

@@ -37,13 +37,28 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 use rand::seq::index;
 
-use super::phases::{CURRENT, Objective, TaskLoss, all, fit};
-use super::{Method, Session, State};
+use super::method::{Method, Session};
+use super::shared::predict::predict;
+use super::shared::training::{Objective, TaskLoss, train_task};
+use super::spec::{Keeps, MethodSpec};
+use crate::config::settings::TRAINING;
 use crate::data::{Batch, Example, Task};
 use crate::error::Result;
 use crate::learner::Learner;
+use crate::metrics::stage;
+use crate::run::checkpoint::State;
 use crate::run::lambda::LambdaChoice;
+use crate::run::record::DatasetRecord;
 use crate::seed;
+
+/// `ewc`.
+pub const EWC: MethodSpec = MethodSpec {
+    about: "holds weights in place by their Fisher information (online form)",
+    source: "Kirkpatrick et al. 2017; Schwarz et al. 2018",
+    keeps: Keeps::Other("Fisher information and old weights"),
+    settings: &[TRAINING, &["ewc_lambda", "ewc_grid", "ewc_gamma", "fisher_rows"]],
+    ..MethodSpec::new("ewc", |session| Ok(Box::new(Ewc::new(session)?)))
+};
 
 /// F and θ* of one variable.
 pub(crate) struct Anchor {
@@ -54,7 +69,7 @@ pub(crate) struct Anchor {
 /// F and θ* of every variable that has had a gradient, by name.
 pub(crate) type Anchors = BTreeMap<String, Anchor>;
 
-/// One network with what holds it in place.
+/// The network and the anchors that hold it in place.
 pub struct Ewc {
     learner: Learner,
     anchors: Anchors,
@@ -62,7 +77,7 @@ pub struct Ewc {
 }
 
 impl Ewc {
-    /// A fresh network, nothing to hold on to.
+    /// Makes a network without anchors.
     ///
     /// # Errors
     /// A grid to choose λ from, but no validation rows to choose by.
@@ -75,19 +90,30 @@ impl Ewc {
 
     /// Trains on a task's rows with this λ.
     fn train(&self, lambda: f64, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        let rows = (session.config.epochs, &*all(&task.train));
         let mut objective = Penalised { anchors: &self.anchors, lambda };
-        fit(&self.learner, &task.seen, session, CURRENT, rows, &mut objective)
+        train_task(&self.learner, task, session, &mut objective)
+    }
+
+    /// Trains with each λ of the grid, leaves the network as the best one made it, and returns the choice.
+    fn choose(&self, task: &Task, session: &mut Session<'_>) -> Result<LambdaChoice> {
+        let rows = tuning::validation_rows(session.benchmark)?;
+        let (lambda, scores) = tuning::search(&self.learner, session, |lambda, session| {
+            self.train(lambda, task, session)?;
+            let predicted = predict(self, session, &task.seen, &rows)?;
+            let dataset = DatasetRecord::new(session.benchmark.manifest());
+            Ok(stage::score(&dataset, task.seen.task, &predicted).micro_f1.number().unwrap_or_default())
+        })?;
+        Ok(LambdaChoice { lambda, validation_rows: rows.len(), scores })
     }
 
     fn consolidate(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
         let config = session.config;
-        let mut rng = seed::generator(config.train_seed, "fisher", task.seen.stage);
+        let mut rng = seed::generator(config.train_seed, "fisher", task.seen.task);
         let n = config.fisher_rows.min(task.train.len());
         let mut drawn = index::sample(&mut rng, task.train.len(), n).into_vec();
         drawn.sort_unstable();
         let rows: Vec<&Example> = drawn.into_iter().map(|row| &task.train[row]).collect();
-        session.ledger.fisher(&rows);
+        session.trace.fisher(&rows);
         let single = rows.iter().map(|row| self.learner.batch(&[row]));
         let squares = squares(&self.learner, single, &task.seen.allowed, |_, gradient| Ok(gradient))?;
         let anchors = std::mem::take(&mut self.anchors);
@@ -96,8 +122,8 @@ impl Ewc {
     }
 }
 
-/// Sums over batches of squared gradients, by variable, without dropout. `of` makes what is squared of the gradient of a
-/// variable for a batch: itself in EWC.
+/// Sums squared gradients over batches, by variable, without dropout. `of` makes what is squared of the gradient of a
+/// variable for a batch: the gradient itself in EWC.
 pub(crate) fn squares<'b>(
     learner: &Learner,
     batches: impl Iterator<Item = Result<Batch<'b>>>,
@@ -120,7 +146,7 @@ pub(crate) fn squares<'b>(
     Ok(sums)
 }
 
-/// The next anchors: γ F + squares / n, at the network's values.
+/// Computes the next anchors: γ F + squares / n, at the network's values.
 pub(crate) fn anchored(
     learner: &Learner,
     mut old: Anchors,
@@ -175,7 +201,7 @@ fn penalty_gradient(var: &Var, anchor: &Anchor, lambda: f64) -> Result<Tensor> {
 
 impl Method for Ewc {
     fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()> {
-        if task.seen.stage == 1 && !session.config.ewc_grid.is_empty() {
+        if task.seen.task == 1 && !session.config.ewc_grid.is_empty() {
             self.choice = Some(self.choose(task, session)?);
         } else {
             let lambda = self.choice.as_ref().map_or(session.config.ewc_lambda, |choice| choice.lambda);
@@ -196,13 +222,13 @@ impl Method for Ewc {
         let part = |of: fn(&Anchor) -> &Tensor| {
             self.anchors.iter().map(|(name, anchor)| (name.clone(), of(anchor).clone())).collect()
         };
-        let state = State::new(&self.learner)?;
+        let state = self.learner.state()?;
         let state = state.with("fisher", part(|anchor| &anchor.fisher)).with("anchor", part(|anchor| &anchor.value));
         Ok(state.with("choice", tuning::to_state(self.choice.as_ref())?))
     }
 
     fn restore(&mut self, state: &mut State) -> Result<()> {
-        state.restore(&self.learner)?;
+        self.learner.restore(state)?;
         let mut values = state.take("anchor");
         let anchors = state.take("fisher").into_iter().filter_map(|(name, fisher)| {
             let value = values.remove(&name)?;

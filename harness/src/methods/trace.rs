@@ -1,6 +1,6 @@
-//! What a method is charged for, and, on request, a full account of what it did: every optimiser step with its rows
-//! and loss, every fresh network, optimiser and prototype. The account is what an independent program needs to take
-//! the same steps (`tools/trajectory`).
+//! Counts optimiser steps and, if enabled, records a full trace of the training run: every optimiser step with its rows
+//! and loss, and every network, optimiser and prototype that is made. An independent program can take the same steps
+//! from it (`tools/trajectory`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,22 +11,22 @@ use mkgc_models::params::ParamStore;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::write_json;
-use crate::data::{Example, Seen, UNKNOWN};
+use crate::data::{Example, UNKNOWN, VisibleLabels};
 use crate::error::Result;
+use crate::files::write_json;
 
-/// Steps taken so far and, if asked for, how.
+/// Counts the optimiser steps of a run and, if enabled, records how they were taken.
 #[derive(Default)]
-pub struct Ledger {
+pub struct Trace {
     /// Optimiser steps of the run so far.
     pub steps: usize,
     /// Further steps, with settings that were tried and not kept.
     pub tuning_steps: usize,
-    account: Option<Account>,
+    record: Option<Record>,
     clock: Option<Clock>,
 }
 
-/// Times steps.
+/// The times of steps.
 struct Clock {
     /// Seconds of each step since the end of the one before, and its loss.
     steps: Vec<(f64, f64)>,
@@ -34,14 +34,14 @@ struct Clock {
 }
 
 #[derive(Default)]
-struct Account {
+struct Record {
     entries: Vec<Value>,
     /// Values of fresh variables by file name.
     values: Vec<(String, BTreeMap<String, Tensor>)>,
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct TraceRow<'a> {
     id: &'a str,
     ids: &'a [u32],
     anchors: &'a [u32],
@@ -49,7 +49,7 @@ struct Row<'a> {
     image: &'a str,
 }
 
-impl<'a> From<&'a Example> for Row<'a> {
+impl<'a> From<&'a Example> for TraceRow<'a> {
     fn from(row: &'a Example) -> Self {
         let gold = row.gold.iter().map(|label| if *label == UNKNOWN { -1 } else { i64::from(*label) }).collect();
         Self { id: &row.id, ids: &row.ids, anchors: &row.anchors, gold, image: &row.image }
@@ -57,38 +57,39 @@ impl<'a> From<&'a Example> for Row<'a> {
 }
 
 fn rows(examples: &[&Example]) -> Value {
-    json!(examples.iter().map(|example| Row::from(*example)).collect::<Vec<_>>())
+    json!(examples.iter().map(|example| TraceRow::from(*example)).collect::<Vec<_>>())
 }
 
-impl Ledger {
-    /// One that keeps the full account in memory.
-    pub fn with_account() -> Self {
-        Self { account: Some(Account::default()), ..Self::default() }
+impl Trace {
+    /// Returns a trace that keeps every event in memory, for [`Trace::write`].
+    pub fn recording() -> Self {
+        Self { record: Some(Record::default()), ..Self::default() }
     }
 
-    /// The same, which also times each step.
+    /// Starts to time each step.
     #[must_use]
     pub fn with_clock(self) -> Self {
         Self { clock: Some(Clock { steps: Vec::new(), last: Instant::now() }), ..self }
     }
 
-    /// Seconds of each step, from the end of the one before, and its loss; empty without a clock.
+    /// Returns the seconds of each step, counted from the end of the step before, and its loss; empty unless
+    /// [`Trace::with_clock`] was called.
     pub fn timed(&self) -> &[(f64, f64)] {
         self.clock.as_ref().map_or(&[], |clock| &clock.steps)
     }
 
     fn note(&mut self, entry: impl FnOnce() -> Value) {
-        if let Some(account) = &mut self.account {
-            account.entries.push(entry());
+        if let Some(record) = &mut self.record {
+            record.entries.push(entry());
         }
     }
 
-    /// A task begins.
-    pub fn task(&mut self, seen: &Seen) {
-        self.note(|| json!({"event": "task", "stage": seen.stage, "allowed": seen.allowed}));
+    /// Records that a task begins.
+    pub fn task(&mut self, seen: &VisibleLabels) {
+        self.note(|| json!({"event": "task", "stage": seen.task, "allowed": seen.allowed}));
     }
 
-    /// An optimiser step on `examples`.
+    /// Counts an optimiser step on `examples`.
     pub fn step(&mut self, phase: &str, examples: &[&Example], loss: f64) {
         self.steps += 1;
         if let Some(clock) = &mut self.clock {
@@ -98,41 +99,48 @@ impl Ledger {
         self.note(|| json!({"event": "step", "phase": phase, "rows": rows(examples), "loss": loss}));
     }
 
-    /// A fresh optimiser.
+    /// Records that an optimiser was made.
     pub fn optimiser(&mut self) {
         self.note(|| json!({"event": "optimiser"}));
     }
 
-    /// A fresh network.
+    /// Records a network and its initial variables.
+    ///
+    /// # Errors
+    /// The device is out of memory.
     pub fn network(&mut self, store: &ParamStore) -> Result<()> {
         self.fresh("network", store, json!({"event": "network"}))
     }
 
-    /// A fresh memory network over prototypes of so many classes.
+    /// Records RP-CRE's memory network over prototypes of `classes` classes, with its initial variables.
+    ///
+    /// # Errors
+    /// The device is out of memory.
     pub fn memory_network(&mut self, store: &ParamStore, classes: usize) -> Result<()> {
         self.fresh("memory_network", store, json!({"event": "memory_network", "classes": classes}))
     }
 
     fn fresh(&mut self, kind: &str, store: &ParamStore, entry: Value) -> Result<()> {
-        if let Some(account) = &mut self.account {
-            let number = account.values.iter().filter(|(name, _)| name.starts_with(&format!("{kind}."))).count();
-            account.values.push((format!("{kind}.{number}.safetensors"), store.tensors()?));
-            account.entries.push(entry);
+        if let Some(record) = &mut self.record {
+            let number = record.values.iter().filter(|(name, _)| name.starts_with(&format!("{kind}."))).count();
+            record.values.push((format!("{kind}.{number}.safetensors"), store.tensors()?));
+            record.entries.push(entry);
         }
         Ok(())
     }
 
-    /// Something that needs no more words than its name, e.g. `teacher`.
+    /// Records an event that its name describes in full, such as `teacher`.
     pub fn event(&mut self, name: &str) {
         self.note(|| json!({"event": name}));
     }
 
-    /// Training with a λ to try begins, from where the task began.
+    /// Records that training restarts from the state before the task, with a λ of EWC's grid.
     pub fn candidate(&mut self, lambda: f64) {
         self.note(|| json!({"event": "candidate", "lambda": lambda}));
     }
 
-    /// Of so many candidates, which all took as many steps since `before`, one is kept as it ended.
+    /// Records which of `candidates` was kept. All took the same number of steps since `before`; the steps of the others
+    /// move from [`Trace::steps`] to [`Trace::tuning_steps`].
     pub fn chosen(&mut self, lambda: f64, before: usize, candidates: usize) {
         let of_each = (self.steps - before) / candidates;
         self.tuning_steps += self.steps - before - of_each;
@@ -140,12 +148,12 @@ impl Ledger {
         self.note(|| json!({"event": "chosen", "lambda": lambda}));
     }
 
-    /// Fisher information is estimated from rows.
+    /// Records the rows that Fisher information is estimated from.
     pub fn fisher(&mut self, examples: &[&Example]) {
         self.note(|| json!({"event": "fisher", "rows": rows(examples)}));
     }
 
-    /// Prototypes of classes are computed from rows.
+    /// Records the prototypes of classes and the rows that they are computed from.
     pub fn prototypes(&mut self, purpose: &str, examples: &[&Example], classes: &[u32]) {
         let of = |class: &u32| -> (String, Value) {
             let holds: Vec<&Example> = examples.iter().copied().filter(|row| row.gold.contains(class)).collect();
@@ -157,24 +165,28 @@ impl Ledger {
         });
     }
 
-    /// Values of the newest fresh variables of a kind, if the account has them.
+    /// Returns the initial values of the newest `network` or `memory_network`; none unless the trace is recording.
     pub fn fresh_values(&self, kind: &str) -> Option<&BTreeMap<String, Tensor>> {
         let of_kind = |(name, _): &&(String, BTreeMap<String, Tensor>)| name.starts_with(&format!("{kind}."));
-        self.account.as_ref()?.values.iter().rev().find(of_kind).map(|(_, values)| values)
+        self.record.as_ref()?.values.iter().rev().find(of_kind).map(|(_, values)| values)
     }
 
-    /// Losses of all steps; empty without an account.
+    /// Returns the losses of all steps; empty unless the trace is recording.
     pub fn losses(&self) -> Vec<f64> {
-        let entries = self.account.iter().flat_map(|account| &account.entries);
+        let entries = self.record.iter().flat_map(|record| &record.entries);
         entries.filter_map(|entry| entry.get("loss")?.as_f64()).collect()
     }
 
-    /// Writes the account: `case.json` with `description`'s keys and the trace, and the values of fresh variables.
+    /// Writes `case.json`, which holds the keys of `description` and the recorded events, and a file of initial variables
+    /// for each network. Does nothing unless the trace is recording.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
     pub fn write(&self, folder: &Path, mut description: Value) -> Result<()> {
-        let Some(account) = &self.account else { return Ok(()) };
-        description["trace"] = json!(account.entries);
+        let Some(record) = &self.record else { return Ok(()) };
+        description["trace"] = json!(record.entries);
         write_json(&folder.join("case.json"), &description)?;
-        for (name, tensors) in &account.values {
+        for (name, tensors) in &record.values {
             let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
             candle_core::safetensors::save(&tensors, folder.join(name))?;
         }

@@ -26,7 +26,8 @@ use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Forward, Learner};
 use crate::methods::lmc::{Balanced, Teacher};
-use crate::methods::phases::Objective;
+use crate::methods::registry::find;
+use crate::methods::shared::training::Objective;
 
 /// What the authors add to the logits of padding.
 const PADDING: f64 = -10_000.0;
@@ -91,7 +92,8 @@ impl<'a> Lmc<'a> {
             let positions = Tensor::arange(0, length, &Device::Cpu).unwrap();
             batch.anchors = positions.unsqueeze(0).unwrap().repeat((rows.len(), 1)).unwrap();
         }
-        let (grounding, detected) = (self.case.unblocked(&pick("in.aux")), self.case.unblocked(&pick("in.rcnn")));
+        let grounding = self.case.unblocked(&pick("in.aux"));
+        let detected = self.case.unblocked(&pick("in.rcnn"));
         batch.pixels = Some(Pixels::Crops { grounding, detected });
         batch
     }
@@ -127,7 +129,8 @@ fn hyperparameter(case: &Case, name: &str) -> Option<f64> {
 
 pub(super) fn shared_layers(case: &Case) -> Vec<usize> {
     let layers = rows(&case.json["config"]["shared_layers"]);
-    let (depth, count) = (case.size("layers_text"), layers.len());
+    let depth = case.size("layers_text");
+    let count = layers.len();
     assert!(layers.iter().copied().eq(depth - count..depth), "shared layers {layers:?} are not the last of {depth}");
     layers
 }
@@ -156,7 +159,7 @@ fn settings(case: &Case, kind: TaskKind) -> Config {
         lambda: rate("gamma"),
         alpha: rate("alpha"),
         noise: false,
-        ..Config::default_for(kind, "lmc-released")
+        ..find("lmc-released").unwrap().config(kind)
     }
 }
 
@@ -199,7 +202,9 @@ pub(super) fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
         let tensor = case.tensor(name).to_dtype(DType::U32).unwrap();
         if tensor.rank() == 1 { tensor.unsqueeze(1).unwrap() } else { tensor }.to_vec2().unwrap()
     };
-    let (ids, masks, labels) = (table("in.ids"), table("in.mask"), table("in.labels"));
+    let ids = table("in.ids");
+    let masks = table("in.mask");
+    let labels = table("in.labels");
     let row = |id: usize| {
         let length = masks[id].iter().filter(|on| **on != 0).count();
         let anchors = if kind == TaskKind::Re { vec![0, 0] } else { (0..length as u32).collect() };
@@ -209,9 +214,11 @@ pub(super) fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
     (0..ids.len()).map(row).collect()
 }
 
-/// Everything below `out.`.
+/// Compares every tensor below `out.`.
 fn outputs(lmc: &Lmc<'_>, errors: &mut Errors) {
-    let (learner, batch, allowed) = (lmc.learner(), lmc.forward_batch(), lmc.allowed());
+    let learner = lmc.learner();
+    let batch = lmc.forward_batch();
+    let allowed = lmc.allowed();
     let forward = learner.forward(&batch, &mut Mode::Eval).unwrap();
     let scores = learner.scores(&forward.features).unwrap();
     let mut objective = lmc.objective(None);

@@ -18,8 +18,9 @@ use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, learner, load, ro
 use crate::config::{Config, Schedule, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Learner};
-use crate::methods::phases::{TaskLoss, update};
-use crate::methods::schedule;
+use crate::methods::registry::find;
+use crate::methods::shared::schedule;
+use crate::methods::shared::training::{TaskLoss, update};
 use given::{head_rate, number, pool, renamed, shapes, weights};
 
 #[test]
@@ -61,7 +62,7 @@ impl<'a> Trial<'a> {
             visual: VisualSetting::Crops,
             interaction_layers: layers.saturating_sub(first),
             mask_text_padding: false,
-            ..Config::default_for(kind, "mkgformer")
+            ..find("mkgformer").unwrap().config(kind)
         };
         let shapes = shapes(case, layers);
         let learner = learner(kind, Architecture::Mkgformer, shapes, case.size("classes"), &config);
@@ -105,7 +106,8 @@ impl<'a> Trial<'a> {
     fn part(&self, name: &str, of: impl Fn(&str) -> Tensor) -> Tensor {
         let value = of(&renamed(name));
         let rows = |name: &str| self.case.tensor(&format!("w.model.vision_embeddings.{name}")).dim(0).unwrap();
-        let (aux, rcnn) = ("aux_position_embedding.weight", "rcnn_position_embedding.weight");
+        let aux = "aux_position_embedding.weight";
+        let rcnn = "rcnn_position_embedding.weight";
         if name.ends_with(aux) {
             value.narrow(0, 0, rows(aux)).unwrap()
         } else if name.ends_with(rcnn) {
@@ -200,14 +202,17 @@ fn gradients(trial: &Trial<'_>, grads: &GradStore, errors: &mut Errors) {
 
 /// The authors' training loop with our objective, groups, optimiser and schedule.
 fn trajectory(trial: &Trial<'_>, errors: &mut Errors) {
-    let (case, learner) = (trial.case, &trial.learner);
+    let case = trial.case;
+    let learner = &trial.learner;
     let before = learner.params().tensors().unwrap();
     let mut optimiser = learner.optimiser(&trial.config).unwrap();
     let steps = case.json["order"]["traj.rows"].as_array().unwrap();
     let groups = case.json["parameter_groups"].as_array().unwrap();
-    let (mut losses, mut rates) = (Vec::new(), Vec::new());
+    let mut losses = Vec::new();
+    let mut rates = Vec::new();
     for (step, numbers) in steps.iter().enumerate() {
-        let (batch, factor) = (trial.batch(&rows(numbers)), schedule::factor(&trial.config, step, steps.len()));
+        let batch = trial.batch(&rows(numbers));
+        let factor = schedule::factor(&trial.config, step, steps.len());
         rates.extend(groups.iter().map(|group| number(&group["initial lr"]) * factor));
         optimiser.scale_rates(factor);
         let mode = &mut Mode::Eval;

@@ -18,10 +18,10 @@ mod words;
 use dice::Dice;
 
 /// Protocol of the synthetic MNRE-like corpus: four tasks of two relations, `None` split evenly.
-pub const MNRE_PROTOCOL: &str = include_str!("protocols/mnre.toml");
+pub const MNRE_PROTOCOL: &str = include_str!("../protocols/mnre.toml");
 
 /// Protocol of the synthetic Twitter-2017-like corpus: PER, LOC, ORG, MISC, old types masked to `O`.
-pub const TWITTER_PROTOCOL: &str = include_str!("protocols/twitter2017.toml");
+pub const TWITTER_PROTOCOL: &str = include_str!("../protocols/twitter2017.toml");
 
 /// Writes `mnre_{train,val,test}.txt`, `ours_rel2id.json` and `img_org/<split>/*.png` into `dir`.
 ///
@@ -65,5 +65,4 @@ pub fn write_twitter2017(dir: &Path, seed: u64) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "synthetic/tests.rs"]
 mod tests;

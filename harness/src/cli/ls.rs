@@ -1,0 +1,90 @@
+//! `mkgc ls`: methods and their settings as tab-separated tables, a heading first.
+
+use anyhow::Result;
+use clap::Subcommand;
+use mkgc_builder::corpus::TaskKind;
+use mkgc_harness::config::Config;
+use mkgc_harness::config::settings::SETTINGS;
+use mkgc_harness::methods::{METHODS, MethodSpec, registry};
+use schemars::schema_for;
+use serde_json::{Map, Value};
+
+#[derive(Subcommand)]
+pub enum Listing {
+    /// Methods: modality, memory, source; tab-separated.
+    Methods,
+    /// Settings that a method reads: default, unit, source, meaning; tab-separated.
+    Settings {
+        /// One of `mkgc ls methods`.
+        method: String,
+    },
+}
+
+/// Prints the listing that was asked for.
+pub fn ls(listing: &Listing) -> Result<()> {
+    match listing {
+        Listing::Methods => methods(),
+        Listing::Settings { method } => settings(registry::find(method)?)?,
+    }
+    Ok(())
+}
+
+fn methods() {
+    println!("name\tmodality\trehearses\tmemory\tsource\tabout");
+    for method in METHODS {
+        let rehearses = if method.rehearses() { "yes" } else { "no" };
+        let name = method.name;
+        let modality = method.modality();
+        let memory = method.keeps.phrase();
+        println!("{name}\t{modality}\t{rehearses}\t{memory}\t{}\t{}", method.source, method.about);
+    }
+}
+
+fn settings(method: &MethodSpec) -> Result<()> {
+    let reads = method.reads();
+    let meanings = schema_for!(Config).to_value();
+    let relations = Defaults::new(method, TaskKind::Re)?;
+    let entities = Defaults::new(method, TaskKind::Ner)?;
+    println!("setting\tdefault\tunit\tsource\tabout");
+    for setting in SETTINGS.iter().filter(|setting| reads.contains(&setting.key)) {
+        let key = setting.key;
+        let relations_value = relations.value(key);
+        let entities_value = entities.value(key);
+        let default = if relations_value == entities_value {
+            relations_value
+        } else {
+            format!("relations {relations_value}, entities {entities_value}")
+        };
+        let changed = relations.changed(key) || entities.changed(key);
+        let unit = setting.unit;
+        let source = if changed { method.defaults_source } else { setting.source };
+        let about = meanings["properties"][key]["description"].as_str().unwrap_or_default().replace('\n', " ");
+        println!("{key}\t{default}\t{unit}\t{source}\t{about}");
+    }
+    Ok(())
+}
+
+/// The defaults of a method beside the shared ones.
+struct Defaults {
+    method: Map<String, Value>,
+    shared: Map<String, Value>,
+}
+
+impl Defaults {
+    fn new(method: &MethodSpec, kind: TaskKind) -> Result<Self> {
+        let map = |config: &Config| serde_json::from_value(serde_json::to_value(config)?);
+        Ok(Self { method: map(&method.config(kind))?, shared: map(&Config::shared(kind))? })
+    }
+
+    fn value(&self, key: &str) -> String {
+        match &self.method[key] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Returns whether the method's default differs from the shared one.
+    fn changed(&self, key: &str) -> bool {
+        self.method[key] != self.shared[key]
+    }
+}

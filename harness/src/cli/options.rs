@@ -1,0 +1,85 @@
+//! Options that `mkgc train`, `sweep` and `bench` share.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::DType;
+use clap::Args;
+use mkgc_builder::corpus::TaskKind;
+use mkgc_harness::config::Recipe;
+use mkgc_harness::data::Benchmark;
+use mkgc_harness::learner::TINY;
+use mkgc_harness::methods::MethodSpec;
+use mkgc_harness::train::Request;
+
+use super::device;
+
+/// Encoder and device options.
+#[derive(Args, Clone)]
+pub struct RunOptions {
+    /// Text encoder: `tiny`, a folder with config.json, tokenizer.json and model.safetensors of a BERT, or a repository
+    /// of the Hugging Face hub (`owner/name[@revision]`).
+    #[arg(long, default_value = TINY)]
+    encoder: String,
+    /// Vision encoder of multimodal methods: `tiny`, a folder with config.json and model.safetensors of a CLIP model,
+    /// or a repository of the Hugging Face hub.
+    #[arg(long, default_value = TINY)]
+    vision: String,
+    /// TOML file with settings; flags win over it.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Where to compute: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N).
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Number type of states and products: f32, or bf16 on a GPU. Weights and sums stay in f32.
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    dtype: String,
+    /// One setting, e.g. `--set epochs=3`; may be repeated. `mkgc ls settings METHOD` lists them.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl RunOptions {
+    /// Reads the recipe, if there is one.
+    pub fn recipe(&self) -> Result<Option<Recipe>> {
+        Ok(self.recipe.as_deref().map(Recipe::read).transpose()?)
+    }
+
+    /// Returns the settings of `--set`.
+    pub fn set(&self) -> Result<toml::Table> {
+        let mut settings = toml::Table::new();
+        for setting in &self.set {
+            settings.extend(parse_setting(setting)?);
+        }
+        Ok(settings)
+    }
+
+    /// Makes the request for a run of a method with its default settings.
+    pub fn request(&self, benchmark: &Path, method: MethodSpec, out: PathBuf) -> Result<Request> {
+        let dtype = if self.dtype == "bf16" { DType::BF16 } else { DType::F32 };
+        Ok(Request {
+            encoder: self.encoder.clone(),
+            vision: self.vision.clone(),
+            device: device::open(&self.device, dtype)?,
+            device_name: self.device.clone(),
+            dtype,
+            ..Request::new(benchmark, method, out)?
+        })
+    }
+}
+
+/// Returns what a benchmark is about.
+pub fn kind(benchmark: &Path) -> Result<TaskKind> {
+    Ok(Benchmark::open(benchmark, usize::MAX)?.kind())
+}
+
+/// Parses `key=value`, the value as TOML or, failing that, as a bare string.
+fn parse_setting(setting: &str) -> Result<toml::Table> {
+    let Some((key, value)) = setting.split_once('=') else {
+        bail!("--set {setting}: expected KEY=VALUE");
+    };
+    let quoted = format!("{key} = {value:?}");
+    toml::from_str(&format!("{key} = {value}"))
+        .or_else(|_| toml::from_str(&quoted))
+        .with_context(|| format!("--set {setting}"))
+}

@@ -1,0 +1,60 @@
+//! `mkgc train`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use mkgc_harness::config::Overrides;
+use mkgc_harness::methods::registry;
+use mkgc_harness::train::{Request, Run};
+
+use super::options::{RunOptions, kind};
+
+#[derive(Args)]
+pub struct TrainArgs {
+    /// Folder that `mkgc build` wrote.
+    benchmark: PathBuf,
+    /// One of `mkgc ls methods`.
+    #[arg(long)]
+    method: String,
+    #[command(flatten)]
+    options: RunOptions,
+    /// Run folder to create or resume.
+    #[arg(long, required_unless_present = "print_config")]
+    out: Option<PathBuf>,
+    /// Stop after the first K tasks. The same command with a larger K, or without it, resumes from there.
+    #[arg(long, value_name = "K")]
+    tasks: Option<usize>,
+    /// Seed of initialisation, shuffling, dropout and memory selection.
+    #[arg(long)]
+    train_seed: Option<i64>,
+    /// Passes over each task's rows.
+    #[arg(long)]
+    epochs: Option<i64>,
+    /// Rows per step.
+    #[arg(long)]
+    batch_size: Option<i64>,
+    /// Print the settings and where each came from, and stop.
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Trains and prints the result.
+pub fn train(args: TrainArgs) -> Result<()> {
+    let method = *registry::find(&args.method)?;
+    let recipe = args.options.recipe()?;
+    let mut flags = args.options.set()?;
+    let integers = [("train_seed", args.train_seed), ("epochs", args.epochs), ("batch_size", args.batch_size)];
+    flags.extend(integers.into_iter().filter_map(|(key, value)| Some((key.to_owned(), toml::Value::Integer(value?)))));
+    let given = Overrides { recipe: recipe.as_ref(), flags, ..Overrides::default() };
+    let settings = registry::resolve(kind(&args.benchmark)?, &method, given)?;
+    if args.print_config {
+        print!("{}", settings.to_toml()?);
+        return Ok(());
+    }
+    let out = args.out.context("--out is missing")?;
+    let request = args.options.request(&args.benchmark, method, out)?;
+    let result = Run::open(Request { settings, tasks: args.tasks, ..request })?.train()?;
+    println!("{}", serde_json::to_string_pretty(&result)?);
+    Ok(())
+}

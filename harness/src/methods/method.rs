@@ -1,0 +1,136 @@
+//! What a continual-learning method is, and what it works with while it learns.
+
+use std::rc::Rc;
+
+use mkgc_builder::corpus::TaskKind;
+use mkgc_models::optim::AdamW;
+
+use super::shared::memory::{self, Memory};
+use super::trace::Trace;
+use crate::config::{Config, ReplayO};
+use crate::data::{Batch, Benchmark, Example, Task, VisibleLabels};
+use crate::error::{Error, Result};
+use crate::learner::{Answer, Learner, LearnerSpec, Prediction};
+use crate::run::checkpoint::State;
+use crate::run::lambda::LambdaChoice;
+use crate::run::log::Log;
+use crate::seed;
+
+/// What a method works with while it learns.
+pub struct Session<'a> {
+    /// Shape of the networks that the method makes.
+    pub spec: Rc<LearnerSpec>,
+    /// Settings that the run was started with.
+    pub config: &'a Config,
+    /// The benchmark, for methods that look back at whole tasks.
+    pub benchmark: &'a Benchmark,
+    /// Log that shows progress and writes `metrics.jsonl`.
+    pub log: &'a mut Log,
+    /// Trace that counts optimiser steps and, if enabled, records what the method did.
+    pub trace: &'a mut Trace,
+}
+
+impl Session<'_> {
+    /// Makes a network with initial weights; `number` gives each network of one run its own seed.
+    ///
+    /// # Errors
+    /// Settings that no network of this shape can have.
+    pub fn learner(&mut self, number: usize) -> Result<Learner> {
+        let seed = seed::derive(self.config.train_seed, "init", number);
+        let learner = Learner::new(&self.spec, self.config, seed)?;
+        self.trace.network(learner.params())?;
+        Ok(learner)
+    }
+
+    /// Makes an optimiser over a network's variables, its moments at zero.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn optimiser(&mut self, learner: &Learner) -> Result<AdamW> {
+        self.trace.optimiser();
+        learner.optimiser(self.config)
+    }
+
+    /// Chooses the rows of a task to store, as `memory_per_class`, `memory_outside` and `selection` say.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn select(&self, learner: &Learner, task: &Task) -> Result<Vec<Example>> {
+        memory::select(learner, task, self.config, self.benchmark.manifest())
+    }
+
+    /// Returns whether `O` in a stored sentence counts as unknown when the sentence is replayed (`replay_o`).
+    pub fn masks_outside(&self) -> bool {
+        self.spec.kind == TaskKind::Ner && self.config.replay_o == ReplayO::Mask
+    }
+}
+
+/// A continual-learning method: learns tasks one after another and predicts over the labels seen so far.
+///
+/// A method of one's own implements [`Method::learn`] and [`Method::learner`]; the other functions have defaults that
+/// suit a method of one network. `vanilla.rs` is the shortest example.
+pub trait Method {
+    /// Learns a task from its training rows.
+    ///
+    /// # Errors
+    /// The loss diverges, or a setting cannot be used with these rows.
+    fn learn(&mut self, task: &Task, session: &mut Session<'_>) -> Result<()>;
+
+    /// Returns the network; none if the method has none.
+    fn learner(&self) -> Option<&Learner>;
+
+    /// Returns the replay buffer; none if the method stores no rows.
+    fn memory(&self) -> Option<&Memory> {
+        None
+    }
+
+    /// Returns the replay buffer so that rows can be put back when a run resumes.
+    fn memory_mut(&mut self) -> Option<&mut Memory> {
+        None
+    }
+
+    /// Predicts a batch, choosing among `seen.allowed`. The default asks the network, so a method without one must
+    /// implement it.
+    ///
+    /// # Errors
+    /// The method has no network and does not implement this.
+    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
+        let learner = self.learner().ok_or_else(|| {
+            Error::Usage("a method without a network must implement `predict` (see `Method::predict`)".to_owned())
+        })?;
+        learner.predict(batch, &seen.allowed)
+    }
+
+    /// Predicts a batch as [`Method::predict`] does and adds what each half of a network with two streams predicts
+    /// alone. A method of such a network that implements [`Method::predict`] must implement this as well.
+    ///
+    /// # Errors
+    /// Those of [`Method::predict`].
+    fn answer(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Answer>> {
+        if let Some(learner) = self.learner().filter(|learner| learner.two_streams()) {
+            return learner.answer(batch, &seen.allowed);
+        }
+        Ok(self.predict(batch, seen)?.into_iter().map(Answer::from).collect())
+    }
+
+    /// Returns how EWC's λ was chosen; none before it was, and for every other method.
+    fn choice(&self) -> Option<&LambdaChoice> {
+        None
+    }
+
+    /// Returns what another process needs, besides the stored rows, to go on after this task.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    fn state(&self) -> Result<State> {
+        self.learner().map_or_else(|| Ok(State::default()), Learner::state)
+    }
+
+    /// Restores what [`Method::state`] returned.
+    ///
+    /// # Errors
+    /// The state belongs to another network.
+    fn restore(&mut self, state: &mut State) -> Result<()> {
+        self.learner().map_or(Ok(()), |learner| learner.restore(state))
+    }
+}

@@ -1,0 +1,51 @@
+//! A method's predictions for a file of rows.
+
+use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::dataset::Row;
+
+use crate::data::{Example, VisibleLabels};
+use crate::error::Result;
+use crate::learner::Answer;
+use crate::methods::method::{Method, Session};
+use crate::run::predictions::PredictionRow;
+
+/// Rows that are predicted at a time.
+const BATCH: usize = 64;
+
+/// Predicts rows, choosing among the labels seen; the result is in the order of the rows. Batches hold rows of similar
+/// length.
+///
+/// # Errors
+/// Those of [`Method::answer`]; a row that cannot be tokenised.
+pub fn predict(
+    method: &dyn Method,
+    session: &Session<'_>,
+    seen: &VisibleLabels,
+    rows: &[Row],
+) -> Result<Vec<PredictionRow>> {
+    let examples = session.benchmark.tokenised(rows, &session.spec.tokenizer)?;
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|row| examples[*row].ids.len());
+    let mut answers: Vec<Option<Answer>> = vec![None; examples.len()];
+    let batches = order.chunks(BATCH).map(|chunk| (chunk, chunk.iter().map(|row| &examples[*row]).collect()));
+    session.spec.batches(batches.collect(), |chunk, batch| {
+        for (row, answer) in chunk.iter().zip(method.answer(batch, seen)?) {
+            answers[*row] = Some(answer);
+        }
+        Ok(())
+    })?;
+    let gold = rows.iter().map(|row| seen.gold(row));
+    let answered = examples.iter().zip(gold).zip(answers.into_iter().flatten());
+    Ok(answered.map(|((example, gold), answer)| stored(session.spec.kind, example, gold, answer)).collect())
+}
+
+/// Makes the row to store. Words that `max_length` cut off count as `O`.
+fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> PredictionRow {
+    let Answer { joint, mut text, mut vision } = answer;
+    let mut predicted = joint.labels;
+    if kind == TaskKind::Ner {
+        let halves = [&mut text, &mut vision].into_iter().filter(|half| !half.is_empty());
+        halves.chain([&mut predicted]).for_each(|labels| labels.resize(example.words, 0));
+    }
+    PredictionRow { id: example.id.clone(), owner: example.owner, gold, predicted, scores: joint.scores, text, vision }
+}

@@ -1,0 +1,169 @@
+//! The layout of `run.json`. A run of mkgc has every field; a run whose model was trained elsewhere leaves out what mkgc
+//! cannot know: encoder, device, number type, threads, origins, and every setting but the seed.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::external::ExternalRecord;
+use super::record::{Cost, DatasetRecord, EncoderRecord, Model, RunRecord, SCHEMA_VERSION, Trained, VisionRecord};
+use super::versions;
+use crate::config::Config;
+
+/// The contents of `run.json`.
+#[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
+#[schemars(rename = "RunRecord")]
+pub struct RunFile {
+    /// [`SCHEMA_VERSION`].
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    schema_version: u32,
+    /// Version of mkgc.
+    code_version: String,
+    /// Method name.
+    method: String,
+    /// What tells this run's settings from others of the method.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    variant: Option<String>,
+    /// Where the predictions come from, if the model was trained outside mkgc.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    external: Option<ExternalRecord>,
+    /// What the method may keep between tasks.
+    #[serde(default)]
+    memory_budget: String,
+    /// The benchmark.
+    dataset: DatasetRecord,
+    /// The text encoder.
+    encoder: EncoderRecord,
+    /// What a multimodal method saw.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    vision: Option<VisionRecord>,
+    /// `cpu` or `cuda:n`.
+    device: String,
+    /// Number type of weights and activations.
+    dtype: String,
+    /// Threads that matrix products use.
+    threads: usize,
+    /// Settings.
+    config: Config,
+    /// Where each setting came from.
+    origins: BTreeMap<String, String>,
+    /// After how many of the benchmark's tasks the run stops (`--tasks`), if not after the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    stop_after: Option<usize>,
+    /// What the run cost, once it is finished.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    cost: Option<Cost>,
+}
+
+/// The `run.json` of a model trained outside mkgc.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ExternalFile {
+    schema_version: u32,
+    code_version: String,
+    method: String,
+    external: ExternalRecord,
+    #[serde(default)]
+    memory_budget: String,
+    dataset: DatasetRecord,
+    config: Seed,
+}
+
+/// The one setting that is known of an external run.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Seed {
+    train_seed: u64,
+}
+
+impl Serialize for RunRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = self.clone();
+        match record.model.clone() {
+            Model::Trained(trained) => trained_file(record, *trained).serialize(serializer),
+            Model::External { source, train_seed } => ExternalFile {
+                schema_version: record.schema_version,
+                code_version: record.code_version,
+                method: record.method,
+                external: source,
+                memory_budget: record.memory_budget,
+                dataset: record.dataset,
+                config: Seed { train_seed },
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+fn trained_file(record: RunRecord, trained: Trained) -> RunFile {
+    RunFile {
+        schema_version: record.schema_version,
+        code_version: record.code_version,
+        method: record.method,
+        variant: record.variant,
+        external: None,
+        memory_budget: record.memory_budget,
+        dataset: record.dataset,
+        encoder: trained.encoder,
+        vision: trained.vision,
+        device: trained.device,
+        dtype: trained.dtype,
+        threads: trained.threads,
+        config: trained.config,
+        origins: trained.origins,
+        stop_after: record.stop_after,
+        cost: record.cost,
+    }
+}
+
+impl RunRecord {
+    /// Reads the `run.json` of any released version.
+    ///
+    /// # Errors
+    /// A later version, or a damaged file.
+    pub fn from_json(value: Value) -> Result<Self, String> {
+        let value = versions::upgraded(value, SCHEMA_VERSION)?;
+        let is_external = value.get("external").is_some();
+        let read = if is_external { external(value) } else { trained(value) };
+        read.map_err(|error| error.to_string())
+    }
+}
+
+fn trained(value: Value) -> serde_json::Result<RunRecord> {
+    let file: RunFile = serde_json::from_value(value)?;
+    let trained = Trained {
+        encoder: file.encoder,
+        vision: file.vision,
+        device: file.device,
+        dtype: file.dtype,
+        threads: file.threads,
+        config: file.config,
+        origins: file.origins,
+    };
+    Ok(RunRecord {
+        schema_version: file.schema_version,
+        code_version: file.code_version,
+        method: file.method,
+        variant: file.variant,
+        memory_budget: file.memory_budget,
+        dataset: file.dataset,
+        model: Model::Trained(Box::new(trained)),
+        stop_after: file.stop_after,
+        cost: file.cost,
+    })
+}
+
+fn external(value: Value) -> serde_json::Result<RunRecord> {
+    let file: ExternalFile = serde_json::from_value(value)?;
+    Ok(RunRecord {
+        schema_version: file.schema_version,
+        code_version: file.code_version,
+        method: file.method,
+        variant: None,
+        memory_budget: file.memory_budget,
+        dataset: file.dataset,
+        model: Model::External { source: file.external, train_seed: file.config.train_seed },
+        stop_after: None,
+        cost: None,
+    })
+}

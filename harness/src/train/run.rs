@@ -1,0 +1,230 @@
+//! A run: opened, trained task by task, resumed.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::prepare::prepare;
+use super::progress::Progress;
+use super::request::Request;
+use crate::data::{Benchmark, Task};
+use crate::error::{Error, Result};
+use crate::files::write_json;
+use crate::learner::{Learner, LearnerSpec};
+use crate::methods::shared::memory::Memory;
+use crate::methods::shared::predict::predict;
+use crate::methods::trace::Trace;
+use crate::methods::{Method, Session};
+use crate::metrics::score::{RunResult, score_run};
+use crate::metrics::stage::{self, StageScores};
+use crate::run::checkpoint::{self, Saved};
+use crate::run::log::Log;
+use crate::run::predictions;
+use crate::run::record::{Cost, RunRecord};
+use crate::run::{RunFolder, failure};
+
+/// A run with its folder, its data and its encoders open.
+pub struct Run {
+    request: Request,
+    benchmark: Benchmark,
+    spec: Rc<LearnerSpec>,
+    folder: RunFolder,
+    record: RunRecord,
+}
+
+impl Run {
+    /// Opens benchmark, encoders and pictures, and creates the run folder or opens one of the same settings.
+    ///
+    /// # Errors
+    /// Data or encoders that cannot be read; settings that no network can have, which leave no folder behind; a folder of
+    /// another run.
+    pub fn open(request: Request) -> Result<Self> {
+        let config = &request.settings.config;
+        let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
+        let (spec, record) = prepare(&request, &benchmark)?;
+        let spec = Rc::new(spec);
+        let folder = RunFolder::new(&request.out);
+        if !folder.started() {
+            Learner::new(&spec, config, 0)?;
+        }
+        folder.open(&record)?;
+        Ok(Self { request, benchmark, spec, folder, record })
+    }
+
+    /// Returns the number of tasks that the run learns.
+    pub fn tasks(&self) -> usize {
+        self.record.tasks()
+    }
+
+    /// Trains on the tasks that are left and returns the result, which `result.json` holds as well. Returns the stored
+    /// result if the run is finished.
+    ///
+    /// # Errors
+    /// Those of [`Training`], which are also written to `failure.json`.
+    pub fn train(&self) -> Result<RunResult> {
+        if self.folder.result().exists() {
+            return RunResult::read(&self.folder);
+        }
+        failure::clear(&self.folder)?;
+        let outcome = self.train_all();
+        if let Err(error) = &outcome
+            && let Err(second) = failure::write(&self.folder, self.record.dataset.tasks.len(), error)
+        {
+            eprintln!("warning: {second}");
+        }
+        outcome
+    }
+
+    fn train_all(&self) -> Result<RunResult> {
+        let mut training = self.resume()?;
+        for task in training.next_task()..self.tasks() {
+            training.train_task(task)?;
+            training.evaluate(task)?;
+            training.save(task)?;
+        }
+        training.finish()
+    }
+
+    /// Makes the method and puts it in the state of the last checkpoint, if there is one.
+    ///
+    /// # Errors
+    /// A damaged checkpoint; settings that the method cannot use with this benchmark.
+    pub fn resume(&self) -> Result<Training<'_>> {
+        let saved = checkpoint::load(&self.folder.checkpoint(), &self.request.device)?;
+        let next_task = saved.as_ref().map_or(0, |saved| saved.stage + 1);
+        let (mut log, progress) = self.log(next_task)?;
+        let mut trace = Trace::default();
+        let mut method = (self.request.method.create)(&mut self.session(&mut log, &mut trace))?;
+        let mut cost = Cost::default();
+        if let Some(mut saved) = saved {
+            method.restore(&mut saved.state)?;
+            if let Some(memory) = method.memory_mut() {
+                *memory = Memory::restore(saved.memory, &self.benchmark, &self.spec.tokenizer)?;
+            }
+            cost = saved.cost;
+        }
+        let before = cost.clone();
+        Ok(Training { run: self, log, trace, method, progress, next_task, before, cost, started: Instant::now() })
+    }
+
+    /// Opens the log and repeats the scores of the tasks before `next_task` in it.
+    fn log(&self, next_task: usize) -> Result<(Log, Progress)> {
+        let title = format!("{} {}", self.record.dataset.name, self.record.method);
+        let rate = self.request.settings.config.lr_encoder;
+        let mut log = Log::open(&self.folder.metrics(), &title, self.benchmark.tasks(), next_task, rate)?;
+        let mut progress = Progress::default();
+        for task in 0..next_task {
+            let predicted = predictions::read(&self.folder.predictions(task))?;
+            let scores = stage::score(&self.record.dataset, task, &predicted);
+            progress.report(&mut log, &self.record.dataset.tasks[task].name, &scores)?;
+        }
+        Ok((log, progress))
+    }
+
+    fn session<'a>(&'a self, log: &'a mut Log, trace: &'a mut Trace) -> Session<'a> {
+        let config = &self.request.settings.config;
+        Session { spec: Rc::clone(&self.spec), config, benchmark: &self.benchmark, log, trace }
+    }
+}
+
+/// A run in training: the method in its present state.
+pub struct Training<'r> {
+    run: &'r Run,
+    log: Log,
+    trace: Trace,
+    method: Box<dyn Method>,
+    progress: Progress,
+    next_task: usize,
+    /// What the run had cost when it resumed.
+    before: Cost,
+    /// What it has cost after the last task evaluated.
+    cost: Cost,
+    started: Instant,
+}
+
+impl Training<'_> {
+    /// Returns the 0-based task that is trained next.
+    pub fn next_task(&self) -> usize {
+        self.next_task
+    }
+
+    /// Returns the method, for its network and its replay buffer.
+    pub fn method(&self) -> &dyn Method {
+        self.method.as_ref()
+    }
+
+    /// Trains on a task, which must be [`Training::next_task`].
+    ///
+    /// # Errors
+    /// Another task; the loss diverges; rows or pictures that cannot be read.
+    pub fn train_task(&mut self, task: usize) -> Result<()> {
+        if task != self.next_task {
+            let next = self.next_task + 1;
+            let asked = task + 1;
+            return Err(Error::Usage(format!("task {next} is trained next, not task {asked}: tasks have an order")));
+        }
+        let run = self.run;
+        self.log.begin_task(task);
+        let train = run.benchmark.training(task, &run.spec.tokenizer)?;
+        let task = Task { seen: run.benchmark.seen(task), train };
+        self.trace.task(&task.seen);
+        self.method.learn(&task, &mut run.session(&mut self.log, &mut self.trace))?;
+        self.next_task += 1;
+        Ok(())
+    }
+
+    /// Predicts the test rows after a task, stores the predictions and returns their scores.
+    ///
+    /// # Errors
+    /// Rows or pictures that cannot be read; the folder cannot be written.
+    pub fn evaluate(&mut self, task: usize) -> Result<StageScores> {
+        let run = self.run;
+        let seen = run.benchmark.seen(task);
+        let rows = run.benchmark.test_rows(task)?;
+        let session = run.session(&mut self.log, &mut self.trace);
+        let predicted = predict(self.method.as_ref(), &session, &seen, &rows)?;
+        predictions::write(&run.folder.predictions(task), &predicted)?;
+        let scores = stage::score(&run.record.dataset, task, &predicted);
+        self.progress.report(&mut self.log, &run.record.dataset.tasks[task].name, &scores)?;
+        self.cost = self.cost_so_far();
+        Ok(scores)
+    }
+
+    fn cost_so_far(&self) -> Cost {
+        let memory = self.method.memory();
+        let manifest = self.run.benchmark.manifest();
+        Cost {
+            optimiser_steps: self.before.optimiser_steps + self.trace.steps,
+            tuning_steps: self.before.tuning_steps + self.trace.tuning_steps,
+            wall_seconds: self.before.wall_seconds + self.started.elapsed().as_secs_f64(),
+            stored_rows: memory.map_or(0, |memory| memory.rows().len()),
+            stored_by_class: memory.map(|memory| memory.by_class(manifest)).unwrap_or_default(),
+            ewc: self.method.choice().cloned(),
+        }
+    }
+
+    /// Saves a checkpoint after a task, from which [`Run::resume`] goes on.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self, task: usize) -> Result<()> {
+        let memory = self.method.memory().map(Memory::ids).unwrap_or_default();
+        let saved = Saved { stage: task, state: self.method.state()?, memory, cost: self.cost.clone() };
+        checkpoint::save(&self.run.folder.checkpoint(), &saved)
+    }
+
+    /// Derives the result from the stored predictions and writes it with the cost. Deletes the checkpoint unless the run
+    /// was told to stop before the last task.
+    ///
+    /// # Errors
+    /// A task has no predictions; the folder cannot be written.
+    pub fn finish(self) -> Result<RunResult> {
+        let run = self.run;
+        let result = score_run(&run.folder)?;
+        run.folder.charge(&run.record, self.cost)?;
+        write_json(&run.folder.result(), &result)?;
+        if run.record.stop_after.is_none() {
+            fs_err::remove_dir_all(run.folder.checkpoint())?;
+        }
+        Ok(result)
+    }
+}
