@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::tensorboard::EventFile;
 use crate::error::Result;
-use crate::metrics::continual::{Mean, Value};
+use crate::metrics::StageMetric;
 use crate::metrics::stage::StageScores;
+use crate::metrics::value::{Mean, Value};
 
 /// A line of `metrics.jsonl`: means since the line before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -229,8 +230,8 @@ impl Log {
 
     /// Adds the test scores after a task to the events and, without a terminal, says them.
     pub fn scores(&mut self, task: &str, scores: StageScores) -> Result<()> {
-        let names = ["micro_f1", "macro_f1", "accuracy", "text_half_micro_f1", "vision_half_micro_f1"];
-        let named = names.map(|name| (format!("test/{name}"), scores.get(name)));
+        let logged = StageMetric::ALL.iter().filter(|metric| !metric.masked());
+        let named: Vec<_> = logged.map(|metric| (format!("test/{}", metric.key()), scores.get(*metric))).collect();
         let scalars: Vec<_> = named.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?))).collect();
         self.events.scalars(scores.tasks_learned - 1, &scalars)?;
         self.scored.push(scores.micro_f1);
@@ -248,7 +249,7 @@ fn said(task: &str, scored: &[Value]) -> String {
         Value::Undefined(reason) => reason.clone(),
     };
     let last = scored.last().map_or_else(String::new, percent);
-    format!("{task}: micro-F1 {last}, average so far {}", percent(&Mean::of(scored).value))
+    format!("{task}: micro-F1 {last}, average so far {}", percent(&Mean::over(scored).value))
 }
 
 /// A memory field of Linux's `/proc/self/status` in MiB, 0 elsewhere: `VmRSS:` now, `VmHWM:` at most so far.
