@@ -8,7 +8,7 @@ use schemars::{Schema, schema_for};
 use crate::error::Result;
 use crate::metrics::score::RunResult;
 use crate::run::failure::Failure;
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::RunRecord;
 use crate::run::write_json;
 
@@ -19,7 +19,7 @@ pub fn all() -> [(&'static str, Schema); 5] {
         ("run.schema.json", schema_for!(RunRecord)),
         ("result.schema.json", schema_for!(RunResult)),
         ("failure.schema.json", schema_for!(Failure)),
-        ("predictions.schema.json", schema_for!(Predicted)),
+        ("predictions.schema.json", schema_for!(PredictionRow)),
     ]
 }
 

@@ -19,7 +19,7 @@ use crate::metrics::stage;
 use crate::run::checkpoint::Saved;
 use crate::run::ledger::Ledger;
 use crate::run::log::Log;
-use crate::run::predictions::{self, Predicted};
+use crate::run::predictions::{self, PredictionRow};
 use crate::run::record::{Cost, RunRecord, VisionRecord};
 use crate::run::{RunFolder, checkpoint, failure, write_json};
 
@@ -204,7 +204,12 @@ fn learn_all(
 }
 
 /// Predictions for rows, in their order, with the labels seen.
-pub(crate) fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen, rows: &[Row]) -> Result<Vec<Predicted>> {
+pub(crate) fn predict(
+    method: &dyn Method,
+    session: &Session<'_>,
+    seen: &Seen,
+    rows: &[Row],
+) -> Result<Vec<PredictionRow>> {
     let gold = rows.iter().map(|row| seen.gold(row));
     let examples = session.benchmark.tokenised(rows, &session.blueprint.tokenizer)?;
     let mut order: Vec<usize> = (0..examples.len()).collect();
@@ -222,12 +227,12 @@ pub(crate) fn predict(method: &dyn Method, session: &Session<'_>, seen: &Seen, r
 }
 
 /// Words cut off by `max_length` count as `O`.
-fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> Predicted {
+fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> PredictionRow {
     let Answer { joint, mut text, mut vision } = answer;
     let mut predicted = joint.labels;
     if kind == TaskKind::Ner {
         let halves = [&mut text, &mut vision].into_iter().filter(|half| !half.is_empty());
         halves.chain([&mut predicted]).for_each(|labels| labels.resize(example.words, 0));
     }
-    Predicted { id: example.id.clone(), owner: example.owner, gold, predicted, scores: joint.scores, text, vision }
+    PredictionRow { id: example.id.clone(), owner: example.owner, gold, predicted, scores: joint.scores, text, vision }
 }

@@ -7,7 +7,7 @@ mod common;
 use common::runs::{Runs, entry, row};
 use mkgc_harness::report;
 use mkgc_harness::report::board::Board;
-use mkgc_harness::run::predictions::Predicted;
+use mkgc_harness::run::predictions::PredictionRow;
 use serde_json::{Value, json};
 
 /// What a multimodal run saw: so many of five pictures are generated.
@@ -102,8 +102,8 @@ fn intransigence_is_against_the_bound_of_the_same_modality() {
 }
 
 /// Every row of the last test is of relation a, so that task b is not tested.
-fn first_task_alone(stage: usize, wrong: usize) -> Vec<Predicted> {
-    let of = |index: usize| Predicted {
+fn first_task_alone(stage: usize, wrong: usize) -> Vec<PredictionRow> {
+    let of = |index: usize| PredictionRow {
         owner: Some(0),
         gold: vec![1],
         predicted: vec![if stage == 1 && index.is_multiple_of(wrong) { 2 } else { 1 }],
@@ -142,8 +142,8 @@ fn a_task_without_test_rows_is_left_out_and_n_says_so() {
 #[test]
 fn a_last_test_without_a_class_ranks_and_tests_nobody() {
     let runs = Runs::new();
-    let rows = |stage: usize| -> Vec<Predicted> {
-        let none = |index: usize| Predicted { gold: vec![0], predicted: vec![0], ..row(1, index, 100) };
+    let rows = |stage: usize| -> Vec<PredictionRow> {
+        let none = |index: usize| PredictionRow { gold: vec![0], predicted: vec![0], ..row(1, index, 100) };
         if stage == 0 { first_task_alone(0, 1) } else { (0..20).map(none).collect() }
     };
     for method in ["emr", "vanilla"] {
@@ -165,11 +165,11 @@ fn a_last_test_without_a_class_ranks_and_tests_nobody() {
 #[test]
 fn what_single_streams_say_is_shown_where_it_is_stored() {
     let runs = Runs::new();
-    let rows = |stage: usize| -> Vec<Predicted> {
+    let rows = |stage: usize| -> Vec<PredictionRow> {
         let of = |index: usize| {
             let row = row(stage, index, 7);
             let text = if stage == 1 && row.gold == [1] { 0 } else { row.gold[0] };
-            Predicted { text: vec![text], vision: row.gold.clone(), ..row }
+            PredictionRow { text: vec![text], vision: row.gold.clone(), ..row }
         };
         (0..20).map(of).collect()
     };

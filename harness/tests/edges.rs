@@ -8,7 +8,7 @@ use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::metrics::StageMetric;
 use mkgc_harness::metrics::score::{RunResult, score};
 use mkgc_harness::metrics::value::{Entered, Value};
-use mkgc_harness::run::predictions::Predicted;
+use mkgc_harness::run::predictions::PredictionRow;
 use mkgc_harness::run::record::{DatasetRecord, RunRecord, TaskRecord};
 use mkgc_harness::seed::generator;
 use rand::Rng;
@@ -37,11 +37,11 @@ fn named(classes: &[&[&str]]) -> Vec<Vec<String>> {
 }
 
 /// A relation row: its task, gold and predicted label.
-fn row((owner, gold, predicted): (usize, u32, u32)) -> Predicted {
-    Predicted { owner: Some(owner), gold: vec![gold], predicted: vec![predicted], ..Predicted::default() }
+fn row((owner, gold, predicted): (usize, u32, u32)) -> PredictionRow {
+    PredictionRow { owner: Some(owner), gold: vec![gold], predicted: vec![predicted], ..PredictionRow::default() }
 }
 
-fn rows(rows: &[(usize, u32, u32)]) -> Option<Vec<Predicted>> {
+fn rows(rows: &[(usize, u32, u32)]) -> Option<Vec<PredictionRow>> {
     Some(rows.iter().copied().map(row).collect())
 }
 
@@ -119,7 +119,7 @@ fn types_without_an_entity_are_undefined_even_where_they_are_predicted() {
     let record = record(TaskKind::Ner, &named(&[&["PER"], &["LOC"]]));
     let sentence = |gold: &[u32], predicted: &[u32]| {
         let (gold, predicted) = (gold.to_vec(), predicted.to_vec());
-        Some(vec![Predicted { gold, predicted, ..Predicted::default() }])
+        Some(vec![PredictionRow { gold, predicted, ..PredictionRow::default() }])
     };
     // O, B-PER, I-PER, B-LOC, I-LOC: one person, found, and a place where there is none.
     let result = score(&record, &[sentence(&[1, 2, 0], &[1, 2, 0]), sentence(&[1, 2, 0], &[1, 2, 3])]);
@@ -134,8 +134,8 @@ fn types_without_an_entity_are_undefined_even_where_they_are_predicted() {
 #[test]
 fn halves_have_matrices_of_their_own() {
     let record = record(TaskKind::Re, &named(&[&["a"], &["b"]]));
-    let both = |rows: &[(usize, u32, u32, u32)]| -> Option<Vec<Predicted>> {
-        let of = |&(owner, gold, text, vision)| Predicted {
+    let both = |rows: &[(usize, u32, u32, u32)]| -> Option<Vec<PredictionRow>> {
+        let of = |&(owner, gold, text, vision)| PredictionRow {
             text: vec![text],
             vision: vec![vision],
             ..row((owner, gold, gold))
@@ -161,7 +161,7 @@ fn halves_have_matrices_of_their_own() {
 }
 
 /// Up to five tasks of up to three classes, with a random test for each stage.
-fn random(random: &mut ChaCha8Rng, task: TaskKind) -> (RunRecord, Vec<Option<Vec<Predicted>>>) {
+fn random(random: &mut ChaCha8Rng, task: TaskKind) -> (RunRecord, Vec<Option<Vec<PredictionRow>>>) {
     let tasks = random.random_range(1..=5);
     let classes: Vec<Vec<String>> = (0..tasks)
         .map(|task| (0..random.random_range(0..=3)).map(|class| format!("{task}x{class}")).collect())
@@ -179,7 +179,7 @@ fn random(random: &mut ChaCha8Rng, task: TaskKind) -> (RunRecord, Vec<Option<Vec
 }
 
 /// A row whose prediction is its gold, by all of the network and by each half.
-fn perfect(random: &mut ChaCha8Rng, dataset: &DatasetRecord, stage: usize, seen: &[&String]) -> Predicted {
+fn perfect(random: &mut ChaCha8Rng, dataset: &DatasetRecord, stage: usize, seen: &[&String]) -> PredictionRow {
     let class = seen.choose(random).filter(|_| random.random_bool(0.7)).copied();
     let id = |label: &String| dataset.labels.iter().position(|own| own == label).unwrap() as u32;
     let (owner, gold) = match dataset.task {
@@ -195,7 +195,15 @@ fn perfect(random: &mut ChaCha8Rng, dataset: &DatasetRecord, stage: usize, seen:
     let one_hot = |label: usize| f32::from(u8::from(label == gold[0] as usize));
     let scores = if dataset.task == TaskKind::Re { (0..dataset.labels.len()).map(one_hot).collect() } else { vec![] };
     let halves = gold.clone();
-    Predicted { id: String::new(), owner, predicted: gold.clone(), scores, text: halves.clone(), vision: halves, gold }
+    PredictionRow {
+        id: String::new(),
+        owner,
+        predicted: gold.clone(),
+        scores,
+        text: halves.clone(),
+        vision: halves,
+        gold,
+    }
 }
 
 /// Every score of a result by name.
@@ -223,9 +231,9 @@ fn a_perfect_predictor_scores_1_wherever_there_is_a_score() {
         let (record, stages) = random(&mut generator, [TaskKind::Re, TaskKind::Ner][seed as usize % 2]);
         let result = score(&record, &stages);
         // Nothing is found by one that says None and O; it must lack a score where the perfect one does.
-        let nothing = |row: &Predicted| {
+        let nothing = |row: &PredictionRow| {
             let none = vec![0; row.gold.len()];
-            Predicted { predicted: none.clone(), text: none.clone(), vision: none, ..row.clone() }
+            PredictionRow { predicted: none.clone(), text: none.clone(), vision: none, ..row.clone() }
         };
         let silent: Vec<_> =
             stages.iter().map(|rows| rows.as_ref().map(|rows| rows.iter().map(nothing).collect())).collect();

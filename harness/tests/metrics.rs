@@ -4,7 +4,7 @@
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::metrics::value::{Mean, Value as Score};
 use mkgc_harness::metrics::{Counts, StageMetric, relation, span, stage};
-use mkgc_harness::run::predictions::Predicted;
+use mkgc_harness::run::predictions::PredictionRow;
 use mkgc_harness::run::record::{DatasetRecord, TaskRecord};
 use serde_json::Value;
 
@@ -78,15 +78,15 @@ fn masked_scores_equal_scikit_learn_on_what_numpy_chooses() {
     for case in cases {
         let (dataset, name) = (dataset(case), case["name"].as_str().unwrap());
         let scores: Vec<Vec<f32>> = serde_json::from_value(case["scores"].clone()).unwrap();
-        let row = |(index, scores): (usize, Vec<f32>)| Predicted {
+        let row = |(index, scores): (usize, Vec<f32>)| PredictionRow {
             id: index.to_string(),
             owner: Some(ids(&case["owner"])[index] as usize),
             gold: vec![ids(&case["gold"])[index]],
             predicted: vec![ids(&case["strict"]["predicted"])[index]],
             scores,
-            ..Predicted::default()
+            ..PredictionRow::default()
         };
-        let rows: Vec<Predicted> = scores.into_iter().enumerate().map(row).collect();
+        let rows: Vec<PredictionRow> = scores.into_iter().enumerate().map(row).collect();
         let last = dataset.tasks.len() - 2;
         let ours = stage::score(&dataset, last, &rows);
         use StageMetric::*;

@@ -14,7 +14,7 @@ use mkgc_harness::data::{Example, Task};
 use mkgc_harness::learner::{Architecture, Learner};
 use mkgc_harness::methods::lmc::Teacher;
 use mkgc_harness::methods::{METHODS, names};
-use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::run::predictions::{self, PredictionRow};
 use mkgc_harness::run::{RunFolder, log};
 use mkgc_harness::stream::train;
 use mkgc_models::distill::{
@@ -347,7 +347,7 @@ fn the_balance_of_two_streams_is_logged_and_what_they_say_is_stored() {
     assert_eq!([rho, text, vision], [record.cost.unwrap().optimiser_steps; 3]);
     assert_eq!(result.halves.len(), 2);
     assert!(result.continual["vision_half_forgetting_chaudhry18"].number().is_some());
-    let words = |row: &Predicted| (row.predicted.len(), row.text.len(), row.vision.len());
+    let words = |row: &PredictionRow| (row.predicted.len(), row.text.len(), row.vision.len());
     let rows = predictions::read(&RunFolder::new(&folder.path().join("lmc0")).predictions(1)).unwrap();
     assert!(rows.iter().all(|row| words(row) == (row.gold.len(), row.gold.len(), row.gold.len())));
     for (method, settings) in [("concat-replay", ""), ("lmc", "alpha = 0.0")] {

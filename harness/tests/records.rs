@@ -7,7 +7,7 @@ use mkgc_harness::metrics::score::{RunResult, read_stages, score_run};
 use mkgc_harness::metrics::value::Value;
 use mkgc_harness::metrics::{Counts, MatrixMetric, Metric, StageMetric, stage};
 use mkgc_harness::run::RunFolder;
-use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::run::predictions::{self, PredictionRow};
 use mkgc_harness::schema;
 
 fn path(below: &str) -> PathBuf {
@@ -136,14 +136,14 @@ fn published_schemas_are_up_to_date() {
 #[test]
 fn the_schema_of_predictions_names_the_columns_of_the_file() {
     let path = tempfile::tempdir().unwrap().keep().join("predictions.parquet");
-    let columns = |row: &Predicted| -> Vec<String> {
+    let columns = |row: &PredictionRow| -> Vec<String> {
         predictions::write(&path, std::slice::from_ref(row)).unwrap();
         let file = fs_err::File::open(&path).unwrap().into_parts().0;
         let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
         reader.schema().fields().iter().map(|field| field.name().clone()).collect()
     };
-    let one = Predicted { id: "a".into(), gold: vec![1], predicted: vec![1], ..Predicted::default() };
-    let two = Predicted { text: vec![1], vision: vec![0], ..one.clone() };
+    let one = PredictionRow { id: "a".into(), gold: vec![1], predicted: vec![1], ..PredictionRow::default() };
+    let two = PredictionRow { text: vec![1], vision: vec![0], ..one.clone() };
     let (_, schema) = schema::all().into_iter().find(|(name, _)| name.starts_with("predictions")).unwrap();
     let schema = schema.to_value();
     let properties = schema["properties"].as_object().unwrap();

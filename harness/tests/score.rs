@@ -15,7 +15,7 @@ use mkgc_harness::external::{PredictionFile, ScoreRequest, score};
 use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::report;
 use mkgc_harness::run::RunFolder;
-use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::run::predictions::{self, PredictionRow};
 use mkgc_harness::stream::train;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
@@ -42,23 +42,23 @@ impl Scored {
         self.folder.path().join(name)
     }
 
-    fn rows(&self) -> Vec<(usize, Predicted)> {
+    fn rows(&self) -> Vec<(usize, PredictionRow)> {
         let own = RunFolder::new(&self.path("own"));
         let stage =
             |stage| predictions::read(&own.predictions(stage)).unwrap().into_iter().map(move |row| (stage, row));
         (0..2).flat_map(stage).collect()
     }
 
-    fn names(&self, row: &Predicted) -> Vec<&str> {
+    fn names(&self, row: &PredictionRow) -> Vec<&str> {
         row.predicted.iter().map(|label| self.labels[*label as usize].as_str()).collect()
     }
 
     /// The rows as JSON.
     fn json(&self) -> Vec<Value> {
-        let scores = |row: &Predicted| -> Vec<Option<f32>> {
+        let scores = |row: &PredictionRow| -> Vec<Option<f32>> {
             row.scores.iter().map(|score| score.is_finite().then_some(*score)).collect()
         };
-        let line = |(stage, row): (usize, Predicted)| {
+        let line = |(stage, row): (usize, PredictionRow)| {
             let names = self.names(&row);
             let prediction = if self.place.kind() == TaskKind::Re { json!(names[0]) } else { json!(names) };
             json!({"stage": stage, "id": row.id, "prediction": prediction, "scores": scores(&row)})
@@ -84,7 +84,7 @@ impl Scored {
 
     /// Relations as ids, tags as lists of names; one file per stage.
     fn parquet(&self, name: &str, stage: usize) -> PathBuf {
-        let rows: Vec<Predicted> =
+        let rows: Vec<PredictionRow> =
             self.rows().into_iter().filter(|(own, _)| *own == stage).map(|(_, row)| row).collect();
         let ids: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.id.as_str())).collect::<StringArray>());
         let prediction: ArrayRef = if self.place.kind() == TaskKind::Re {
@@ -155,7 +155,8 @@ fn own_predictions_score_the_same_from_every_format() {
             assert_eq!(result.stages, expected.stages, "{format}");
             assert_eq!((result.matrix, result.continual), (expected.matrix, expected.continual), "{format}");
             let rows = |folder: &str| predictions::read(&RunFolder::new(&own.path(folder)).predictions(1)).unwrap();
-            let scored = |row: Predicted| if format == "parquet" { Predicted { scores: vec![], ..row } } else { row };
+            let scored =
+                |row: PredictionRow| if format == "parquet" { PredictionRow { scores: vec![], ..row } } else { row };
             assert_eq!(rows(format), rows("own").into_iter().map(scored).collect::<Vec<_>>(), "{format}");
         }
     }

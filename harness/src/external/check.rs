@@ -8,7 +8,7 @@ use mkgc_builder::dataset::Row;
 use super::read::SubmittedRow;
 use crate::data::{Benchmark, Seen};
 use crate::error::{Error, Result};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 
 /// Number of examples shown of each kind of mistake.
 const EXAMPLES: usize = 5;
@@ -52,7 +52,7 @@ impl Mistakes {
 
 /// Returns the predictions after each task in the order of its test rows, with gold labels from the benchmark, and `None`
 /// where there are none; those after the last task are required. `files` holds the rows of each file by its name.
-pub fn check(benchmark: &Benchmark, files: &[(String, Vec<SubmittedRow>)]) -> Result<Vec<Option<Vec<Predicted>>>> {
+pub fn check(benchmark: &Benchmark, files: &[(String, Vec<SubmittedRow>)]) -> Result<Vec<Option<Vec<PredictionRow>>>> {
     let mut mistakes = Mistakes::default();
     let mut stages = by_stage(files, benchmark.tasks(), &mut mistakes);
     let mut predictions = Vec::new();
@@ -87,7 +87,7 @@ fn stage_predictions(
     stage: usize,
     given: &mut ById<'_>,
     mistakes: &mut Mistakes,
-) -> Result<Option<Vec<Predicted>>> {
+) -> Result<Option<Vec<PredictionRow>>> {
     let rows = benchmark.test_rows(stage)?;
     let Some((file, _)) = given.values().next().copied() else {
         if rows.is_empty() {
@@ -126,7 +126,7 @@ struct AllowedLabels<'a> {
 
 impl AllowedLabels<'_> {
     /// Turns a submitted row into a stored one and passes each kind of mistake and an example to `add`.
-    fn predicted(&self, row: &Row, given: &SubmittedRow, add: &mut impl FnMut(&str, String)) -> Predicted {
+    fn predicted(&self, row: &Row, given: &SubmittedRow, add: &mut impl FnMut(&str, String)) -> PredictionRow {
         let id = &row.id;
         let wanted = if self.kind == TaskKind::Re { 1 } else { row.tokens.len() };
         let got = given.prediction.len();
@@ -146,13 +146,13 @@ impl AllowedLabels<'_> {
                 Some(label) => predicted.push(label as u32),
             }
         }
-        Predicted {
+        PredictionRow {
             id: id.clone(),
             owner: row.owner_task,
             gold: self.seen.gold(row),
             predicted,
             scores: self.scores(id, given, add),
-            ..Predicted::default()
+            ..PredictionRow::default()
         }
     }
 

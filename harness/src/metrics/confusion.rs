@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::labels::{label, tags};
 use super::span::{Span, all_spans};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
 /// Counts of test items. RE: rows. NER: gold spans, with the predicted span of the same words.
@@ -25,7 +25,7 @@ pub struct ConfusionCounts {
 }
 
 /// Counts the test rows after learning tasks `0..=stage`.
-pub fn count(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> ConfusionCounts {
+pub fn count(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> ConfusionCounts {
     let mut counts = ConfusionCounts::default();
     match dataset.task {
         TaskKind::Re => rows.iter().for_each(|row| {
@@ -96,7 +96,7 @@ mod tests {
         dataset.labels.push("d".to_owned());
         dataset.tasks[1].classes.push("d".to_owned());
         let pairs = [(1, 1), (1, 2), (1, 0), (2, 2), (2, 2), (2, 1), (2, 4), (2, 0), (0, 0), (0, 1), (0, 2), (0, 4)];
-        let rows: Vec<Predicted> = pairs.iter().map(|(gold, predicted)| row(&[*gold], &[*predicted])).collect();
+        let rows: Vec<PredictionRow> = pairs.iter().map(|(gold, predicted)| row(&[*gold], &[*predicted])).collect();
         let counts = count(&dataset, 1, &rows);
         assert_eq!(counts, ConfusionCounts { old: [1, 0, 1, 1], new: [2, 1, 1, 1], none: [1, 1, 2] });
         let first = count(&dataset, 0, &rows);

@@ -2,7 +2,7 @@
 
 use mkgc_builder::corpus::TaskKind;
 
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::{DatasetRecord, TaskRecord};
 
 /// Returns a benchmark with the relations `a`, `b` and `c`, one per task.
@@ -18,6 +18,6 @@ pub(crate) fn relations() -> DatasetRecord {
 }
 
 /// Returns a row without scores.
-pub(crate) fn row(gold: &[u32], predicted: &[u32]) -> Predicted {
-    Predicted { gold: gold.to_vec(), predicted: predicted.to_vec(), ..Predicted::default() }
+pub(crate) fn row(gold: &[u32], predicted: &[u32]) -> PredictionRow {
+    PredictionRow { gold: gold.to_vec(), predicted: predicted.to_vec(), ..PredictionRow::default() }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::labels::LabelsOf;
 use super::value::Value;
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 
 /// One of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl Half {
     }
 
     /// Tells whether the rows hold predictions of this half.
-    pub(super) fn stored(self, rows: &[Predicted]) -> bool {
+    pub(super) fn stored(self, rows: &[PredictionRow]) -> bool {
         rows.iter().any(|row| !self.labels()(row).is_empty())
     }
 }

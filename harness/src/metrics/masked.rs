@@ -2,7 +2,7 @@
 
 use mkgc_builder::corpus::TaskKind;
 
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
 /// The labels among which the highest score wins.
@@ -26,17 +26,17 @@ pub fn predict(
     mask: Mask,
     dataset: &DatasetRecord,
     stage: usize,
-    rows: &[Predicted],
+    rows: &[PredictionRow],
 ) -> Result<Vec<u32>, &'static str> {
     if dataset.task == TaskKind::Ner {
         return Err("tags are decided sentence by sentence, so that no class scores are stored");
     }
     let owners: Vec<Option<usize>> = dataset.labels.iter().map(|label| dataset.owner(label)).collect();
-    let allowed = |label: usize, row: &Predicted| match owners[label] {
+    let allowed = |label: usize, row: &PredictionRow| match owners[label] {
         None => label == 0,
         Some(owner) => owner <= stage && (mask == Mask::Class || row.owner.is_none_or(|own| own == owner)),
     };
-    let best = |row: &Predicted| {
+    let best = |row: &PredictionRow| {
         let candidates = (0..owners.len()).filter(|label| allowed(*label, row));
         candidates.reduce(|best, label| if row.scores[label] > row.scores[best] { label } else { best })
     };
@@ -52,8 +52,8 @@ mod tests {
     use super::*;
     use crate::metrics::example::relations;
 
-    fn row(owner: Option<usize>, scores: [f32; 4]) -> Predicted {
-        Predicted { owner, gold: vec![1], predicted: vec![3], scores: scores.to_vec(), ..Predicted::default() }
+    fn row(owner: Option<usize>, scores: [f32; 4]) -> PredictionRow {
+        PredictionRow { owner, gold: vec![1], predicted: vec![3], scores: scores.to_vec(), ..PredictionRow::default() }
     }
 
     #[test]
@@ -64,7 +64,7 @@ mod tests {
             [row(Some(0), [0.1, 0.2, 0.3, 9.0]), row(Some(1), [0.5, 0.9, 0.4, 9.0]), row(None, [0.0, 0.1, 0.2, 9.0])];
         assert_eq!(predict(Mask::Class, &dataset, 1, &rows).unwrap(), [2, 1, 2]);
         assert_eq!(predict(Mask::Task, &dataset, 1, &rows).unwrap(), [1, 0, 2]);
-        let bare = Predicted { scores: vec![], ..rows[0].clone() };
+        let bare = PredictionRow { scores: vec![], ..rows[0].clone() };
         assert!(predict(Mask::Task, &dataset, 1, &[bare]).unwrap_err().contains("no class scores"));
         let entities = DatasetRecord { task: TaskKind::Ner, ..dataset };
         assert!(predict(Mask::Task, &entities, 1, &rows).is_err());

@@ -13,7 +13,7 @@ use super::metric::{MatrixFormula, MatrixMetric, Metric, StageMetric, known};
 use super::stage::{self, StageScores};
 use super::value::{Entered, Mean, Value};
 use crate::error::Result;
-use crate::run::predictions::{self, Predicted};
+use crate::run::predictions::{self, PredictionRow};
 use crate::run::record::{DatasetRecord, RunRecord, SCHEMA_VERSION};
 use crate::run::{RunFolder, read_json};
 
@@ -73,7 +73,7 @@ pub fn score_run(folder: &RunFolder) -> Result<RunResult> {
 }
 
 /// Reads the predictions after each task; only an external run may lack some.
-pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<Vec<Predicted>>>> {
+pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<Vec<PredictionRow>>>> {
     let read = |stage: usize| {
         let path = folder.predictions(stage);
         if !path.exists() {
@@ -89,9 +89,9 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<
 }
 
 /// Computes all metrics, given the predictions after each task.
-pub fn score(record: &RunRecord, predictions: &[Option<Vec<Predicted>>]) -> RunResult {
+pub fn score(record: &RunRecord, predictions: &[Option<Vec<PredictionRow>>]) -> RunResult {
     let dataset = &record.dataset;
-    let stage = |(stage, rows): (usize, &Option<Vec<Predicted>>)| {
+    let stage = |(stage, rows): (usize, &Option<Vec<PredictionRow>>)| {
         rows.as_ref().map_or_else(|| StageScores::unscored(stage), |rows| stage::score(dataset, stage, rows))
     };
     let stages: Vec<StageScores> = predictions.iter().enumerate().map(stage).collect();
@@ -118,16 +118,17 @@ pub fn score(record: &RunRecord, predictions: &[Option<Vec<Predicted>>]) -> RunR
 }
 
 /// Computes `R[i][j]` of the label ids that `labels` chooses.
-fn matrix(dataset: &DatasetRecord, predictions: &[Option<Vec<Predicted>>], labels: LabelsOf) -> Matrix {
-    let row = |(stage, rows): (usize, &Option<Vec<Predicted>>)| {
-        let cells = |rows: &Vec<Predicted>| (0..=stage).map(|j| stage::task_score(dataset, j, rows, labels)).collect();
+fn matrix(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>], labels: LabelsOf) -> Matrix {
+    let row = |(stage, rows): (usize, &Option<Vec<PredictionRow>>)| {
+        let cells =
+            |rows: &Vec<PredictionRow>| (0..=stage).map(|j| stage::task_score(dataset, j, rows, labels)).collect();
         rows.as_ref().map_or_else(Vec::new, cells)
     };
     predictions.iter().enumerate().map(row).collect()
 }
 
 /// Computes `R[i][j]` of each half whose predictions are stored.
-fn halves(dataset: &DatasetRecord, predictions: &[Option<Vec<Predicted>>]) -> BTreeMap<Half, Matrix> {
+fn halves(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>]) -> BTreeMap<Half, Matrix> {
     let stored = |half: &Half| predictions.iter().flatten().any(|rows| half.stored(rows));
     let of_half = |half: Half| (half, matrix(dataset, predictions, half.labels()));
     Half::ALL.into_iter().filter(stored).map(of_half).collect()

@@ -14,7 +14,7 @@ use super::masked::{self, Mask};
 use super::metric::{Basis, Metric, PredictionSet, StageMetric, known};
 use super::tally::{Tally, classes_seen, compare_relations, compare_spans, untested};
 use super::value::{Entered, Value};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
 /// Scores on the test file of one stage, over the classes seen.
@@ -102,7 +102,7 @@ impl StageScores {
 }
 
 /// Scores one test file after learning tasks `0..=stage`.
-pub fn score(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> StageScores {
+pub fn score(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> StageScores {
     let stored = Tally::new(dataset, stage, rows, |row| &row.predicted);
     let classes = || classes_seen(dataset, stage).into_iter().map(str::to_owned);
     StageScores {
@@ -129,7 +129,7 @@ fn scores_of(predictions: PredictionSet, tally: &Tally) -> impl Iterator<Item = 
     StageMetric::of_predictions(predictions).map(|metric| (Metric::Stage(metric), metric.compute(tally)))
 }
 
-fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> BTreeMap<Metric, Value> {
+fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<Metric, Value> {
     let mut values = BTreeMap::new();
     for mask in Mask::ALL {
         let set = PredictionSet::Masked(mask);
@@ -146,7 +146,7 @@ fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> B
     values
 }
 
-fn half_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> BTreeMap<Metric, Value> {
+fn half_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<Metric, Value> {
     let mut values = BTreeMap::new();
     for half in Half::ALL.into_iter().filter(|half| half.stored(rows)) {
         values.extend(scores_of(PredictionSet::Half(half), &Tally::new(dataset, stage, rows, half.labels())));
@@ -155,15 +155,15 @@ fn half_scores(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> BTr
 }
 
 /// Returns `R[i][j]` for task `j`, given the test rows after task `i`.
-pub fn task(dataset: &DatasetRecord, task: usize, rows: &[Predicted]) -> Value {
+pub fn task(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow]) -> Value {
     task_score(dataset, task, rows, |row| &row.predicted)
 }
 
 /// Returns `R[i][j]` of the label ids that `labels` chooses.
-pub(super) fn task_score(dataset: &DatasetRecord, task: usize, rows: &[Predicted], labels: LabelsOf) -> Value {
+pub(super) fn task_score(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow], labels: LabelsOf) -> Value {
     match dataset.task {
         TaskKind::Re => {
-            let own: Vec<&Predicted> = rows.iter().filter(|row| row.owner == Some(task)).collect();
+            let own: Vec<&PredictionRow> = rows.iter().filter(|row| row.owner == Some(task)).collect();
             let all = classes_seen(dataset, dataset.tasks.len() - 1);
             let predicted = own.iter().map(|row| label(labels(row)));
             let scores = compare_relations(dataset, &all, own.iter().copied(), predicted);
@@ -181,9 +181,9 @@ pub(super) fn task_score(dataset: &DatasetRecord, task: usize, rows: &[Predicted
 }
 
 /// Returns the counts of each row; their sum over the rows gives the micro-F1 after task `stage`.
-pub fn instances(dataset: &DatasetRecord, stage: usize, rows: &[Predicted]) -> Vec<Counts> {
+pub fn instances(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> Vec<Counts> {
     let classes = classes_seen(dataset, stage);
-    let counts = |row: &Predicted| {
+    let counts = |row: &PredictionRow| {
         let row = std::slice::from_ref(row);
         match dataset.task {
             TaskKind::Re => {

@@ -7,7 +7,7 @@ use super::labels::{LabelsOf, label, tags};
 use super::relation::{self, RelationScores};
 use super::span;
 use super::value::{Mean, Value};
-use crate::run::predictions::Predicted;
+use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
 /// One set of predictions of a test file, compared with its gold labels over the classes seen.
@@ -39,7 +39,7 @@ pub fn macro_f1(tally: &Tally) -> Value {
 
 impl Tally {
     /// Compares the labels that `labels` chooses with the gold ones after learning tasks `0..=stage`.
-    pub(super) fn new(dataset: &DatasetRecord, stage: usize, rows: &[Predicted], labels: LabelsOf) -> Self {
+    pub(super) fn new(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow], labels: LabelsOf) -> Self {
         match dataset.task {
             TaskKind::Re => Self::of_relations(dataset, stage, rows, rows.iter().map(|row| label(labels(row)))),
             TaskKind::Ner => {
@@ -54,7 +54,7 @@ impl Tally {
     pub(super) fn of_relations(
         dataset: &DatasetRecord,
         stage: usize,
-        rows: &[Predicted],
+        rows: &[PredictionRow],
         predicted: impl Iterator<Item = u32>,
     ) -> Self {
         let scores = compare_relations(dataset, &classes_seen(dataset, stage), rows, predicted);
@@ -100,7 +100,7 @@ pub(super) fn classes_seen(dataset: &DatasetRecord, stage: usize) -> Vec<&str> {
 pub(super) fn compare_relations<'a>(
     dataset: &DatasetRecord,
     classes: &[&str],
-    rows: impl IntoIterator<Item = &'a Predicted>,
+    rows: impl IntoIterator<Item = &'a PredictionRow>,
     predicted: impl Iterator<Item = u32>,
 ) -> RelationScores {
     // A class without a label gets an id that no row has.
@@ -114,7 +114,7 @@ pub(super) fn compare_relations<'a>(
 pub(super) fn compare_spans(
     dataset: &DatasetRecord,
     types: &[&str],
-    rows: &[Predicted],
+    rows: &[PredictionRow],
     labels: LabelsOf,
 ) -> Vec<Counts> {
     span::score(&tags(dataset, rows, |row| &row.gold), &tags(dataset, rows, labels), types).per_type

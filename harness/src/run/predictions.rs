@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 
 /// One test row and what was predicted for it: a row of `predictions.parquet`.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
-pub struct Predicted {
+pub struct PredictionRow {
     /// Row id (string).
     pub id: String,
     /// 0-based task that owns the row (int32, null where no task does).
@@ -32,7 +32,7 @@ pub struct Predicted {
     pub owner: Option<usize>,
     /// Gold label ids (list of int64): relations one, entities one per word. Classes not seen yet are id 0.
     pub gold: Vec<u32>,
-    /// Predicted label ids (list of int64), as many.
+    /// PredictionRow label ids (list of int64), as many.
     pub predicted: Vec<u32>,
     /// Scores by label id (list of float32; relations one per label, minus infinity for labels not seen), or none.
     pub scores: Vec<f32>,
@@ -46,7 +46,7 @@ pub struct Predicted {
 }
 
 /// Writes the predictions of a stage.
-pub fn write(path: &Path, rows: &[Predicted]) -> Result<()> {
+pub fn write(path: &Path, rows: &[PredictionRow]) -> Result<()> {
     let owner: Int32Array = rows.iter().map(|row| row.owner.map(|owner| owner as i32)).collect();
     let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(rows.iter().map(|row| Some(row.id.as_str())).collect::<StringArray>())),
@@ -78,7 +78,7 @@ fn labels<'a>(rows: impl Iterator<Item = &'a Vec<u32>>) -> ArrayRef {
     Arc::new(list.finish())
 }
 
-fn scores(rows: &[Predicted]) -> ArrayRef {
+fn scores(rows: &[PredictionRow]) -> ArrayRef {
     let mut list = ListBuilder::new(Float32Builder::new());
     for row in rows {
         list.values().append_slice(&row.scores);
@@ -88,7 +88,7 @@ fn scores(rows: &[Predicted]) -> ArrayRef {
 }
 
 /// Reads the predictions of a stage.
-pub fn read(path: &Path) -> Result<Vec<Predicted>> {
+pub fn read(path: &Path) -> Result<Vec<PredictionRow>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_parts().0)?.build()?;
     let mut rows = Vec::new();
     for batch in reader {
@@ -97,7 +97,7 @@ pub fn read(path: &Path) -> Result<Vec<Predicted>> {
     Ok(rows)
 }
 
-fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
+fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<PredictionRow>> {
     let damaged =
         |name: &str| Error::Usage(format!("{}: column `{name}` is missing or of another type", path.display()));
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(name));
@@ -114,9 +114,9 @@ fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<Predicted>> {
     let half = |of: Option<&ListArray>, i: usize, name: &str| {
         of.map_or_else(|| Ok(Vec::new()), |list| label_ids(list.value(i), name))
     };
-    let row = |i: usize| -> Result<Predicted> {
+    let row = |i: usize| -> Result<PredictionRow> {
         let values = scores.value(i);
-        Ok(Predicted {
+        Ok(PredictionRow {
             id: ids.value(i).to_owned(),
             owner: owners.is_valid(i).then(|| owners.value(i) as usize),
             gold: label_ids(gold.value(i), "gold")?,
@@ -137,16 +137,16 @@ mod tests {
     #[test]
     fn rows_come_back_as_written() {
         let path = tempfile::tempdir().unwrap().keep().join("p.parquet");
-        let row = |id: &str, owner, scores| Predicted {
+        let row = |id: &str, owner, scores| PredictionRow {
             id: id.into(),
             owner,
             gold: vec![1, 2],
             predicted: vec![0, 2],
             scores,
-            ..Predicted::default()
+            ..PredictionRow::default()
         };
         let rows = vec![row("a", Some(3), vec![0.5, f32::NEG_INFINITY]), row("b", None, vec![])];
-        let halves = |row: &Predicted| Predicted { text: vec![1, 0], vision: vec![2, 2], ..row.clone() };
+        let halves = |row: &PredictionRow| PredictionRow { text: vec![1, 0], vision: vec![2, 2], ..row.clone() };
         for rows in [rows.iter().map(halves).collect(), rows, vec![]] {
             write(&path, &rows).unwrap();
             assert_eq!(read(&path).unwrap(), rows);

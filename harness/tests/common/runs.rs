@@ -6,7 +6,7 @@ use mkgc_harness::error::Result;
 use mkgc_harness::report;
 use mkgc_harness::report::board::{Board, Entry};
 use mkgc_harness::run::RunFolder;
-use mkgc_harness::run::predictions::{self, Predicted};
+use mkgc_harness::run::predictions::{self, PredictionRow};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ impl Runs {
         name: &str,
         method: &str,
         seed: u64,
-        rows: impl Fn(usize) -> Vec<Predicted>,
+        rows: impl Fn(usize) -> Vec<PredictionRow>,
         change: impl Fn(&mut Value),
     ) -> PathBuf {
         let folder = RunFolder::new(&self.path(name));
@@ -71,11 +71,11 @@ impl Runs {
 }
 
 /// A row of the last test is of either relation in turn, and every `wrong`th is predicted as the other.
-pub fn row(stage: usize, index: usize, wrong: usize) -> Predicted {
+pub fn row(stage: usize, index: usize, wrong: usize) -> PredictionRow {
     let gold = if stage == 0 { 1 } else { 1 + (index % 2) as u32 };
     let predicted = if stage == 1 && index.is_multiple_of(wrong) { 3 - gold } else { gold };
     let (id, owner) = (index.to_string(), Some(gold as usize - 1));
-    Predicted { id, owner, gold: vec![gold], predicted: vec![predicted], ..Predicted::default() }
+    PredictionRow { id, owner, gold: vec![gold], predicted: vec![predicted], ..PredictionRow::default() }
 }
 
 /// The entry of a label, ranked or not.

@@ -194,8 +194,14 @@ fn cases() -> Vec<Case> {
         cases.push(case(&format!("softmax {shape:?}"), &[&shape], |x, _| softmax(x)));
     }
     // Heads of 8, 16, 32 and 64, one of them on an odd number of positions.
-    let attentions =
-        [(5, 3, 24, 0.1), (33, 2, 32, 0.0), (20, 3, 96, 0.2), (32, 12, 768, 0.1), (80, 12, 768, 0.0), (128, 2, 128, 0.1)];
+    let attentions = [
+        (5, 3, 24, 0.1),
+        (33, 2, 32, 0.0),
+        (20, 3, 96, 0.2),
+        (32, 12, 768, 0.1),
+        (80, 12, 768, 0.0),
+        (128, 2, 128, 0.1),
+    ];
     for (length, heads, width, p) in attentions {
         for order in [Order::After, Order::Before] {
             cases.push(attention(length, heads, width, order, p));
