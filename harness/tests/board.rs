@@ -18,7 +18,7 @@ fn pictures(stand_ins: usize) -> impl Fn(&mut Value) {
     }
 }
 
-fn intransigence(board: &Board, label: &str) -> mkgc_harness::metrics::continual::Value {
+fn intransigence(board: &Board, label: &str) -> mkgc_harness::metrics::value::Value {
     entry(board, label).summary["intransigence_chaudhry18"].mean.clone()
 }
 

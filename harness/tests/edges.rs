@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::metrics::continual::{Entered, Value};
-use mkgc_harness::metrics::formulas::STAGE;
+use mkgc_harness::metrics::StageMetric;
 use mkgc_harness::metrics::score::{RunResult, score};
+use mkgc_harness::metrics::value::{Entered, Value};
 use mkgc_harness::run::predictions::PredictionRow;
 use mkgc_harness::run::record::{DatasetRecord, RunRecord, TaskRecord};
 use mkgc_harness::seed::generator;
@@ -72,7 +72,7 @@ fn what_the_test_lacks_is_named_and_enters_no_mean() {
     number(&stage.f1_by_class["a"], 2.0 * 1.0 / 3.0);
     undefined(&stage.f1_by_class["b"], "no row of class b in the test file");
     number(&stage.macro_f1, 2.0 / 3.0);
-    assert_eq!(stage.entered("macro_f1"), Some(Entered { n: 1, of: 2 }));
+    assert_eq!(stage.entered(StageMetric::MacroF1), Some(Entered { n: 1, of: 2 }));
     let cells: Vec<Vec<Option<f64>>> =
         result.matrix.iter().map(|row| row.iter().map(Value::number).collect()).collect();
     assert_eq!(cells, [vec![Some(0.5)], vec![Some(0.8), None], vec![Some(2.0 / 3.0), None, None]]);
@@ -98,11 +98,11 @@ fn no_test_rows_are_told_from_no_predictions_and_from_no_class() {
     let result = score(&record, &[rows(&[(0, 1, 1)]), rows(&[]), rows(&[(0, 0, 1)]), None]);
     undefined(&result.stages[1].micro_f1, "no test rows after task 2");
     undefined(&result.stages[1].accuracy, "no test rows after task 2");
-    undefined(&result.stages[1].get("class_masked_accuracy"), "no test rows after task 2");
+    undefined(&result.stages[1].get(StageMetric::ClassMaskedAccuracy), "no test rows after task 2");
     undefined(&result.stages[2].micro_f1, "no row of a class seen in the test file after task 3");
     undefined(&result.stages[2].macro_f1, "no row of a class seen in the test file after task 3");
     number(&result.stages[2].accuracy, 0.0);
-    undefined(&result.stages[3].get("micro_f1"), "no predictions after task 4");
+    undefined(&result.stages[3].get(StageMetric::MicroF1), "no predictions after task 4");
     // What is not predicted may not be left out.
     undefined(&result.continual["average_incremental_micro_f1"], "no predictions after task 4");
     undefined(&result.continual["average_lopezpaz17"], "no predictions after task 4");
@@ -149,8 +149,8 @@ fn halves_have_matrices_of_their_own() {
     number(&result.continual["vision_half_learning_accuracy_riemer19"], 0.5);
     for half in ["text", "vision"] {
         // One of two found, nothing wrong.
-        number(&result.continual[&format!("last_{half}_half_micro_f1")], 2.0 / 3.0);
-        number(&result.continual[&format!("average_incremental_{half}_half_micro_f1")], 5.0 / 6.0);
+        number(&result.continual[format!("last_{half}_half_micro_f1").as_str()], 2.0 / 3.0);
+        number(&result.continual[format!("average_incremental_{half}_half_micro_f1").as_str()], 5.0 / 6.0);
     }
     number(&result.continual["forgetting_chaudhry18"], 0.0);
     let one = score(&record, &[rows(&[(0, 1, 1)]), rows(&[(1, 2, 2)])]);
@@ -209,9 +209,9 @@ fn perfect(random: &mut ChaCha8Rng, dataset: &DatasetRecord, stage: usize, seen:
 /// Every score of a result by name.
 fn all(result: &RunResult) -> Vec<(String, Value)> {
     let mut values: Vec<(String, Value)> =
-        result.continual.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        result.continual.iter().map(|(metric, value)| (metric.key().to_owned(), value.clone())).collect();
     for (number, stage) in result.stages.iter().enumerate() {
-        let staged = STAGE.iter().map(|formula| (format!("{} {number}", formula.name), stage.get(formula.name)));
+        let staged = StageMetric::ALL.iter().map(|metric| (format!("{} {number}", metric.key()), stage.get(*metric)));
         values.extend(staged);
         values.extend(stage.f1_by_class.iter().map(|(class, f1)| (format!("{class} {number}"), f1.clone())));
     }

@@ -10,8 +10,9 @@ use common::bug::Unlabelled;
 use common::{Place, train};
 use mkgc_builder::corpus::TaskKind;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
+use mkgc_harness::gate::key::GateKey;
 use mkgc_harness::gate::observed::observe;
-use mkgc_harness::gate::{Line, Outcome, Verdict, check, junit, show, update};
+use mkgc_harness::gate::{Outcome, OutcomeLine, Verdict, check, junit, show, update};
 use mkgc_harness::methods::{MethodSpec, registry};
 use mkgc_harness::run::find::find;
 use mkgc_harness::train::Request;
@@ -86,8 +87,9 @@ fn ten_repeats_pass_and_replay_without_labels_is_caught() {
     }
     let usual = gate.baseline(&first, Tolerance::StandardErrors(3.0));
     let outcome = compared(&usual, &gate.runs("bug", Unlabelled::spec()));
-    let fails =
-        |metric: &str| outcome.lines.iter().any(|line: &Line| line.metric == metric && line.verdict == Verdict::Fail);
+    let fails = |metric: &str| {
+        outcome.lines.iter().any(|line: &OutcomeLine| line.metric == metric && line.verdict == Verdict::Fail)
+    };
     assert!(
         outcome.failed() && fails("last_micro_f1") && fails("forgetting_chaudhry18"),
         "{}",
@@ -210,9 +212,15 @@ fn wrong_input_ends_with_exit_code_2_and_a_remedy() {
 
 #[test]
 fn xml_and_commands_escape_what_would_break_them() {
-    let key = ("a & b".to_owned(), "<x>".to_owned(), "cpu".to_owned());
-    let (metric, reason) = ("last_micro_f1".to_owned(), "100 % \"worse\"".to_owned());
-    let line = Line { key, metric, expected: 1.0, observed: None, allowed: 0.0, verdict: Verdict::Fail, reason };
+    let line = OutcomeLine {
+        key: GateKey { benchmark: "a & b".to_owned(), method: "<x>".to_owned(), device: "cpu".to_owned() },
+        metric: "last_micro_f1".to_owned(),
+        expected: 1.0,
+        observed: None,
+        allowed: 0.0,
+        verdict: Verdict::Fail,
+        reason: "100 % \"worse\"".to_owned(),
+    };
     let outcome = Outcome { lines: vec![line], unknown: vec![] };
     let xml = String::from_utf8(junit::xml(&outcome).unwrap()).unwrap();
     assert!(xml.contains("a &amp; b.&lt;x&gt;.cpu") && xml.contains("100 % &quot;worse&quot;"), "{xml}");

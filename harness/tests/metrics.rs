@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::metrics::continual::{Mean, Value as Score};
-use mkgc_harness::metrics::{Counts, relation, span, stage};
+use mkgc_harness::metrics::value::{Mean, Value as Score};
+use mkgc_harness::metrics::{Counts, StageMetric, relation, span, stage};
 use mkgc_harness::run::predictions::PredictionRow;
 use mkgc_harness::run::record::{DatasetRecord, TaskRecord};
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn prf(what: &str, ours: Counts, theirs: &Value) {
 /// The mean F1 of the classes with a gold item, null where there is none.
 fn macro_close(what: &str, counts: &[Counts], theirs: &Value) {
     let f1: Vec<Score> = counts.iter().map(|counts| counts.score(|| "no item".to_owned())).collect();
-    match Mean::of(&f1).value.number() {
+    match Mean::over(&f1).value.number() {
         Some(ours) => close(what, ours, theirs),
         None => assert!(theirs.is_null(), "{what}: undefined is not {theirs}"),
     }
@@ -89,11 +89,16 @@ fn masked_scores_equal_scikit_learn_on_what_numpy_chooses() {
         let rows: Vec<PredictionRow> = scores.into_iter().enumerate().map(row).collect();
         let last = dataset.tasks.len() - 2;
         let ours = stage::score(&dataset, last, &rows);
-        for (mask, prefix) in [("strict", ""), ("class_masked", "class_masked_"), ("task_masked", "task_masked_")] {
-            let of = |metric: &str| ours.get(&format!("{prefix}{metric}")).number().unwrap();
-            close(&format!("{name}, {mask}"), of("micro_f1"), &case[mask]["micro"][2]);
-            close(&format!("{name}, {mask}"), of("macro_f1"), &case[mask]["macro_f1"]);
-            close(&format!("{name}, {mask}"), of("accuracy"), &case[mask]["accuracy"]);
+        use StageMetric::*;
+        for (mask, [micro_f1, macro_f1, accuracy]) in [
+            ("strict", [MicroF1, MacroF1, Accuracy]),
+            ("class_masked", [ClassMaskedMicroF1, ClassMaskedMacroF1, ClassMaskedAccuracy]),
+            ("task_masked", [TaskMaskedMicroF1, TaskMaskedMacroF1, TaskMaskedAccuracy]),
+        ] {
+            let score = |metric: StageMetric| ours.get(metric).number().unwrap();
+            close(&format!("{name}, {mask}"), score(micro_f1), &case[mask]["micro"][2]);
+            close(&format!("{name}, {mask}"), score(macro_f1), &case[mask]["macro_f1"]);
+            close(&format!("{name}, {mask}"), score(accuracy), &case[mask]["accuracy"]);
         }
         let counted: Counts = stage::instances(&dataset, last, &rows).into_iter().sum();
         close(name, counted.f1(), &case["strict"]["micro"][2]);

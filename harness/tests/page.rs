@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use mkgc_harness::metrics::continual::Value;
-use mkgc_harness::report::board::{Absent, Board, Entry};
+use mkgc_harness::metrics::value::Value;
+use mkgc_harness::report::board::{Absent, AbsentKind, Board, Entry};
 use mkgc_harness::report::{self, html, plots};
 
 fn last(entry: &Entry) -> f64 {
@@ -24,7 +24,7 @@ fn boards() -> [Board; 2] {
     first.absent.push(Absent {
         label: "emr [still]".to_owned(),
         seed: Some(7),
-        kind: "failed".to_owned(),
+        kind: AbsentKind::Failed,
         cause: "the rate is < 0 & no step was taken".to_owned(),
         folder: Some("runs/mnre-10/emr-still".to_owned()),
         log: Some("runs/mnre-10/emr-still/log.txt".to_owned()),

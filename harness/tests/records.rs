@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use mkgc_harness::metrics::continual::Value;
-use mkgc_harness::metrics::formulas;
 use mkgc_harness::metrics::score::{RunResult, read_stages, score_run};
-use mkgc_harness::metrics::{Counts, stage};
+use mkgc_harness::metrics::value::Value;
+use mkgc_harness::metrics::{Counts, MatrixMetric, Metric, StageMetric, stage};
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, PredictionRow};
 use mkgc_harness::schema;
@@ -35,7 +34,7 @@ fn records_and_results_of_every_version_are_read() {
         assert_eq!((result.schema_version, result.stages.len()), (version, stages));
         assert_eq!(result.fingerprint, record.dataset.fingerprint);
         assert!(result.continual["forgetting_chaudhry18"].number().is_some());
-        let known = result.stages[0].get("task_masked_micro_f1");
+        let known = result.stages[0].get(StageMetric::TaskMaskedMicroF1);
         assert!(known.reason().unwrap().starts_with("undefined: "), "entities and old results have none: {known:?}");
         let later = fs_err::read_to_string(folder.result()).unwrap();
         let later = later.replace(&format!("\"schema_version\": {version}"), "\"schema_version\": 99");
@@ -66,7 +65,7 @@ fn metrics_of_old_results_are_what_predictions_still_say() {
             close(run, old.number().unwrap(), new.number().unwrap());
         }
         for (name, value) in &old.continual {
-            close(name, value.number().unwrap(), new.continual[name].number().unwrap());
+            close(name.key(), value.number().unwrap(), new.continual[name].number().unwrap());
         }
         for (old, new) in old.stages.iter().zip(&new.stages) {
             close(run, old.micro_f1.number().unwrap(), new.micro_f1.number().unwrap());
@@ -97,11 +96,13 @@ fn masked_twins_of_real_runs_are_in_order() {
     for entry in fs_err::read_dir(path("../reports/minilm-cpu/runs/mnre-10")).unwrap() {
         let folder = RunFolder::new(&entry.unwrap().path());
         for stage in score_run(&folder).unwrap().stages {
-            for name in ["micro_f1", "macro_f1", "accuracy"] {
-                let of = |prefix: &str| stage.get(&format!("{prefix}{name}")).number().unwrap();
-                assert_eq!(of(""), of("class_masked_"), "{}", folder.dir().display());
-                assert!(name == "macro_f1" || of("task_masked_") >= of(""), "{}", folder.dir().display());
-            }
+            use StageMetric::*;
+            let score = |metric: StageMetric| stage.get(metric).number().unwrap();
+            let place = folder.dir().display();
+            let classes = [ClassMaskedMicroF1, ClassMaskedMacroF1, ClassMaskedAccuracy].map(score);
+            assert_eq!([MicroF1, MacroF1, Accuracy].map(score), classes, "{place}");
+            assert!(score(TaskMaskedMicroF1) >= score(MicroF1), "{place}");
+            assert!(score(TaskMaskedAccuracy) >= score(Accuracy), "{place}");
             let confusion = stage.confusion.as_ref().unwrap();
             let counted: usize = [&confusion.old[..], &confusion.new, &confusion.none].into_iter().flatten().sum();
             assert_eq!(counted, stage.rows, "every row has its place");
@@ -113,16 +114,14 @@ fn masked_twins_of_real_runs_are_in_order() {
 fn every_metric_of_a_result_has_a_formula() {
     let folder = RunFolder::new(&path("../reports/minilm-cpu/runs/mnre-10/emr"));
     let result = score_run(&folder).unwrap();
-    let mut named: Vec<String> = formulas::MATRIX
-        .iter()
-        .map(|formula| formula.name.to_owned())
-        .filter(|name| !name.starts_with("intrans"))
-        .collect();
-    for formula in &formulas::STAGE {
-        named.extend([formulas::last(formula.name), formulas::average(formula.name)]);
-    }
+    let whole_run = |metric: &Metric| match metric {
+        Metric::Stage(_) => false,
+        Metric::Matrix(metric) => *metric != MatrixMetric::Intransigence,
+        Metric::Last(_) | Metric::AverageIncremental(_) => true,
+    };
+    let mut named: Vec<Metric> = Metric::all().filter(whole_run).collect();
     named.sort();
-    assert_eq!(result.continual.keys().cloned().collect::<Vec<_>>(), named);
+    assert_eq!(result.continual.keys().copied().collect::<Vec<_>>(), named);
 }
 
 #[test]

@@ -7,13 +7,13 @@ mod common;
 use std::path::Path;
 
 use common::runs::{ROWS, Runs, entry};
-use mkgc_harness::metrics::continual::Value as Score;
+use mkgc_harness::metrics::value::Value as Score;
 use mkgc_harness::report;
-use mkgc_harness::report::board::{Absent, Board};
+use mkgc_harness::report::board::{Absent, AbsentKind, Board};
 use mkgc_harness::stats::interval::student;
 use serde_json::{Value, json};
 
-fn absent<'a>(board: &'a Board, kind: &str) -> Vec<&'a Absent> {
+fn absent(board: &Board, kind: AbsentKind) -> Vec<&Absent> {
     board.absent.iter().filter(|run| run.kind == kind).collect()
 }
 
@@ -97,19 +97,19 @@ fn what_gives_no_number_is_a_row_with_its_cause() {
     fs_err::write(damaged.join("stages/1/predictions.parquet"), "x").unwrap();
     let board = runs.board();
     assert_eq!(board.entries.len(), 3);
-    let one = |kind: &str, label: &str| {
+    let one = |kind: AbsentKind, label: &str| {
         let found: Vec<&Absent> = absent(&board, kind).into_iter().filter(|run| run.label == label).collect();
         assert_eq!(found.len(), 1, "{kind} {label}: {:?}", board.absent);
         found[0].clone()
     };
-    let failed = one("failed", "vanilla");
+    let failed = one(AbsentKind::Failed, "vanilla");
     assert_eq!((failed.seed, failed.cause.as_str()), (Some(2), "in task 2 of 2: no space: disk | full"));
     assert!(failed.log.unwrap().ends_with("vanilla2/failure.json"));
-    let half = one("unfinished", "ewc");
+    let half = one(AbsentKind::Unfinished, "ewc");
     assert!(half.cause.contains("ends in task 2 of 2, step 150") && half.log.unwrap().ends_with("metrics.jsonl"));
-    assert!(one("failed", "rp-cre").cause.contains("its predictions cannot be read"));
-    assert!(one("duplicate", "emr").cause.contains("a/emr1, which is shown"));
-    assert_eq!(one("missing", "joint").seed, Some(2));
+    assert!(one(AbsentKind::Failed, "rp-cre").cause.contains("its predictions cannot be read"));
+    assert!(one(AbsentKind::Duplicate, "emr").cause.contains("a/emr1, which is shown"));
+    assert_eq!(one(AbsentKind::Missing, "joint").seed, Some(2));
     assert_eq!(board.absent.len(), 5, "a failed seed is no gap: {:?}", board.absent);
     let text = report::write(&[board], &runs.path("report")).unwrap();
     assert!(text.contains("| vanilla | 2 | failed | in task 2 of 2: no space: disk \\| full |"), "{text}");

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use common::{Place, train};
 use mkgc_builder::corpus::TaskKind;
-use mkgc_harness::external::{Request, Source, score};
+use mkgc_harness::external::{PredictionFile, ScoreRequest, score};
 use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::report;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, PredictionRow};
+use mkgc_harness::stream::train;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
@@ -103,10 +104,10 @@ impl Scored {
         self.path(name)
     }
 
-    fn request(&self, predictions: &[String], out: &str) -> Request {
-        Request {
+    fn request(&self, predictions: &[String], out: &str) -> ScoreRequest {
+        ScoreRequest {
             benchmark: self.place.built(),
-            predictions: predictions.iter().map(|source| source.parse::<Source>().unwrap()).collect(),
+            predictions: predictions.iter().map(|source| source.parse::<PredictionFile>().unwrap()).collect(),
             name: "My model".to_owned(),
             description: None,
             url: None,
@@ -131,7 +132,7 @@ fn text(path: &Path) -> String {
 fn unmasked(result: &RunResult) -> RunResult {
     let mut result = result.clone();
     result.stages.iter_mut().for_each(|stage| stage.masked.clear());
-    result.continual.retain(|name, _| !name.contains("masked"));
+    result.continual.retain(|metric, _| !metric.key().contains("masked"));
     result
 }
 
@@ -252,7 +253,10 @@ fn files_that_cannot_be_read_are_named_with_the_place() {
             "is of stage 0, the file was given as stage 1",
         ),
         (text(&file("d.csv", "stage,id\n0,x\n")), "d.csv: there is no column `prediction`"),
-        (text(&file("e.csv", "stage,id,prediction\nlast,x,None\n")), "row 1 below the heading: `stage` is no number"),
+        (
+            text(&file("e.csv", "stage,id,prediction\nlast,x,None\n")),
+            "row 1 below the heading: `stage` is not a number",
+        ),
         (text(&file("f.txt", "")), "f.txt: is none of .parquet, .jsonl and .csv"),
         (text(&file("g.parquet", "damaged")), "write Parquet compressed with"),
     ];

@@ -100,7 +100,7 @@ fn shorter_runs_are_shown_with_their_length_and_not_beside_longer_ones() {
     assert!(error.contains("number of tasks (--tasks): 1 of 2 tasks and all tasks"), "{error}");
     // A gate takes them for two methods.
     let methods: Vec<String> =
-        observe(&[path("short"), path("long")]).unwrap().into_keys().map(|(_, method, _)| method).collect();
+        observe(&[path("short"), path("long")]).unwrap().into_keys().map(|key| key.method).collect();
     assert_eq!(methods, ["vanilla", "vanilla (1 of 2 tasks)"]);
 }
 

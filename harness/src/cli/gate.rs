@@ -1,5 +1,6 @@
-//! `mkgc gate`.
+//! `mkgc gate`: its arguments, and where its outcome goes.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,36 +10,37 @@ use anyhow::Result;
 use clap::Args;
 use mkgc_harness::files::write_atomically;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
-use mkgc_harness::gate::observed::{BySeed, Key, observe};
+use mkgc_harness::gate::key::GateKey;
+use mkgc_harness::gate::observed::{BySeed, observe};
 use mkgc_harness::gate::{Outcome, check, junit, show, update};
 use mkgc_harness::run::find::find;
 
 #[derive(Args)]
 pub struct GateArgs {
-    /// JSON file of expectations; its format is described in docs/ci-gate.md.
+    /// JSON file of expected scores. docs/ci-gate.md describes the format.
     #[arg(long)]
     baseline: PathBuf,
-    /// Run folders, or folders above them.
+    /// Run folders, or folders that contain some.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Also write the outcome as JUnit XML.
+    /// Also write the outcome as JUnit XML to this file.
     #[arg(long, value_name = "FILE", conflicts_with = "update")]
     junit: Option<PathBuf>,
     /// Fail on an unexpected gain as well.
     #[arg(long, conflicts_with = "update")]
     strict_gain: bool,
-    /// Write the baseline from these runs, and print what changed.
+    /// Write the baseline from these runs and print what changed.
     #[arg(long)]
     update: bool,
-    /// With --update: tolerance of every line, in units of the metrics (0.05 is 5 percentage points).
+    /// With --update, the tolerance of every expectation in units of the metric (0.05 is 5 percentage points).
     #[arg(long, value_name = "T", requires = "update", conflicts_with = "standard_errors")]
     tolerance: Option<f64>,
-    /// With --update: tolerance of every line, in standard errors over the seeds.
+    /// With --update, the tolerance of every expectation in standard errors over the seeds.
     #[arg(long, value_name = "K", requires = "update")]
     standard_errors: Option<f64>,
 }
 
-/// Prints the outcome; exit code 1 if an expectation fails.
+/// Compares runs with a baseline, or updates the baseline. Returns exit code 1 if an expectation fails.
 pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let observed = observe(&find(&args.runs)?)?;
     if args.update {
@@ -55,7 +57,7 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     Ok(if outcome.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn rewrite(args: &GateArgs, observed: &std::collections::BTreeMap<Key, BySeed>) -> Result<()> {
+fn rewrite(args: &GateArgs, observed: &BTreeMap<GateKey, BySeed>) -> Result<()> {
     let old = if args.baseline.exists() { Some(Baseline::read(&args.baseline)?) } else { None };
     let errors = args.standard_errors.map(Tolerance::StandardErrors);
     let new = update::update(old.as_ref(), observed, args.tolerance.map(Tolerance::Absolute).or(errors))?;
@@ -66,7 +68,7 @@ fn rewrite(args: &GateArgs, observed: &std::collections::BTreeMap<Key, BySeed>) 
     Ok(())
 }
 
-/// Writes the annotations and the summary of the job, where GitHub Actions asks for them.
+/// Writes annotations and the job summary if GitHub Actions asks for them.
 fn tell_github(outcome: &Outcome, table: &str) -> Result<()> {
     if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         show::annotations(outcome).iter().for_each(|line| eprintln!("{line}"));

@@ -58,21 +58,21 @@ enum Command {
         #[arg(long, default_value = "cuda")]
         device: String,
     },
-    /// Score the predictions of a model trained elsewhere: writes a run folder for reports, the result to stdout.
+    /// Score the predictions of a model trained elsewhere. Writes a run folder for reports and prints the result.
     Score(score::ScoreArgs),
-    /// Compare runs with a baseline: a table to stdout, exit code 1 on a regression.
+    /// Compare runs with a baseline. Prints a table; the exit code is 1 on a regression.
     Gate(gate::GateArgs),
     /// List the methods, or the settings of one of them.
     Ls {
         #[command(subcommand)]
         listing: ls::Listing,
     },
-    /// Compare runs: Markdown to stdout; Markdown, HTML, CSV, LaTeX, SVG and JSON into a folder.
+    /// Compare runs. Prints Markdown, and writes Markdown, HTML, CSV, LaTeX, SVG and JSON into a folder.
     Report {
-        /// Folders that `mkgc train --out` wrote, or folders above them.
+        /// Run folders, or folders that contain some.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
-        /// Folder for report.md, report.html, board.json, the tables and the plots.
+        /// Folder to write report.md, report.html, board.json, the tables and the plots into.
         #[arg(long)]
         out: PathBuf,
     },

@@ -1,32 +1,39 @@
-//! Predictions of a file against the test rows of a benchmark: every mistake is found before any is reported.
+//! Checks predictions against the test rows of a benchmark. All mistakes are collected before any is reported.
 
 use std::collections::BTreeMap;
 
 use mkgc_builder::corpus::TaskKind;
 use mkgc_builder::dataset::Row;
 
-use super::read::Given;
+use super::read::SubmittedRow;
 use crate::data::{Benchmark, VisibleLabels};
 use crate::error::{Error, Result};
 use crate::run::predictions::PredictionRow;
 
-/// Examples shown of each kind of mistake.
+/// Number of examples shown of each kind of mistake.
 const EXAMPLES: usize = 5;
 
-/// Mistakes by kind, in the order in which the kinds were met.
+/// One kind of mistake.
+struct Mistake {
+    kind: String,
+    count: usize,
+    examples: Vec<String>,
+}
+
+/// Mistakes by kind, in the order in which the kinds were found.
 #[derive(Default)]
-struct Mistakes(Vec<(String, usize, Vec<String>)>);
+struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     fn add(&mut self, kind: String, example: String) {
-        let place = self.0.iter().position(|(known, ..)| *known == kind).unwrap_or(self.0.len());
-        if place == self.0.len() {
-            self.0.push((kind, 0, Vec::new()));
-        }
-        let (_, count, examples) = &mut self.0[place];
-        *count += 1;
-        if examples.len() < EXAMPLES {
-            examples.push(example);
+        let index = self.0.iter().position(|mistake| mistake.kind == kind).unwrap_or_else(|| {
+            self.0.push(Mistake { kind, count: 0, examples: Vec::new() });
+            self.0.len() - 1
+        });
+        let mistake = &mut self.0[index];
+        mistake.count += 1;
+        if mistake.examples.len() < EXAMPLES {
+            mistake.examples.push(example);
         }
     }
 
@@ -34,7 +41,7 @@ impl Mistakes {
         if self.0.is_empty() {
             return Ok(());
         }
-        let line = |(kind, count, examples): &(String, usize, Vec<String>)| {
+        let line = |Mistake { kind, count, examples }: &Mistake| {
             let more = if *count > examples.len() { ", …" } else { "" };
             format!("\n  {kind}: {count} ({}{more})", examples.join(", "))
         };
@@ -43,9 +50,9 @@ impl Mistakes {
     }
 }
 
-/// The predictions of every stage in the order of its test rows, with gold labels from the benchmark; `None` for stages
-/// that have none, which the last must not be. `files` are rows by file name.
-pub fn check(benchmark: &Benchmark, files: &[(String, Vec<Given>)]) -> Result<Vec<Option<Vec<PredictionRow>>>> {
+/// Returns the predictions after each task in the order of its test rows, with gold labels from the benchmark, and `None`
+/// where there are none; those after the last task are required. `files` holds the rows of each file by its name.
+pub fn check(benchmark: &Benchmark, files: &[(String, Vec<SubmittedRow>)]) -> Result<Vec<Option<Vec<PredictionRow>>>> {
     let mut mistakes = Mistakes::default();
     let mut stages = by_stage(files, benchmark.tasks(), &mut mistakes);
     let mut predictions = Vec::new();
@@ -56,10 +63,10 @@ pub fn check(benchmark: &Benchmark, files: &[(String, Vec<Given>)]) -> Result<Ve
     Ok(predictions)
 }
 
-/// By id, the file and the row.
-type ById<'a> = BTreeMap<&'a str, (&'a str, &'a Given)>;
+/// The file and the row of each id.
+type ById<'a> = BTreeMap<&'a str, (&'a str, &'a SubmittedRow)>;
 
-fn by_stage<'a>(files: &'a [(String, Vec<Given>)], tasks: usize, mistakes: &mut Mistakes) -> Vec<ById<'a>> {
+fn by_stage<'a>(files: &'a [(String, Vec<SubmittedRow>)], tasks: usize, mistakes: &mut Mistakes) -> Vec<ById<'a>> {
     let mut stages = vec![ById::new(); tasks];
     for (file, row) in files.iter().flat_map(|(file, rows)| rows.iter().map(move |row| (file, row))) {
         let stage = row.stage;
@@ -92,7 +99,8 @@ fn stage_predictions(
         }
         return Ok(None);
     };
-    let labels = Labels { names: &benchmark.manifest().labels, kind: benchmark.kind(), seen: benchmark.seen(stage) };
+    let labels =
+        AllowedLabels { names: &benchmark.manifest().labels, kind: benchmark.kind(), seen: benchmark.seen(stage) };
     let mut predictions = Vec::new();
     for row in rows {
         match given.remove(row.id.as_str()) {
@@ -109,16 +117,18 @@ fn stage_predictions(
     Ok(Some(predictions))
 }
 
-/// What may be predicted at a stage.
-struct Labels<'a> {
+/// The labels that may be predicted after a task.
+struct AllowedLabels<'a> {
     names: &'a [String],
     kind: TaskKind,
     seen: VisibleLabels,
 }
 
-impl Labels<'_> {
-    fn predicted(&self, row: &Row, given: &Given, add: &mut impl FnMut(&str, String)) -> PredictionRow {
-        let (id, wanted) = (&row.id, if self.kind == TaskKind::Re { 1 } else { row.tokens.len() });
+impl AllowedLabels<'_> {
+    /// Turns a submitted row into a stored one and passes each kind of mistake and an example to `add`.
+    fn predicted(&self, row: &Row, given: &SubmittedRow, add: &mut impl FnMut(&str, String)) -> PredictionRow {
+        let id = &row.id;
+        let wanted = if self.kind == TaskKind::Re { 1 } else { row.tokens.len() };
         let got = given.prediction.len();
         if got != wanted {
             let what = ["predictions that are not one relation", "predictions that are not one tag per word"];
@@ -136,17 +146,25 @@ impl Labels<'_> {
                 Some(label) => predicted.push(label as u32),
             }
         }
-        let (gold, scores) = (self.seen.gold(row), self.scores(id, given, add));
-        PredictionRow { id: id.clone(), owner: row.owner_task, gold, predicted, scores, ..PredictionRow::default() }
+        PredictionRow {
+            id: id.clone(),
+            owner: row.owner_task,
+            gold: self.seen.gold(row),
+            predicted,
+            scores: self.scores(id, given, add),
+            ..PredictionRow::default()
+        }
     }
 
+    /// Reads a label that is given as its id.
     fn id(&self, label: &str) -> Option<usize> {
         label.parse().ok().filter(|id| *id < self.names.len())
     }
 
-    /// As mkgc's own runs have them: minus infinity for labels not seen.
-    fn scores(&self, id: &str, given: &Given, add: &mut impl FnMut(&str, String)) -> Vec<f32> {
-        let (got, wanted) = (given.scores.len(), if self.kind == TaskKind::Re { self.names.len() } else { 0 });
+    /// Returns one score per label, minus infinity for labels not seen, as in mkgc's own runs.
+    fn scores(&self, id: &str, given: &SubmittedRow, add: &mut impl FnMut(&str, String)) -> Vec<f32> {
+        let got = given.scores.len();
+        let wanted = if self.kind == TaskKind::Re { self.names.len() } else { 0 };
         if got == 0 {
             return Vec::new();
         }

@@ -1,10 +1,10 @@
-//! `mkgc score`: predictions of any program become a run folder that stands beside mkgc's own runs. Gold labels come
-//! from the benchmark folder, never from the file, and the scores from the same function as every run's.
+//! `mkgc score`: turns the predictions of any program into a run folder that can be compared with mkgc's own runs. Gold
+//! labels come from the benchmark folder, never from the file, and the scores from the same function as those of any run.
 
 mod check;
 mod read;
 
-pub use read::Source;
+pub use read::PredictionFile;
 
 use std::path::{Path, PathBuf};
 
@@ -20,40 +20,41 @@ use crate::run::external::{ExternalRecord, PredictionsRecord};
 use crate::run::record::RunRecord;
 use crate::run::{RunFolder, predictions};
 
-/// What to score.
-pub struct Request {
-    /// Folder that `mkgc build` wrote.
+/// The predictions to score and what to record of the model that made them.
+pub struct ScoreRequest {
+    /// Benchmark folder that `mkgc build` wrote.
     pub benchmark: PathBuf,
     /// Files of predictions.
-    pub predictions: Vec<Source>,
-    /// The model's name in reports.
+    pub predictions: Vec<PredictionFile>,
+    /// Name of the model in reports.
     pub name: String,
-    /// What the model is, in words.
+    /// Description of the model.
     pub description: Option<String>,
-    /// Where to read more.
+    /// Address of a page about the model.
     pub url: Option<String>,
-    /// Seed the model was trained with; runs of several seeds become a mean with its interval.
+    /// Seed that the model was trained with. Reports average runs of several seeds and give an interval.
     pub train_seed: u64,
-    /// The run folder.
+    /// Run folder to create.
     pub out: PathBuf,
 }
 
-/// Checks the predictions, writes the run folder and returns its result.
-pub fn score(request: &Request) -> Result<RunResult> {
+/// Checks the predictions, writes the run folder and returns its result. Nothing is written if a prediction is wrong.
+pub fn score(request: &ScoreRequest) -> Result<RunResult> {
     check_name(&request.name)?;
     if request.out.exists() {
         return Err(RunFolder::new(&request.out).error("exists already; choose another --out, or delete the folder"));
     }
     intact(&request.benchmark)?;
     let benchmark = Benchmark::open(&request.benchmark, 128)?;
-    let (mut files, mut records) = (Vec::new(), Vec::new());
-    for source in &request.predictions {
-        records.push(file_record(&source.path)?);
-        files.push((source.path.display().to_string(), read::read(source, benchmark.kind())?));
+    let mut files = Vec::new();
+    let mut records = Vec::new();
+    for file in &request.predictions {
+        records.push(file_record(&file.path)?);
+        files.push((file.path.display().to_string(), read::read(file, benchmark.kind())?));
     }
     let stages = check::check(&benchmark, &files)?;
-    let (description, url) = (request.description.clone(), request.url.clone());
-    let external = ExternalRecord { description, url, predictions: records };
+    let external =
+        ExternalRecord { description: request.description.clone(), url: request.url.clone(), predictions: records };
     let record = RunRecord::external(benchmark.manifest(), &request.name, request.train_seed, external);
 
     fs_err::create_dir_all(parent_folder(&request.out))?;
@@ -71,7 +72,7 @@ pub fn score(request: &Request) -> Result<RunResult> {
     Ok(result)
 }
 
-/// A name that tells the model from mkgc's own methods and fits into a table.
+/// Refuses names that do not fit into a table or are those of mkgc's own methods.
 fn check_name(name: &str) -> Result<()> {
     let bad = |reason: &str| Err(Error::Usage(format!("--name {name:?}: {reason}")));
     if name.trim() != name || name.is_empty() || name.contains(|c: char| c.is_control() || c == '|') {
@@ -83,6 +84,7 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks the benchmark folder against its manifest.
 fn intact(benchmark: &Path) -> Result<()> {
     let checks = verify(benchmark)?;
     let problems: Vec<String> =
@@ -90,7 +92,7 @@ fn intact(benchmark: &Path) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    let reason = "is not what its manifest says; build it again, so that gold labels can be trusted";
+    let reason = "does not match its manifest; build it again, so that the gold labels can be trusted";
     Err(Error::Usage(format!("{} {reason}\n  {}", benchmark.display(), problems.join("\n  "))))
 }
 

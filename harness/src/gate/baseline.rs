@@ -17,44 +17,47 @@
 //! }
 //! ```
 //!
-//! `expected` is the mean over the seeds, `std` their sample standard deviation (from two seeds on). Scores are shares.
+//! `expected` is the mean over the seeds and `std` their sample standard deviation, given from two seeds on. Scores are
+//! shares, from 0 to 1.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::key::GateKey;
 use crate::error::{Error, Result};
 use crate::files::{read_json, write_json};
+use crate::metrics::metric::Direction;
 
-/// Version of the file.
+/// The version of the file format.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// The file.
+/// The contents of a baseline file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
-    /// [`SCHEMA_VERSION`].
+    /// The version of the file format, [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// In the order of benchmarks, methods, devices.
-    pub entries: Vec<Entry>,
+    /// Entries in the order of benchmarks, methods and devices.
+    pub entries: Vec<BaselineEntry>,
 }
 
-/// The runs of a method on a benchmark and a kind of device.
+/// What the runs of a method on a benchmark and a kind of device are expected to score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct BaselineEntry {
     /// Protocol name.
     pub benchmark: String,
-    /// [`crate::run::record::RunRecord::label`].
+    /// The label of the runs, [`crate::run::record::RunRecord::label`].
     pub method: String,
-    /// `cpu` or `cuda`; `external` where it is not known.
+    /// The kind of device, `cpu` or `cuda`; `external` if it is not known.
     pub device: String,
-    /// Training seeds; a run of each must be there.
+    /// Training seeds. A run of each is required.
     pub seeds: Vec<u64>,
-    /// Of the benchmark's rows (`data`), the text `encoder` and the `vision` encoder.
+    /// Hashes of the benchmark's rows (`data`), of the text encoder (`encoder`) and of the vision encoder (`vision`).
     pub fingerprints: BTreeMap<String, String>,
-    /// By name.
+    /// Expectations by the key of the metric.
     pub metrics: BTreeMap<String, Expectation>,
 }
 
@@ -62,39 +65,29 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    /// Mean over the seeds.
+    /// The mean over the seeds.
     pub expected: f64,
-    /// Sample standard deviation over the seeds.
+    /// The sample standard deviation over the seeds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub std: Option<f64>,
     /// Which way is better.
     pub direction: Direction,
-    /// How far from `expected` a mean may lie.
+    /// How far a mean may lie from `expected`.
     pub tolerance: Tolerance,
-}
-
-/// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// As for F1.
-    HigherIsBetter,
-    /// As for forgetting.
-    LowerIsBetter,
 }
 
 /// How far a mean may lie from the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tolerance {
-    /// This far.
+    /// A distance in units of the metric.
     Absolute(f64),
-    /// So many standard errors of the difference of two means over independent runs, `std * sqrt(2 / seeds)`.
+    /// A number of standard errors of the difference of two means over independent runs, `std * sqrt(2 / seeds)`.
     StandardErrors(f64),
 }
 
 impl Expectation {
-    /// The tolerance in units of the metric.
+    /// Returns the tolerance in units of the metric.
     pub fn allowed(&self, seeds: usize) -> f64 {
         match self.tolerance {
             Tolerance::Absolute(allowed) => allowed,
@@ -104,7 +97,7 @@ impl Expectation {
 }
 
 impl Baseline {
-    /// Reads and checks a file.
+    /// Reads and checks a baseline file.
     pub fn read(path: &Path) -> Result<Self> {
         let bad = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
         if !path.exists() {
@@ -122,20 +115,25 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// Checks and writes the file.
+    /// Checks the baseline and writes it to a file.
     pub fn write(&self, path: &Path) -> Result<()> {
         self.check().map_err(|reason| Error::Usage(format!("{}: {reason}", path.display())))?;
         write_json(path, self)
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let named =
-            |entry: &Entry| entry.check().map_err(|reason| format!("{} × {}: {reason}", entry.benchmark, entry.method));
-        self.entries.iter().try_for_each(named)
+        self.entries.iter().try_for_each(|entry| {
+            entry.check().map_err(|reason| format!("{} × {}: {reason}", entry.benchmark, entry.method))
+        })
     }
 }
 
-impl Entry {
+impl BaselineEntry {
+    /// Returns the benchmark, method and kind of device.
+    pub fn key(&self) -> GateKey {
+        GateKey { benchmark: self.benchmark.clone(), method: self.method.clone(), device: self.device.clone() }
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         if self.seeds.is_empty() || self.metrics.is_empty() {
             return Err("`seeds` and `metrics` must name at least one each".to_owned());

@@ -2,28 +2,28 @@
 
 use quick_xml::Writer;
 
-use super::{Line, Outcome, Verdict};
+use super::{Outcome, OutcomeLine, Verdict};
 use crate::error::Result;
 
-/// The file's bytes.
+/// Returns the bytes of the XML file.
 pub fn xml(outcome: &Outcome) -> Result<Vec<u8>> {
-    let mut suites: Vec<(&str, Vec<&Line>)> = Vec::new();
+    let mut suites: Vec<(&str, Vec<&OutcomeLine>)> = Vec::new();
     for line in &outcome.lines {
-        match suites.iter_mut().find(|(name, _)| *name == line.key.0) {
+        match suites.iter_mut().find(|(name, _)| *name == line.key.benchmark) {
             Some((_, lines)) => lines.push(line),
-            None => suites.push((&line.key.0, vec![line])),
+            None => suites.push((&line.key.benchmark, vec![line])),
         }
     }
     let mut bytes = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec();
     let mut writer = Writer::new_with_indent(&mut bytes, b' ', 2);
-    let all: Vec<&Line> = outcome.lines.iter().collect();
+    let all: Vec<&OutcomeLine> = outcome.lines.iter().collect();
     let root = writer.create_element("testsuites").with_attributes(counts("mkgc gate", &all).each_ref().map(pair));
     root.write_inner_content(|writer| suites.iter().try_for_each(|(name, lines)| suite(writer, name, lines)))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-fn counts(name: &str, lines: &[&Line]) -> [(&'static str, String); 3] {
+fn counts(name: &str, lines: &[&OutcomeLine]) -> [(&'static str, String); 3] {
     let failures = lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
     [("name", name.to_owned()), ("tests", lines.len().to_string()), ("failures", failures.to_string())]
 }
@@ -32,22 +32,21 @@ fn pair<'a>((key, value): &'a (&'static str, String)) -> (&'a str, &'a str) {
     (key, value.as_str())
 }
 
-fn suite(writer: &mut Writer<&mut Vec<u8>>, name: &str, lines: &[&Line]) -> std::io::Result<()> {
+fn suite(writer: &mut Writer<&mut Vec<u8>>, name: &str, lines: &[&OutcomeLine]) -> std::io::Result<()> {
     let element = writer.create_element("testsuite").with_attributes(counts(name, lines).each_ref().map(pair));
     element.write_inner_content(|writer| lines.iter().try_for_each(|line| case(writer, line)))?;
     Ok(())
 }
 
-fn case(writer: &mut Writer<&mut Vec<u8>>, line: &Line) -> std::io::Result<()> {
-    let (benchmark, method, device) = &line.key;
-    let class = format!("{benchmark}.{method}.{device}");
+fn case(writer: &mut Writer<&mut Vec<u8>>, line: &OutcomeLine) -> std::io::Result<()> {
+    let class = format!("{}.{}.{}", line.key.benchmark, line.key.method, line.key.device);
     let element =
         writer.create_element("testcase").with_attributes([("classname", class.as_str()), ("name", &line.metric)]);
     if line.verdict == Verdict::Pass {
         element.write_empty()?;
         return Ok(());
     }
-    // A gain is no failure in JUnit's terms; it is told as output.
+    // JUnit has no verdict between pass and failure, so a gain is reported as output.
     element.write_inner_content(|writer| {
         if line.verdict == Verdict::Fail {
             writer.create_element("failure").with_attribute(("message", line.reason.as_str())).write_empty()?;

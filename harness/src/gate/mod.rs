@@ -1,65 +1,68 @@
-//! `mkgc gate`: do runs still score what a baseline expects of them?
+//! `mkgc gate`: checks that runs still score what a baseline expects of them.
 
 pub mod baseline;
 pub mod junit;
+pub mod key;
 pub mod observed;
 pub mod show;
 pub mod update;
 
 use std::collections::BTreeMap;
 
-use crate::metrics::continual::Value;
-use baseline::{Baseline, Direction, Entry, Expectation};
-use observed::{BySeed, Key, Observed};
+use crate::metrics::metric::Direction;
+use crate::metrics::value::Value;
+use baseline::{Baseline, BaselineEntry, Expectation};
+use key::GateKey;
+use observed::{BySeed, Observed, Values};
 
-/// What became of an expectation.
+/// Whether an expectation is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Within tolerance.
+    /// The runs score what is expected, within tolerance.
     Pass,
-    /// Better than tolerance: worth a look, and a new baseline if it is meant.
+    /// The runs are better than expected: worth a look, and a new baseline if the gain is intended.
     Gain,
-    /// Worse than tolerance, or not comparable.
+    /// The runs are worse than expected or cannot be compared.
     Fail,
 }
 
-/// One metric of one entry.
+/// The verdict on one metric of one entry.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
-    /// Benchmark, method, kind of device.
-    pub key: Key,
-    /// Metric.
+pub struct OutcomeLine {
+    /// The entry's benchmark, method and kind of device.
+    pub key: GateKey,
+    /// The key of the metric, which an old or a newer mkgc may have written.
     pub metric: String,
-    /// By the baseline.
+    /// The mean that the baseline expects.
     pub expected: f64,
-    /// Mean over the baseline's seeds, where it is defined.
+    /// The mean over the baseline's seeds, if it is defined.
     pub observed: Option<f64>,
-    /// Tolerance in units of the metric.
+    /// The tolerance in units of the metric.
     pub allowed: f64,
-    /// What became of it.
+    /// Whether the expectation is met.
     pub verdict: Verdict,
-    /// Why, unless it passed.
+    /// The reason for any verdict but a pass.
     pub reason: String,
 }
 
-/// The answer.
+/// The verdicts on all expectations of a baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// In the order of the baseline.
-    pub lines: Vec<Line>,
-    /// Runs that no entry asks for.
+    /// One line per metric, in the order of the baseline.
+    pub lines: Vec<OutcomeLine>,
+    /// Folders of runs that no entry asks for.
     pub unknown: Vec<String>,
 }
 
 impl Outcome {
-    /// Whether any expectation failed.
+    /// Tells whether any expectation failed.
     pub fn failed(&self) -> bool {
         self.lines.iter().any(|line| line.verdict == Verdict::Fail)
     }
 }
 
-/// Compares runs with a baseline; with `strict_gain`, an unexpected gain fails.
-pub fn check(baseline: &Baseline, observed: &BTreeMap<Key, BySeed>, strict_gain: bool) -> Outcome {
+/// Compares runs with a baseline. With `strict_gain`, an unexpected gain fails as well.
+pub fn check(baseline: &Baseline, observed: &BTreeMap<GateKey, BySeed>, strict_gain: bool) -> Outcome {
     let none = BySeed::new();
     let mut lines = Vec::new();
     for entry in &baseline.entries {
@@ -71,34 +74,38 @@ pub fn check(baseline: &Baseline, observed: &BTreeMap<Key, BySeed>, strict_gain:
                 Err(reason) => (None, Some((Verdict::Fail, reason.clone()))),
             };
             let (verdict, reason) = outcome.unwrap_or((Verdict::Pass, String::new()));
-            let (expected, allowed) = (expectation.expected, expectation.allowed(entry.seeds.len()));
-            let (key, metric) = (entry.key(), metric.clone());
-            lines.push(Line { key, metric, expected, observed, allowed, verdict, reason });
+            lines.push(OutcomeLine {
+                key: entry.key(),
+                metric: metric.clone(),
+                expected: expectation.expected,
+                observed,
+                allowed: expectation.allowed(entry.seeds.len()),
+                verdict,
+                reason,
+            });
         }
     }
     Outcome { lines, unknown: unknown(baseline, observed) }
 }
 
-fn unknown(baseline: &Baseline, observed: &BTreeMap<Key, BySeed>) -> Vec<String> {
-    let asked =
-        |key: &Key, seed: u64| baseline.entries.iter().any(|entry| entry.key() == *key && entry.seeds.contains(&seed));
+/// Lists the folders of runs that no entry asks for.
+fn unknown(baseline: &Baseline, observed: &BTreeMap<GateKey, BySeed>) -> Vec<String> {
+    let asked = |key: &GateKey, seed: u64| {
+        baseline.entries.iter().any(|entry| entry.key() == *key && entry.seeds.contains(&seed))
+    };
     let runs = observed.iter().flat_map(|(key, runs)| runs.iter().map(move |(seed, run)| (key, *seed, run)));
     runs.filter(|(key, seed, _)| !asked(key, *seed)).map(|(_, _, run)| run.folder.display().to_string()).collect()
 }
 
-impl Entry {
-    /// Benchmark, method, kind of device.
-    pub fn key(&self) -> Key {
-        (self.benchmark.clone(), self.method.clone(), self.device.clone())
-    }
-
-    /// The runs of the entry's seeds, if they are there and of the same data and encoders.
+impl BaselineEntry {
+    /// Returns the metrics of the entry's seeds, or why its runs are missing or of other data or encoders.
     fn comparable<'a>(&self, runs: &'a BySeed) -> Result<Vec<&'a Values>, String> {
         let run = |seed: &u64| {
             let run: &Observed = runs.get(seed).ok_or_else(|| format!("no run with seed {seed}"))?;
             let names = self.fingerprints.keys().chain(run.fingerprints.keys());
             for name in names {
-                let (old, new) = (self.fingerprints.get(name), run.fingerprints.get(name));
+                let old = self.fingerprints.get(name);
+                let new = run.fingerprints.get(name);
                 if old != new {
                     let text =
                         |print: Option<&String>| print.map_or_else(|| "none".to_owned(), |print| format!("`{print}`"));
@@ -116,9 +123,7 @@ impl Entry {
     }
 }
 
-type Values = BTreeMap<&'static str, Value>;
-
-/// The mean, and the verdict where it is not a plain pass.
+/// Returns the mean, and the verdict and its reason unless the expectation is met.
 fn judged(
     metric: &str,
     expectation: &Expectation,
@@ -134,17 +139,18 @@ fn judged(
             None => return (None, Some((Verdict::Fail, "this mkgc does not know the metric".to_owned()))),
         }
     }
-    let (mean, allowed) = (sum / runs.len() as f64, expectation.allowed(runs.len()));
+    let mean = sum / runs.len() as f64;
+    let allowed = expectation.allowed(runs.len());
     let gain = match expectation.direction {
         Direction::HigherIsBetter => mean - expectation.expected,
         Direction::LowerIsBetter => expectation.expected - mean,
     };
-    // A tolerance of 0 means equal but for the last bits.
+    // A tolerance of 0 means equal except for rounding.
     let beyond = gain.abs() > allowed + 1e-12;
     let outcome = beyond.then(|| match (gain < 0.0, strict_gain) {
         (true, _) => (Verdict::Fail, format!("worse by {:.4}, {allowed:.4} allowed", -gain)),
         (false, strict) => {
-            let reason = format!("better by {gain:.4}, {allowed:.4} expected at most; --update if it is meant");
+            let reason = format!("better by {gain:.4}, at most {allowed:.4} expected; use --update if it is intended");
             (if strict { Verdict::Fail } else { Verdict::Gain }, reason)
         }
     });

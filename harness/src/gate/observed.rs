@@ -1,50 +1,52 @@
-//! What runs score, by benchmark, method and kind of device. Nothing is believed that stored predictions do not give.
+//! Loads runs, keyed by benchmark, method and kind of device. Metrics are always recomputed from the stored predictions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::baseline::Direction::{self, HigherIsBetter, LowerIsBetter};
+use super::key::GateKey;
 use crate::error::{Error, Result};
-use crate::metrics::continual::Value;
 use crate::metrics::score::{RunResult, score_run};
+use crate::metrics::value::Value;
+use crate::metrics::{MatrixMetric, Metric, StageMetric};
 use crate::run::RunFolder;
 use crate::run::record::RunRecord;
 
-/// Metrics of a baseline: scores after the last task, and those over tasks.
-pub const METRICS: [(&str, Direction); 7] = [
-    ("last_micro_f1", HigherIsBetter),
-    ("last_macro_f1", HigherIsBetter),
-    ("last_accuracy", HigherIsBetter),
-    ("average_incremental_micro_f1", HigherIsBetter),
-    ("average_lopezpaz17", HigherIsBetter),
-    ("forgetting_chaudhry18", LowerIsBetter),
-    ("bwt_lopezpaz17", HigherIsBetter),
+/// The metrics of a baseline: scores after the last task, and those over all tasks.
+pub const METRICS: [Metric; 7] = [
+    Metric::Last(StageMetric::MicroF1),
+    Metric::Last(StageMetric::MacroF1),
+    Metric::Last(StageMetric::Accuracy),
+    Metric::AverageIncremental(StageMetric::MicroF1),
+    Metric::Matrix(MatrixMetric::AverageOverTasks),
+    Metric::Matrix(MatrixMetric::Forgetting),
+    Metric::Matrix(MatrixMetric::BackwardTransfer),
 ];
 
-/// Benchmark, method, kind of device.
-pub type Key = (String, String, String);
-
-/// Runs by seed.
+/// The runs of one key by training seed.
 pub type BySeed = BTreeMap<u64, Observed>;
 
-/// A run.
+/// The values of [`METRICS`].
+pub type Values = BTreeMap<Metric, Value>;
+
+/// What a run scored.
 pub struct Observed {
-    /// Its folder.
+    /// The run folder.
     pub folder: PathBuf,
-    /// As in [`super::baseline::Entry`].
+    /// The same hashes as [`super::baseline::BaselineEntry::fingerprints`].
     pub fingerprints: BTreeMap<String, String>,
-    /// Its metrics, or why it has none.
-    pub values: std::result::Result<BTreeMap<&'static str, Value>, String>,
+    /// The metrics, or why there are none.
+    pub values: std::result::Result<Values, String>,
 }
 
-/// Reads runs; two of one seed cannot be told apart and are refused.
-pub fn observe(folders: &[PathBuf]) -> Result<BTreeMap<Key, BySeed>> {
-    let mut observed: BTreeMap<Key, BySeed> = BTreeMap::new();
+/// Reads runs. Two runs of one key and seed cannot be told apart and are an error.
+pub fn observe(folders: &[PathBuf]) -> Result<BTreeMap<GateKey, BySeed>> {
+    let mut observed: BTreeMap<GateKey, BySeed> = BTreeMap::new();
     for path in folders {
         let folder = RunFolder::new(path);
         let record = folder.record()?;
         let device = record.device_kind().to_owned();
-        let runs = observed.entry((record.dataset.name.clone(), record.label(), device)).or_default();
+        let key = GateKey { benchmark: record.dataset.name.clone(), method: record.label(), device };
+        let runs = observed.entry(key).or_default();
         let seed = record.train_seed();
         let run = Observed { folder: path.clone(), fingerprints: fingerprints(&record), values: values(&folder) };
         if let Some(other) = runs.insert(seed, run) {
@@ -71,7 +73,8 @@ fn fingerprints(record: &RunRecord) -> BTreeMap<String, String> {
     found
 }
 
-fn values(folder: &RunFolder) -> std::result::Result<BTreeMap<&'static str, Value>, String> {
+/// Recomputes the metrics, and refuses a `result.json` that says something else.
+fn values(folder: &RunFolder) -> std::result::Result<Values, String> {
     if !folder.result().exists() {
         return Err(format!("{}: not finished (no result.json)", shown(folder.dir())));
     }
@@ -83,22 +86,23 @@ fn values(folder: &RunFolder) -> std::result::Result<BTreeMap<&'static str, Valu
         (Some(one), Some(other)) => (one - other).abs() < 1e-12,
         (one, other) => one.is_none() && other.is_none(),
     };
-    match METRICS.iter().find(|(name, _)| !same(&stored[name], &derived[name])) {
-        Some((name, _)) => {
-            let (stored, derived) = (&stored[name], &derived[name]);
-            let reason = format!("{name} is {stored:?} in result.json, but its predictions give {derived:?}");
+    match METRICS.into_iter().find(|metric| !same(&stored[metric], &derived[metric])) {
+        Some(metric) => {
+            let said = &stored[&metric];
+            let reason =
+                format!("{} is {said:?} in result.json, but its predictions give {:?}", metric.key(), derived[&metric]);
             Err(format!("{}: {reason}", shown(folder.dir())))
         }
         None => Ok(derived),
     }
 }
 
-fn metrics(result: &RunResult) -> BTreeMap<&'static str, Value> {
-    let last = result.stages.last();
-    let value = |name: &str| match name {
-        "last_micro_f1" | "last_macro_f1" | "last_accuracy" => last.map(|stage| stage.get(&name["last_".len()..])),
-        name => result.continual.get(name).cloned(),
+fn metrics(result: &RunResult) -> Values {
+    let value = |metric: Metric| match metric {
+        // Results of older versions hold these with the stages alone.
+        Metric::Last(last) => result.stages.last().map(|stage| stage.get(last)),
+        metric => result.continual.get(&metric).cloned(),
     };
-    let missing = || Value::Undefined("undefined: not measured".to_owned());
-    METRICS.into_iter().map(|(name, _)| (name, value(name).unwrap_or_else(missing))).collect()
+    let missing = || Value::undefined("not measured");
+    METRICS.into_iter().map(|metric| (metric, value(metric).unwrap_or_else(missing))).collect()
 }

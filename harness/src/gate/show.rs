@@ -1,22 +1,25 @@
-//! The outcome for people: a Markdown table (also GitHub's job summary) and GitHub's annotations.
+//! Shows the outcome to people: as a Markdown table, which also serves as GitHub's job summary, and as GitHub annotations.
 
 use std::collections::BTreeMap;
 
-use super::{Key, Line, Outcome, Verdict};
+use super::key::GateKey;
+use super::{Outcome, OutcomeLine, Verdict};
 
-/// A table with a line per metric, and what it says in a sentence.
+/// Returns a table with one line per metric, followed by the number of verdicts of each kind.
 pub fn markdown(outcome: &Outcome) -> String {
     let mut text = String::from(
         "| benchmark | method | device | metric | expected | observed | allowed | verdict |\n|---|---|---|---|---:|---:|---:|---|\n",
     );
     for line in &outcome.lines {
-        let (benchmark, method, device) = &line.key;
+        let GateKey { benchmark, method, device } = &line.key;
         let observed = line.observed.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
         let numbers = format!("{:.4} | {observed} | {:.4}", line.expected, line.allowed);
         text += &format!("| {benchmark} | {method} | {device} | {} | {numbers} | {} |\n", line.metric, verdict(line));
     }
     let count = |verdict| outcome.lines.iter().filter(|line| line.verdict == verdict).count();
-    let (passed, gains, failed) = (count(Verdict::Pass), count(Verdict::Gain), count(Verdict::Fail));
+    let passed = count(Verdict::Pass);
+    let gains = count(Verdict::Gain);
+    let failed = count(Verdict::Fail);
     text += &format!("\n{passed} passed, {gains} gained, {failed} failed.\n");
     if !outcome.unknown.is_empty() {
         text += &format!("Not in the baseline: {}.\n", outcome.unknown.join(", "));
@@ -24,7 +27,7 @@ pub fn markdown(outcome: &Outcome) -> String {
     text
 }
 
-fn verdict(line: &Line) -> String {
+fn verdict(line: &OutcomeLine) -> String {
     let reason = line.reason.replace('|', "\\|");
     match line.verdict {
         Verdict::Pass => "pass".to_owned(),
@@ -33,10 +36,10 @@ fn verdict(line: &Line) -> String {
     }
 }
 
-/// GitHub's workflow commands: an error per entry that failed, a notice per entry that gained. A step shows ten of a
-/// kind at most, so the metrics of an entry share one.
+/// Returns GitHub workflow commands: an error for each entry that failed and a notice for each that gained. GitHub shows
+/// at most ten of a kind per step, so the metrics of an entry share one.
 pub fn annotations(outcome: &Outcome) -> Vec<String> {
-    let mut grouped: BTreeMap<(&str, &Key), Vec<String>> = BTreeMap::new();
+    let mut grouped: BTreeMap<(&str, &GateKey), Vec<String>> = BTreeMap::new();
     for line in &outcome.lines {
         let command = match line.verdict {
             Verdict::Pass => continue,
@@ -45,14 +48,14 @@ pub fn annotations(outcome: &Outcome) -> Vec<String> {
         };
         grouped.entry((command, &line.key)).or_default().push(format!("{}: {}", line.metric, line.reason));
     }
-    let command = |((command, (benchmark, method, device)), reasons): ((&str, &Key), Vec<String>)| {
-        let message = format!("{benchmark} × {method} × {device}\n{}", reasons.join("\n"));
+    let command = |((command, key), reasons): ((&str, &GateKey), Vec<String>)| {
+        let message = format!("{key}\n{}", reasons.join("\n"));
         format!("::{command} title=mkgc gate::{}", escaped(&message))
     };
     grouped.into_iter().map(command).collect()
 }
 
-/// As GitHub's toolkit escapes the text of a command.
+/// Escapes the text of a workflow command as GitHub's toolkit does.
 fn escaped(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

@@ -1,17 +1,18 @@
-//! A baseline from runs, and what changed in it.
+//! Makes a baseline from runs and lists what changed in it.
 
 use std::collections::BTreeMap;
 
-use super::baseline::{Baseline, Entry, Expectation, SCHEMA_VERSION, Tolerance};
-use super::observed::{BySeed, Key, METRICS};
+use super::baseline::{Baseline, BaselineEntry, Expectation, SCHEMA_VERSION, Tolerance};
+use super::key::GateKey;
+use super::observed::{BySeed, METRICS};
 use crate::error::{Error, Result};
-use crate::metrics::continual::Value;
+use crate::metrics::value::Value;
 
-/// A baseline of exactly these runs. Metrics that are undefined for a benchmark are left out. A tolerance that is given
-/// holds for every line; else lines keep the one they had.
+/// Makes a baseline of exactly these runs, without metrics that are undefined for a benchmark. `tolerance` applies to every
+/// expectation; if it is `None`, expectations keep the tolerance they have in `old`.
 pub fn update(
     old: Option<&Baseline>,
-    observed: &BTreeMap<Key, BySeed>,
+    observed: &BTreeMap<GateKey, BySeed>,
     tolerance: Option<Tolerance>,
 ) -> Result<Baseline> {
     let entries = observed.iter().map(|(key, runs)| {
@@ -21,8 +22,13 @@ pub fn update(
     Ok(Baseline { schema_version: SCHEMA_VERSION, entries: entries.collect::<Result<_>>()? })
 }
 
-fn entry(key: &Key, runs: &BySeed, before: Option<&Entry>, tolerance: Option<Tolerance>) -> Result<Entry> {
-    let (benchmark, method, device) = key.clone();
+fn entry(
+    key: &GateKey,
+    runs: &BySeed,
+    before: Option<&BaselineEntry>,
+    tolerance: Option<Tolerance>,
+) -> Result<BaselineEntry> {
+    let GateKey { benchmark, method, device } = key.clone();
     let bad = |reason: &str| Error::Usage(format!("{benchmark} × {method}: {reason}"));
     let mut prints = runs.values().map(|run| &run.fingerprints);
     let fingerprints = prints.next().cloned().unwrap_or_default();
@@ -32,20 +38,21 @@ fn entry(key: &Key, runs: &BySeed, before: Option<&Entry>, tolerance: Option<Tol
     let seen: Vec<_> =
         runs.values().map(|run| run.values.as_ref().map_err(|reason| bad(reason))).collect::<Result<_>>()?;
     let mut metrics = BTreeMap::new();
-    for (name, direction) in METRICS {
-        let numbers: Option<Vec<f64>> =
-            seen.iter().map(|values| values.get(name).and_then(Value::number).filter(|x| x.is_finite())).collect();
+    for metric in METRICS {
+        let finite = |value: &Value| value.number().filter(|number| number.is_finite());
+        let numbers: Option<Vec<f64>> = seen.iter().map(|values| values.get(&metric).and_then(finite)).collect();
         let Some(numbers) = numbers else { continue };
-        let kept = before.and_then(|entry| entry.metrics.get(name)).map(|line| line.tolerance);
+        let kept = before.and_then(|entry| entry.metrics.get(metric.key())).map(|line| line.tolerance);
         let tolerance = tolerance.or(kept);
         let tolerance = tolerance.ok_or_else(|| bad("is new; give --tolerance or --standard-errors for it"))?;
         let (expected, std) = mean_std(&numbers);
         if std.is_none() && matches!(tolerance, Tolerance::StandardErrors(_)) {
             return Err(bad("has one seed; --standard-errors needs two at least"));
         }
-        metrics.insert(name.to_owned(), Expectation { expected, std, direction, tolerance });
+        let expectation = Expectation { expected, std, direction: metric.direction(), tolerance };
+        metrics.insert(metric.key().to_owned(), expectation);
     }
-    Ok(Entry { benchmark, method, device, seeds: runs.keys().copied().collect(), fingerprints, metrics })
+    Ok(BaselineEntry { benchmark, method, device, seeds: runs.keys().copied().collect(), fingerprints, metrics })
 }
 
 fn mean_std(numbers: &[f64]) -> (f64, Option<f64>) {
@@ -55,9 +62,10 @@ fn mean_std(numbers: &[f64]) -> (f64, Option<f64>) {
     (mean, (numbers.len() > 1).then(|| (squares / (count - 1.0)).sqrt()))
 }
 
-/// One line per change, old → new.
+/// Returns one line per change, `old → new`.
 pub fn diff(old: Option<&Baseline>, new: &Baseline) -> Vec<String> {
-    let (old, new) = (old.map(lines).unwrap_or_default(), lines(new));
+    let old = old.map(lines).unwrap_or_default();
+    let new = lines(new);
     let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let text = |line: Option<&String>| line.map_or("-", String::as_str).to_owned();
     let change = |name: &String| format!("{name}: {} → {}", text(old.get(name)), text(new.get(name)));
@@ -67,14 +75,14 @@ pub fn diff(old: Option<&Baseline>, new: &Baseline) -> Vec<String> {
 fn lines(baseline: &Baseline) -> BTreeMap<String, String> {
     let mut lines = BTreeMap::new();
     for entry in &baseline.entries {
-        let place = format!("{} × {} × {}", entry.benchmark, entry.method, entry.device);
-        lines.insert(format!("{place} × seeds"), format!("{:?}", entry.seeds));
+        let key = entry.key();
+        lines.insert(format!("{key} × seeds"), format!("{:?}", entry.seeds));
         for (name, print) in &entry.fingerprints {
-            lines.insert(format!("{place} × fingerprint {name}"), print.clone());
+            lines.insert(format!("{key} × fingerprint {name}"), print.clone());
         }
         for (name, line) in &entry.metrics {
             let allowed = line.allowed(entry.seeds.len());
-            lines.insert(format!("{place} × {name}"), format!("{:.4} ± {allowed:.4}", line.expected));
+            lines.insert(format!("{key} × {name}"), format!("{:.4} ± {allowed:.4}", line.expected));
         }
     }
     lines

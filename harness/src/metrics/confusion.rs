@@ -1,4 +1,5 @@
-//! Confusion between old and new classes: where test items of classes learned before a task (old) and in it (new) go.
+//! Confusion between old and new classes: counts what test items of classes learned before a task (old) and in it (new)
+//! are predicted as.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +8,8 @@ use mkgc_builder::labels::LabelSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::labels::{label, tags};
 use super::span::{Span, all_spans};
-use super::{label, tags};
 use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
@@ -24,7 +25,7 @@ pub struct ConfusionCounts {
     pub none: [usize; 3],
 }
 
-/// Counts after learning tasks `0..=stage`.
+/// Counts the test rows after learning tasks `0..=stage`.
 pub fn count(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> ConfusionCounts {
     let mut counts = ConfusionCounts::default();
     let labels = dataset.label_set();
@@ -43,7 +44,7 @@ pub fn count(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> C
     counts
 }
 
-/// Gold and predicted type of each span of words that either side names.
+/// Returns the gold and the predicted type of each span of words that either side names, empty if one does not.
 fn by_words<'a>(
     gold: &BTreeSet<Span<'a>>,
     predicted: &BTreeSet<Span<'a>>,
@@ -63,7 +64,7 @@ fn name(dataset: &DatasetRecord, label: u32) -> &str {
 }
 
 impl ConfusionCounts {
-    /// Counts an item; classes that are not seen yet are none.
+    /// Counts one item. Classes that are not seen yet count as none.
     fn add(&mut self, labels: &LabelSet, stage: usize, gold: &str, predicted: &str) {
         let age = |class: &str| match labels.task_of_class(class) {
             Some(owner) if owner < stage => Age::Old,
@@ -88,7 +89,7 @@ enum Age {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::tests::{relations, row};
+    use crate::metrics::example::{relations, row};
 
     #[test]
     fn every_kind_of_mistake_has_its_place() {
@@ -101,7 +102,8 @@ mod tests {
         let counts = count(&dataset, 1, &rows);
         assert_eq!(counts, ConfusionCounts { old: [1, 0, 1, 1], new: [2, 1, 1, 1], none: [1, 1, 2] });
         let first = count(&dataset, 0, &rows);
-        assert_eq!((first.old, first.new), ([0; 4], [1, 0, 0, 2]), "nothing is old after the first task");
+        assert_eq!(first.old, [0; 4], "nothing is old after the first task");
+        assert_eq!(first.new, [1, 0, 0, 2]);
     }
 
     #[test]

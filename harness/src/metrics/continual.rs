@@ -1,173 +1,74 @@
 //! Continual-learning metrics of the matrix `R[i][j]`: score on task `j` after learning tasks `0..=i` (`j <= i`).
 //!
-//! Libraries disagree on these names, so each function carries its source and [`Value`] says why one is undefined. A cell
-//! without test rows is left out of every mean, and [`Entered`] says how many terms a mean is over.
+//! Libraries disagree on these names, so each function names its source, and [`Value`] says why a score is undefined. Cells
+//! without test rows are left out of every mean, and [`Mean::entered`] says how many terms a mean is over.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use super::value::{Mean, Value};
 
-/// A number, or why there is none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Value {
-    /// Defined.
-    Number(f64),
-    /// `undefined: reason`.
-    Undefined(String),
-}
-
-/// Returns why there is no score after `tasks` tasks: nothing was predicted.
-pub(super) fn unscored(tasks: usize) -> Value {
-    Value::undefined(&format!("no predictions after task {tasks}"))
-}
-
-impl Default for Value {
-    /// What an older file does not hold.
-    fn default() -> Self {
-        Self::undefined("not in this version's results")
-    }
-}
-
-impl Value {
-    /// `undefined: reason`.
-    pub fn undefined(reason: &str) -> Self {
-        Self::Undefined(format!("undefined: {reason}"))
-    }
-
-    /// `undefined: reason`, if it is not.
-    pub fn reason(&self) -> Option<String> {
-        match self {
-            Self::Number(_) => None,
-            Self::Undefined(reason) => Some(reason.clone()),
-        }
-    }
-
-    /// The mean of numbers; the first reason where one is undefined.
-    pub fn mean<'a>(values: impl ExactSizeIterator<Item = &'a Self> + Clone) -> Self {
-        if let Some(undefined) = values.clone().find(|value| value.number().is_none()) {
-            return undefined.clone();
-        }
-        match values.len() {
-            0 => Self::undefined("no task was learned"),
-            count => Self::Number(values.filter_map(Self::number).sum::<f64>() / count as f64),
-        }
-    }
-
-    /// The number, if defined.
-    pub fn number(&self) -> Option<f64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Undefined(_) => None,
-        }
-    }
-
-    /// `self - other`; the first reason where one is undefined.
-    fn less(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::Number(one), Self::Number(other)) => Self::Number(one - other),
-            (Self::Undefined(_), _) => self.clone(),
-            _ => other.clone(),
-        }
-    }
-}
-
-/// How many classes, tasks or stages entered a mean; the others have no test rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Entered {
-    /// Those with a score.
-    pub n: usize,
-    /// All.
-    pub of: usize,
-}
-
-/// A mean over classes, tasks or stages, and how many of them it is over.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mean {
-    /// The mean, or why there is none.
-    pub value: Value,
-    /// How many terms it is over.
-    pub entered: Entered,
-}
-
-impl Mean {
-    /// The mean of the terms that are numbers; the first reason where none is.
-    pub fn of(terms: &[Value]) -> Self {
-        let defined: Vec<&Value> = terms.iter().filter(|term| term.number().is_some()).collect();
-        let entered = Entered { n: defined.len(), of: terms.len() };
-        let value = if defined.is_empty() { Value::mean(terms.iter()) } else { Value::mean(defined.into_iter()) };
-        Self { value, entered }
-    }
-
-    /// No mean of so many terms.
-    pub fn undefined(value: Value, of: usize) -> Self {
-        Self { value, entered: Entered { n: 0, of } }
-    }
-}
-
-/// Row `i` holds `R[i][0..=i]`, or nothing where the stage has no predictions. A cell is undefined where task `j` has no
-/// test rows.
+/// `R[i][j]`: row `i` holds `R[i][0..=i]`, or nothing if there are no predictions after task `i`. A cell is undefined if
+/// task `j` has no test rows.
 pub type Matrix = Vec<Vec<Value>>;
 
-/// Mean over tasks of the last row, `1/T sum_j R[T-1][j]` (Lopez-Paz and Ranzato 2017, "ACC").
+/// Averages the last row over the tasks, `1/T sum_j R[T-1][j]` (Lopez-Paz and Ranzato 2017, "ACC").
 pub fn average_lopezpaz17(matrix: &Matrix) -> Mean {
     match matrix.last() {
-        Some(last) if last.is_empty() => Mean::undefined(unscored(matrix.len()), matrix.len()),
-        last => Mean::of(last.map_or(&[], Vec::as_slice)),
+        Some(last) if last.is_empty() => Mean::undefined(Value::unscored(matrix.len()), matrix.len()),
+        last => Mean::over(last.map_or(&[], Vec::as_slice)),
     }
 }
 
-/// `1/(T-1) sum_{j<T-1} (max_{j<=l<T-1} R[l][j] - R[T-1][j])` (Chaudhry et al. 2018, eq. 3-4). Higher is worse.
+/// Returns `1/(T-1) sum_{j<T-1} (max_{j<=l<T-1} R[l][j] - R[T-1][j])` (Chaudhry et al. 2018, eq. 3-4). Higher is worse.
 pub fn forgetting_chaudhry18(matrix: &Matrix) -> Mean {
     over_old_tasks(matrix, |before, last| best(before).less(last))
 }
 
-/// `1/(T-1) sum_{j<T-1} (R[T-1][j] - R[j][j])` (Lopez-Paz and Ranzato 2017, "BWT"). Lower is worse.
+/// Returns `1/(T-1) sum_{j<T-1} (R[T-1][j] - R[j][j])` (Lopez-Paz and Ranzato 2017, "BWT"). Lower is worse.
 pub fn bwt_lopezpaz17(matrix: &Matrix) -> Mean {
     over_old_tasks(matrix, |before, last| last.less(before[0]))
 }
 
-/// Plasticity: `1/T sum_i R[i][i]`, each task's score when it has just been learned (Riemer et al. 2019, "LA").
+/// Returns the plasticity, `1/T sum_i R[i][i]`: each task's score right after it was learned (Riemer et al. 2019, "LA").
 pub fn learning_accuracy_riemer19(matrix: &Matrix) -> Mean {
-    gap(matrix).unwrap_or_else(|| Mean::of(&diagonal(matrix)))
+    missing_row(matrix).unwrap_or_else(|| Mean::over(&diagonal(matrix)))
 }
 
-/// `1/T sum_i (R*[i][i] - R[i][i])`, `R*` of a network trained on all tasks up to `i` at once (Chaudhry et al. 2018,
-/// eq. 5, averaged over tasks). Higher is worse.
+/// Returns `1/T sum_i (R*[i][i] - R[i][i])`, where `R*` is the matrix of a network trained on all tasks up to `i` at once
+/// (Chaudhry et al. 2018, eq. 5, averaged over tasks). Higher is worse.
 pub fn intransigence_chaudhry18(matrix: &Matrix, joint: &Matrix) -> Mean {
     if matrix.len() != joint.len() {
         return Mean::undefined(Value::undefined("Joint learned another number of tasks"), matrix.len());
     }
-    if let Some(undefined) = gap(matrix).or_else(|| gap(joint)) {
+    if let Some(undefined) = missing_row(matrix).or_else(|| missing_row(joint)) {
         return undefined;
     }
     let losses: Vec<Value> =
         diagonal(joint).iter().zip(diagonal(matrix)).map(|(joint, own)| joint.less(&own)).collect();
-    Mean::of(&losses)
+    Mean::over(&losses)
 }
 
-/// Mean over old tasks `j` of a function of the column's `R[j..T-1][j]` (one value at least) and `R[T-1][j]`.
-fn over_old_tasks(matrix: &Matrix, of: impl Fn(&[&Value], &Value) -> Value) -> Mean {
+/// Averages, over all tasks `j` but the last, a function of `R[j..T-1][j]` (at least one value) and `R[T-1][j]`.
+fn over_old_tasks(matrix: &Matrix, change: impl Fn(&[&Value], &Value) -> Value) -> Mean {
     let tasks = matrix.len();
     if tasks < 2 {
         return Mean::undefined(Value::undefined("needs at least two tasks"), 0);
     }
-    if let Some(undefined) = gap(matrix) {
+    if let Some(undefined) = missing_row(matrix) {
         return undefined;
     }
     let column = |j: usize| matrix[j..tasks - 1].iter().map(|row| &row[j]).collect::<Vec<_>>();
-    Mean::of(&(0..tasks - 1).map(|j| of(&column(j), &matrix[tasks - 1][j])).collect::<Vec<_>>())
+    Mean::over(&(0..tasks - 1).map(|j| change(&column(j), &matrix[tasks - 1][j])).collect::<Vec<_>>())
 }
 
-/// The highest number; the first reason where there is none.
+/// Returns the highest number, or the first reason if none is defined.
 fn best(values: &[&Value]) -> Value {
     let highest = values.iter().filter_map(|value| value.number()).reduce(f64::max);
     highest.map_or_else(|| values[0].clone(), Value::Number)
 }
 
-/// Why nothing that needs all stages is defined, if one has no predictions.
-fn gap(matrix: &Matrix) -> Option<Mean> {
-    let stage = matrix.iter().position(Vec::is_empty)?;
-    Some(Mean::undefined(unscored(stage + 1), matrix.len()))
+/// Returns the undefined mean of metrics that need every row of the matrix, if a row is missing.
+fn missing_row(matrix: &Matrix) -> Option<Mean> {
+    let empty = matrix.iter().position(Vec::is_empty)?;
+    Some(Mean::undefined(Value::unscored(empty + 1), matrix.len()))
 }
 
 fn diagonal(matrix: &Matrix) -> Vec<Value> {
@@ -178,8 +79,9 @@ fn diagonal(matrix: &Matrix) -> Vec<Value> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::metrics::value::Entered;
 
-    /// A matrix; NaN stands for a cell without test rows.
+    /// Makes a matrix in which NaN stands for a cell without test rows.
     fn matrix(rows: &[&[f64]]) -> Matrix {
         let cell = |cell: &f64| if cell.is_nan() { Value::undefined("no test rows") } else { Value::Number(*cell) };
         rows.iter().map(|row| row.iter().map(cell).collect()).collect()
@@ -227,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_without_predictions_leaves_what_it_needs_undefined() {
+    fn a_row_without_predictions_leaves_what_it_needs_undefined() {
         let gappy = matrix(&[&[], &[0.75, 0.25]]);
         close(average_lopezpaz17(&gappy), 0.5, (2, 2));
         let joint = matrix(&[&[0.5], &[0.5, 0.5]]);
         let undefined = Value::Undefined("undefined: no predictions after task 1".to_owned());
-        for of in [forgetting_chaudhry18, bwt_lopezpaz17, learning_accuracy_riemer19] {
-            assert_eq!(of(&gappy).value, undefined);
+        for metric in [forgetting_chaudhry18, bwt_lopezpaz17, learning_accuracy_riemer19] {
+            assert_eq!(metric(&gappy).value, undefined);
         }
         assert_eq!(intransigence_chaudhry18(&gappy, &joint).value, undefined);
         assert_eq!(intransigence_chaudhry18(&joint, &gappy).value, undefined);
@@ -251,12 +153,13 @@ mod tests {
 
     #[test]
     fn one_task_or_none_is_undefined_with_a_reason() {
-        let (one, nothing) = (matrix(&[&[0.5]]), matrix(&[]));
+        let one = matrix(&[&[0.5]]);
+        let nothing = matrix(&[]);
         assert_eq!(forgetting_chaudhry18(&one).value, Value::undefined("needs at least two tasks"));
         assert_eq!(bwt_lopezpaz17(&nothing).value.number(), None);
-        for of in [average_lopezpaz17, learning_accuracy_riemer19] {
-            close(of(&one), 0.5, (1, 1));
-            assert_eq!(of(&nothing).value.number(), None);
+        for metric in [average_lopezpaz17, learning_accuracy_riemer19] {
+            close(metric(&one), 0.5, (1, 1));
+            assert_eq!(metric(&nothing).value.number(), None);
         }
         close(intransigence_chaudhry18(&one, &matrix(&[&[0.75]])), 0.25, (1, 1));
         assert_eq!(intransigence_chaudhry18(&one, &nothing).value.number(), None);

@@ -1,36 +1,27 @@
-//! Twins of the strict predictions, made again from stored class scores: what a classifier with fewer classes to choose
-//! from would have said.
+//! Recomputes predictions from the stored class scores with some classes masked out.
 
 use mkgc_builder::corpus::TaskKind;
 
 use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
-/// Among which labels the highest score wins.
+/// The labels among which the highest score wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mask {
-    /// `None` and the relations of all tasks learned. Methods of mkgc predict so anyway; predictions from elsewhere may
-    /// name relations not seen yet.
+    /// `None` and the relations of all tasks learned so far. The methods of mkgc choose among these anyway, but
+    /// predictions from elsewhere may name relations that were not seen yet.
     Class,
-    /// `None` and the relations of the task that owns the row, as if the test told the task: task-incremental learning
-    /// (van de Ven et al. 2022). Rows that no task owns choose among all labels seen.
+    /// `None` and the relations of the task that owns the row, as if the task were known at test time: task-incremental
+    /// learning (van de Ven et al. 2022). Rows that no task owns choose among all labels seen.
     Task,
 }
 
 impl Mask {
-    /// Both.
+    /// Both masks.
     pub const ALL: [Self; 2] = [Self::Class, Self::Task];
-
-    /// Beginning of the names of its metrics.
-    pub fn prefix(self) -> &'static str {
-        match self {
-            Self::Class => "class_masked",
-            Self::Task => "task_masked",
-        }
-    }
 }
 
-/// Predicted label ids of relation rows after learning tasks `0..=stage`; or why there are none.
+/// Returns the predicted label id of each relation row after learning tasks `0..=stage`, or why there are none.
 pub fn predict(
     mask: Mask,
     dataset: &DatasetRecord,
@@ -60,7 +51,7 @@ pub fn predict(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::metrics::tests::relations;
+    use crate::metrics::example::relations;
 
     fn row(owner: Option<usize>, scores: [f32; 4]) -> PredictionRow {
         PredictionRow { owner, gold: vec![1], predicted: vec![3], scores: scores.to_vec(), ..PredictionRow::default() }

@@ -1,9 +1,9 @@
-//! Relation classification: strict accuracy with `None`, and the counts of each relation, from which F1 without `None`
-//! follows (scikit-learn's `f1_score(labels=relations, zero_division=0)`).
+//! Relation classification: strict accuracy with `None`, and the counts of each relation, which give F1 without `None`
+//! (scikit-learn's `f1_score(labels=relations, zero_division=0)`).
 
-use super::{Counts, ratio};
+use super::counts::{Counts, ratio};
 
-/// Scores of one set of rows.
+/// The scores of a set of relation rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RelationScores {
     /// Share of rows whose label is right, `None` included.
@@ -14,7 +14,7 @@ pub struct RelationScores {
     pub per_class: Vec<Counts>,
 }
 
-/// Compares label ids; `relations` are the ids that count (seen relations, without `None`).
+/// Compares label ids, row by row. Only the ids in `relations` count: the relations seen, without `None`.
 pub fn score(gold: &[u32], predicted: &[u32], relations: &[u32]) -> RelationScores {
     let pairs = || gold.iter().zip(predicted);
     let count = |relation: &u32| Counts {

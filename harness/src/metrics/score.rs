@@ -1,4 +1,4 @@
-//! From a run's stored predictions to `result.json`.
+//! Scores a run: derives `result.json` from its stored predictions.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,12 @@ use mkgc_builder::corpus::TaskKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Labels;
-use super::continual::{
-    Entered, Matrix, Mean, Value, average_lopezpaz17, bwt_lopezpaz17, forgetting_chaudhry18, learning_accuracy_riemer19,
-};
-use super::formulas;
+use super::continual::Matrix;
 use super::half::{self, Half};
+use super::labels::LabelsOf;
+use super::metric::{MatrixFormula, MatrixMetric, Metric, StageMetric, known};
 use super::stage::{self, StageScores};
+use super::value::{Entered, Mean, Value};
 use crate::error::Result;
 use crate::files::read_json;
 use crate::run::RunFolder;
@@ -42,17 +41,21 @@ pub struct RunResult {
     pub matrix: Matrix,
     /// The same of each half of a network of two streams alone, where its predictions are stored; since version 4.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub halves: BTreeMap<String, Matrix>,
+    #[schemars(with = "BTreeMap<String, Matrix>")]
+    pub halves: BTreeMap<Half, Matrix>,
     /// Named formulas over stages and matrix: numbers, or `undefined: reason`.
-    pub continual: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "known")]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub continual: BTreeMap<Metric, Value>,
     /// Of those that are means: how many tasks, stages or classes entered; since version 4.
-    #[serde(default)]
-    pub entered: BTreeMap<String, Entered>,
+    #[serde(default, deserialize_with = "known")]
+    #[schemars(with = "BTreeMap<String, Entered>")]
+    pub entered: BTreeMap<Metric, Entered>,
 }
 
 impl RunResult {
-    /// Reads `result.json` of any released version. Older versions have fewer metrics, and numbers where version 4 says
-    /// that the test has nothing to score; [`score_run`] derives everything from the predictions.
+    /// Reads `result.json` of any released version. Versions before 4 have fewer metrics, and numbers where version 4 says
+    /// that the test has nothing to score. [`score_run`] derives every metric from the predictions instead.
     pub fn read(folder: &RunFolder) -> Result<Self> {
         let result: Self = read_json(&folder.result())?;
         if !(1..=SCHEMA_VERSION).contains(&result.schema_version) {
@@ -70,7 +73,7 @@ pub fn score_run(folder: &RunFolder) -> Result<RunResult> {
     Ok(score(&record, &read_stages(folder, &record)?))
 }
 
-/// The predictions of every stage; an external run may lack some.
+/// Reads the predictions after each task; only an external run may lack some.
 pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<Vec<PredictionRow>>>> {
     let read = |stage: usize| {
         let path = folder.predictions(stage);
@@ -86,7 +89,7 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<
     (0..record.tasks()).map(read).collect()
 }
 
-/// All metrics of the predictions of every stage.
+/// Computes all metrics, given the predictions after each task.
 pub fn score(record: &RunRecord, predictions: &[Option<Vec<PredictionRow>>]) -> RunResult {
     let dataset = &record.dataset;
     let stage = |(stage, rows): (usize, &Option<Vec<PredictionRow>>)| {
@@ -95,7 +98,7 @@ pub fn score(record: &RunRecord, predictions: &[Option<Vec<PredictionRow>>]) -> 
     let stages: Vec<StageScores> = predictions.iter().enumerate().map(stage).collect();
     let matrix = matrix(dataset, predictions, |row| &row.predicted);
     let halves = halves(dataset, predictions);
-    let (continual, entered) = continual(&stages, &matrix, &halves);
+    let summary = Summary::new(&stages, &matrix, &halves);
     let matrix_metric = match dataset.task {
         TaskKind::Re => "micro-F1 without None over the test rows task j owns (its relations and its share of None)",
         TaskKind::Ner => "micro span F1 over the entity types of task j in the test file of stage i",
@@ -110,63 +113,69 @@ pub fn score(record: &RunRecord, predictions: &[Option<Vec<PredictionRow>>]) -> 
         matrix_metric: matrix_metric.to_owned(),
         matrix,
         halves,
-        continual,
-        entered,
+        continual: summary.values,
+        entered: summary.entered,
     }
 }
 
-/// `R[i][j]` of the label ids that `of` gives.
-fn matrix(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>], of: Labels) -> Matrix {
+/// Computes `R[i][j]` of the label ids that `labels` chooses.
+fn matrix(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>], labels: LabelsOf) -> Matrix {
     let row = |(stage, rows): (usize, &Option<Vec<PredictionRow>>)| {
-        let cells = |rows: &Vec<PredictionRow>| (0..=stage).map(|j| stage::task_of(dataset, j, rows, of)).collect();
+        let cells =
+            |rows: &Vec<PredictionRow>| (0..=stage).map(|j| stage::task_score(dataset, j, rows, labels)).collect();
         rows.as_ref().map_or_else(Vec::new, cells)
     };
     predictions.iter().enumerate().map(row).collect()
 }
 
-/// The same of each half whose predictions are stored.
-fn halves(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>]) -> BTreeMap<String, Matrix> {
+/// Computes `R[i][j]` of each half whose predictions are stored.
+fn halves(dataset: &DatasetRecord, predictions: &[Option<Vec<PredictionRow>>]) -> BTreeMap<Half, Matrix> {
     let stored = |half: &Half| predictions.iter().flatten().any(|rows| half.stored(rows));
-    let of = |half: Half| (half.prefix().to_owned(), matrix(dataset, predictions, half.labels()));
-    Half::ALL.into_iter().filter(stored).map(of).collect()
+    let of_half = |half: Half| (half, matrix(dataset, predictions, half.labels()));
+    Half::ALL.into_iter().filter(stored).map(of_half).collect()
 }
 
-/// Values of the named formulas, and how many terms the means among them are over.
-fn continual(
-    stages: &[StageScores],
-    matrix: &Matrix,
-    halves: &BTreeMap<String, Matrix>,
-) -> (BTreeMap<String, Value>, BTreeMap<String, Entered>) {
-    let mut means = BTreeMap::from([
-        ("average_lopezpaz17".to_owned(), average_lopezpaz17(matrix)),
-        ("learning_accuracy_riemer19".to_owned(), learning_accuracy_riemer19(matrix)),
-        ("forgetting_chaudhry18".to_owned(), forgetting_chaudhry18(matrix)),
-        ("bwt_lopezpaz17".to_owned(), bwt_lopezpaz17(matrix)),
-    ]);
-    means.extend(Half::ALL.into_iter().flat_map(|half| half::continual(half, halves.get(half.prefix()))));
-    let mut values = BTreeMap::new();
-    let mut entered = BTreeMap::new();
-    for name in formulas::STAGE.iter().map(|formula| formula.name) {
-        means.insert(formulas::average(name), average(stages, name));
-        let last = stages.last().map_or_else(|| Value::undefined("no task was learned"), |stage| stage.get(name));
-        values.insert(formulas::last(name), last);
-        if let Some(classes) = stages.last().and_then(|stage| stage.entered(name)) {
-            entered.insert(formulas::last(name), classes);
+/// The metrics of a whole run.
+#[derive(Default)]
+struct Summary {
+    values: BTreeMap<Metric, Value>,
+    /// For those that are means, how many terms they are over.
+    entered: BTreeMap<Metric, Entered>,
+}
+
+impl Summary {
+    /// Computes every metric that needs no other run.
+    fn new(stages: &[StageScores], matrix: &Matrix, halves: &BTreeMap<Half, Matrix>) -> Self {
+        let mut summary = Self::default();
+        for metric in StageMetric::ALL.iter().copied() {
+            let last = stages.last().map_or_else(|| Value::undefined("no task was learned"), |stage| stage.get(metric));
+            summary.values.insert(Metric::Last(metric), last);
+            if let Some(classes) = stages.last().and_then(|stage| stage.entered(metric)) {
+                summary.entered.insert(Metric::Last(metric), classes);
+            }
+            summary.insert(Metric::AverageIncremental(metric), average(stages, metric));
         }
+        for metric in MatrixMetric::ALL.iter().copied() {
+            let MatrixFormula::Alone(formula) = metric.compute() else { continue };
+            let matrix = metric.half().map_or(Some(matrix), |half| halves.get(&half));
+            let mean = matrix.map_or_else(|| Mean::undefined(half::missing(), 0), formula);
+            summary.insert(Metric::Matrix(metric), mean);
+        }
+        summary
     }
-    for (name, Mean { value, entered: terms }) in means {
-        values.insert(name.clone(), value);
-        entered.insert(name, terms);
+
+    fn insert(&mut self, metric: Metric, mean: Mean) {
+        self.values.insert(metric, mean.value);
+        self.entered.insert(metric, mean.entered);
     }
-    (values, entered)
 }
 
-/// The mean of a metric over the stages whose test has something to score.
-fn average(stages: &[StageScores], name: &str) -> Mean {
+/// Averages a metric over the stages whose test has something to score.
+fn average(stages: &[StageScores], metric: StageMetric) -> Mean {
     let tested: Vec<Value> =
-        stages.iter().filter(|stage| !stage.without_items(name)).map(|stage| stage.get(name)).collect();
+        stages.iter().filter(|stage| !stage.without_items(metric)).map(|stage| stage.get(metric)).collect();
     let value = match (tested.is_empty(), stages.first()) {
-        (true, Some(first)) => first.get(name),
+        (true, Some(first)) => first.get(metric),
         _ => Value::mean(tested.iter()),
     };
     let n = if value.number().is_some() { tested.len() } else { 0 };

@@ -1,16 +1,16 @@
-//! Entity spans: exact-match counts over spans read from BIO tags, as seqeval's default mode reads them (an `I-` without
-//! its `B-` starts a span).
+//! Entity spans: counts exact matches of spans, which are read from BIO tags as seqeval's default mode does (an `I-`
+//! without its `B-` starts a span).
 
 use std::collections::BTreeSet;
 
 use mkgc_builder::bio::Tag;
 
-use super::Counts;
+use super::counts::Counts;
 
-/// A span: sentence, type, first word, one past the last word.
+/// A span: its sentence, its type, its first word, and one past its last word.
 pub type Span<'a> = (usize, &'a str, usize, usize);
 
-/// Scores of one set of sentences.
+/// The scores of a set of sentences.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpanScores {
     /// Counts over all types.
@@ -19,27 +19,28 @@ pub struct SpanScores {
     pub per_type: Vec<Counts>,
 }
 
-/// Compares BIO tag sequences; only spans of `types` count.
+/// Compares BIO tag sequences, sentence by sentence. Only spans of `types` count.
 pub fn score(gold: &[Vec<&str>], predicted: &[Vec<&str>], types: &[&str]) -> SpanScores {
-    let (gold, predicted) = (all_spans(gold), all_spans(predicted));
-    let count = |kind: &&str| {
-        let of = |spans: &BTreeSet<Span>| spans.iter().filter(|span| span.1 == *kind).count();
-        let correct = gold.intersection(&predicted).filter(|span| span.1 == *kind).count();
-        Counts { correct, predicted: of(&predicted), gold: of(&gold) }
+    let gold = all_spans(gold);
+    let predicted = all_spans(predicted);
+    let count = |kind: &&str| Counts {
+        correct: gold.intersection(&predicted).filter(|span| span.1 == *kind).count(),
+        predicted: predicted.iter().filter(|span| span.1 == *kind).count(),
+        gold: gold.iter().filter(|span| span.1 == *kind).count(),
     };
     let per_type: Vec<Counts> = types.iter().map(count).collect();
     SpanScores { micro: per_type.iter().copied().sum(), per_type }
 }
 
-/// Every span of a list of tag sequences.
+/// Returns every span of a list of tag sequences.
 pub fn all_spans<'a>(sentences: &[Vec<&'a str>]) -> BTreeSet<Span<'a>> {
-    let of = |(index, tags): (usize, &Vec<&'a str>)| {
+    let in_sentence = |(index, tags): (usize, &Vec<&'a str>)| {
         spans(tags).into_iter().map(move |(kind, start, end)| (index, kind, start, end))
     };
-    sentences.iter().enumerate().flat_map(of).collect()
+    sentences.iter().enumerate().flat_map(in_sentence).collect()
 }
 
-/// The spans `(type, start, end)` of a tag sequence.
+/// Returns the spans `(type, start, end)` of a tag sequence.
 pub fn spans<'a>(tags: &[&'a str]) -> Vec<(&'a str, usize, usize)> {
     let mut found: Vec<(&str, usize, usize)> = Vec::new();
     let mut open = false;

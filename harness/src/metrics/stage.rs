@@ -7,10 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::confusion::{self, ConfusionCounts};
-use super::continual::{Entered, Mean, Value, unscored};
+use super::counts::Counts;
 use super::half::{self, Half};
+use super::labels::{LabelsOf, label};
 use super::masked::{self, Mask};
-use super::{Counts, Labels, label, relation, span, tags};
+use super::metric::{Basis, Metric, PredictionSet, StageMetric, known};
+use super::tally::{Tally, classes_seen, compare_relations, compare_spans, untested};
+use super::value::{Entered, Value};
 use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
 
@@ -31,11 +34,16 @@ pub struct StageScores {
     #[serde(default)]
     pub macro_f1: Value,
     /// The same of the predictions a masked classifier makes, see `formulas.rs`; since version 3.
-    #[serde(default)]
-    pub masked: BTreeMap<String, Value>,
+    #[serde(default, deserialize_with = "known")]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub masked: BTreeMap<Metric, Value>,
     /// What each half of a network of two streams scores alone, where its predictions are stored; since version 4.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub halves: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default, deserialize_with = "known")]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub halves: BTreeMap<Metric, Value>,
+    /// Metrics of the stored predictions that have no column here. `result.json` holds them over all tasks alone.
+    #[serde(skip)]
+    pub unnamed: BTreeMap<Metric, Value>,
     /// F1 of each relation or type seen; since version 4 undefined for one without a test row.
     pub f1_by_class: BTreeMap<String, Value>,
     /// Gold items of each.
@@ -46,164 +54,119 @@ pub struct StageScores {
 }
 
 impl StageScores {
-    /// Those of a stage without predictions.
+    /// Returns the scores after learning tasks `0..=stage` if there are no predictions.
     pub fn unscored(stage: usize) -> Self {
-        let none = || unscored(stage + 1);
+        let none = || Value::unscored(stage + 1);
         Self { tasks_learned: stage + 1, accuracy: none(), micro_f1: none(), macro_f1: none(), ..Self::default() }
     }
 
-    /// A metric of [`super::formulas::STAGE`] by name.
-    pub fn get(&self, name: &str) -> Value {
-        match name {
-            _ if !self.predicted() => unscored(self.tasks_learned),
-            "micro_f1" => self.micro_f1.clone(),
-            "macro_f1" => self.macro_f1.clone(),
-            "accuracy" => self.accuracy.clone(),
-            name if self.masked.contains_key(name) => self.masked[name].clone(),
-            name if self.halves.contains_key(name) => self.halves[name].clone(),
-            _ if self.rows == 0 => Value::undefined(&untested(self.tasks_learned)),
-            name if half::of_half(name) => half::missing(),
-            _ => Value::default(),
+    /// Returns the value of a metric.
+    pub fn get(&self, metric: StageMetric) -> Value {
+        if !self.predicted() {
+            return Value::unscored(self.tasks_learned);
+        }
+        let stored = match metric {
+            StageMetric::MicroF1 => Some(&self.micro_f1),
+            StageMetric::MacroF1 => Some(&self.macro_f1),
+            StageMetric::Accuracy => Some(&self.accuracy),
+            _ => [&self.masked, &self.halves, &self.unnamed].into_iter().find_map(|values| values.get(metric.key())),
+        };
+        match stored {
+            Some(value) => value.clone(),
+            None if self.rows == 0 => Value::undefined(&untested(self.tasks_learned)),
+            None if metric.half().is_some() => half::missing(),
+            None => Value::default(),
         }
     }
 
-    /// How many classes a metric is a mean of, if it is one.
-    pub fn entered(&self, name: &str) -> Option<Entered> {
+    /// Returns how many classes a metric is a mean of, if it is one.
+    pub fn entered(&self, metric: StageMetric) -> Option<Entered> {
         let tested = self.support_by_class.values().filter(|support| **support > 0).count();
-        let n = if self.get(name).number().is_some() { tested } else { 0 };
-        name.ends_with("macro_f1").then_some(Entered { n, of: self.support_by_class.len() })
+        let n = if self.get(metric).number().is_some() { tested } else { 0 };
+        (metric.basis() == Basis::Classes).then_some(Entered { n, of: self.support_by_class.len() })
     }
 
-    /// Does the test lack what a metric is about: rows, for F1 rows of the classes seen?
-    pub(super) fn without_items(&self, name: &str) -> bool {
-        let missing = if name.ends_with("accuracy") { self.rows } else { self.support_by_class.values().sum() };
-        self.predicted() && missing == 0
+    /// Tells whether there are predictions but the test lacks what the metric is about.
+    pub(super) fn without_items(&self, metric: StageMetric) -> bool {
+        let items: usize = match metric.basis() {
+            Basis::Rows => self.rows,
+            Basis::Items | Basis::Classes => self.support_by_class.values().sum(),
+        };
+        self.predicted() && items == 0
     }
 
-    /// Are there predictions? The test may have no rows all the same.
+    /// Tells whether there are predictions, be it of a test file without rows.
     fn predicted(&self) -> bool {
         self.rows > 0 || self.confusion.is_some()
     }
 }
 
-/// Why there is no score after so many tasks: nothing is to be predicted.
-fn untested(tasks: usize) -> String {
-    format!("no test rows after task {tasks}")
-}
-
-/// What one test file says after learning tasks `0..=stage`.
+/// Scores one test file after learning tasks `0..=stage`.
 pub fn score(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> StageScores {
-    let strict = Scores::new(dataset, stage, rows, |row| &row.predicted);
-    let classes = || seen(dataset, stage).into_iter().map(str::to_owned);
+    let stored = Tally::new(dataset, stage, rows, |row| &row.predicted);
+    let classes = || classes_seen(dataset, stage).into_iter().map(str::to_owned);
     StageScores {
         tasks_learned: stage + 1,
         rows: rows.len(),
-        accuracy: strict.accuracy,
-        micro_f1: strict.micro_f1,
-        macro_f1: strict.macro_f1,
+        accuracy: StageMetric::Accuracy.compute(&stored),
+        micro_f1: StageMetric::MicroF1.compute(&stored),
+        macro_f1: StageMetric::MacroF1.compute(&stored),
         masked: masked_scores(dataset, stage, rows),
         halves: half_scores(dataset, stage, rows),
-        f1_by_class: classes().zip(strict.by_class).collect(),
-        support_by_class: classes().zip(strict.support).collect(),
+        unnamed: scores_of(PredictionSet::Stored, &stored).filter(|(metric, _)| !NAMED.contains(metric)).collect(),
+        f1_by_class: classes().zip(stored.by_class().iter().cloned()).collect(),
+        support_by_class: classes().zip(stored.support()).collect(),
         confusion: Some(confusion::count(dataset, stage, rows)),
     }
 }
 
-/// What is said of one set of predictions.
-struct Scores {
-    accuracy: Value,
-    micro_f1: Value,
-    macro_f1: Value,
-    /// F1 of each class seen.
-    by_class: Vec<Value>,
-    /// Gold items of each.
-    support: Vec<usize>,
+/// Metrics that have a field of their own in [`StageScores`].
+const NAMED: [Metric; 3] =
+    [Metric::Stage(StageMetric::MicroF1), Metric::Stage(StageMetric::MacroF1), Metric::Stage(StageMetric::Accuracy)];
+
+/// Computes every metric of one set of predictions.
+fn scores_of(predictions: PredictionSet, tally: &Tally) -> impl Iterator<Item = (Metric, Value)> {
+    StageMetric::of_predictions(predictions).map(|metric| (Metric::Stage(metric), metric.compute(tally)))
 }
 
-impl Scores {
-    fn new(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow], of: Labels) -> Self {
-        match dataset.task {
-            TaskKind::Re => Self::of_relations(dataset, stage, rows, rows.iter().map(|row| label(of(row)))),
-            TaskKind::Ner => {
-                let accuracy = Value::undefined("most words of any sentence are O; spans are what counts");
-                let counts = spans(dataset, &seen(dataset, stage), rows, of);
-                Self::of_counts(dataset, stage, rows, accuracy, &counts)
-            }
-        }
-    }
-
-    fn of_relations(
-        dataset: &DatasetRecord,
-        stage: usize,
-        rows: &[PredictionRow],
-        predicted: impl Iterator<Item = u32>,
-    ) -> Self {
-        let scores = relations(dataset, &seen(dataset, stage), rows, predicted);
-        let number = || Value::Number(scores.accuracy);
-        let accuracy = if rows.is_empty() { Value::undefined(&untested(stage + 1)) } else { number() };
-        Self::of_counts(dataset, stage, rows, accuracy, &scores.per_class)
-    }
-
-    fn of_counts(
-        dataset: &DatasetRecord,
-        stage: usize,
-        rows: &[PredictionRow],
-        accuracy: Value,
-        counts: &[Counts],
-    ) -> Self {
-        let class = |(class, counts): (&str, &Counts)| {
-            counts.score(|| format!("no {} of class {class} in the test file", item(dataset)))
-        };
-        let by_class: Vec<Value> = seen(dataset, stage).into_iter().zip(counts).map(class).collect();
-        let micro: Counts = counts.iter().copied().sum();
-        let micro_f1 = micro.score(|| match rows.is_empty() {
-            true => untested(stage + 1),
-            false => format!("no {} of a class seen in the test file after task {}", item(dataset), stage + 1),
-        });
-        let macro_f1 = if micro.gold == 0 { micro_f1.clone() } else { Mean::of(&by_class).value };
-        let support = counts.iter().map(|counts| counts.gold).collect();
-        Self { accuracy, micro_f1, macro_f1, by_class, support }
-    }
-}
-
-/// What a benchmark has classes of.
-fn item(dataset: &DatasetRecord) -> &'static str {
-    if dataset.task == TaskKind::Re { "row" } else { "entity" }
-}
-
-fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<String, Value> {
+fn masked_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<Metric, Value> {
     let mut values = BTreeMap::new();
     for mask in Mask::ALL {
-        let scores = masked::predict(mask, dataset, stage, rows)
-            .map(|labels| Scores::of_relations(dataset, stage, rows, labels.into_iter()));
-        let mut insert = |name: &str, of: fn(&Scores) -> &Value| {
-            let value = scores.as_ref().map_or_else(|reason| Value::undefined(reason), |scores| of(scores).clone());
-            values.insert(format!("{}_{name}", mask.prefix()), value);
-        };
-        insert("micro_f1", |scores| &scores.micro_f1);
-        insert("macro_f1", |scores| &scores.macro_f1);
-        insert("accuracy", |scores| &scores.accuracy);
+        let set = PredictionSet::Masked(mask);
+        match masked::predict(mask, dataset, stage, rows) {
+            Ok(labels) => {
+                values.extend(scores_of(set, &Tally::of_relations(dataset, stage, rows, labels.into_iter())));
+            }
+            Err(reason) => {
+                let undefined = |metric| (Metric::Stage(metric), Value::undefined(reason));
+                values.extend(StageMetric::of_predictions(set).map(undefined));
+            }
+        }
     }
     values
 }
 
-fn half_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<String, Value> {
-    let of = |half: Half| (half.metric("micro_f1"), Scores::new(dataset, stage, rows, half.labels()).micro_f1);
-    Half::ALL.into_iter().filter(|half| half.stored(rows)).map(of).collect()
+fn half_scores(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> BTreeMap<Metric, Value> {
+    let mut values = BTreeMap::new();
+    for half in Half::ALL.into_iter().filter(|half| half.stored(rows)) {
+        values.extend(scores_of(PredictionSet::Half(half), &Tally::new(dataset, stage, rows, half.labels())));
+    }
+    values
 }
 
-/// `R[i][j]` for the rows of stage `i`.
+/// Returns `R[i][j]` for task `j`, given the test rows after task `i`.
 pub fn task(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow]) -> Value {
-    task_of(dataset, task, rows, |row| &row.predicted)
+    task_score(dataset, task, rows, |row| &row.predicted)
 }
 
-/// `R[i][j]` of the label ids that `of` gives.
-pub(super) fn task_of(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow], of: Labels) -> Value {
+/// Returns `R[i][j]` of the label ids that `labels` chooses.
+pub(super) fn task_score(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow], labels: LabelsOf) -> Value {
     match dataset.task {
         TaskKind::Re => {
             let own: Vec<&PredictionRow> = rows.iter().filter(|row| row.owner == Some(task)).collect();
-            let all = seen(dataset, dataset.tasks.len() - 1);
-            let scores = relations(dataset, &all, own.iter().copied(), own.iter().map(|row| label(of(row))));
+            let all = classes_seen(dataset, dataset.tasks.len() - 1);
+            let predicted = own.iter().map(|row| label(labels(row)));
+            let scores = compare_relations(dataset, &all, own.iter().copied(), predicted);
             scores.micro.score(|| match own.is_empty() {
                 true => format!("no test rows of task {}", task + 1),
                 false => format!("no relation in the test rows of task {}", task + 1),
@@ -211,42 +174,24 @@ pub(super) fn task_of(dataset: &DatasetRecord, task: usize, rows: &[PredictionRo
         }
         TaskKind::Ner => {
             let own: Vec<&str> = dataset.tasks[task].classes.iter().map(String::as_str).collect();
-            let micro: Counts = spans(dataset, &own, rows, of).into_iter().sum();
+            let micro: Counts = compare_spans(dataset, &own, rows, labels).into_iter().sum();
             micro.score(|| format!("no entity of task {} in the test file", task + 1))
         }
     }
 }
 
-/// The counts of each row, whose sum over rows gives the stage's micro-F1.
+/// Returns the counts of each row; their sum over the rows gives the micro-F1 after task `stage`.
 pub fn instances(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> Vec<Counts> {
-    let classes = seen(dataset, stage);
-    let of = |row: &PredictionRow| {
+    let classes = classes_seen(dataset, stage);
+    let counts = |row: &PredictionRow| {
         let row = std::slice::from_ref(row);
         match dataset.task {
-            TaskKind::Re => relations(dataset, &classes, row, row.iter().map(|row| label(&row.predicted))).micro,
-            TaskKind::Ner => spans(dataset, &classes, row, |row| &row.predicted).into_iter().sum(),
+            TaskKind::Re => {
+                let predicted = row.iter().map(|row| label(&row.predicted));
+                compare_relations(dataset, &classes, row, predicted).micro
+            }
+            TaskKind::Ner => compare_spans(dataset, &classes, row, |row| &row.predicted).into_iter().sum(),
         }
     };
-    rows.iter().map(of).collect()
-}
-
-fn seen(dataset: &DatasetRecord, stage: usize) -> Vec<&str> {
-    dataset.tasks[..=stage].iter().flat_map(|task| &task.classes).map(String::as_str).collect()
-}
-
-fn relations<'a>(
-    dataset: &DatasetRecord,
-    classes: &[&str],
-    rows: impl IntoIterator<Item = &'a PredictionRow>,
-    predicted: impl Iterator<Item = u32>,
-) -> relation::RelationScores {
-    // A class that is no label has an id that no row has.
-    let place = |class: &&str| dataset.labels.iter().position(|label| label == class);
-    let ids: Vec<u32> = classes.iter().map(|class| place(class).unwrap_or(dataset.labels.len()) as u32).collect();
-    let gold: Vec<u32> = rows.into_iter().map(|row| label(&row.gold)).collect();
-    relation::score(&gold, &predicted.collect::<Vec<_>>(), &ids)
-}
-
-fn spans(dataset: &DatasetRecord, types: &[&str], rows: &[PredictionRow], of: Labels) -> Vec<Counts> {
-    span::score(&tags(dataset, rows, |row| &row.gold), &tags(dataset, rows, of), types).per_type
+    rows.iter().map(counts).collect()
 }

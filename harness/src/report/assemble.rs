@@ -1,37 +1,38 @@
-//! From runs to boards.
+//! Assembles boards from runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use polars::prelude::DataFrame;
+
 use super::agree;
-use super::board::{Absent, Board, ClassRow, Confusion, Entry, Estimate, MetricInfo, RunCard};
+use super::board::{Absent, AbsentKind, Board, ClassRow, Confusion, Entry, MetricInfo, RunCard};
 use super::bounds::{Bounds, mean_matrix};
-use super::load::{Loaded, Run};
+use super::load::{FinishedRun, Group, Loaded};
+use super::scores::{self, Estimates};
 use super::significance;
 use crate::error::{Error, Result};
 use crate::methods;
+use crate::metrics::Metric;
 use crate::metrics::confusion::ConfusionCounts;
-use crate::metrics::continual::{Entered, Mean, Value};
-use crate::metrics::formulas::{self, Formula};
-use crate::stats::interval::student;
-use mkgc_builder::corpus::TaskKind;
+use crate::metrics::value::Value;
 
-/// One board for each benchmark with a finished run. Runs that must not be compared are refused.
+/// Makes one board for each benchmark with a finished run. Runs that must not be compared are an error.
 pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
     let Loaded { runs, mut absent } = loaded;
-    let mut by_benchmark: BTreeMap<String, Vec<Run>> = BTreeMap::new();
+    let mut by_benchmark: BTreeMap<String, Vec<FinishedRun>> = BTreeMap::new();
     for run in runs {
         by_benchmark.entry(run.record.dataset.name.clone()).or_default().push(run);
     }
     if let Some((_, first)) = absent.first().filter(|_| by_benchmark.is_empty()) {
-        let (folder, cause) = (first.folder.as_deref().unwrap_or_default(), &first.cause);
-        return Err(Error::Usage(format!("no run is finished; run {folder} is {}: {cause}", first.kind)));
+        let folder = first.folder.as_deref().unwrap_or_default();
+        return Err(Error::Usage(format!("no run is finished; run {folder} is {}: {}", first.kind, first.cause)));
     }
     let mut boards = Vec::new();
     for (name, runs) in by_benchmark {
         agree::check(&runs)?;
         let (own, others) = absent.into_iter().partition::<Vec<_>, _>(|(benchmark, _)| *benchmark == name);
         absent = others;
-        boards.push(board(runs, own.into_iter().map(|(_, absent)| absent).collect()));
+        boards.push(board(runs, own.into_iter().map(|(_, absent)| absent).collect())?);
     }
     if let Some((benchmark, run)) = absent.first() {
         let folder = run.folder.as_deref().unwrap_or_default();
@@ -40,162 +41,116 @@ pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
     Ok(boards)
 }
 
-/// Runs of one label by seed.
-pub(super) type Group = BTreeMap<u64, Run>;
+/// A row of the tables and what it is made of.
+struct TableRow {
+    entry: Entry,
+    runs: Group,
+    scores: DataFrame,
+}
 
-fn board(runs: Vec<Run>, mut absent: Vec<Absent>) -> Board {
+fn board(runs: Vec<FinishedRun>, mut absent: Vec<Absent>) -> Result<Board> {
     let groups = groups(runs, &mut absent);
     let bounds = Bounds::new(&groups);
-    let rows: Vec<(Entry, Group)> = groups.into_iter().map(|group| (entry(&group, &bounds), group)).collect();
+    let mut rows = groups.into_iter().map(|runs| row(runs, &bounds)).collect::<Result<Vec<TableRow>>>()?;
     absent.extend(gaps(&rows, &absent));
-    let record = &rows[0].0.runs[0].record;
-    let (mut dataset, learned) = (record.dataset.clone(), record.tasks());
+    let record = &rows[0].entry.runs[0].record;
+    let learned = record.tasks();
+    let mut dataset = record.dataset.clone();
     dataset.tasks.truncate(learned);
-    let (apart, ranked) = rows.into_iter().partition(|(entry, _)| entry.runs.iter().any(|run| run.record.stand_ins()));
-    let ((mut entries, groups), (mut apart, groups_apart)) = (sorted(ranked), sorted(apart));
+    // The sort is stable: ties stay in the order of methods.
+    let last = |row: &TableRow| row.entry.ranking().mean.number().unwrap_or(0.0);
+    rows.sort_by(|a, b| last(b).total_cmp(&last(a)));
+    let (apart, ranked): (Vec<TableRow>, Vec<TableRow>) = rows.into_iter().partition(|row| row.entry.stand_ins());
+    let scores = scores::stacked(ranked.iter().chain(&apart).map(|row| &row.scores))?;
+    let (mut entries, groups) = split(ranked);
+    let (mut apart, groups_apart) = split(apart);
     significance::intervals(&mut apart, &groups_apart);
     let comparisons = significance::compare(&mut entries, &groups);
-    Board {
+    Ok(Board {
         benchmark: dataset.name,
         task: dataset.task,
         fingerprint: dataset.fingerprint,
         tasks: dataset.tasks,
-        metrics: metrics(dataset.task),
+        metrics: Metric::all().map(|metric| MetricInfo::new(metric, dataset.task)).collect(),
         entries,
         apart,
         comparisons,
         absent,
-    }
+        scores,
+    })
 }
 
-/// Best first by the main metric after the last task.
-fn sorted(mut rows: Vec<(Entry, Group)>) -> (Vec<Entry>, Vec<Group>) {
-    let last = |entry: &Entry| entry.summary["last_micro_f1"].mean.number().unwrap_or(0.0);
-    // Stable: ties stay in the order of methods.
-    rows.sort_by(|(a, _), (b, _)| last(b).total_cmp(&last(a)));
-    rows.into_iter().unzip()
+fn split(rows: Vec<TableRow>) -> (Vec<Entry>, Vec<Group>) {
+    rows.into_iter().map(|row| (row.entry, row.runs)).unzip()
 }
 
-/// Runs by label, in the order of methods, variants in the order given; second runs of a seed become absent.
-fn groups(mut runs: Vec<Run>, absent: &mut Vec<Absent>) -> Vec<Group> {
+/// Groups runs by label, in the order of methods and, within a method, as given. A second run of a seed becomes absent.
+fn groups(mut runs: Vec<FinishedRun>, absent: &mut Vec<Absent>) -> Vec<Group> {
     runs.sort_by_key(|run| methods::registry::position(&run.record.method));
     let mut groups: Vec<(String, Group)> = Vec::new();
     for run in runs {
-        let (label, seed) = (run.record.label(), run.record.train_seed());
-        let place = groups.iter().position(|(known, _)| *known == label).unwrap_or_else(|| {
+        let label = run.record.label();
+        let seed = run.record.train_seed();
+        let index = groups.iter().position(|(known, _)| *known == label).unwrap_or_else(|| {
             groups.push((label.clone(), Group::new()));
             groups.len() - 1
         });
         let folder = Some(run.folder.display().to_string());
-        if let Some(shown) = groups[place].1.get(&seed) {
+        if let Some(shown) = groups[index].1.get(&seed) {
             let cause = format!("the same method, variant and seed as {}, which is shown", shown.folder.display());
-            absent.push(Absent { label, seed: Some(seed), kind: "duplicate".to_owned(), cause, folder, log: None });
+            absent.push(Absent { label, seed: Some(seed), kind: AbsentKind::Duplicate, cause, folder, log: None });
         } else {
-            groups[place].1.insert(seed, run);
+            groups[index].1.insert(seed, run);
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// Seeds that other entries have.
-fn gaps(rows: &[(Entry, Group)], absent: &[Absent]) -> Vec<Absent> {
-    let entries = || rows.iter().map(|(entry, _)| entry);
-    let all: BTreeSet<u64> = entries().flat_map(|entry| &entry.seeds).copied().collect();
-    let missing = |entry: &Entry| {
-        let known = |seed: &u64| absent.iter().any(|run| run.label == entry.label && run.seed == Some(*seed));
-        let lacks = all.iter().filter(|seed| !entry.seeds.contains(seed) && !known(seed));
-        let (label, cause) =
-            (entry.label.clone(), "other methods have this seed; make it with `mkgc train`".to_owned());
-        let gap = move |seed: &u64| Absent {
-            label: label.clone(),
-            seed: Some(*seed),
-            kind: "missing".to_owned(),
-            cause: cause.clone(),
+/// Lists the seeds that other entries have and an entry lacks, unless they are known to be absent.
+fn gaps(rows: &[TableRow], absent: &[Absent]) -> Vec<Absent> {
+    let seeds: BTreeSet<u64> = rows.iter().flat_map(|row| row.runs.keys()).copied().collect();
+    let mut gaps = Vec::new();
+    for TableRow { entry, runs, .. } in rows {
+        let known = |seed: u64| absent.iter().any(|run| run.label == entry.label && run.seed == Some(seed));
+        let missing = |seed: &u64| !runs.contains_key(seed) && !known(*seed);
+        gaps.extend(seeds.iter().copied().filter(missing).map(|seed| Absent {
+            label: entry.label.clone(),
+            seed: Some(seed),
+            kind: AbsentKind::Missing,
+            cause: "other methods have this seed; make it with `mkgc train`".to_owned(),
             folder: None,
             log: None,
-        };
-        lacks.map(gap).collect::<Vec<_>>()
-    };
-    entries().flat_map(missing).collect()
-}
-
-/// Every metric of a task: after each stage, of the last one, averaged, of the matrix.
-fn metrics(task: TaskKind) -> Vec<MetricInfo> {
-    let plain = |formula: &Formula, per_stage| MetricInfo {
-        name: formula.name.to_owned(),
-        title: formula.title(task).to_owned(),
-        formula: formula.formula.to_owned(),
-        higher_is_better: formula.higher_is_better,
-        per_stage,
-    };
-    let last = |metric: &MetricInfo| MetricInfo {
-        name: formulas::last(&metric.name),
-        title: format!("{}, last", metric.title),
-        formula: format!("`{}` after the last task", metric.name),
-        per_stage: false,
-        ..metric.clone()
-    };
-    let average = |metric: &MetricInfo| MetricInfo {
-        name: formulas::average(&metric.name),
-        title: format!("{}, average", metric.title),
-        formula: format!("mean of `{}` over the stages (Rebuffi et al. 2017, average incremental)", metric.name),
-        per_stage: false,
-        ..metric.clone()
-    };
-    let mut all: Vec<MetricInfo> = formulas::STAGE.iter().map(|formula| plain(formula, true)).collect();
-    let over: Vec<MetricInfo> = all.iter().flat_map(|metric| [last(metric), average(metric)]).collect();
-    all.extend(over);
-    all.extend(formulas::MATRIX.iter().map(|formula| plain(formula, false)));
-    all
-}
-
-fn entry(group: &Group, bounds: &Bounds) -> Entry {
-    let runs: Vec<&Run> = group.values().collect();
-    let stages = runs[0].result.stages.len();
-    let stage = |name: &str, stage: usize| {
-        let (values, first) =
-            (runs.iter().map(|run| run.result.stages[stage].get(name)), &runs[0].result.stages[stage]);
-        estimate(values.collect(), first.rows, first.entered(name))
-    };
-    let by_stage =
-        |formula: &Formula| (formula.name.to_owned(), (0..stages).map(|index| stage(formula.name, index)).collect());
-    let rows = runs[0].ids.len();
-    let mut summary: BTreeMap<String, Estimate> = BTreeMap::new();
-    for name in runs[0].result.continual.keys() {
-        let values = runs.iter().map(|run| run.result.continual[name].clone()).collect();
-        summary.insert(name.clone(), estimate(values, rows, runs[0].result.entered.get(name).copied()));
+        }));
     }
-    let lost: Vec<Mean> = runs.iter().map(|run| bounds.intransigence(run)).collect();
-    let entered = lost.first().map(|mean| mean.entered);
-    let values = lost.into_iter().map(|mean| mean.value).collect();
-    summary.insert("intransigence_chaudhry18".to_owned(), estimate(values, rows, entered));
-    Entry {
-        label: runs[0].record.label(),
-        method: runs[0].record.method.clone(),
+    gaps
+}
+
+fn row(runs: Group, bounds: &Bounds) -> Result<TableRow> {
+    let scores = scores::frame(&runs, bounds)?;
+    let Estimates { stages, summary } = scores::estimates(&scores)?;
+    let by_seed: Vec<&FinishedRun> = runs.values().collect();
+    let entry = Entry {
+        label: by_seed[0].record.label(),
+        method: by_seed[0].record.method.clone(),
         rank: None,
-        seeds: group.keys().copied().collect(),
-        stages: formulas::STAGE.iter().map(by_stage).collect(),
+        seeds: runs.keys().copied().collect(),
+        stages,
         summary,
-        matrix: mean_matrix(&runs),
-        classes: classes(&runs),
-        confusion: confusion(&runs),
-        runs: runs.iter().map(|run| card(run)).collect(),
-    }
+        matrix: mean_matrix(&by_seed),
+        classes: classes(&by_seed),
+        confusion: confusion(&by_seed),
+        runs: by_seed.iter().map(|run| card(run)).collect(),
+    };
+    Ok(TableRow { entry, runs, scores })
 }
 
-fn estimate(values: Vec<Value>, instances: usize, entered: Option<Entered>) -> Estimate {
-    let by_seed: Vec<Option<f64>> = values.iter().map(Value::number).collect();
-    let numbers: Vec<f64> = by_seed.iter().flatten().copied().collect();
-    let seed_interval = if numbers.len() == by_seed.len() { student(&numbers) } else { None };
-    Estimate { mean: Value::mean(values.iter()), by_seed, seed_interval, sampling_interval: None, instances, entered }
-}
-
-fn classes(runs: &[&Run]) -> Vec<ClassRow> {
+/// Averages the F1 of each class after each task over the seeds.
+fn classes(runs: &[&FinishedRun]) -> Vec<ClassRow> {
     let stages = &runs[0].result.stages;
     let mean = |class: &str, stage: usize| {
         let unseen = || Value::undefined("not learned by then, or no predictions");
-        let of = |run: &&Run| run.result.stages[stage].f1_by_class.get(class).cloned().unwrap_or_else(unseen);
-        Value::mean(runs.iter().map(of).collect::<Vec<_>>().iter())
+        let f1 = |run: &&FinishedRun| run.result.stages[stage].f1_by_class.get(class).cloned().unwrap_or_else(unseen);
+        Value::mean(runs.iter().map(f1).collect::<Vec<_>>().iter())
     };
     let row = |(task, class): (usize, &String)| ClassRow {
         class: class.clone(),
@@ -207,9 +162,10 @@ fn classes(runs: &[&Run]) -> Vec<ClassRow> {
     tasks.flat_map(|(index, task)| task.classes.iter().map(move |class| (index, class))).map(row).collect()
 }
 
-/// Shares after the last task, mean over seeds.
-fn confusion(runs: &[&Run]) -> Confusion {
-    let last = |run: &&Run| run.result.stages.last().and_then(|stage| stage.confusion.clone()).unwrap_or_default();
+/// Averages the shares after the last task over the seeds.
+fn confusion(runs: &[&FinishedRun]) -> Confusion {
+    let last =
+        |run: &&FinishedRun| run.result.stages.last().and_then(|stage| stage.confusion.clone()).unwrap_or_default();
     let counts: Vec<ConfusionCounts> = runs.iter().map(last).collect();
     let items = counts
         .last()
@@ -222,19 +178,19 @@ fn confusion(runs: &[&Run]) -> Confusion {
     }
 }
 
-/// Mean shares over the runs that have an item.
+/// Averages the shares over the runs that have an item.
 fn shares<const N: usize>(counts: impl Iterator<Item = [usize; N]>) -> [Value; N] {
     let counted: Vec<[usize; N]> = counts.filter(|counts| counts.iter().any(|count| *count > 0)).collect();
     let share = |at: usize| {
-        let of = |counts: &[usize; N]| counts[at] as f64 / counts.iter().sum::<usize>() as f64;
+        let part = |counts: &[usize; N]| counts[at] as f64 / counts.iter().sum::<usize>() as f64;
         match counted.len() {
             0 => Value::undefined("no such item in the test"),
-            runs => Value::Number(counted.iter().map(of).sum::<f64>() / runs as f64),
+            runs => Value::Number(counted.iter().map(part).sum::<f64>() / runs as f64),
         }
     };
     std::array::from_fn(share)
 }
 
-fn card(run: &Run) -> RunCard {
+fn card(run: &FinishedRun) -> RunCard {
     RunCard { folder: run.folder.display().to_string(), record: run.record.clone(), curve: run.curve.clone() }
 }

@@ -1,115 +1,152 @@
-//! A board: everything that reports show of the runs on one benchmark, computed once, written by every format.
+//! A board holds everything that a report shows of the runs on one benchmark. It is computed once, and every format prints
+//! it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use mkgc_builder::corpus::TaskKind;
+use polars::prelude::DataFrame;
 use serde::Serialize;
 
-use crate::metrics::continual::{Entered, Matrix, Value};
+use crate::metrics::Metric;
+use crate::metrics::continual::Matrix;
+use crate::metrics::value::{Entered, Value};
 use crate::run::log::Line;
 use crate::run::record::{RunRecord, TaskRecord};
-use mkgc_builder::corpus::TaskKind;
 
-/// All entries of one benchmark that may stand in one table.
+/// All entries of one benchmark that may be compared with each other.
 #[derive(Debug, Clone, Serialize)]
 pub struct Board {
     /// Protocol name.
     pub benchmark: String,
-    /// RE or NER.
+    /// Whether relations or entities are extracted.
     pub task: TaskKind,
-    /// Content fingerprint of the data.
+    /// Content fingerprint of the benchmark.
     pub fingerprint: String,
-    /// The stream, in its order.
+    /// The tasks, in the order in which they are learned.
     pub tasks: Vec<TaskRecord>,
-    /// What is measured, main metric first.
+    /// Every metric, the main one first.
     pub metrics: Vec<MetricInfo>,
-    /// Best first by the main metric after the last task; ties by the order of methods.
+    /// Ranked entries, best first by the main metric after the last task. Ties are in the order of methods.
     pub entries: Vec<Entry>,
-    /// Entries that saw generated pictures in place of the corpus's own, in the same order: neither ranked nor tested.
+    /// Entries that saw generated pictures in place of the corpus's own, in the same order. They are neither ranked nor
+    /// tested.
     pub apart: Vec<Entry>,
-    /// Paired tests between all of `entries`.
+    /// Paired tests between all `entries`.
     pub comparisons: Vec<Comparison>,
-    /// Runs without a result and gaps in the seeds.
+    /// Runs without a result, and gaps in the seeds.
     pub absent: Vec<Absent>,
+    /// The long frame of scores, one row per metric, task and run; the estimates of the entries are group-bys of it.
+    #[serde(skip)]
+    pub scores: DataFrame,
 }
 
 impl Board {
-    /// Every entry, ranked or not.
+    /// Returns every entry, the ranked ones first.
     pub fn all(&self) -> impl Iterator<Item = &Entry> + Clone {
         self.entries.iter().chain(&self.apart)
     }
 }
 
-/// A metric of a board. Values are shares (0 to 1).
+/// What a board says of a metric.
 #[derive(Debug, Clone, Serialize)]
 pub struct MetricInfo {
-    /// Key, e.g. `micro_f1` or `forgetting_chaudhry18`.
-    pub name: String,
-    /// For people.
+    /// The metric, written as its key, e.g. `micro_f1` or `forgetting_chaudhry18`.
+    #[serde(rename = "name")]
+    pub metric: Metric,
+    /// Title for people.
     pub title: String,
     /// The formula and its source.
     pub formula: String,
     /// Whether more is better.
     pub higher_is_better: bool,
-    /// Whether there is a value per stage (else one per run).
+    /// Whether there is a value after each task, rather than one per run.
     pub per_stage: bool,
 }
 
-/// A number over the seeds of an entry.
+impl MetricInfo {
+    /// Describes a metric of relation or entity extraction.
+    pub fn new(metric: Metric, task: TaskKind) -> Self {
+        Self {
+            metric,
+            title: metric.title(task),
+            formula: metric.formula(),
+            higher_is_better: metric.higher_is_better(),
+            per_stage: matches!(metric, Metric::Stage(_)),
+        }
+    }
+}
+
+/// A metric of an entry over its seeds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Estimate {
-    /// Mean over seeds, or `undefined: reason`.
+    /// The mean over the seeds, or `undefined: reason`.
     pub mean: Value,
-    /// Value of each seed, in the order of [`Entry::seeds`].
+    /// The value of each seed, in the order of [`Entry::seeds`].
     pub by_seed: Vec<Option<f64>>,
-    /// 95 % interval over seeds (Student's t); from two seeds on.
+    /// The 95 % interval over seeds (Student's t), from two seeds on.
     pub seed_interval: Option<[f64; 2]>,
-    /// 95 % interval over test instances (percentile bootstrap, instances paired between entries), where it is computed.
+    /// The 95 % interval over test instances (percentile bootstrap, the same instances for all entries), if computed.
     pub sampling_interval: Option<[f64; 2]>,
-    /// Test instances behind it.
+    /// Number of test instances.
     pub instances: usize,
-    /// Of a mean over classes, tasks or stages, how many of them have test rows and so entered.
+    /// For a mean over classes, tasks or stages, how many of them have test rows and so entered.
     pub entered: Option<Entered>,
 }
 
-/// The runs of one method and variant: a row.
+/// The runs of one method and variant: a row of the tables.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// [`RunRecord::label`].
+    /// The label of the runs, [`RunRecord::label`].
     pub label: String,
     /// Method name, or the name given to `mkgc score`.
     pub method: String,
-    /// 1 + the number of entries that are significantly better; equal ranks cannot be told apart. None for entries apart.
+    /// 1 + the number of entries that are significantly better. Entries of equal rank cannot be told apart. `None` for
+    /// entries listed apart.
     pub rank: Option<usize>,
-    /// Training seeds, ascending.
+    /// Training seeds in ascending order.
     pub seeds: Vec<u64>,
-    /// Metrics per stage by name.
-    pub stages: BTreeMap<String, Vec<Estimate>>,
-    /// Metrics of the whole run by name.
-    pub summary: BTreeMap<String, Estimate>,
-    /// Mean over seeds of `R[i][j]`, `j <= i`.
+    /// For each metric, its value after each task.
+    pub stages: BTreeMap<Metric, Vec<Estimate>>,
+    /// Metrics of the whole run.
+    pub summary: BTreeMap<Metric, Estimate>,
+    /// `R[i][j]`, `j <= i`, averaged over the seeds.
     pub matrix: Matrix,
-    /// Per class, in the order of the tasks.
+    /// F1 of each class, in the order of the tasks.
     pub classes: Vec<ClassRow>,
     /// Shares of test items after the last task.
     pub confusion: Confusion,
-    /// Its runs, by seed.
+    /// The runs, in the order of the seeds.
     pub runs: Vec<RunCard>,
 }
 
-/// F1 of a class over the stages.
+impl Entry {
+    /// Returns the main metric after the last task.
+    pub fn ranking(&self) -> &Estimate {
+        &self.summary[&Metric::RANKING]
+    }
+
+    /// Tells whether the entry saw generated pictures in place of the corpus's own.
+    pub fn stand_ins(&self) -> bool {
+        self.runs.iter().any(|run| run.record.stand_ins())
+    }
+}
+
+/// F1 of a class after each task.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClassRow {
-    /// Its name.
+    /// Name of the class.
     pub class: String,
     /// 0-based task that introduces it.
     pub task: usize,
     /// Gold items in the last test.
     pub support: usize,
-    /// Mean over seeds of the F1 per stage; undefined before the class is seen.
+    /// F1 after each task, averaged over the seeds; undefined before the class is learned.
     pub f1: Vec<Value>,
 }
 
-/// Where gold items of classes learned before the last task (old) and in it (new) go; shares of no item are undefined.
+/// What gold items of classes learned before the last task (old) and in it (new) are predicted as. Shares are undefined if
+/// there is no such item.
 #[derive(Debug, Clone, Serialize)]
 pub struct Confusion {
     /// Gold old: right, another old class, a new class, none.
@@ -118,49 +155,74 @@ pub struct Confusion {
     pub new: [Value; 4],
     /// Gold none: predicted none, an old class, a new class. NER: predicted spans whose words are no gold span.
     pub none: [Value; 3],
-    /// Items behind the three (of the last seed).
+    /// Number of items in each of the three groups, in the run of the last seed.
     pub items: [usize; 3],
 }
 
-/// Where a number comes from.
+/// A run that the numbers of an entry come from.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunCard {
-    /// The run's folder, as given.
+    /// Run folder, as given.
     pub folder: String,
-    /// Its `run.json`.
+    /// Contents of `run.json`.
     pub record: RunRecord,
-    /// Its `metrics.jsonl`.
+    /// Contents of `metrics.jsonl`.
     pub curve: Vec<Line>,
 }
 
 /// A paired permutation test of the main metric after the last task.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
-    /// Index of an entry.
+    /// Index of the first entry.
     pub one: usize,
-    /// Index of another.
+    /// Index of the second entry.
     pub other: usize,
-    /// Metric of `one` minus that of `other`.
+    /// The metric of `one` minus that of `other`.
     pub difference: f64,
-    /// Two-sided.
+    /// Two-sided p value.
     pub p: f64,
-    /// After Holm's correction over all pairs of the board.
+    /// p value after Holm's correction over all pairs of the board.
     pub p_holm: f64,
 }
 
-/// A run or seed that gives no number, and why.
+/// A run or seed that gives no number.
 #[derive(Debug, Clone, Serialize)]
 pub struct Absent {
-    /// Label of the method.
+    /// Label of the runs it would belong to.
     pub label: String,
-    /// Its seed, if known.
+    /// Training seed, if known.
     pub seed: Option<u64>,
-    /// `failed`, `unfinished`, `duplicate` or `missing`.
-    pub kind: String,
+    /// Why there is no number.
+    pub kind: AbsentKind,
     /// What happened, in words.
     pub cause: String,
-    /// The run's folder.
+    /// Run folder, if there is one.
     pub folder: Option<String>,
-    /// Where to read more.
+    /// File that says more.
     pub log: Option<String>,
+}
+
+/// Why a run or seed gives no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AbsentKind {
+    /// The run ended with an error, or its predictions cannot be read.
+    Failed,
+    /// The run has not finished.
+    Unfinished,
+    /// Another run of the same label and seed is shown.
+    Duplicate,
+    /// Other entries have this seed, this one has not.
+    Missing,
+}
+
+impl fmt::Display for AbsentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "failed",
+            Self::Unfinished => "unfinished",
+            Self::Duplicate => "duplicate",
+            Self::Missing => "missing",
+        })
+    }
 }

@@ -1,30 +1,30 @@
-//! Intransigence: what a method loses against the upper bound of its modality, which is `joint` for methods that read the
-//! text alone and `joint-multimodal` for those that see pictures.
+//! Finds the upper bound that a run is compared with: `joint` for methods that read the text alone and `joint-multimodal`
+//! for those that see pictures.
 
-use std::collections::BTreeMap;
-
-use super::load::Run;
+use super::load::{FinishedRun, Group};
 use crate::methods::registry::is_upper_bound;
-use crate::metrics::continual::{Matrix, Mean, Value, intransigence_chaudhry18};
+use crate::metrics::continual::Matrix;
+use crate::metrics::value::{Mean, Value};
 use crate::run::record::RunRecord;
 
-/// The bounds of a board.
+/// The upper bounds of a board.
 pub struct Bounds {
     text: Bound,
     pictures: Bound,
 }
 
-/// A bound's first run's record and its mean matrix over seeds, or why there is none.
+/// The record of the bound's first run and its matrix averaged over the seeds, or why there is no bound.
 type Bound = Result<(RunRecord, Matrix), &'static str>;
 
 impl Bounds {
-    /// Those among runs by label.
-    pub fn new(groups: &[BTreeMap<u64, Run>]) -> Self {
-        let of = |pictures: bool, missing, several| {
-            let bound = |group: &&BTreeMap<u64, Run>| {
+    /// Finds the bounds among the runs of a board.
+    pub fn new(groups: &[Group]) -> Self {
+        let find = |pictures: bool, missing, several| {
+            let bound = |group: &&Group| {
                 group.values().all(|run| is_upper_bound(&run.record.method) && sees(&run.record) == pictures)
             };
-            let found: Vec<Vec<&Run>> = groups.iter().filter(bound).map(|group| group.values().collect()).collect();
+            let found: Vec<Vec<&FinishedRun>> =
+                groups.iter().filter(bound).map(|group| group.values().collect()).collect();
             match &found[..] {
                 [] => Err(missing),
                 [runs] => Ok((runs[0].record.clone(), mean_matrix(runs))),
@@ -32,8 +32,8 @@ impl Bounds {
             }
         };
         Self {
-            text: of(false, "needs a run of Joint on the board", "several variants of Joint are on the board"),
-            pictures: of(
+            text: find(false, "needs a run of Joint on the board", "several variants of Joint are on the board"),
+            pictures: find(
                 true,
                 "needs a run of Joint with pictures (joint-multimodal) on the board",
                 "several variants of Joint with pictures are on the board",
@@ -41,8 +41,8 @@ impl Bounds {
         }
     }
 
-    /// A run's intransigence against the bound of its modality.
-    pub fn intransigence(&self, run: &Run) -> Mean {
+    /// Computes a metric of a run's matrix and that of the bound of its modality.
+    pub fn compare(&self, run: &FinishedRun, metric: fn(&Matrix, &Matrix) -> Mean) -> Mean {
         let bound = if sees(&run.record) { &self.pictures } else { &self.text };
         let undefined = |reason: &str| Mean::undefined(Value::undefined(reason), run.result.matrix.len());
         match bound {
@@ -54,12 +54,12 @@ impl Bounds {
             Ok((record, _)) if vision(record) != vision(&run.record) => {
                 undefined("the board's Joint with pictures has another vision encoder")
             }
-            Ok((_, matrix)) => intransigence_chaudhry18(&run.result.matrix, matrix),
+            Ok((_, matrix)) => metric(&run.result.matrix, matrix),
         }
     }
 }
 
-/// Does a run see pictures?
+/// Tells whether a run sees pictures.
 fn sees(record: &RunRecord) -> bool {
     record.vision().is_some()
 }
@@ -68,8 +68,8 @@ fn vision(record: &RunRecord) -> Option<&str> {
     record.vision().map(|vision| vision.encoder.identity.as_str())
 }
 
-/// `R[i][j]`, mean over runs; a row is empty where one has no predictions.
-pub fn mean_matrix(runs: &[&Run]) -> Matrix {
+/// Averages `R[i][j]` over the runs. A row is empty if any run has no predictions after that task.
+pub fn mean_matrix(runs: &[&FinishedRun]) -> Matrix {
     let matrices: Vec<&Matrix> = runs.iter().map(|run| &run.result.matrix).collect();
     let mean = |i: usize, j: usize| Value::mean(matrices.iter().map(|matrix| &matrix[i][j]));
     let scored = |i: usize| if matrices.iter().any(|matrix| matrix[i].is_empty()) { 0 } else { i + 1 };

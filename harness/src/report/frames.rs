@@ -1,150 +1,89 @@
-//! The report's CSV files, as polars frames.
+//! The report's CSV files, written from polars frames. `scores.csv` is the frame that [`super::scores`] makes.
 
-use polars::prelude::{Column as Series, CsvWriter, DataFrame, SerWriter};
+use polars::df;
+use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
 
-use super::board::{Board, Entry, Estimate};
+use super::board::{Board, ClassRow, Entry, Estimate};
 use super::table::Table;
 use crate::error::Result;
 
-/// Every value of every run: a row per run × stage × metric, `tasks_learned` empty for metrics of the whole run, `value`
-/// empty with a `reason` where there is none; `n` of `n_of` classes, tasks or stages entered where it is a mean of them;
-/// `stand_in` where generated pictures took the place of the corpus's own.
-pub fn scores(boards: &[Board]) -> Result<DataFrame> {
-    let mut rows = Scores::default();
-    for board in boards {
-        for entry in board.all() {
-            for (metric, stages) in &entry.stages {
-                for (stage, estimate) in stages.iter().enumerate() {
-                    rows.add(board, entry, metric, Some(stage as u32 + 1), estimate);
-                }
-            }
-            for (metric, estimate) in &entry.summary {
-                rows.add(board, entry, metric, None, estimate);
-            }
-        }
-    }
-    Ok(DataFrame::new_infer_height(vec![
-        Series::new("benchmark".into(), rows.benchmark),
-        Series::new("method".into(), rows.method),
-        Series::new("seed".into(), rows.seed),
-        Series::new("tasks_learned".into(), rows.tasks_learned),
-        Series::new("metric".into(), rows.metric),
-        Series::new("value".into(), rows.value),
-        Series::new("instances".into(), rows.instances),
-        Series::new("reason".into(), rows.reason),
-        Series::new("n".into(), rows.n),
-        Series::new("n_of".into(), rows.n_of),
-        Series::new("stand_in".into(), rows.stand_in),
-    ])?)
-}
+/// One end of one of an estimate's intervals.
+type IntervalEnd = fn(&Estimate) -> Option<f64>;
 
-/// The columns of [`scores`].
-#[derive(Default)]
-struct Scores {
-    benchmark: Vec<String>,
-    method: Vec<String>,
-    seed: Vec<u64>,
-    tasks_learned: Vec<Option<u32>>,
-    metric: Vec<String>,
-    value: Vec<Option<f64>>,
-    instances: Vec<u32>,
-    reason: Vec<Option<String>>,
-    n: Vec<Option<u32>>,
-    n_of: Vec<Option<u32>>,
-    stand_in: Vec<bool>,
-}
+/// The ends of intervals and the endings of the names of their columns.
+const INTERVALS: [(&str, IntervalEnd); 4] = [
+    ("seeds_low", |estimate| Some(estimate.seed_interval?[0])),
+    ("seeds_high", |estimate| Some(estimate.seed_interval?[1])),
+    ("rows_low", |estimate| Some(estimate.sampling_interval?[0])),
+    ("rows_high", |estimate| Some(estimate.sampling_interval?[1])),
+];
 
-impl Scores {
-    fn add(&mut self, board: &Board, entry: &Entry, metric: &str, tasks_learned: Option<u32>, estimate: &Estimate) {
-        for (seed, value) in entry.seeds.iter().zip(&estimate.by_seed) {
-            self.benchmark.push(board.benchmark.clone());
-            self.method.push(entry.label.clone());
-            self.seed.push(*seed);
-            self.tasks_learned.push(tasks_learned);
-            self.metric.push(metric.to_owned());
-            self.value.push(*value);
-            self.instances.push(estimate.instances as u32);
-            self.reason.push(if value.is_some() { None } else { estimate.mean.reason() });
-            self.n.push(estimate.entered.map(|entered| entered.n as u32));
-            self.n_of.push(estimate.entered.map(|entered| entered.of as u32));
-            self.stand_in.push(stand_in(entry));
-        }
-    }
-}
-
-/// Did the entry see generated pictures in place of the corpus's own?
-fn stand_in(entry: &Entry) -> bool {
-    entry.runs.iter().any(|run| run.record.stand_ins())
-}
-
-/// One of an estimate's intervals.
-type Interval = fn(&Estimate) -> Option<[f64; 2]>;
-
-/// A table: mean per column, the ends of its intervals where some entry has one, and how many classes, tasks or stages
-/// entered where it is a mean of them. Entries with stand-in pictures come last, without a rank.
+/// Makes the frame of a table: for each column the mean, the ends of its intervals if some entry has one, and, for means
+/// over classes, tasks or stages, how many entered. Entries with stand-in pictures come last, without a rank.
 pub fn table(table: &Table<'_>) -> Result<DataFrame> {
-    let entries = || table.all();
+    let entries: Vec<&Entry> = table.all().collect();
     let mut columns = vec![
-        Series::new("rank".into(), entries().map(|entry| entry.rank.map(|rank| rank as u32)).collect::<Vec<_>>()),
-        Series::new("method".into(), entries().map(|entry| entry.label.clone()).collect::<Vec<_>>()),
-        Series::new("seeds".into(), entries().map(|entry| entry.seeds.len() as u32).collect::<Vec<_>>()),
+        Column::new("rank".into(), each(&entries, |entry| entry.rank.map(|rank| rank as u32))),
+        Column::new("method".into(), each(&entries, |entry| entry.label.as_str())),
+        Column::new("seeds".into(), each(&entries, |entry| entry.seeds.len() as u32)),
     ];
     for column in &table.columns {
-        let values = |of: &dyn Fn(&Estimate) -> Option<f64>| -> Vec<Option<f64>> {
-            entries().map(|entry| column.of(entry).and_then(of)).collect()
-        };
-        columns.push(Series::new(column.name.as_str().into(), values(&|estimate| estimate.mean.number())));
-        let kinds: [(&str, Interval); 2] =
-            [("seeds", |estimate| estimate.seed_interval), ("rows", |estimate| estimate.sampling_interval)];
-        for (kind, interval) in kinds {
-            if entries().any(|entry| column.of(entry).and_then(interval).is_some()) {
-                for (end, name) in ["low", "high"].into_iter().enumerate() {
-                    let name = format!("{}_{kind}_{name}", column.name);
-                    columns.push(Series::new(name.into(), values(&|estimate| Some(interval(estimate)?[end]))));
-                }
+        columns.push(Column::new(column.name.as_str().into(), each(&entries, |entry| column.mean(entry))));
+        for (ending, end) in INTERVALS {
+            let ends = each(&entries, |entry| column.estimate(entry).and_then(end));
+            if ends.iter().any(Option::is_some) {
+                columns.push(Column::new(format!("{}_{ending}", column.name).into(), ends));
             }
         }
         if table.entered.iter().any(|(name, _)| *name == column.name) {
-            let n = |entry: &Entry| Some(column.of(entry)?.entered?.n as u32);
-            columns.push(Series::new(format!("{}_n", column.name).into(), entries().map(n).collect::<Vec<_>>()));
+            let n = each(&entries, |entry| Some(column.estimate(entry)?.entered?.n as u32));
+            columns.push(Column::new(format!("{}_n", column.name).into(), n));
         }
     }
-    columns.push(Series::new("stand_in".into(), entries().map(stand_in).collect::<Vec<_>>()));
+    columns.push(Column::new("stand_in".into(), each(&entries, |entry| entry.stand_ins())));
     Ok(DataFrame::new_infer_height(columns)?)
 }
 
-/// The paired tests.
+/// Makes the frame of the paired tests.
 pub fn pairs(board: &Board) -> Result<DataFrame> {
-    let pairs = || board.comparisons.iter();
-    let label = |entry: usize| board.entries[entry].label.clone();
-    Ok(DataFrame::new_infer_height(vec![
-        Series::new("one".into(), pairs().map(|pair| label(pair.one)).collect::<Vec<_>>()),
-        Series::new("other".into(), pairs().map(|pair| label(pair.other)).collect::<Vec<_>>()),
-        Series::new("difference".into(), pairs().map(|pair| pair.difference).collect::<Vec<_>>()),
-        Series::new("p".into(), pairs().map(|pair| pair.p).collect::<Vec<_>>()),
-        Series::new("p_holm".into(), pairs().map(|pair| pair.p_holm).collect::<Vec<_>>()),
-    ])?)
+    let label = |entry: usize| board.entries[entry].label.as_str();
+    let pairs = &board.comparisons;
+    Ok(df!(
+        "one" => each(pairs, |pair| label(pair.one)),
+        "other" => each(pairs, |pair| label(pair.other)),
+        "difference" => each(pairs, |pair| pair.difference),
+        "p" => each(pairs, |pair| pair.p),
+        "p_holm" => each(pairs, |pair| pair.p_holm),
+    )?)
 }
 
-/// F1 of each class after each task, mean over seeds; empty before it is seen and where the test has no row of it.
+/// Makes the frame of the F1 of each class after each task, averaged over the seeds; empty before the class is learned and if
+/// the test has no row of it.
 pub fn classes(board: &Board) -> Result<DataFrame> {
-    let all: Vec<_> = board.all().flat_map(|entry| entry.classes.iter().map(move |class| (entry, class))).collect();
-    let mut columns = vec![
-        Series::new("method".into(), all.iter().map(|(entry, _)| entry.label.clone()).collect::<Vec<_>>()),
-        Series::new("seeds".into(), all.iter().map(|(entry, _)| entry.seeds.len() as u32).collect::<Vec<_>>()),
-        Series::new("class".into(), all.iter().map(|(_, class)| class.class.clone()).collect::<Vec<_>>()),
-        Series::new("task".into(), all.iter().map(|(_, class)| class.task as u32 + 1).collect::<Vec<_>>()),
-        Series::new("support".into(), all.iter().map(|(_, class)| class.support as u32).collect::<Vec<_>>()),
-    ];
+    let rows: Vec<(&Entry, &ClassRow)> =
+        board.all().flat_map(|entry| entry.classes.iter().map(move |class| (entry, class))).collect();
+    let mut frame = df!(
+        "method" => each(&rows, |(entry, _)| entry.label.as_str()),
+        "seeds" => each(&rows, |(entry, _)| entry.seeds.len() as u32),
+        "class" => each(&rows, |(_, class)| class.class.as_str()),
+        "task" => each(&rows, |(_, class)| class.task as u32 + 1),
+        "support" => each(&rows, |(_, class)| class.support as u32),
+    )?;
     for stage in 0..board.tasks.len() {
-        let f1: Vec<Option<f64>> = all.iter().map(|(_, class)| class.f1[stage].number()).collect();
-        columns.push(Series::new(format!("T{}", stage + 1).into(), f1));
+        frame.with_column(Column::new(
+            format!("T{}", stage + 1).into(),
+            each(&rows, |(_, class)| class.f1[stage].number()),
+        ))?;
     }
-    columns.push(Series::new("stand_in".into(), all.iter().map(|(entry, _)| stand_in(entry)).collect::<Vec<_>>()));
-    Ok(DataFrame::new_infer_height(columns)?)
+    frame.with_column(Column::new("stand_in".into(), each(&rows, |(entry, _)| entry.stand_ins())))?;
+    Ok(frame)
 }
 
-/// The bytes of a CSV file.
+fn each<'a, R, T>(rows: &'a [R], field: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(field).collect()
+}
+
+/// Returns the bytes of a CSV file.
 pub fn csv(mut frame: DataFrame) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut frame)?;

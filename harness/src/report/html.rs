@@ -1,4 +1,4 @@
-//! The HTML page: one file of all boards that loads nothing, filled from `page.html`.
+//! Writes the HTML page: one file with all boards that loads nothing from elsewhere, rendered from `page.html`.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,17 @@ use super::plots;
 use super::table::APART;
 use crate::error::Result;
 use crate::methods::registry;
-use crate::metrics::half::of_half;
+use crate::metrics::metric::PredictionSet;
+use crate::metrics::{MatrixMetric, Metric, StageMetric};
 use crate::run::record::Cost;
 
-/// Curves ticked when the page opens, beside those of floor and upper bound.
+/// Number of curves ticked when the page opens, besides those of the floor and the upper bounds.
 const TICKED: usize = 12;
 
-/// The page of all boards.
+/// Known exactly if the predictions of single streams are stored.
+const TEXT_HALF: Metric = Metric::Last(StageMetric::TextHalfMicroF1);
+
+/// Renders the page of all boards.
 pub fn page(boards: &[Board]) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -37,7 +41,7 @@ pub fn page(boards: &[Board]) -> Result<String> {
     Ok(environment.get_template("page")?.render(page)?)
 }
 
-/// A share in percent; `–` where there is none.
+/// Prints a share in percent, or `–` if there is none.
 fn percent(share: &Value) -> String {
     f64::try_from(share.clone()).map_or_else(
         |_| "–".to_owned(),
@@ -48,7 +52,7 @@ fn percent(share: &Value) -> String {
     )
 }
 
-/// A board with what only the page shows of it.
+/// A board and what only the page shows of it.
 #[derive(Serialize)]
 struct BoardView<'a> {
     id: String,
@@ -57,19 +61,19 @@ struct BoardView<'a> {
     rows: Vec<EntryView<'a>>,
     /// Entries listed apart.
     others: Vec<EntryView<'a>>,
-    /// Metrics of the ranking.
+    /// Metrics in the ranking.
     ranked: Vec<&'a MetricInfo>,
-    /// Metrics over tasks.
+    /// Metrics with a value after each task.
     staged: Vec<&'a MetricInfo>,
-    /// Metrics over tasks and of the whole run of single streams; none if no entry has two.
+    /// Metrics of single streams over the whole run; none if no entry has two streams.
     halved: Vec<&'a MetricInfo>,
-    /// Plot of each metric that has stages.
-    scores: BTreeMap<&'a str, String>,
-    /// Entries with plots, in the order of their series.
+    /// Plot of each metric with a value after each task, by key.
+    scores: BTreeMap<&'static str, String>,
+    /// Indices of the entries with plots, in the order of their series.
     drawn: Vec<usize>,
-    /// Comparisons between them.
+    /// Comparisons between the entries drawn.
     pairs: Vec<&'a Comparison>,
-    /// Settings in which no runs differ.
+    /// Settings that all runs share.
     shared: Vec<Setting>,
 }
 
@@ -88,21 +92,21 @@ impl<'a> BoardView<'a> {
         let staged = plots::metrics(board);
         for metric in &staged {
             if let Some(svg) = plots::scores(board, metric)? {
-                scores.insert(metric.name.as_str(), svg);
+                scores.insert(metric.metric.key(), svg);
             }
         }
         let both = |pair: &&Comparison| drawn.contains(&pair.one) && drawn.contains(&pair.other);
         let rows = board.entries.iter().enumerate().map(row).collect::<Result<Vec<_>>>()?;
         let others = board.apart.iter().enumerate().map(other).collect::<Result<Vec<_>>>()?;
         let halves = rows.iter().chain(&others).any(|row| row.halves);
-        let of_halves = |metric: &&MetricInfo| halves && !metric.per_stage && of_half(&metric.name);
+        let of_halves = |info: &&MetricInfo| halves && !info.per_stage && info.metric.half().is_some();
         Ok(Self {
             id,
             board,
             rows,
             others,
             halved: board.metrics.iter().filter(of_halves).collect(),
-            ranked: board.metrics.iter().filter(|metric| ranked(metric, &staged)).collect(),
+            ranked: board.metrics.iter().filter(|info| ranked(info.metric, &staged)).collect(),
             staged,
             scores,
             pairs: board.comparisons.iter().filter(both).collect(),
@@ -112,18 +116,22 @@ impl<'a> BoardView<'a> {
     }
 }
 
-/// Whether the ranking has a metric: scores after the last task without masks, the average of the main one, and what
-/// compares tasks.
-fn ranked(metric: &MetricInfo, staged: &[&MetricInfo]) -> bool {
-    let name = metric.name.as_str();
-    match metric.per_stage {
-        _ if of_half(name) => false,
-        true => !name.contains("masked") && staged.iter().any(|other| other.name == name),
-        false => name == "average_incremental_micro_f1" || !(name.starts_with("last_") || name.starts_with("average_")),
+/// Tells whether the ranking shows a metric: those of the stored predictions after the last task, the average of the main
+/// one, and those that compare tasks.
+fn ranked(metric: Metric, staged: &[&MetricInfo]) -> bool {
+    match metric {
+        Metric::Stage(stage_metric) => {
+            stage_metric.predictions() == PredictionSet::Stored && staged.iter().any(|info| info.metric == metric)
+        }
+        Metric::Last(_) => false,
+        Metric::AverageIncremental(stage_metric) => stage_metric == StageMetric::MAIN,
+        Metric::Matrix(matrix_metric) => {
+            matrix_metric.half().is_none() && matrix_metric != MatrixMetric::AverageOverTasks
+        }
     }
 }
 
-/// An entry with what only the page shows of it.
+/// An entry and what only the page shows of it.
 #[derive(Serialize)]
 struct EntryView<'a> {
     #[serde(flatten)]
@@ -132,19 +140,20 @@ struct EntryView<'a> {
     /// The label without the mark of stand-in images.
     name: &'a str,
     stand_in: bool,
-    /// Does it say what each stream gives alone?
+    /// Whether the predictions of each stream alone are known.
     halves: bool,
     tied: bool,
     series: Option<usize>,
     ticked: bool,
     pen: Option<plots::Pen>,
     about: Option<Value>,
-    /// Means over its runs.
+    /// Minutes that a run took, averaged over the runs.
     minutes: Option<f64>,
+    /// Rows stored at the end, averaged over the runs.
     stored: Option<f64>,
-    /// Per class: best F1 before the last task less F1 after it.
+    /// For each class, its best F1 before the last task minus its F1 after it.
     lost: Vec<Option<f64>>,
-    /// Per run: what differs from the settings shared by all.
+    /// For each run, the settings that not all runs share.
     settings: Vec<Vec<Setting>>,
     matrix_plot: Option<String>,
     classes_plot: Option<String>,
@@ -167,7 +176,7 @@ impl<'a> EntryView<'a> {
         Ok(Self {
             entry,
             id,
-            halves: entry.summary.get("last_text_half_micro_f1").is_some_and(|last| last.mean.number().is_some()),
+            halves: entry.summary.get(&TEXT_HALF).is_some_and(|last| last.mean.number().is_some()),
             name,
             stand_in: name.len() < entry.label.len(),
             tied: others.count() > 1,
@@ -187,12 +196,13 @@ impl<'a> EntryView<'a> {
     }
 }
 
-fn mean_cost(entry: &Entry, of: impl Fn(&Cost) -> f64) -> Option<f64> {
-    let costs: Vec<f64> = entry.runs.iter().filter_map(|run| run.record.cost.as_ref()).map(of).collect();
+/// Averages a cost over the runs that recorded theirs.
+fn mean_cost(entry: &Entry, cost: impl Fn(&Cost) -> f64) -> Option<f64> {
+    let costs: Vec<f64> = entry.runs.iter().filter_map(|run| run.record.cost.as_ref()).map(cost).collect();
     (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64)
 }
 
-/// What a method of this program is; `None` for results from elsewhere.
+/// Describes a method of mkgc; `None` for results from elsewhere.
 fn about(method: &str) -> Option<Value> {
     let info = registry::find(method).ok()?;
     Some(
@@ -208,7 +218,7 @@ struct Setting {
     origin: String,
 }
 
-/// All settings of a run but its seed, which is shown beside them; none of an external run.
+/// Returns the settings of a run except the seed, which the page shows beside them. An external run has none.
 fn settings(run: &RunCard) -> Result<Vec<Setting>> {
     let Some(trained) = run.record.trained() else { return Ok(Vec::new()) };
     let config = serde_json::to_value(&trained.config)?;
@@ -221,6 +231,7 @@ fn settings(run: &RunCard) -> Result<Vec<Setting>> {
     Ok(known.filter(|(key, _)| *key != "train_seed").map(setting).collect())
 }
 
+/// Returns the settings that all ranked runs of mkgc share.
 fn shared_settings(board: &Board) -> Result<Vec<Setting>> {
     let own = |run: &&RunCard| !run.record.is_external();
     let mut runs = board.entries.iter().flat_map(|entry| &entry.runs).filter(own);

@@ -1,15 +1,15 @@
-//! The report's LaTeX: a `table` per table of a board, with booktabs.
+//! Writes the report's LaTeX: a `table` environment per table of a board, with booktabs.
 //!
-//! Bold is the best of a column, also several that look the same in print; Joint, the upper bound, does not take part, nor
-//! do methods that saw stand-in pictures, which come last. A dagger marks methods that cannot be told from the best in the
-//! main metric after the last task.
+//! The best value of a column is bold, as are others that look the same in print. Joint, the upper bound, does not take
+//! part, nor do methods that saw stand-in pictures, which come last. A dagger marks methods that cannot be told apart from
+//! the best one in the main metric after the last task.
 
 use super::board::{Board, Entry};
-use super::table::{APART, Column, Table};
+use super::table::{APART, Table, TableColumn};
 use crate::methods::registry::is_upper_bound;
-use crate::metrics::continual::Entered;
+use crate::metrics::value::Entered;
 
-/// A board's tables.
+/// Prints the tables of a board.
 pub fn tables(board: &Board, tables: &[Table<'_>]) -> String {
     let shown = tables.iter().filter(|table| !table.columns.is_empty());
     let text: String = shown.map(|table| self::table(board, table)).collect();
@@ -23,7 +23,8 @@ fn table(board: &Board, table: &Table<'_>) -> String {
     let best: Vec<Option<String>> = table.columns.iter().map(|column| best(column, &learners)).collect();
     let row =
         |(index, entry): &(usize, &Entry)| row(table, entry, if tied(board, *index) { "\\dag" } else { "" }, &best);
-    let (learners, bounds): (String, String) = (learners.iter().map(row).collect(), bounds.iter().map(row).collect());
+    let learners: String = learners.iter().map(row).collect();
+    let bounds: String = bounds.iter().map(row).collect();
     let middle = if learners.is_empty() || bounds.is_empty() { "" } else { "\\midrule\n" };
     let label = format!("tab:{}-{}", board.benchmark, table.name);
     format!(
@@ -34,7 +35,7 @@ fn table(board: &Board, table: &Table<'_>) -> String {
          \\end{{table}}\n",
         escape(&board.benchmark),
         escape(&table.title),
-        table.all().next().map_or(0, |entry| entry.summary["last_micro_f1"].instances),
+        table.all().next().map_or(0, |entry| entry.ranking().instances),
         escape(&board.metrics[0].title),
         escape(&left_out(table)),
         "r".repeat(table.columns.len()),
@@ -42,26 +43,27 @@ fn table(board: &Board, table: &Table<'_>) -> String {
     )
 }
 
-/// Which means are not over all of their classes, tasks or stages.
+/// Says which means leave out some of their classes, tasks or stages.
 fn left_out(table: &Table<'_>) -> String {
-    let some = table.entered.iter().filter(|(_, Entered { n, of })| n < of);
-    let means: Vec<String> = some.map(|(column, Entered { n, of })| format!("{column} {n} of {of}")).collect();
+    let fewer = table.entered.iter().filter(|(_, Entered { n, of })| n < of);
+    let means: Vec<String> = fewer.map(|(column, Entered { n, of })| format!("{column} {n} of {of}")).collect();
     let said = " Means leave out classes, tasks and stages without test rows; n:";
     if means.is_empty() { String::new() } else { format!("{said} {}.", means.join(", ")) }
 }
 
-/// Rows with stand-in pictures, and why they stand apart.
+/// Prints the rows with stand-in pictures, and why they are listed apart.
 fn apart(table: &Table<'_>) -> String {
     if table.apart.is_empty() {
         return String::new();
     }
     let none = vec![None; table.columns.len()];
     let rows: String = table.apart.iter().map(|entry| row(table, entry, "", &none)).collect();
-    let (width, middle) = (table.columns.len() + 2, if table.entries.is_empty() { "" } else { "\\midrule\n" });
+    let width = table.columns.len() + 2;
+    let middle = if table.entries.is_empty() { "" } else { "\\midrule\n" };
     format!("{middle}\\multicolumn{{{width}}}{{p{{\\linewidth}}}}{{{APART}}} \\\\\n{rows}")
 }
 
-/// A heading, its parts below each other.
+/// Prints a heading, its parts below each other.
 fn heading(title: &str) -> String {
     let parts: Vec<String> = title.split(", ").map(escape).collect();
     if parts.len() == 1 { parts.concat() } else { format!("\\shortstack[r]{{{}}}", parts.join("\\\\")) }
@@ -77,8 +79,8 @@ fn row(table: &Table<'_>, entry: &Entry, mark: &str, best: &[Option<String>]) ->
     )
 }
 
-fn cell(column: &Column, entry: &Entry, best: Option<&str>) -> String {
-    let Some(estimate) = column.of(entry) else {
+fn cell(column: &TableColumn, entry: &Entry, best: Option<&str>) -> String {
+    let Some(estimate) = column.estimate(entry) else {
         return String::new();
     };
     let Some(mean) = estimate.mean.number().map(print) else {
@@ -90,27 +92,30 @@ fn cell(column: &Column, entry: &Entry, best: Option<&str>) -> String {
     text + &half.unwrap_or_default()
 }
 
-/// A share as it is printed; minus is the sign, not a hyphen.
+/// Prints a share in percent, with a minus sign rather than a hyphen.
 fn print(share: f64) -> String {
     format!("{:.1}", share * 100.0).replace('-', "$-$")
 }
 
-fn best(column: &Column, learners: &[(usize, &Entry)]) -> Option<String> {
-    let means = learners.iter().filter_map(|(_, entry)| column.of(entry)?.mean.number());
+/// Returns the best mean of a column as it is printed.
+fn best(column: &TableColumn, learners: &[(usize, &Entry)]) -> Option<String> {
+    let means = learners.iter().filter_map(|(_, entry)| column.mean(entry));
     let sign = if column.higher_is_better { 1.0 } else { -1.0 };
     means.max_by(|a, b| (sign * a).total_cmp(&(sign * b))).map(print)
 }
 
-/// Is it not the best learner, and not told apart from it either? Entries are in the order of the main metric.
+/// Tells whether an entry cannot be told apart from the best learner, which is another one. Entries are in the order of the
+/// main metric.
 fn tied(board: &Board, index: usize) -> bool {
     let best = board.entries.iter().position(|entry| !is_upper_bound(&entry.method));
     let bound = is_upper_bound(&board.entries[index].method);
-    let of = |one: usize, other: usize| board.comparisons.iter().find(|pair| (pair.one, pair.other) == (one, other));
-    best.filter(|_| !bound).and_then(|best| of(best, index)).is_some_and(|pair| !pair.significant())
+    let test = |one: usize, other: usize| board.comparisons.iter().find(|pair| (pair.one, pair.other) == (one, other));
+    best.filter(|_| !bound).and_then(|best| test(best, index)).is_some_and(|pair| !pair.significant())
 }
 
+/// Escapes what LaTeX would read as a command.
 fn escape(text: &str) -> String {
-    let of = |c: char| match c {
+    let escaped = |c: char| match c {
         '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{c}"),
         '~' => "\\textasciitilde{}".to_owned(),
         '^' => "\\textasciicircum{}".to_owned(),
@@ -118,7 +123,7 @@ fn escape(text: &str) -> String {
         '[' | ']' => format!("{{{c}}}"),
         c => c.to_string(),
     };
-    text.chars().map(of).collect()
+    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Finds run folders and reads them: finished runs with their metrics derived afresh, the others with what became of
-//! them.
+//! Finds and reads run folders. The metrics of finished runs are recomputed from their predictions; of the others, it is
+//! recorded what happened to them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::board::Absent;
+use super::board::{Absent, AbsentKind};
 use crate::error::{Error, Result};
 use crate::metrics::Counts;
 use crate::metrics::score::{self, RunResult};
@@ -16,31 +17,34 @@ use crate::run::record::RunRecord;
 use crate::run::{RunFolder, failure};
 
 /// A finished run.
-pub struct Run {
-    /// Its folder.
+pub struct FinishedRun {
+    /// Run folder.
     pub folder: PathBuf,
-    /// Its settings.
+    /// Contents of `run.json`.
     pub record: RunRecord,
-    /// Its metrics, derived afresh from its predictions.
+    /// Metrics, recomputed from the predictions.
     pub result: RunResult,
-    /// Its training log.
+    /// Training log.
     pub curve: Vec<Line>,
     /// Ids of the rows of the last test, in file order.
     pub ids: Vec<String>,
-    /// Their counts.
+    /// Counts of each row of the last test.
     pub counts: Vec<Counts>,
 }
 
-/// All runs that were asked for.
+/// The runs of one label, by seed.
+pub type Group = BTreeMap<u64, FinishedRun>;
+
+/// All runs that a report is asked for.
 #[derive(Default)]
 pub struct Loaded {
-    /// The finished ones.
-    pub runs: Vec<Run>,
-    /// The others, with the benchmark each belongs to.
+    /// The finished runs.
+    pub runs: Vec<FinishedRun>,
+    /// The other runs, with the benchmark each belongs to.
     pub absent: Vec<(String, Absent)>,
 }
 
-/// Reads run folders, and those below folders that are none.
+/// Reads the given run folders, and the run folders in any other folder given.
 pub fn load(given: &[impl AsRef<Path>]) -> Result<Loaded> {
     let folders = find(given)?;
     let mut loaded = Loaded::default();
@@ -53,8 +57,8 @@ pub fn load(given: &[impl AsRef<Path>]) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// A finished run, or what became of it and the benchmark it was on.
-fn read(path: &Path) -> Result<std::result::Result<Run, (String, Absent)>> {
+/// Reads a finished run. If there are no numbers, returns why and the benchmark that the run belongs to.
+fn read(path: &Path) -> Result<std::result::Result<FinishedRun, (String, Absent)>> {
     let folder = RunFolder::new(path);
     let record = folder.record()?;
     if !folder.result().exists() {
@@ -65,7 +69,7 @@ fn read(path: &Path) -> Result<std::result::Result<Run, (String, Absent)>> {
         let last = stages.last().and_then(Option::as_deref).unwrap_or_default();
         let counts = stage::instances(&record.dataset, stages.len().saturating_sub(1), last);
         let ids = last.iter().map(|row| row.id.clone()).collect();
-        Ok(Run {
+        Ok(FinishedRun {
             folder: path.to_owned(),
             record: record.clone(),
             result,
@@ -76,30 +80,31 @@ fn read(path: &Path) -> Result<std::result::Result<Run, (String, Absent)>> {
     });
     let damaged = |error: Error| {
         let cause = format!("its predictions cannot be read: {error}");
-        (record.dataset.name.clone(), absent(&folder, &record, "failed", cause, None))
+        (record.dataset.name.clone(), absent(&folder, &record, AbsentKind::Failed, cause, None))
     };
     Ok(run.map_err(damaged))
 }
 
+/// Says what happened to a run without a result.
 fn unfinished(folder: &RunFolder, record: &RunRecord) -> Result<Absent> {
     let tasks = record.dataset.tasks.len();
     if let Some(failure) = failure::read(folder)? {
         let cause = format!("in task {} of {tasks}: {}", failure.tasks_learned + 1, failure.error.join(": "));
-        return Ok(absent(folder, record, "failed", cause, Some(folder.failure())));
+        return Ok(absent(folder, record, AbsentKind::Failed, cause, Some(folder.failure())));
     }
     let place = log::read(&folder.metrics())?.last().map_or_else(
         || "its metrics.jsonl is empty".to_owned(),
         |line| format!("its metrics.jsonl ends in task {} of {tasks}, step {}", line.stage + 1, line.step),
     );
     let cause = format!("{place}; go on with `mkgc train` on the same folder");
-    Ok(absent(folder, record, "unfinished", cause, Some(folder.metrics())))
+    Ok(absent(folder, record, AbsentKind::Unfinished, cause, Some(folder.metrics())))
 }
 
-fn absent(folder: &RunFolder, record: &RunRecord, kind: &str, cause: String, log: Option<PathBuf>) -> Absent {
+fn absent(folder: &RunFolder, record: &RunRecord, kind: AbsentKind, cause: String, log: Option<PathBuf>) -> Absent {
     Absent {
         label: record.label(),
         seed: Some(record.train_seed()),
-        kind: kind.to_owned(),
+        kind,
         cause,
         folder: Some(folder.dir().display().to_string()),
         log: log.map(|log| log.display().to_string()),

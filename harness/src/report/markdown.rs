@@ -1,15 +1,16 @@
-//! The report's Markdown. Scores are shown in percent.
+//! Writes the report's Markdown. Scores are in percent.
 
-use super::board::{Absent, Board, Entry, Estimate, RunCard};
+use mkgc_builder::corpus::TaskKind;
+
+use super::board::{Absent, Board, Confusion, Entry, Estimate, RunCard};
 use super::table::{self, APART, Table};
-use crate::metrics::continual::{Entered, Value};
-use crate::metrics::formulas::{Formula, MATRIX, STAGE};
+use crate::metrics::value::{Entered, Value};
+use crate::metrics::{Metric, StageMetric};
 use crate::run::record::{Cost, Trained};
 use crate::stats::interval::RESAMPLES;
 use crate::stats::permutation::PERMUTATIONS;
-use mkgc_builder::corpus::TaskKind;
 
-/// Everything.
+/// Prints the whole report.
 pub fn report(boards: &[Board]) -> String {
     let mut text = format!(
         "# Comparative results\n\n\
@@ -41,10 +42,10 @@ pub fn report(boards: &[Board]) -> String {
     text + &formulas()
 }
 
-/// What each metric is.
+/// Explains each metric.
 fn formulas() -> String {
-    let row = |formula: &Formula| vec![format!("`{}`", formula.name), formula.formula.to_owned()];
-    let rows = STAGE.iter().chain(&MATRIX).map(row).collect();
+    let explained = Metric::all().filter(|metric| matches!(metric, Metric::Stage(_) | Metric::Matrix(_)));
+    let rows = explained.map(|metric| vec![format!("`{}`", metric.key()), metric.formula()]).collect();
     let header = ["metric", "formula"].map(str::to_owned).to_vec();
     let said = "`last_…` is a metric after the last task, `average_incremental_…` its mean over the stages (Rebuffi et al. \
                 2017). R[i][j] is the micro-F1 on task j after learning tasks 0 to i: RE on the rows of task j, NER on its \
@@ -54,7 +55,7 @@ fn formulas() -> String {
     format!("\n## Metrics\n\n{said}\n{}", grid(header, 2, rows))
 }
 
-/// The main table of each board.
+/// Prints the main table of each board.
 pub fn short(boards: &[Board]) -> String {
     let main = |board: &Board| {
         let title = format!("\n{}: {} after each task", board.benchmark, board.metrics[0].title);
@@ -66,19 +67,20 @@ pub fn short(boards: &[Board]) -> String {
     boards.iter().map(main).collect::<String>().trim_start().to_owned()
 }
 
-/// Which data, which tasks, how much.
+/// Says which data and tasks a board is about and how much it holds.
 fn heading(board: &Board) -> String {
     let names: Vec<String> =
         board.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, task.name)).collect();
-    let (name, print, names) = (&board.benchmark, &board.fingerprint, names.join(" · "));
-    let (entries, runs) = (board.all().count(), board.all().map(|entry| entry.runs.len()).sum::<usize>());
-    let stages = board.all().next().map_or(&[][..], |entry| &entry.stages["micro_f1"]);
+    let entries = board.all().count();
+    let runs: usize = board.all().map(|entry| entry.runs.len()).sum();
+    let stages = board.all().next().map_or(&[][..], |entry| &entry.stages[&Metric::Stage(StageMetric::MAIN)]);
     let rows: Vec<String> = stages.iter().map(|estimate| estimate.instances.to_string()).collect();
     let counts = format!("{entries} methods, {runs} runs; test rows after each task: {}.", rows.join(", "));
-    format!("\n## {name}\n\nData fingerprint `{print}`. Tasks: {names}. {counts}\n")
+    let fingerprint = &board.fingerprint;
+    format!("\n## {}\n\nData fingerprint `{fingerprint}`. Tasks: {}. {counts}\n", board.benchmark, names.join(" · "))
 }
 
-/// A table of some entries with its title, what its means are over, and the reasons for what is missing.
+/// Prints a table of some entries with its title, how many terms its means are over, and why numbers are missing.
 fn table(table: &Table<'_>, entries: &[Entry], level: &str) -> String {
     let mut text = format!("\n{level} {}\n", table.title);
     let empty = table.columns.is_empty();
@@ -86,14 +88,14 @@ fn table(table: &Table<'_>, entries: &[Entry], level: &str) -> String {
         text += &rows(table, entries);
     }
     text += &terms(table);
-    for (reason, columns) in table.reasons() {
+    for (reason, columns) in &table.reasons {
         let columns = if empty { String::new() } else { format!("{} – ", columns.join(", ")) };
         text += &format!("\n{columns}{reason}.\n");
     }
     text
 }
 
-/// How many classes, tasks or stages entered each mean.
+/// Says how many classes, tasks or stages entered each mean.
 fn terms(table: &Table<'_>) -> String {
     let count = |Entered { n, of }: &Entered| if n < of { format!("{n} of {of}") } else { n.to_string() };
     let means = table.entered.iter().map(|(column, entered)| format!("{column} {}", count(entered)));
@@ -104,7 +106,7 @@ fn terms(table: &Table<'_>) -> String {
 fn rows(table: &Table<'_>, entries: &[Entry]) -> String {
     let columns: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
     let row = |entry: &Entry| {
-        let cells = table.columns.iter().map(|column| column.of(entry).map_or_else(String::new, cell));
+        let cells = table.columns.iter().map(|column| column.estimate(entry).map_or_else(String::new, cell));
         let first = [rank(entry), entry.label.clone(), entry.seeds.len().to_string()];
         first.into_iter().chain(cells).collect()
     };
@@ -116,7 +118,7 @@ fn rank(entry: &Entry) -> String {
     entry.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string())
 }
 
-/// A Markdown table; the column at `left` holds words.
+/// Prints a Markdown table, the first `left` columns aligned to the left.
 fn grid(header: Vec<String>, left: usize, rows: Vec<Vec<String>>) -> String {
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
@@ -145,7 +147,7 @@ fn percent(share: f64) -> String {
     format!("{:.1}", share * 100.0)
 }
 
-/// For each entry those it cannot be told from.
+/// Lists for each entry those that it cannot be told apart from.
 fn ties(board: &Board) -> String {
     let pairs = board.comparisons.len();
     let mut text = format!("\n### Cannot be told apart\n\n{} after the last task.", board.metrics[0].title);
@@ -173,14 +175,14 @@ fn ties(board: &Board) -> String {
     text + &grid(header, 3, board.entries.iter().enumerate().map(row).collect())
 }
 
-/// F1 of each class after the last task.
+/// Prints F1 of each class after the last task.
 fn classes(board: &Board, entries: &[Entry], level: &str) -> String {
     let labels = entries.iter().map(|entry| entry.label.clone());
     let header = ["class", "task", "support"].map(str::to_owned).into_iter().chain(labels).collect();
     let f1 = |entry: &Entry, class: usize| entry.classes[class].f1.last().map_or_else(String::new, plain);
     let row = |class: usize| {
-        let of = &entries[0].classes[class];
-        let first = [of.class.clone(), format!("T{}", of.task + 1), of.support.to_string()];
+        let shared = &entries[0].classes[class];
+        let first = [shared.class.clone(), format!("T{}", shared.task + 1), shared.support.to_string()];
         first.into_iter().chain(entries.iter().map(|entry| f1(entry, class))).collect()
     };
     let name = &board.benchmark;
@@ -188,12 +190,12 @@ fn classes(board: &Board, entries: &[Entry], level: &str) -> String {
     title + &grid(header, 2, (0..entries[0].classes.len()).map(row).collect())
 }
 
-/// A number in percent, or `undefined`.
+/// Prints a number in percent, or `undefined`.
 fn plain(value: &Value) -> String {
     value.number().map_or_else(|| "undefined".to_owned(), percent)
 }
 
-/// Where items of old and new classes go.
+/// Prints what items of old and new classes are predicted as.
 fn confusion(board: &Board, entries: &[Entry], level: &str) -> String {
     let [old, new, none] = entries[0].confusion.items;
     let (items, of_none, skipped) = match board.task {
@@ -210,14 +212,14 @@ fn confusion(board: &Board, entries: &[Entry], level: &str) -> String {
     let of_none = ["none: none", "old", "new"];
     let header = header.iter().chain(&of_none[skipped..]).map(|name| (*name).to_owned()).collect();
     let row = |entry: &Entry| {
-        let of = &entry.confusion;
-        let shares = of.old.iter().chain(&of.new).chain(&of.none[skipped..]);
+        let Confusion { old, new, none, .. } = &entry.confusion;
+        let shares = old.iter().chain(new).chain(&none[skipped..]);
         std::iter::once(entry.label.clone()).chain(shares.map(plain)).collect()
     };
     text + &grid(header, 1, entries.iter().map(row).collect())
 }
 
-/// What each run was made with and what it cost.
+/// Prints the settings and costs of each run.
 fn runs(board: &Board) -> String {
     let header = [
         "method",
@@ -244,12 +246,11 @@ fn run(card: &RunCard) -> Vec<String> {
     let vision = record.vision().map_or_else(
         || "none".to_owned(),
         |vision| {
-            let (real, stand_in) = (vision.real_images, vision.stand_in_images);
-            format!("{}, {real} images, {stand_in} stand-ins", vision.encoder.name)
+            format!("{}, {} images, {} stand-ins", vision.encoder.name, vision.real_images, vision.stand_in_images)
         },
     );
     let known = |of: fn(&Trained) -> String| record.trained().map_or_else(|| "not known".to_owned(), of);
-    let cost = |of: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), of);
+    let cost = |print: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), print);
     vec![
         record.label(),
         record.train_seed().to_string(),
@@ -268,15 +269,15 @@ fn run(card: &RunCard) -> Vec<String> {
     ]
 }
 
-/// Runs without a number, and why.
+/// Lists the runs without a number, and why.
 fn absent(absent: &[Absent]) -> String {
     if absent.is_empty() {
         return String::new();
     }
     let row = |run: &Absent| {
         let seed = run.seed.map_or_else(|| "unknown".to_owned(), |seed| seed.to_string());
-        let place = run.log.as_ref().or(run.folder.as_ref()).cloned().unwrap_or_else(|| "no folder".to_owned());
-        vec![run.label.clone(), seed, run.kind.clone(), run.cause.clone(), place]
+        let path = run.log.as_ref().or(run.folder.as_ref()).cloned().unwrap_or_else(|| "no folder".to_owned());
+        vec![run.label.clone(), seed, run.kind.to_string(), run.cause.clone(), path]
     };
     let header = ["method", "seed", "what", "cause", "see"].map(str::to_owned).to_vec();
     format!("\n### Without a number\n{}", grid(header, 5, absent.iter().map(row).collect()))

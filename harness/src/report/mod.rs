@@ -1,6 +1,6 @@
-//! Comparative reports over run folders: a [`board::Board`] for each benchmark, computed once ([`load()`], [`boards`]),
-//! written as `report.md` and `report.html` for people, CSV and `board.json` for programs, LaTeX and SVG for papers
-//! ([`write`]).
+//! Comparative reports over run folders. [`load()`] reads the runs, [`boards`] computes a [`board::Board`] for each benchmark,
+//! and [`write`] prints the boards as `report.md` and `report.html` for people, as CSV and `board.json` for programs, and as
+//! LaTeX and SVG for papers.
 
 mod agree;
 mod assemble;
@@ -12,11 +12,12 @@ mod latex;
 mod load;
 mod markdown;
 pub mod plots;
+mod scores;
 mod significance;
 mod table;
 
 pub use assemble::boards;
-pub use load::{Loaded, Run, load};
+pub use load::{FinishedRun, Loaded, load};
 pub use markdown::short;
 
 use std::path::Path;
@@ -26,7 +27,7 @@ use board::Board;
 use crate::error::Result;
 use crate::files::write_atomically;
 
-/// Writes the report and returns the Markdown text.
+/// Writes the report into a folder and returns the Markdown text.
 pub fn write(boards: &[Board], out: &Path) -> Result<String> {
     for board in boards {
         let file = |name: &str| out.join(format!("{}{name}", board.benchmark));
@@ -38,7 +39,10 @@ pub fn write(boards: &[Board], out: &Path) -> Result<String> {
         write_atomically(&file("-f1_by_class.csv"), &frames::csv(frames::classes(board)?)?)?;
         write_atomically(&file(".tex"), latex::tables(board, &tables).as_bytes())?;
     }
-    write_atomically(&out.join("scores.csv"), &frames::csv(frames::scores(boards)?)?)?;
+    write_atomically(
+        &out.join("scores.csv"),
+        &frames::csv(scores::stacked(boards.iter().map(|board| &board.scores))?)?,
+    )?;
     write_atomically(&out.join("board.json"), &serde_json::to_vec(boards)?)?;
     write_atomically(&out.join("report.html"), html::page(boards)?.as_bytes())?;
     for board in boards {
@@ -49,7 +53,7 @@ pub fn write(boards: &[Board], out: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Plots of a board, `plots/BENCHMARK-*.svg`: each metric over the tasks, and what belongs to one entry.
+/// Draws the plots of a board, `plots/BENCHMARK-*.svg`: each metric over the tasks, and those of each entry.
 fn draw(board: &Board, out: &Path) -> Result<()> {
     let write = |name: &str, svg: String| -> Result<()> {
         let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_");
@@ -57,7 +61,7 @@ fn draw(board: &Board, out: &Path) -> Result<()> {
     };
     for metric in plots::metrics(board) {
         if let Some(svg) = plots::scores(board, metric)? {
-            write(&metric.name, svg)?;
+            write(metric.metric.key(), svg)?;
         }
     }
     let ranked = plots::drawn(board).into_iter().map(|entry| &board.entries[entry]);

@@ -24,7 +24,6 @@ use crate::files::write_atomically;
 
 /// One test row and what was predicted for it: a row of `predictions.parquet`.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
-#[schemars(rename = "Predicted")]
 pub struct PredictionRow {
     /// Row id (string).
     pub id: String,
@@ -33,7 +32,7 @@ pub struct PredictionRow {
     pub owner: Option<usize>,
     /// Gold label ids (list of int64): relations one, entities one per word. Classes not seen yet are id 0.
     pub gold: Vec<u32>,
-    /// Predicted label ids (list of int64), as many.
+    /// PredictionRow label ids (list of int64), as many.
     pub predicted: Vec<u32>,
     /// Scores by label id (list of float32; relations one per label, minus infinity for labels not seen), or none.
     pub scores: Vec<f32>,

@@ -1,4 +1,4 @@
-//! 95 % intervals.
+//! 95 % confidence intervals: Student's over seeds, bootstrapped over test instances.
 
 use ndarray::Array2;
 use rand::Rng;
@@ -8,10 +8,10 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::{CHUNK, SEED, Sample};
 use crate::seed::generator;
 
-/// Resamples of the bootstrap.
+/// Number of resamples of the bootstrap.
 pub const RESAMPLES: usize = 1000;
 
-/// Of a mean over seeds: `mean ± t(0.975, n-1) s/√n` (Student); from two values on.
+/// Returns the interval of a mean over seeds, `mean ± t(0.975, n-1) s/√n` (Student), or `None` for fewer than two values.
 pub fn student(values: &[f64]) -> Option<[f64; 2]> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
@@ -21,8 +21,9 @@ pub fn student(values: &[f64]) -> Option<[f64; 2]> {
     Some([mean - half, mean + half])
 }
 
-/// Over test instances, of the mean micro-F1 of each group of runs: percentile bootstrap (Efron 1979), instances drawn in
-/// the same way for all groups. Resamples without a gold item have no score and are left out; some instance has one.
+/// Returns the interval over test instances of the mean micro-F1 of each group of runs: the percentile bootstrap (Efron
+/// 1979), which draws the same instances for all groups. At least one instance must have a gold item. Resamples without a
+/// gold item have no score and are left out.
 pub fn bootstrap(sample: &Sample, groups: &[Vec<usize>]) -> Vec<[f64; 2]> {
     let starts: Vec<usize> = (0..RESAMPLES).step_by(CHUNK).collect();
     let chunks: Vec<Vec<Vec<f64>>> = starts.par_iter().map(|start| resampled(sample, groups, *start)).collect();
@@ -34,7 +35,7 @@ pub fn bootstrap(sample: &Sample, groups: &[Vec<usize>]) -> Vec<[f64; 2]> {
     (0..groups.len()).map(interval).collect()
 }
 
-/// Scores of each group in the resamples from `start` on.
+/// Returns the scores of each group in one chunk of resamples, which starts at `start`.
 fn resampled(sample: &Sample, groups: &[Vec<usize>], start: usize) -> Vec<Vec<f64>> {
     let mut random = generator(SEED, "bootstrap", start);
     let instances = sample.instances();
@@ -53,10 +54,11 @@ fn resampled(sample: &Sample, groups: &[Vec<usize>], start: usize) -> Vec<Vec<f6
     groups.iter().map(|group| scored.iter().map(|row| score(*row, group)).collect()).collect()
 }
 
-/// A quantile of ascending values, linear between neighbours (numpy's default).
+/// Returns a quantile of ascending values, linear between neighbours (numpy's default).
 fn quantile(ascending: &[f64], share: f64) -> f64 {
     let place = share * (ascending.len() - 1) as f64;
-    let (low, high) = (ascending[place.floor() as usize], ascending[place.ceil() as usize]);
+    let low = ascending[place.floor() as usize];
+    let high = ascending[place.ceil() as usize];
     low + (high - low) * place.fract()
 }
 

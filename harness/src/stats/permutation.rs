@@ -1,5 +1,5 @@
-//! Paired permutation tests (Fisher's randomisation; for F1, Yeh 2000): if two methods were alike, each instance's
-//! predictions could as well have come from the other.
+//! Paired permutation tests (Fisher's randomisation; for F1, Yeh 2000). If two methods were equally good, the predictions
+//! of each instance could just as well have come from the other method.
 
 use ndarray::Array2;
 use rand::RngCore;
@@ -9,16 +9,16 @@ use super::sample::{Totals, f1};
 use super::{CHUNK, SEED, Sample};
 use crate::seed::generator;
 
-/// Random permutations.
+/// Number of random permutations.
 pub const PERMUTATIONS: usize = 10_000;
 
-/// Differences this close count as equal: sums of the same numbers in another order.
+/// Largest difference that counts as none: sums of the same numbers in another order may differ by rounding.
 const CLOSE: f64 = 1e-12;
 
-/// A two-sided test.
+/// The outcome of a two-sided test.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Test {
-    /// Mean over pairs of the difference in micro-F1.
+pub struct PairedTest {
+    /// The difference in micro-F1, averaged over the pairs.
     pub difference: f64,
     /// `(1 + number of permutations at least as extreme) / (1 + permutations)`.
     pub p: f64,
@@ -27,10 +27,11 @@ pub struct Test {
 /// Pairs of runs, one of each method, whose predictions are swapped together.
 pub type Pairs = Vec<(usize, usize)>;
 
-/// A test for each list of pairs. Which instances are swapped is drawn once for all tests.
-pub fn tests(sample: &Sample, comparisons: &[Pairs]) -> Vec<Test> {
+/// Runs one test for each list of pairs. The instances to swap are drawn once and shared by all tests.
+pub fn tests(sample: &Sample, comparisons: &[Pairs]) -> Vec<PairedTest> {
     let ones = Array2::ones((1, sample.instances()));
-    let (whole, gold) = (sample.totals(&ones), f64::from(sample.gold(&ones)[0]));
+    let whole = sample.totals(&ones);
+    let gold = f64::from(sample.gold(&ones)[0]);
     let nothing = Totals::zeros(&whole);
     let observed: Vec<f64> = comparisons.iter().map(|pairs| difference(pairs, &whole, &nothing, 0, gold)).collect();
     let extreme = |start: &usize| -> Vec<usize> {
@@ -47,10 +48,10 @@ pub fn tests(sample: &Sample, comparisons: &[Pairs]) -> Vec<Test> {
     let add = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(&b).map(|(a, b)| a + b).collect();
     let extreme = starts.par_iter().map(extreme).reduce(|| vec![0; comparisons.len()], add);
     let p = |extreme: usize| (1 + extreme) as f64 / (1 + PERMUTATIONS) as f64;
-    observed.into_iter().zip(extreme).map(|(difference, extreme)| Test { difference, p: p(extreme) }).collect()
+    observed.into_iter().zip(extreme).map(|(difference, extreme)| PairedTest { difference, p: p(extreme) }).collect()
 }
 
-/// 1 where an instance is swapped, with probability one half: `[permutations, instances]`.
+/// Draws which instances to swap, each with probability one half: 1 where swapped, `[permutations, instances]`.
 fn swaps(instances: usize, start: usize) -> Array2<f32> {
     let mut random = generator(SEED, "permutation", start);
     let mut swaps = Array2::zeros((CHUNK.min(PERMUTATIONS - start), instances));
@@ -63,17 +64,21 @@ fn swaps(instances: usize, start: usize) -> Array2<f32> {
     swaps
 }
 
-/// Mean difference when the instances of `swapped` change sides.
+/// Returns the mean difference if the instances counted in row `row` of `swapped` change sides.
 fn difference(pairs: &Pairs, whole: &Totals, swapped: &Totals, row: usize, gold: f64) -> f64 {
-    let of = |(one, other): &(usize, usize)| {
-        let (one_out, other_out) = (swapped.of(row, *one), swapped.of(row, *other));
-        let side = |whole: [f64; 2], out: [f64; 2], into: [f64; 2]| [0, 1].map(|i| whole[i] - out[i] + into[i]);
-        f1(side(whole.of(0, *one), one_out, other_out), gold) - f1(side(whole.of(0, *other), other_out, one_out), gold)
+    let pair = |(one, other): &(usize, usize)| {
+        let one_out = swapped.counts(row, *one);
+        let other_out = swapped.counts(row, *other);
+        let side = |run: usize, out: [f64; 2], into: [f64; 2]| {
+            let all = whole.counts(0, run);
+            f1([0, 1].map(|i| all[i] - out[i] + into[i]), gold)
+        };
+        side(*one, one_out, other_out) - side(*other, other_out, one_out)
     };
-    pairs.iter().map(of).sum::<f64>() / pairs.len() as f64
+    pairs.iter().map(pair).sum::<f64>() / pairs.len() as f64
 }
 
-/// Holm's step-down correction of p values, in their order.
+/// Applies Holm's step-down correction and returns the p values in the order given.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
@@ -91,7 +96,7 @@ mod tests {
     use super::*;
     use crate::metrics::Counts;
 
-    /// Runs on eight instances of one gold item each: which are right (all predict one item).
+    /// Makes runs on eight instances that have one gold and one predicted item each; 1 marks those that are right.
     fn sample(runs: &[[usize; 8]]) -> Sample {
         let counts = |right: &[usize; 8]| right.map(|correct| Counts { correct, predicted: 1, gold: 1 }).to_vec();
         let runs: Vec<Vec<Counts>> = runs.iter().map(counts).collect();
@@ -106,9 +111,10 @@ mod tests {
         let expected = 2.0 / 64.0;
         let deviation = 4.0 * (expected * (1.0 - expected) / PERMUTATIONS as f64).sqrt();
         assert!((found[0].p - expected).abs() < deviation, "{}", found[0].p);
-        assert_eq!((found[0].difference, found[1].difference), (0.75, -0.75));
+        assert_eq!([found[0].difference, found[1].difference], [0.75, -0.75]);
         assert_eq!(found[0].p, found[1].p, "two-sided");
-        assert_eq!((found[2], found[3].p), (Test { difference: 0.0, p: 1.0 }, 1.0));
+        assert_eq!(found[2], PairedTest { difference: 0.0, p: 1.0 });
+        assert_eq!(found[3].p, 1.0);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! The line that says how a run is doing after each task: micro-F1, and its mean over the tasks so far.
 
 use crate::error::Result;
-use crate::metrics::continual::{Mean, Value};
+use crate::metrics::StageMetric;
 use crate::metrics::stage::StageScores;
+use crate::metrics::value::{Mean, Value};
 use crate::run::log::Log;
-
-/// Scores that TensorBoard shows after each task.
-const SHOWN: [&str; 5] = ["micro_f1", "macro_f1", "accuracy", "text_half_micro_f1", "vision_half_micro_f1"];
 
 /// Micro-F1 after each task so far.
 #[derive(Default)]
@@ -16,8 +14,9 @@ impl Progress {
     /// Adds the scores after a task called `name` to the log.
     pub(super) fn report(&mut self, log: &mut Log, name: &str, scores: &StageScores) -> Result<()> {
         self.0.push(scores.micro_f1.clone());
+        let shown = StageMetric::ALL.iter().filter(|metric| !metric.masked());
         let shown: Vec<(&str, f64)> =
-            SHOWN.into_iter().filter_map(|metric| Some((metric, scores.get(metric).number()?))).collect();
+            shown.filter_map(|metric| Some((metric.key(), scores.get(*metric).number()?))).collect();
         log.scores(scores.tasks_learned - 1, &summary(name, &self.0), &shown)
     }
 }
@@ -29,7 +28,7 @@ fn summary(task: &str, scored: &[Value]) -> String {
         Value::Undefined(reason) => reason.clone(),
     };
     let last = scored.last().map_or_else(String::new, percent);
-    format!("{task}: micro-F1 {last}, average so far {}", percent(&Mean::of(scored).value))
+    format!("{task}: micro-F1 {last}, average so far {}", percent(&Mean::over(scored).value))
 }
 
 #[cfg(test)]

@@ -1,30 +1,31 @@
-//! What an entry forgets of each class: its best F1 before the last task (ring) and its F1 after it (dot).
+//! Plots what an entry forgets of each class: its best F1 before the last task (ring) and its F1 after it (dot).
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{Area, draw, line_of, plain, short, text, width};
+use super::canvas::{Area, draw, plain, short, text, width};
+use super::svg::line_of;
 use crate::error::Result;
-use crate::metrics::continual::Value;
+use crate::metrics::value::Value;
 use crate::report::board::{Board, ClassRow, Entry};
 
 const ROW: i32 = 19;
 const TOP: i32 = 24;
 const BARS: i32 = 260;
 
-/// A class's best F1 before the last stage and its last F1.
+/// Returns the best F1 of a class before the last task and its F1 after it.
 fn best_and_last(class: &ClassRow) -> (Option<f64>, Option<f64>) {
     let (last, before) = class.f1.split_last().map_or((None, &[][..]), |(last, before)| (last.number(), before));
     (before.iter().filter_map(Value::number).reduce(f64::max), last)
 }
 
-/// Best F1 before the last stage less last F1; `None` for classes of the last task.
+/// Returns the best F1 of a class before the last task minus its F1 after it, or `None` for classes of the last task.
 pub fn lost(class: &ClassRow) -> Option<f64> {
     let (best, last) = best_and_last(class);
     Some(best? - last?)
 }
 
-/// One row per class, in the order of the tasks.
+/// Draws one row per class, in the order of the tasks.
 pub fn classes(board: &Board, entry: &Entry) -> Result<String> {
     let names: Vec<String> = entry.classes.iter().map(name).collect();
     let left = names.iter().map(|name| width(name)).max().unwrap_or(0) + 8;
@@ -46,8 +47,8 @@ fn paint(root: &Area<'_>, entry: &Entry, names: &[String], left: i32) -> Result<
         root.draw(&PathElement::new([(x(share), TOP - 4), (x(share), bottom)], BLACK.mix(0.12)))?;
         root.draw(&Text::new(format!("{}", quarter * 25), (x(share), TOP / 2 - 2), plain()))?;
     }
-    for (at, (class, name)) in entry.classes.iter().zip(names).enumerate() {
-        let y = TOP + ROW * at as i32 + ROW / 2;
+    for (index, (class, name)) in entry.classes.iter().zip(names).enumerate() {
+        let y = TOP + ROW * index as i32 + ROW / 2;
         root.draw(&Text::new(name.clone(), (left - 8, y), text(BLACK, HPos::Right, VPos::Center)))?;
         let (best, last) = best_and_last(class);
         if let Some((best, last)) = best.zip(last) {

@@ -1,64 +1,79 @@
-//! A metric over the stages: a line per entry, named at its end, with 95 % intervals as whiskers.
+//! Plots a metric over the tasks: a line per entry, named at its end, with 95 % intervals as whiskers.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{Area, FONT, draw, drawn, line_of, plain, short, text, text_of, width};
+use super::canvas::{Area, draw, plain, short, text, width};
+use super::series::drawn;
+use super::svg::{FONT, line_of, text_of};
 use crate::error::Result;
+use crate::metrics::Metric;
 use crate::report::board::{Board, Entry, Estimate, MetricInfo};
 
 const SIZE: (i32, i32) = (860, 440);
-/// How far, in stages, the whiskers of the first and the last series stand from the stage.
+/// Distance between the whiskers of the outer series and the task they belong to, as a share of that between tasks.
 const SPREAD: f64 = 0.14;
 
-/// The interval a plot shows: over seeds, else over test instances.
+/// Returns the interval that a plot shows: that over seeds if there is one, else that over test instances.
 pub fn interval(estimate: &Estimate) -> Option<[f64; 2]> {
     estimate.seed_interval.or(estimate.sampling_interval)
 }
 
-struct Series {
+struct ScoreLine {
+    /// Number of the series.
     number: usize,
     label: String,
-    /// Stage (moved a little), percent, interval in percent.
-    points: Vec<(f64, f64, Option<[f64; 2]>)>,
+    points: Vec<Point>,
 }
 
-/// One metric of a board over its stages, in percent; `None` if no entry has two stages of it.
+/// A point of a line.
+struct Point {
+    /// Number of tasks learned, moved a little so that whiskers of neighbours do not hide each other.
+    x: f64,
+    /// Score in percent.
+    y: f64,
+    /// Interval in percent.
+    interval: Option<[f64; 2]>,
+}
+
+/// Draws one metric of a board over the tasks, in percent, or returns `None` if there is nothing to connect.
 pub fn scores(board: &Board, metric: &MetricInfo) -> Result<Option<String>> {
     let stages = board.tasks.len();
     let entries = drawn(board);
     let count = entries.len();
-    let series: Vec<Series> = entries
+    let lines: Vec<ScoreLine> = entries
         .into_iter()
         .enumerate()
-        .map(|(number, at)| series(&board.entries[at], &metric.name, number, count))
-        .filter(|series| !series.points.is_empty())
+        .map(|(number, index)| line(&board.entries[index], metric.metric, number, count))
+        .filter(|line| !line.points.is_empty())
         .collect();
-    if stages < 2 || series.is_empty() {
+    if stages < 2 || lines.is_empty() {
         return Ok(None);
     }
-    let title = format!("{}: {} after each of {stages} tasks, {} entries", board.benchmark, metric.title, series.len());
-    draw(SIZE, &title, |root| paint(root, &series, stages)).map(Some)
+    let title = format!("{}: {} after each of {stages} tasks, {} entries", board.benchmark, metric.title, lines.len());
+    draw(SIZE, &title, |root| paint(root, &lines, stages)).map(Some)
 }
 
-fn series(entry: &Entry, metric: &str, number: usize, count: usize) -> Series {
-    let estimates = entry.stages.get(metric).map_or(&[][..], Vec::as_slice);
-    // Whiskers of neighbours would hide each other.
+fn line(entry: &Entry, metric: Metric, number: usize, count: usize) -> ScoreLine {
+    let estimates = entry.stages.get(&metric).map_or(&[][..], Vec::as_slice);
     let whiskers = estimates.iter().any(|estimate| interval(estimate).is_some());
     let shift = if whiskers { SPREAD * (2.0 * (number as f64 + 0.5) / count as f64 - 1.0) } else { 0.0 };
     let point = |(stage, estimate): (usize, &Estimate)| {
         let percent = |share: f64| share * 100.0;
-        let x = (stage + 1) as f64 + shift;
-        Some((x, percent(estimate.mean.number()?), interval(estimate).map(|ends| ends.map(percent))))
+        Some(Point {
+            x: (stage + 1) as f64 + shift,
+            y: percent(estimate.mean.number()?),
+            interval: interval(estimate).map(|ends| ends.map(percent)),
+        })
     };
     let points = estimates.iter().enumerate().filter_map(point).collect();
-    Series { number, label: short(&entry.label), points }
+    ScoreLine { number, label: short(&entry.label), points }
 }
 
-fn paint(root: &Area<'_>, series: &[Series], stages: usize) -> Result<()> {
-    let names = series.iter().map(|series| width(&series.label)).max().unwrap_or(0);
-    let ends = |point: &(f64, f64, Option<[f64; 2]>)| point.2.map_or(point.1, |ends| ends[1]);
-    let most = series.iter().flat_map(|series| &series.points).map(ends).fold(10.0, f64::max);
+fn paint(root: &Area<'_>, lines: &[ScoreLine], stages: usize) -> Result<()> {
+    let names = lines.iter().map(|line| width(&line.label)).max().unwrap_or(0);
+    let top = |point: &Point| point.interval.map_or(point.y, |[_, high]| high);
+    let most = lines.iter().flat_map(|line| &line.points).map(top).fold(10.0, f64::max);
     let x = 1.0 - 1.5 * SPREAD..stages as f64 + 1.5 * SPREAD;
     let mut chart = ChartBuilder::on(root)
         .margin_top(10)
@@ -81,38 +96,39 @@ fn paint(root: &Area<'_>, series: &[Series], stages: usize) -> Result<()> {
         root.draw(&Text::new(format!("T{stage}"), (x, y + 16), plain()))?;
     }
     let mut ends = Vec::new();
-    for Series { number, points, .. } in series {
+    for ScoreLine { number, points, .. } in lines {
         let colour = line_of(*number);
-        chart.draw_series(LineSeries::new(points.iter().map(|(x, y, _)| (*x, *y)), colour.stroke_width(2)))?;
-        for (x, y, interval) in points {
+        chart.draw_series(LineSeries::new(points.iter().map(|point| (point.x, point.y)), colour.stroke_width(2)))?;
+        for Point { x, y, interval } in points {
             chart.draw_series([Circle::new((*x, *y), 3, colour.filled())])?;
             if let Some([low, high]) = interval {
                 chart.draw_series([PathElement::new([(*x, *low), (*x, *high)], colour.mix(0.6))])?;
             }
         }
-        ends.extend(points.last().map(|(x, y, _)| chart.backend_coord(&(*x, *y))));
+        ends.extend(points.last().map(|point| chart.backend_coord(&(point.x, point.y))));
     }
-    names_at_ends(root, series, &ends)
+    names_at_ends(root, lines, &ends)
 }
 
-/// Names in a column right of the lines, in the order of their ends, moved apart where they would overlap.
-fn names_at_ends(root: &Area<'_>, series: &[Series], ends: &[(i32, i32)]) -> Result<()> {
-    let mut order: Vec<usize> = (0..series.len()).collect();
-    order.sort_by_key(|&at| ends[at].1);
-    let mut heights: Vec<i32> = order.iter().map(|&at| ends[at].1).collect();
+/// Writes the names in a column right of the lines, in the order of the lines' ends, moved apart where they would overlap.
+fn names_at_ends(root: &Area<'_>, lines: &[ScoreLine], ends: &[(i32, i32)]) -> Result<()> {
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    order.sort_by_key(|&index| ends[index].1);
+    let mut heights: Vec<i32> = order.iter().map(|&index| ends[index].1).collect();
     apart(&mut heights, FONT + 2, SIZE.1 - 34);
     let left = ends.iter().map(|end| end.0).max().unwrap_or(0) + 18;
-    for (&at, &y) in order.iter().zip(&heights) {
-        let (number, end) = (series[at].number, ends[at]);
-        root.draw(&PathElement::new([(end.0 + 4, end.1), (left - 3, y)], line_of(number).mix(0.6)))?;
-        let style = text(text_of(number), HPos::Left, VPos::Center);
-        root.draw(&Text::new(series[at].label.clone(), (left, y), style))?;
+    for (&index, &y) in order.iter().zip(&heights) {
+        let ScoreLine { number, label, .. } = &lines[index];
+        let end = ends[index];
+        root.draw(&PathElement::new([(end.0 + 4, end.1), (left - 3, y)], line_of(*number).mix(0.6)))?;
+        let style = text(text_of(*number), HPos::Left, VPos::Center);
+        root.draw(&Text::new(label.clone(), (left, y), style))?;
     }
     Ok(())
 }
 
-/// Moves ascending heights apart to `gap` at least: the mean of moving them down and of moving them up, then up again
-/// from `bottom`.
+/// Moves ascending heights at least `gap` apart: takes the mean of moving them down and of moving them up, then moves them
+/// up from `bottom`.
 fn apart(heights: &mut [i32], gap: i32, bottom: i32) {
     let down = heights.iter().scan(i32::MIN, |least, &height| {
         let moved = height.max(*least);
@@ -127,6 +143,7 @@ fn apart(heights: &mut [i32], gap: i32, bottom: i32) {
     up(heights, gap, bottom);
 }
 
+/// Moves ascending heights up until each is at least `gap` above the next and none is below `bottom`.
 fn up(heights: &mut [i32], gap: i32, bottom: i32) {
     let mut most = bottom;
     for height in heights.iter_mut().rev() {

@@ -1,22 +1,23 @@
-//! The training loss of an entry's runs over the optimiser steps of the whole stream.
+//! Plots the training loss of an entry's runs over the batches of all tasks.
 
 use std::ops::Range;
 
 use plotters::prelude::*;
 
-use super::{Area, draw, line_of, plain};
+use super::canvas::{Area, draw, plain};
+use super::svg::line_of;
 use crate::error::Result;
 use crate::report::board::{Board, Entry};
 use crate::run::log::Line;
 
 const SIZE: (i32, i32) = (430, 260);
-/// Most points of a curve; longer ones show means of neighbours.
+/// Largest number of points of a curve; longer ones show means of neighbours.
 const POINTS: usize = 240;
 
-/// A run's points, batch of the whole stream and value, by task.
+/// The points of a run by task: the batch, counted over all tasks, and the value.
 pub(super) type Curve = Vec<Vec<(f64, f64)>>;
 
-/// A curve per run, broken where a task begins; `None` if no run has a log.
+/// Draws one curve per run, broken where a task begins, or returns `None` if no run has a log.
 pub fn training(board: &Board, entry: &Entry) -> Result<Option<String>> {
     let loss = |line: &Line| vec![(line.step, line.loss)];
     let curves: Vec<Curve> = entry.runs.iter().map(|run| curve(&run.curve, loss)).collect();
@@ -25,7 +26,7 @@ pub fn training(board: &Board, entry: &Entry) -> Result<Option<String>> {
     plot(&curves, 0.0..most.max(1e-9) * 1.05, None, title)
 }
 
-/// Batch of the whole stream and value, by task. Steps of the log begin anew with each task.
+/// Makes the curve of a log, whose steps start again with each task.
 pub(super) fn curve(lines: &[Line], values: impl Fn(&Line) -> Vec<(usize, f64)>) -> Curve {
     let mut before = 0;
     let count: usize = lines.iter().map(|line| values(line).len()).sum();
@@ -43,15 +44,15 @@ pub(super) fn curve(lines: &[Line], values: impl Fn(&Line) -> Vec<(usize, f64)>)
     lines.chunk_by(|one, other| one.stage == other.stage).map(task).collect()
 }
 
-/// How a height is written.
-pub(super) type Label<'a> = &'a dyn Fn(&f64) -> String;
+/// Writes a height at the axis.
+pub(super) type AxisLabel<'a> = &'a dyn Fn(&f64) -> String;
 
-/// Curves over a range of heights, written as `label` says or else as numbers; `title` is given the last batch. `None`
-/// without a point.
+/// Draws curves over a range of heights, which `label` writes if it is given. `title` is called with the last batch. Returns
+/// `None` if there is no point.
 pub(super) fn plot(
     curves: &[Curve],
     heights: Range<f64>,
-    label: Option<Label<'_>>,
+    label: Option<AxisLabel<'_>>,
     title: impl Fn(f64) -> String,
 ) -> Result<Option<String>> {
     let end = curves.iter().flatten().flatten().map(|point| point.0).fold(0.0, f64::max);
@@ -61,7 +62,12 @@ pub(super) fn plot(
     draw(SIZE, &title(end), |root| paint(root, curves, (end, heights), label)).map(Some)
 }
 
-fn paint(root: &Area<'_>, curves: &[Curve], (end, heights): (f64, Range<f64>), label: Option<Label<'_>>) -> Result<()> {
+fn paint(
+    root: &Area<'_>,
+    curves: &[Curve],
+    (end, heights): (f64, Range<f64>),
+    label: Option<AxisLabel<'_>>,
+) -> Result<()> {
     let mut chart = ChartBuilder::on(root)
         .margin_top(10)
         .margin_right(14)
