@@ -16,7 +16,6 @@ use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::report;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, PredictionRow};
-use mkgc_harness::stream::train;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Value, json};
