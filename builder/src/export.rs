@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::corpus::format::{mnre, twitter};
-use crate::corpus::{Split, TaskKind};
+use crate::corpus::{Extraction, Split};
 use crate::dataset::{BenchmarkFolder, Manifest, Row, RowLabels};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
@@ -34,12 +34,12 @@ pub fn continuemkgc(dir: &Path, out: &Path) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-fn file_name(task: usize, split: Split, kind: TaskKind) -> String {
+fn file_name(task: usize, split: Split, kind: Extraction) -> String {
     match (kind, split) {
-        (TaskKind::Re, Split::Validation) => format!("ours_val_{task}.txt"),
-        (TaskKind::Re, _) => format!("ours_{split}_{task}.txt"),
-        (TaskKind::Ner, Split::Validation) => format!("valid_{task}.txt"),
-        (TaskKind::Ner, _) => format!("{split}_{task}.txt"),
+        (Extraction::Relations, Split::Validation) => format!("ours_val_{task}.txt"),
+        (Extraction::Relations, _) => format!("ours_{split}_{task}.txt"),
+        (Extraction::Entities, Split::Validation) => format!("valid_{task}.txt"),
+        (Extraction::Entities, _) => format!("{split}_{task}.txt"),
     }
 }
 

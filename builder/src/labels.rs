@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use crate::bio::{self, Tag};
-use crate::corpus::TaskKind;
+use crate::corpus::Extraction;
 
 /// Labels by id, with their classes and tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelSet {
-    kind: TaskKind,
+    kind: Extraction,
     names: Vec<String>,
     ids: BTreeMap<String, usize>,
     /// Relations or entity types in task order.
@@ -29,11 +29,11 @@ struct ClassPlace {
 impl LabelSet {
     /// Numbers the labels of a sequence of tasks, each given as the list of its classes. `none` names id 0 of a
     /// relation benchmark; that of an entity benchmark is always `O`.
-    pub fn number<'a>(kind: TaskKind, none: &str, tasks: impl IntoIterator<Item = &'a [String]> + Clone) -> Self {
+    pub fn number<'a>(kind: Extraction, none: &str, tasks: impl IntoIterator<Item = &'a [String]> + Clone) -> Self {
         let classes = tasks.clone().into_iter().flatten();
         let names: Vec<String> = match kind {
-            TaskKind::Re => std::iter::once(none.to_owned()).chain(classes.cloned()).collect(),
-            TaskKind::Ner => {
+            Extraction::Relations => std::iter::once(none.to_owned()).chain(classes.cloned()).collect(),
+            Extraction::Entities => {
                 std::iter::once(bio::OUTSIDE.to_owned()).chain(classes.flat_map(|class| bio::tags_of(class))).collect()
             }
         };
@@ -42,7 +42,7 @@ impl LabelSet {
 
     /// Interprets label names that are already numbered, such as those of a manifest. A name that belongs to no task
     /// has neither class nor task.
-    pub fn new<'a>(kind: TaskKind, names: &[String], tasks: impl IntoIterator<Item = &'a [String]>) -> Self {
+    pub fn new<'a>(kind: Extraction, names: &[String], tasks: impl IntoIterator<Item = &'a [String]>) -> Self {
         let mut classes = Vec::new();
         let mut places = BTreeMap::new();
         for (task, own) in tasks.into_iter().enumerate() {
@@ -56,7 +56,7 @@ impl LabelSet {
     }
 
     /// Returns whether the labels are relations or tags.
-    pub fn kind(&self) -> TaskKind {
+    pub fn kind(&self) -> Extraction {
         self.kind
     }
 
@@ -117,8 +117,8 @@ impl LabelSet {
     fn place(&self, id: usize) -> Option<ClassPlace> {
         let name = self.names.get(id)?;
         let class = match self.kind {
-            TaskKind::Re => name,
-            TaskKind::Ner => Tag::parse(name)?.class()?,
+            Extraction::Relations => name,
+            Extraction::Entities => Tag::parse(name)?.class()?,
         };
         self.places.get(class).copied()
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn relations_are_numbered_in_task_order_behind_none() {
         let tasks = tasks(&[&["b"], &["a", "B-c"]]);
-        let labels = LabelSet::number(TaskKind::Re, "None", tasks.iter().map(Vec::as_slice));
+        let labels = LabelSet::number(Extraction::Relations, "None", tasks.iter().map(Vec::as_slice));
         assert_eq!(labels.names(), ["None", "b", "a", "B-c"]);
         assert_eq!(
             (0..5).map(|id| labels.class(id)).collect::<Vec<_>>(),
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn an_entity_type_has_two_tags() {
         let tasks = tasks(&[&["PER"], &["LOC"]]);
-        let labels = LabelSet::number(TaskKind::Ner, "ignored", tasks.iter().map(Vec::as_slice));
+        let labels = LabelSet::number(Extraction::Entities, "ignored", tasks.iter().map(Vec::as_slice));
         assert_eq!(labels.names(), ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]);
         assert_eq!(
             (0..5).map(|id| labels.class_index(id)).collect::<Vec<_>>(),

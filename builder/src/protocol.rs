@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer};
 
-use crate::corpus::{self, Corpus, CorpusSpec, Split, TaskKind};
+use crate::corpus::{self, Corpus, CorpusSpec, Extraction, Split};
 use crate::error::{Error, Result, hint};
 use crate::files::sha256_hex;
 
@@ -189,8 +189,8 @@ impl Protocol {
     /// entities, as in the published splits.
     pub fn none_policy(&self) -> NonePolicy {
         self.none.unwrap_or(match self.corpus.task {
-            TaskKind::Re => NonePolicy::Split,
-            TaskKind::Ner => NonePolicy::Drop,
+            Extraction::Relations => NonePolicy::Split,
+            Extraction::Entities => NonePolicy::Drop,
         })
     }
 
@@ -198,7 +198,7 @@ impl Protocol {
     fn check_keys(&self) -> Result<()> {
         let name_ok =
             !self.name.is_empty() && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        let re = self.corpus.task == TaskKind::Re;
+        let re = self.corpus.task == Extraction::Relations;
         let listed = !self.listed.is_empty();
         let cut = self.n_tasks.is_some() || self.order_seed.is_some() || self.classes.is_some();
         for (wrong, key, reason) in [
@@ -272,7 +272,7 @@ impl Protocol {
     }
 
     fn check_priority<'a>(&self, classes: impl Iterator<Item = &'a str>) -> Result<()> {
-        if self.corpus.task == TaskKind::Re {
+        if self.corpus.task == Extraction::Relations {
             return Ok(());
         }
         let mut listed: Vec<&str> = self.priority.iter().map(String::as_str).collect();

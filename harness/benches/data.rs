@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::{self, Annotation, OnError, TaskKind};
+use mkgc_builder::corpus::{self, Annotation, Extraction, OnError};
 use mkgc_builder::images::decode;
 use mkgc_harness::config::{Config, VisualSetting};
 use mkgc_harness::data::{Benchmark, Example, Pictures};
@@ -52,7 +52,7 @@ fn batches(criterion: &mut Criterion) {
     std::fs::write(&protocol, MNRE_PROTOCOL).unwrap();
     build(&BuildOptions::new(protocol.to_string_lossy(), raw, &out)).unwrap();
     let benchmark = Benchmark::open(&out, 128).unwrap();
-    let config = Config { visual: VisualSetting::Image, ..Config::shared(TaskKind::Re) };
+    let config = Config { visual: VisualSetting::Image, ..Config::shared(Extraction::Relations) };
     let pictures = Pictures::open(&benchmark, &config, 224, &dir.path().join("cache")).unwrap();
     let tokenizer = WordTokenizer::from_words(benchmark.training_words().unwrap()).unwrap();
     let rows = benchmark.training(0, &tokenizer).unwrap();

@@ -209,7 +209,7 @@ mod tests {
         for entry in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/plans")).unwrap() {
             let path = entry.unwrap().path();
             for run in Plan::read(&path).unwrap().runs() {
-                let kind = mkgc_builder::corpus::TaskKind::Re;
+                let kind = mkgc_builder::corpus::Extraction::Relations;
                 let given = Overrides { flags: run.settings, ..Overrides::default() };
                 registry::resolve(kind, registry::find(&run.method).unwrap(), given).unwrap();
             }

@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::config::{Overrides, Recipe};
 use mkgc_harness::gate::baseline::Baseline;
 use mkgc_harness::gate::observed::observe;
@@ -114,7 +114,7 @@ fn a_folder_of_another_run_is_not_overwritten() {
 }
 
 /// The demo's `emr`, its stored rows without labels.
-fn buggy(benchmark: &str, task: TaskKind, out: &Path) {
+fn buggy(benchmark: &str, task: Extraction, out: &Path) {
     let method = common::bug::Unlabelled::spec();
     let recipe = Recipe::read(&demo().join("recipe.toml")).unwrap();
     let given = Overrides { recipe: Some(&recipe), ..Overrides::default() };
@@ -134,7 +134,7 @@ fn the_committed_baseline_passes_the_demo_and_catches_replay_without_labels() {
     let outcome = check(&baseline, &observe(&find(&[demo().join("runs")]).unwrap()).unwrap(), false);
     assert!(!outcome.failed() && outcome.unknown.is_empty(), "{}", show::markdown(&outcome));
     let folder = tempfile::tempdir().unwrap();
-    for (benchmark, task) in [("demo-re", TaskKind::Re), ("demo-ner", TaskKind::Ner)] {
+    for (benchmark, task) in [("demo-re", Extraction::Relations), ("demo-ner", Extraction::Entities)] {
         buggy(benchmark, task, &folder.path().join(benchmark));
     }
     baseline.entries.retain(|entry| entry.method == "emr");

@@ -9,7 +9,7 @@ mod common;
 
 use candle_core::{DType, Device};
 use common::{Place, well_conditioned};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::methods::registry;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions;
@@ -46,7 +46,7 @@ fn error(ours: &[f64], twin: &[f64]) -> f64 {
     ours.iter().zip(twin).map(part).fold(0.0, |worst, part| if part.is_nan() { f64::INFINITY } else { part.max(worst) })
 }
 
-fn compare(kind: TaskKind, dtype: DType, bar: f64) {
+fn compare(kind: Extraction, dtype: DType, bar: f64) {
     let cpu = Place::new(kind);
     let gpu = Place::new(kind).on(mkgc_models::ops::open_gpu(0, dtype).unwrap(), dtype);
     let mut failed = Vec::new();
@@ -61,22 +61,22 @@ fn compare(kind: TaskKind, dtype: DType, bar: f64) {
 
 #[test]
 fn first_losses_on_relations_are_those_of_the_cpu() {
-    compare(TaskKind::Re, DType::F32, 1e-6);
+    compare(Extraction::Relations, DType::F32, 1e-6);
 }
 
 #[test]
 fn first_losses_on_entities_are_those_of_the_cpu() {
-    compare(TaskKind::Ner, DType::F32, 1e-6);
+    compare(Extraction::Entities, DType::F32, 1e-6);
 }
 
 #[test]
 fn first_losses_on_relations_in_bf16_are_near_those_of_the_cpu() {
-    compare(TaskKind::Re, DType::BF16, 1e-2);
+    compare(Extraction::Relations, DType::BF16, 1e-2);
 }
 
 #[test]
 fn first_losses_on_entities_in_bf16_are_near_those_of_the_cpu() {
-    compare(TaskKind::Ner, DType::BF16, 1e-2);
+    compare(Extraction::Entities, DType::BF16, 1e-2);
 }
 
 /// Labels that a whole run predicts, task after task.
@@ -91,7 +91,7 @@ fn predicted(place: &Place, method: &str) -> Vec<Vec<u32>> {
 #[test]
 fn whole_runs_predict_what_the_cpu_predicts() {
     let mut differing = Vec::new();
-    for kind in [TaskKind::Re, TaskKind::Ner] {
+    for kind in [Extraction::Relations, Extraction::Entities] {
         let cpu = Place::new(kind);
         let gpu = Place::new(kind).on(mkgc_models::ops::open_gpu(0, DType::F32).unwrap(), DType::F32);
         for method in registry::names() {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::metrics::StageMetric;
 use mkgc_harness::metrics::score::{RunResult, score};
 use mkgc_harness::metrics::value::{Entered, Value};
@@ -16,12 +16,12 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 /// Tasks by the names of their classes.
-fn record(task: TaskKind, classes: &[Vec<String>]) -> RunRecord {
+fn record(task: Extraction, classes: &[Vec<String>]) -> RunRecord {
     let fixture = serde_json::from_str(include_str!("fixtures/run-version-4.json")).unwrap();
     let names = || classes.iter().flatten();
     let labels = match task {
-        TaskKind::Re => ["None".to_owned()].into_iter().chain(names().cloned()).collect(),
-        TaskKind::Ner => {
+        Extraction::Relations => ["None".to_owned()].into_iter().chain(names().cloned()).collect(),
+        Extraction::Entities => {
             let tags = names().flat_map(|class| [format!("B-{class}"), format!("I-{class}")]);
             ["O".to_owned()].into_iter().chain(tags).collect()
         }
@@ -56,7 +56,7 @@ fn undefined(value: &Value, reason: &str) {
 /// Labels None 0, a 1, b 2 (task 1), c 3 (task 2), d 4 (task 3). Nothing is of class b; task 2 has no rows; task 3 none
 /// with a relation.
 fn gappy() -> RunResult {
-    let record = record(TaskKind::Re, &named(&[&["a", "b"], &["c"], &["d"]]));
+    let record = record(Extraction::Relations, &named(&[&["a", "b"], &["c"], &["d"]]));
     let first = rows(&[(0, 1, 1), (0, 1, 2), (0, 0, 0)]);
     let second = rows(&[(0, 1, 1), (0, 1, 1), (0, 0, 3)]);
     let third = rows(&[(0, 1, 0), (0, 1, 1), (0, 0, 0), (2, 0, 4)]);
@@ -94,7 +94,7 @@ fn what_the_test_lacks_is_named_and_enters_no_mean() {
 
 #[test]
 fn no_test_rows_are_told_from_no_predictions_and_from_no_class() {
-    let record = record(TaskKind::Re, &named(&[&["a"], &["b"], &["c"], &["d"]]));
+    let record = record(Extraction::Relations, &named(&[&["a"], &["b"], &["c"], &["d"]]));
     let result = score(&record, &[rows(&[(0, 1, 1)]), rows(&[]), rows(&[(0, 0, 1)]), None]);
     undefined(&result.stages[1].micro_f1, "no test rows after task 2");
     undefined(&result.stages[1].accuracy, "no test rows after task 2");
@@ -116,7 +116,7 @@ fn no_test_rows_are_told_from_no_predictions_and_from_no_class() {
 
 #[test]
 fn types_without_an_entity_are_undefined_even_where_they_are_predicted() {
-    let record = record(TaskKind::Ner, &named(&[&["PER"], &["LOC"]]));
+    let record = record(Extraction::Entities, &named(&[&["PER"], &["LOC"]]));
     let sentence = |gold: &[u32], predicted: &[u32]| {
         let (gold, predicted) = (gold.to_vec(), predicted.to_vec());
         Some(vec![PredictionRow { gold, predicted, ..PredictionRow::default() }])
@@ -133,7 +133,7 @@ fn types_without_an_entity_are_undefined_even_where_they_are_predicted() {
 /// Each half is scored alone: the text half forgets the first task, the vision half does not learn the second.
 #[test]
 fn halves_have_matrices_of_their_own() {
-    let record = record(TaskKind::Re, &named(&[&["a"], &["b"]]));
+    let record = record(Extraction::Relations, &named(&[&["a"], &["b"]]));
     let both = |rows: &[(usize, u32, u32, u32)]| -> Option<Vec<PredictionRow>> {
         let of = |&(owner, gold, text, vision)| PredictionRow {
             text: vec![text],
@@ -161,7 +161,7 @@ fn halves_have_matrices_of_their_own() {
 }
 
 /// Up to five tasks of up to three classes, with a random test for each stage.
-fn random(random: &mut ChaCha8Rng, task: TaskKind) -> (RunRecord, Vec<Option<Vec<PredictionRow>>>) {
+fn random(random: &mut ChaCha8Rng, task: Extraction) -> (RunRecord, Vec<Option<Vec<PredictionRow>>>) {
     let tasks = random.random_range(1..=5);
     let classes: Vec<Vec<String>> = (0..tasks)
         .map(|task| (0..random.random_range(0..=3)).map(|class| format!("{task}x{class}")).collect())
@@ -183,17 +183,18 @@ fn perfect(random: &mut ChaCha8Rng, dataset: &DatasetRecord, stage: usize, seen:
     let class = seen.choose(random).filter(|_| random.random_bool(0.7)).copied();
     let id = |label: &String| dataset.labels.iter().position(|own| own == label).unwrap() as u32;
     let (owner, gold) = match dataset.task {
-        TaskKind::Re => {
+        Extraction::Relations => {
             let other = random.random_bool(0.7).then(|| random.random_range(0..=stage));
             (class.map_or(other, |class| dataset.label_set().task_of_class(class)), vec![class.map_or(0, id)])
         }
-        TaskKind::Ner => {
+        Extraction::Entities => {
             let tag = class.map_or(0, |class| id(&format!("B-{class}")));
             (None, vec![0, tag, if tag > 0 { tag + 1 } else { 0 }, 0])
         }
     };
     let one_hot = |label: usize| f32::from(u8::from(label == gold[0] as usize));
-    let scores = if dataset.task == TaskKind::Re { (0..dataset.labels.len()).map(one_hot).collect() } else { vec![] };
+    let scores =
+        if dataset.task == Extraction::Relations { (0..dataset.labels.len()).map(one_hot).collect() } else { vec![] };
     let halves = gold.clone();
     PredictionRow {
         id: String::new(),
@@ -228,7 +229,7 @@ fn a_perfect_predictor_scores_1_wherever_there_is_a_score() {
     let (mut defined, mut missing) = (0, 0);
     for seed in 0..600 {
         let mut generator = generator(seed, "edges", 0);
-        let (record, stages) = random(&mut generator, [TaskKind::Re, TaskKind::Ner][seed as usize % 2]);
+        let (record, stages) = random(&mut generator, [Extraction::Relations, Extraction::Entities][seed as usize % 2]);
         let result = score(&record, &stages);
         // Nothing is found by one that says None and O; it must lack a score where the perfect one does.
         let nothing = |row: &PredictionRow| {

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::bug::Unlabelled;
 use common::{Place, train};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
 use mkgc_harness::gate::key::GateKey;
 use mkgc_harness::gate::observed::observe;
@@ -28,7 +28,7 @@ struct Gate {
 
 impl Gate {
     fn new() -> Self {
-        Self { place: Place::new(TaskKind::Re), folder: tempfile::tempdir().unwrap() }
+        Self { place: Place::new(Extraction::Relations), folder: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Metrics against scikit-learn and seqeval. `tools/golden/metrics.py` made the numbers.
 #![allow(clippy::unwrap_used)]
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::metrics::value::{Mean, Value as Score};
 use mkgc_harness::metrics::{Counts, StageMetric, relation, span, stage};
 use mkgc_harness::run::predictions::PredictionRow;
@@ -67,7 +67,7 @@ fn dataset(case: &Value) -> DatasetRecord {
     let tasks: Vec<TaskRecord> = (0..of("tasks")).map(task).collect();
     let relations = tasks.iter().flat_map(|task| task.classes.clone());
     let labels = std::iter::once("None".to_owned()).chain(relations).collect();
-    DatasetRecord { name: "golden".into(), task: TaskKind::Re, fingerprint: String::new(), labels, tasks }
+    DatasetRecord { name: "golden".into(), task: Extraction::Relations, fingerprint: String::new(), labels, tasks }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Tensor};
 use common::{Learned, Place, train};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::config::Config;
 use mkgc_harness::data::{Example, Task};
 use mkgc_harness::learner::{Architecture, Learner};
@@ -23,7 +23,7 @@ use mkgc_models::losses::distillation::{
 use mkgc_models::mode::Mode;
 use mkgc_models::networks::Key;
 
-const KINDS: [TaskKind; 2] = [TaskKind::Re, TaskKind::Ner];
+const KINDS: [Extraction; 2] = [Extraction::Relations, Extraction::Entities];
 
 /// Largest difference of the test scores of two runs on relations.
 fn difference(a: &Learned, b: &Learned) -> f32 {
@@ -37,7 +37,7 @@ fn difference(a: &Learned, b: &Learned) -> f32 {
 
 #[test]
 fn lambda_changes_lmc_but_not_what_its_code_computes() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let with = |method: &str, lambda: &str| place.learned(method, &format!("lambda = {lambda}\nnoise = false"));
     let of_lmc = difference(&with("lmc", "0.0"), &with("lmc", "20.0"));
     assert!(of_lmc > 1e-3, "{of_lmc}");
@@ -48,7 +48,7 @@ fn lambda_changes_lmc_but_not_what_its_code_computes() {
 
 #[test]
 fn the_shared_key_changes_lmc_but_not_what_its_code_computes() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     for (method, matters) in [("lmc", true), ("lmc-released", false)] {
         let (before, after) = (place.learned(method, ""), place.learned(method, ""));
         let params = after.method.learner().unwrap().params();
@@ -64,7 +64,7 @@ fn the_shared_key_changes_lmc_but_not_what_its_code_computes() {
 
 #[test]
 fn noise_modulation_and_pooling_are_switches() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let plain = place.learned("lmc", "").values();
     for setting in [
         "noise = true",
@@ -161,7 +161,7 @@ fn a_kept_teacher_says_what_a_fresh_one_would() {
 
 #[test]
 fn the_first_step_of_a_warm_up_moves_nothing_and_the_log_says_which_rate_was_used() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let single = "epochs = 1\nbatch_size = 1000\nschedule = \"linear\"";
     for (warmup, moves) in [("0.5", false), ("0.0", true)] {
         let learned = place.learned("vanilla", &format!("{single}\nwarmup = {warmup}\nweight_decay = 0.1"));
@@ -188,7 +188,7 @@ fn the_first_step_of_a_warm_up_moves_nothing_and_the_log_says_which_rate_was_use
 
 #[test]
 fn both_heads_work_with_every_method_on_relations() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     for info in METHODS {
         let learned = |head: &str| place.learned(info.name, &format!("{SHORT}\nhead = \"{head}\""));
         let (markers, cls) = (learned("markers"), learned("cls"));
@@ -232,7 +232,7 @@ fn all_methods_survive(settings: &str, change: impl Fn(Task) -> Task + Copy) {
             let allowed = learned.benchmark.seen(1).allowed;
             for prediction in learned.predictions() {
                 assert!(prediction.labels.iter().all(|label| allowed[*label as usize]), "{method}");
-                assert!(!prediction.labels.is_empty() || kind == TaskKind::Ner, "{method}");
+                assert!(!prediction.labels.is_empty() || kind == Extraction::Entities, "{method}");
             }
         }
     }
@@ -279,7 +279,7 @@ fn sentences_longer_than_the_limit_are_cut() {
 
 #[test]
 fn labels_not_seen_yet_are_never_predicted() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     for method in names() {
         let learned = place.learned(method, SHORT);
         let rows = learned.benchmark.test_rows(1).unwrap();
@@ -331,7 +331,7 @@ fn an_answer_is_the_prediction_and_its_halves_are_the_streams() {
 /// LMC logs ρ and κ of every step, other methods of two streams ρ of the first and every fiftieth batch of a phase.
 #[test]
 fn the_balance_of_two_streams_is_logged_and_what_they_say_is_stored() {
-    let place = Place::new(TaskKind::Ner);
+    let place = Place::new(Extraction::Entities);
     let folder = tempfile::tempdir().unwrap();
     let run = |method: &str, settings: &str| {
         let out = folder.path().join(format!("{method}{}", settings.len()));
@@ -375,7 +375,7 @@ fn memory_is_charged_and_bounded() {
             let budget = learned.config.memory_per_class;
             // `None` belongs to both tasks and is stored for each; a sentence may hold two types.
             for (class, stored) in memory.by_class(learned.benchmark.manifest()) {
-                let times = if class == "None" || kind == TaskKind::Ner { 2 } else { 1 };
+                let times = if class == "None" || kind == Extraction::Entities { 2 } else { 1 };
                 assert!(stored > 0 && stored <= times * budget, "{}: {stored} rows of {class}", info.name);
             }
         }
@@ -417,8 +417,8 @@ fn what_seq_star_freezes_does_not_change_by_a_bit_and_the_rest_learns() {
             }
         }
         let learns: &[&str] = match kind {
-            TaskKind::Re => &["head.classifier.weight"],
-            TaskKind::Ner => &[
+            Extraction::Relations => &["head.classifier.weight"],
+            Extraction::Entities => &[
                 "head.crf.end_transitions",
                 "head.crf.start_transitions",
                 "head.crf.transitions",
@@ -431,7 +431,7 @@ fn what_seq_star_freezes_does_not_change_by_a_bit_and_the_rest_learns() {
 
 #[test]
 fn sentences_without_an_entity_are_stored_where_asked_for_and_shown_where_they_say_something() {
-    let place = Place::new(TaskKind::Ner);
+    let place = Place::new(Extraction::Entities);
     // Every fourth sentence loses its entities.
     let emptied = |mut task: Task| {
         for row in task.train.iter_mut().step_by(4) {
@@ -526,7 +526,7 @@ fn a_replay_step_of_emr_is_on_the_whole_memory_of_an_old_task() {
 
 #[test]
 fn a_concatenated_step_of_emr_is_on_the_batch_and_stored_rows() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let learned = place.learned("emr", &format!("{SHORT}\nreplay = \"concat\""));
     assert_eq!(learned.trace.steps, place.learned("vanilla", SHORT).trace.steps, "one step for each batch");
     let stored: BTreeSet<String> = learned.method.memory().unwrap().ids()[0].iter().cloned().collect();
@@ -542,7 +542,7 @@ fn a_concatenated_step_of_emr_is_on_the_batch_and_stored_rows() {
 /// In the first of two tasks `seen` leaves out the labels of the second, in the second `current` those of the first.
 #[test]
 fn the_softmax_runs_over_the_labels_that_the_setting_names() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let losses = |softmax: &str| place.learned("vanilla", &format!("{SHORT}\nsoftmax = \"{softmax}\"")).trace.losses();
     let [seen, all, current] = ["seen", "all", "current"].map(losses);
     let first = place.begun("vanilla", SHORT).trace.losses().len();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use common::{Place, train};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::external::{PredictionFile, ScoreRequest, score};
 use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::report;
@@ -29,7 +29,7 @@ struct Scored {
 }
 
 impl Scored {
-    fn new(kind: TaskKind) -> Self {
+    fn new(kind: Extraction) -> Self {
         let (place, folder) = (Place::new(kind), tempfile::tempdir().unwrap());
         let request = place.request("emr", "epochs = 2", &folder.path().join("own"));
         let labels = place.benchmark(&request.settings.config).manifest().labels.clone();
@@ -59,7 +59,7 @@ impl Scored {
         };
         let line = |(stage, row): (usize, PredictionRow)| {
             let names = self.names(&row);
-            let prediction = if self.place.kind() == TaskKind::Re { json!(names[0]) } else { json!(names) };
+            let prediction = if self.place.kind() == Extraction::Relations { json!(names[0]) } else { json!(names) };
             json!({"stage": stage, "id": row.id, "prediction": prediction, "scores": scores(&row)})
         };
         self.rows().into_iter().map(line).collect()
@@ -86,7 +86,7 @@ impl Scored {
         let rows: Vec<PredictionRow> =
             self.rows().into_iter().filter(|(own, _)| *own == stage).map(|(_, row)| row).collect();
         let ids: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.id.as_str())).collect::<StringArray>());
-        let prediction: ArrayRef = if self.place.kind() == TaskKind::Re {
+        let prediction: ArrayRef = if self.place.kind() == Extraction::Relations {
             Arc::new(rows.iter().map(|row| Some(i64::from(row.predicted[0]))).collect::<Int64Array>())
         } else {
             let mut list = ListBuilder::new(StringBuilder::new());
@@ -137,7 +137,7 @@ fn unmasked(result: &RunResult) -> RunResult {
 
 #[test]
 fn own_predictions_score_the_same_from_every_format() {
-    for kind in [TaskKind::Re, TaskKind::Ner] {
+    for kind in [Extraction::Relations, Extraction::Entities] {
         let own = Scored::new(kind);
         let parquet = [0, 1].map(|stage| format!("{stage}={}", text(&own.parquet(&format!("{stage}.parquet"), stage))));
         let files = [
@@ -163,7 +163,7 @@ fn own_predictions_score_the_same_from_every_format() {
 
 #[test]
 fn an_external_run_stands_on_the_board_and_claims_no_settings() {
-    let own = Scored::new(TaskKind::Re);
+    let own = Scored::new(Extraction::Relations);
     score(&own.request(&[text(&own.csv("all.csv"))], "scored")).unwrap();
     let runs = report::load(&[own.path("own"), own.path("scored")]).unwrap();
     let text = report::write(&report::boards(runs).unwrap(), &own.path("report")).unwrap();
@@ -178,7 +178,7 @@ fn an_external_run_stands_on_the_board_and_claims_no_settings() {
 
 #[test]
 fn stages_may_be_left_out_but_the_last() {
-    let own = Scored::new(TaskKind::Re);
+    let own = Scored::new(Extraction::Relations);
     let all = score(&own.request(&[text(&own.csv("all.csv"))], "all")).unwrap();
     let mut lines = own.json();
     lines.retain(|line| line["stage"] == 1);
@@ -196,7 +196,7 @@ fn stages_may_be_left_out_but_the_last() {
 
 #[test]
 fn all_mistakes_are_told_at_once_with_counts_and_examples() {
-    let own = Scored::new(TaskKind::Re);
+    let own = Scored::new(Extraction::Relations);
     let mut lines = own.json();
     let first: Vec<usize> = (0..lines.len()).filter(|i| lines[*i]["stage"] == 0).collect();
     let late = own.labels.iter().find(|label| label.contains("member_of")).unwrap().clone();
@@ -226,7 +226,7 @@ fn all_mistakes_are_told_at_once_with_counts_and_examples() {
 
 #[test]
 fn tags_must_be_one_per_word_and_have_no_scores() {
-    let own = Scored::new(TaskKind::Ner);
+    let own = Scored::new(Extraction::Entities);
     let mut lines = own.json();
     lines[0]["prediction"] = json!(["O"]);
     lines[1]["scores"] = json!([0.5, 0.5]);
@@ -239,7 +239,7 @@ fn tags_must_be_one_per_word_and_have_no_scores() {
 
 #[test]
 fn files_that_cannot_be_read_are_named_with_the_place() {
-    let own = Scored::new(TaskKind::Re);
+    let own = Scored::new(Extraction::Relations);
     let file = |name: &str, text: &str| {
         fs_err::write(own.path(name), text).unwrap();
         own.path(name)
@@ -267,7 +267,7 @@ fn files_that_cannot_be_read_are_named_with_the_place() {
 
 #[test]
 fn names_of_own_methods_and_damaged_benchmarks_are_refused() {
-    let own = Scored::new(TaskKind::Re);
+    let own = Scored::new(Extraction::Relations);
     let (file, built, out) = (own.csv("all.csv"), own.place.built(), own.path("wrong"));
     let run = |name: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));

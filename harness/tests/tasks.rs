@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{Place, train};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::gate::observed::observe;
 use mkgc_harness::metrics::score::RunResult;
 use mkgc_harness::report;
@@ -31,11 +31,11 @@ fn record(folder: &Path) -> serde_json::Value {
 fn a_run_that_goes_on_ends_with_the_bytes_of_one_that_never_stopped() {
     // LMC's optimiser outlives its tasks; the majority has counts and no network.
     for (kind, method) in [
-        (TaskKind::Re, "lmc"),
-        (TaskKind::Ner, "lmc"),
-        (TaskKind::Ner, "rp-cre"),
-        (TaskKind::Re, "seq-star"),
-        (TaskKind::Re, "majority"),
+        (Extraction::Relations, "lmc"),
+        (Extraction::Entities, "lmc"),
+        (Extraction::Entities, "rp-cre"),
+        (Extraction::Relations, "seq-star"),
+        (Extraction::Relations, "majority"),
     ] {
         let place = Place::new(kind);
         let folder = tempfile::tempdir().unwrap();
@@ -62,7 +62,7 @@ fn a_run_that_goes_on_ends_with_the_bytes_of_one_that_never_stopped() {
 
 #[test]
 fn numbers_of_tasks_that_cannot_be_are_refused_before_anything_is_written() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     for tasks in [0, 3] {
@@ -82,7 +82,7 @@ fn numbers_of_tasks_that_cannot_be_are_refused_before_anything_is_written() {
 
 #[test]
 fn shorter_runs_are_shown_with_their_length_and_not_beside_longer_ones() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     run(&place, "vanilla", Some(1), &path("short")).unwrap();
@@ -106,7 +106,7 @@ fn shorter_runs_are_shown_with_their_length_and_not_beside_longer_ones() {
 
 #[test]
 fn a_run_interrupted_on_its_way_to_more_tasks_goes_on() {
-    let place = Place::new(TaskKind::Re);
+    let place = Place::new(Extraction::Relations);
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     run(&place, "emr", None, &whole).unwrap();

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use common::{Learned, Place, well_conditioned};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::bench;
 use mkgc_harness::methods::registry;
 use serde_json::json;
@@ -116,11 +116,11 @@ const OF_SETTINGS: [(&str, &str, &str); 4] = [
     ("lmc-markers", "lmc", "head = \"markers\""),
 ];
 
-fn trajectories(kind: TaskKind) {
+fn trajectories(kind: Extraction) {
     let place = Place::new(kind);
-    let suffix = if kind == TaskKind::Re { "re" } else { "ner" };
+    let suffix = if kind == Extraction::Relations { "re" } else { "ner" };
     let out = std::env::var_os("MKGC_TRAJECTORY_OUT");
-    let further: &[(&str, &str, &str)] = if kind == TaskKind::Re { &OF_SETTINGS } else { &[] };
+    let further: &[(&str, &str, &str)] = if kind == Extraction::Relations { &OF_SETTINGS } else { &[] };
     let plain = registry::names().map(|method| (method, method, ""));
     for (name, method, further) in plain.chain(further.iter().copied()) {
         let case = format!("{name}-{suffix}");
@@ -139,10 +139,10 @@ fn trajectories(kind: TaskKind) {
 
 #[test]
 fn every_method_takes_the_steps_of_its_pytorch_twin_on_relations() {
-    trajectories(TaskKind::Re);
+    trajectories(Extraction::Relations);
 }
 
 #[test]
 fn every_method_takes_the_steps_of_its_pytorch_twin_on_entities() {
-    trajectories(TaskKind::Ner);
+    trajectories(Extraction::Entities);
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::defects::Defects;
 use crate::bio::Tag;
-use crate::corpus::{Skipped, Split, TaskKind};
+use crate::corpus::{Extraction, Skipped, Split};
 use crate::dataset::Manifest;
 use crate::images::BadImages;
 use crate::labels::LabelSet;
@@ -112,11 +112,11 @@ impl TaskStats {
 
 /// Returns the name under which a label is counted: a relation under its own, `None` included, and an entity once, by
 /// its `B-` tag, under its type.
-fn counted_name(kind: TaskKind, label: &str) -> Option<&str> {
+fn counted_name(kind: Extraction, label: &str) -> Option<&str> {
     match (kind, Tag::parse(label)) {
-        (TaskKind::Re, _) => Some(label),
-        (TaskKind::Ner, Some(Tag::Begin(class))) => Some(class),
-        (TaskKind::Ner, _) => None,
+        (Extraction::Relations, _) => Some(label),
+        (Extraction::Entities, Some(Tag::Begin(class))) => Some(class),
+        (Extraction::Entities, _) => None,
     }
 }
 

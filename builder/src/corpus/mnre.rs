@@ -2,7 +2,7 @@
 
 use super::format::mnre::parse;
 use super::spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders};
-use super::types::TaskKind;
+use super::types::Extraction;
 
 /// Relations of the published `ours_rel2id.json` in the order of their ids, from 1; `None` has id 0.
 const RELATIONS: [&str; 22] = [
@@ -37,7 +37,7 @@ pub fn spec() -> CorpusSpec {
     CorpusSpec {
         name: "mnre".into(),
         about: "MNRE v2, multimodal relation extraction (thecharm/MNRE).".into(),
-        task: TaskKind::Re,
+        task: Extraction::Relations,
         files: [
             vec!["mnre_train.txt".into(), "ours_train.txt".into()],
             // One of the published names really contains a space.

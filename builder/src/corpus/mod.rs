@@ -18,7 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::error::hint;
 pub use read::{Corpus, OnError, Skipped, SourceFile, read};
 pub use spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders};
-pub use types::{Annotation, Instance, Mention, Split, TaskKind};
+pub use types::{Annotation, Extraction, Instance, Mention, Split};
 
 /// The corpora that a protocol can name.
 pub const CORPORA: [fn() -> CorpusSpec; 2] = [mnre::spec, twitter2017::spec];

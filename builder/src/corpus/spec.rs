@@ -1,7 +1,7 @@
 //! What the builder has to know of a corpus: its files, classes, parser, folders of pictures, and how to cite it.
 
 use super::format::{RawFile, Records};
-use super::types::{Split, TaskKind};
+use super::types::{Extraction, Split};
 
 /// Everything the builder knows of a corpus before it reads its files.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub struct CorpusSpec {
     /// What it is and where it is from, in one line.
     pub about: String,
     /// Whether its annotators marked relations or entities.
-    pub task: TaskKind,
+    pub task: Extraction,
     /// File names in the corpus folder that are accepted for each split, in the order of [`Split::ALL`].
     pub files: [Vec<String>; 3],
     /// Parses the text of one of these files.

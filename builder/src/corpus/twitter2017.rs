@@ -2,7 +2,7 @@
 
 use super::format::twitter::parse;
 use super::spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders};
-use super::types::TaskKind;
+use super::types::Extraction;
 use crate::bio;
 
 /// Returns what the builder has to know of the corpus.
@@ -11,7 +11,7 @@ pub fn spec() -> CorpusSpec {
     CorpusSpec {
         name: "twitter2017".into(),
         about: "Twitter-2017, multimodal named-entity recognition (jefferyYu/UMT).".into(),
-        task: TaskKind::Ner,
+        task: Extraction::Entities,
         files: [vec!["train.txt".into()], vec!["valid.txt".into(), "val.txt".into()], vec!["test.txt".into()]],
         parse,
         classes: ["PER", "LOC", "ORG", "MISC"].map(str::to_owned).to_vec(),

@@ -9,12 +9,14 @@ use crate::bio::Tag;
 
 /// Relation extraction or named-entity recognition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TaskKind {
+#[schemars(rename = "TaskKind")]
+pub enum Extraction {
     /// One relation per sentence and entity pair.
-    Re,
+    #[serde(rename = "re")]
+    Relations,
     /// BIO tags over the words.
-    Ner,
+    #[serde(rename = "ner")]
+    Entities,
 }
 
 /// A part of a corpus.

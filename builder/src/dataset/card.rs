@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use super::layout::{CROPS_FILE, IMAGES_FILE, task_file};
 use super::manifest::Manifest;
-use crate::corpus::{CorpusReference, Split, TaskKind};
+use crate::corpus::{CorpusReference, Extraction, Split};
 
 /// Returns the text of the card.
 pub fn card(manifest: &Manifest, reference: &CorpusReference) -> String {
     let mut out = String::from("---\n");
     let category = match manifest.task {
-        TaskKind::Re => "text-classification",
-        TaskKind::Ner => "token-classification",
+        Extraction::Relations => "text-classification",
+        Extraction::Entities => "token-classification",
     };
     let mut line = |text: String| out.push_str(&format!("{text}\n"));
     line(format!("pretty_name: {}\nlanguage:\n- en\ntask_categories:\n- {category}", manifest.name));

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::layout::{MANIFEST, PICTURES_AT_ONCE, task_file};
 use super::manifest::Manifest;
 use super::rows::{Row, RowLabels};
-use crate::corpus::{Mention, Split, TaskKind};
+use crate::corpus::{Extraction, Mention, Split};
 use crate::error::{Error, Result};
 
 /// A benchmark folder whose manifest has been read.
@@ -61,7 +61,7 @@ impl BenchmarkFolder {
 ///
 /// # Errors
 /// The file is missing or damaged; a label id is out of range.
-pub fn read_rows(path: &Path, task: TaskKind, labels: usize) -> Result<Vec<Row>> {
+pub fn read_rows(path: &Path, task: Extraction, labels: usize) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for batch in batches(path, |column| column != "image")? {
         rows.extend(Columns { path, batch: &batch?, labels }.rows(task)?);
@@ -141,9 +141,9 @@ impl Columns<'_> {
         Ok(parts.map(|((name, start), end)| Mention { name, start, end }).collect())
     }
 
-    fn labels(&self, task: TaskKind) -> Result<Vec<RowLabels>> {
+    fn labels(&self, task: Extraction) -> Result<Vec<RowLabels>> {
         Ok(match task {
-            TaskKind::Re => {
+            Extraction::Relations => {
                 let ids = |name| self.ids(self.column(name)?, name);
                 let arguments = self.mentions("head")?.into_iter().zip(self.mentions("tail")?);
                 let relations = ids("relation")?.into_iter().zip(ids("original_relation")?);
@@ -151,7 +151,7 @@ impl Columns<'_> {
                 rows.map(|((head, tail), (relation, original))| RowLabels::Relation { head, tail, relation, original })
                     .collect()
             }
-            TaskKind::Ner => {
+            Extraction::Entities => {
                 let ids = |name| self.list(name, |list| self.ids(list, name));
                 let rows = ids("tags")?.into_iter().zip(ids("original_tags")?);
                 rows.map(|(tags, original)| RowLabels::Entities { tags, original }).collect()
@@ -159,7 +159,7 @@ impl Columns<'_> {
         })
     }
 
-    fn rows(&self, task: TaskKind) -> Result<Vec<Row>> {
+    fn rows(&self, task: Extraction) -> Result<Vec<Row>> {
         let mut labels = self.labels(task)?.into_iter();
         let mut tokens = self.text_lists("tokens")?.into_iter();
         let mut crops = self.text_lists("crops")?.into_iter();

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::layout::task_file;
-use crate::corpus::{CorpusName, SourceFile, Split, TaskKind};
+use crate::corpus::{CorpusName, Extraction, SourceFile, Split};
 use crate::error::{Error, Result};
 use crate::labels::LabelSet;
 
@@ -53,7 +53,7 @@ pub struct Manifest {
     #[schemars(with = "CorpusName")]
     pub corpus: String,
     /// Task kind.
-    pub task: TaskKind,
+    pub task: Extraction,
     /// Folder name in the published text layout.
     pub published: String,
     /// `cumulative` or `per-task`.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use serde_json::{Map, Value, json};
 
-use crate::corpus::TaskKind;
+use crate::corpus::Extraction;
 
 /// What the values of a column are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,19 +44,19 @@ const fn column(name: &'static str, kind: ColumnKind, about: &'static str) -> Co
 }
 
 /// Returns the columns of a task file.
-pub fn row_columns(task: TaskKind, embed_images: bool) -> Vec<ColumnSpec> {
+pub fn row_columns(task: Extraction, embed_images: bool) -> Vec<ColumnSpec> {
     let mut columns = vec![
         column("id", ColumnKind::Text, "split and 0-based row number in the full corpus file"),
         column("tokens", ColumnKind::Texts, "words of the sentence"),
     ];
     match task {
-        TaskKind::Re => columns.extend([
+        Extraction::Relations => columns.extend([
             column("head", ColumnKind::Mention, "first argument, half-open word span"),
             column("tail", ColumnKind::Mention, "second argument, half-open word span"),
             column("relation", ColumnKind::Label, "relation under the protocol"),
             column("original_relation", ColumnKind::Label, "relation of the corpus"),
         ]),
-        TaskKind::Ner => columns.extend([
+        Extraction::Entities => columns.extend([
             column("tags", ColumnKind::Labels, "BIO tag per word under the protocol; masked types are O"),
             column("original_tags", ColumnKind::Labels, "BIO tag per word of the corpus"),
         ]),

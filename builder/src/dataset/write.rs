@@ -19,7 +19,7 @@ use super::manifest::ManifestFile;
 use super::pictures::CropKey;
 use super::rows::{Row, RowLabels};
 use super::schema::{ColumnSpec, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema};
-use crate::corpus::{Mention, TaskKind};
+use crate::corpus::{Extraction, Mention};
 use crate::error::Result;
 use crate::files::HashingFile;
 use crate::images::Picture;
@@ -60,7 +60,7 @@ pub struct RowFile<'a> {
     pub folder: &'a Path,
     /// Path of the file relative to the benchmark folder.
     pub path: &'a str,
-    pub task: TaskKind,
+    pub task: Extraction,
     /// Label names by id.
     pub labels: &'a [String],
     pub rows: &'a [Row],
@@ -91,14 +91,14 @@ impl RowFile<'_> {
     }
 }
 
-fn row_arrays(task: TaskKind, rows: &[Row]) -> Vec<ArrayRef> {
+fn row_arrays(task: Extraction, rows: &[Row]) -> Vec<ArrayRef> {
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.id))),
         texts(rows.iter().map(|row| row.tokens.as_slice())),
     ];
     match task {
-        TaskKind::Re => columns.extend(relation_arrays(rows)),
-        TaskKind::Ner => columns.extend(entity_arrays(rows)),
+        Extraction::Relations => columns.extend(relation_arrays(rows)),
+        Extraction::Entities => columns.extend(entity_arrays(rows)),
     }
     columns.extend([
         Arc::new(Int32Array::from_iter(rows.iter().map(|row| row.owner_task.map(|task| task as i32)))) as ArrayRef,

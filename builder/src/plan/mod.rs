@@ -8,7 +8,7 @@ mod relations;
 mod tests;
 mod types;
 
-use crate::corpus::{Corpus, TaskKind};
+use crate::corpus::{Corpus, Extraction};
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 pub use types::{BenchmarkPlan, PlannedLabels, PlannedRow, TaskPlan};
@@ -20,8 +20,8 @@ pub use types::{BenchmarkPlan, PlannedLabels, PlannedRow, TaskPlan};
 pub fn plan(corpus: &Corpus, protocol: &Protocol, as_published: bool) -> Result<BenchmarkPlan> {
     let tasks = protocol.tasks(corpus)?;
     let plan = match corpus.spec.task {
-        TaskKind::Re => relations::plan(corpus, protocol, &tasks, as_published)?,
-        TaskKind::Ner => entities::plan(corpus, protocol, &tasks),
+        Extraction::Relations => relations::plan(corpus, protocol, &tasks, as_published)?,
+        Extraction::Entities => entities::plan(corpus, protocol, &tasks),
     };
     match plan.tasks.iter().position(|task| task.train.is_empty()) {
         Some(k) => Err(Error::protocol(format!("tasks[{k}]"), "has no training row")),

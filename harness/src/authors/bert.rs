@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::encoders::BertConfig;
 use mkgc_models::mode::Mode;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::methods::shared::training::Objective;
 /// The method's own settings, which are the authors' hard-coded ones, without dropout and for the case's sizes.
 pub fn settings(case: &Case, method: &str) -> Config {
     let max_length = case.size("len");
-    Config { head_dropout: 0.0, max_length, ..find(method).unwrap().config(TaskKind::Re) }
+    Config { head_dropout: 0.0, max_length, ..find(method).unwrap().config(Extraction::Relations) }
 }
 
 /// A network of the case's shape over its `N` classes.
@@ -38,7 +38,7 @@ pub fn learner(case: &Case, config: &Config) -> Learner {
         attention_probs_dropout_prob: 0.0,
         ..BertConfig::default()
     };
-    super::learner(TaskKind::Re, Architecture::Text, (text, None), case.size("N"), config)
+    super::learner(Extraction::Relations, Architecture::Text, (text, None), case.size("N"), config)
 }
 
 /// `[E11]`, `[E12]`, `[E21]`, `[E22]` follow the vocabulary.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
@@ -96,7 +96,7 @@ fn fixed(case: &Case, errors: &mut Errors) {
     let products = similarities(x.as_tensor(), given).unwrap();
     compare(case, errors, "fixed.reconsolidation_logits", &products, FORWARD);
     let reconsolidation = Reconsolidation { prototypes: by_label(case, given) };
-    let loss = reconsolidation.of_features(TaskKind::Re, x.as_tensor(), &batch).unwrap();
+    let loss = reconsolidation.of_features(Extraction::Relations, x.as_tensor(), &batch).unwrap();
     compare(case, errors, "fixed.reconsolidation_loss", &loss, FORWARD);
     let grads = backward(&loss).unwrap();
     compare(case, errors, "g.reconsolidation.features", grads.get(x.as_tensor()).unwrap(), GRADIENT);

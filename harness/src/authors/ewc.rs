@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::inputs::Pixels;
 use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
@@ -50,7 +50,7 @@ fn settings(case: &Case) -> Config {
         max_length: case.tensor(&format!("w.share.text_bias.{layer}")).dims()[1],
         visual: VisualSetting::Crops,
         shared_layers: shared_layers(case).len(),
-        ..find("lmc-released").unwrap().config(TaskKind::Re)
+        ..find("lmc-released").unwrap().config(Extraction::Relations)
     }
 }
 
@@ -76,9 +76,9 @@ impl<'a> Stream<'a> {
     fn new(case: &'a Case) -> Self {
         let config = settings(case);
         let learner =
-            super::learner(TaskKind::Re, Architecture::Dual, lmc::shapes(case), case.size("classes"), &config);
-        load(&learner, names::values(case, TaskKind::Re));
-        let pool = lmc::pool(case, TaskKind::Re);
+            super::learner(Extraction::Relations, Architecture::Dual, lmc::shapes(case), case.size("classes"), &config);
+        load(&learner, names::values(case, Extraction::Relations));
+        let pool = lmc::pool(case, Extraction::Relations);
         let anchors = Anchors::new();
         let task_losses = vec![];
         let penalties = vec![];
@@ -157,13 +157,13 @@ impl<'a> Stream<'a> {
         for (name, expected) in case.below(&prefix).filter(|(name, _)| *name != "norms" && !noise_driven(case, name)) {
             errors.tensor(
                 &format!("{prefix}{name}"),
-                &names::theirs(case, TaskKind::Re, name, &ours),
+                &names::theirs(case, Extraction::Relations, name, &ours),
                 expected,
                 TRAJECTORY,
             );
         }
         self.compare_norms(errors, &format!("{prefix}norms"), "fisher.norms", |name| {
-            norm([&names::theirs(case, TaskKind::Re, name, &ours)])
+            norm([&names::theirs(case, Extraction::Relations, name, &ours)])
         });
     }
 
@@ -175,18 +175,19 @@ impl<'a> Stream<'a> {
             if !noise_driven(case, name) {
                 errors.tensor(
                     &format!("traj.final.{name}"),
-                    &names::theirs(case, TaskKind::Re, name, &after),
+                    &names::theirs(case, Extraction::Relations, name, &after),
                     &expected,
                     TRAJECTORY,
                 );
             }
         }
         self.compare_norms(errors, "traj.norm", "traj.norm", |name| {
-            norm([&names::theirs(case, TaskKind::Re, name, &after)])
+            norm([&names::theirs(case, Extraction::Relations, name, &after)])
         });
         self.compare_norms(errors, "traj.change", "traj.norm", |name| {
-            norm([&(names::theirs(case, TaskKind::Re, name, &after) - names::theirs(case, TaskKind::Re, name, before))
-                .unwrap()])
+            norm([&(names::theirs(case, Extraction::Relations, name, &after)
+                - names::theirs(case, Extraction::Relations, name, before))
+            .unwrap()])
         });
     }
 

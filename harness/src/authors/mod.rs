@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
 use mkgc_models::text::WordTokenizer;
 use serde_json::Value;
@@ -202,7 +202,7 @@ impl Errors {
 
 /// A learner of the authors' shapes, its variables not yet theirs.
 pub fn learner(
-    kind: TaskKind,
+    kind: Extraction,
     architecture: Architecture,
     (text, vision): (BertConfig, Option<ClipVisionConfig>),
     labels: usize,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::config::Config;
 use mkgc_harness::config::settings::SETTINGS;
 use mkgc_harness::methods::{METHODS, MethodSpec, registry};
@@ -43,8 +43,8 @@ fn methods() {
 fn settings(method: &MethodSpec) -> Result<()> {
     let reads = method.reads();
     let meanings = schema_for!(Config).to_value();
-    let relations = Defaults::new(method, TaskKind::Re)?;
-    let entities = Defaults::new(method, TaskKind::Ner)?;
+    let relations = Defaults::new(method, Extraction::Relations)?;
+    let entities = Defaults::new(method, Extraction::Entities)?;
     println!("setting\tdefault\tunit\tsource\tabout");
     for setting in SETTINGS.iter().filter(|setting| reads.contains(&setting.key)) {
         let key = setting.key;
@@ -71,7 +71,7 @@ struct Defaults {
 }
 
 impl Defaults {
-    fn new(method: &MethodSpec, kind: TaskKind) -> Result<Self> {
+    fn new(method: &MethodSpec, kind: Extraction) -> Result<Self> {
         let map = |config: &Config| serde_json::from_value(serde_json::to_value(config)?);
         Ok(Self { method: map(&method.config(kind))?, shared: map(&Config::shared(kind))? })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use clap::Args;
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::config::Recipe;
 use mkgc_harness::data::Benchmark;
 use mkgc_harness::learner::TINY;
@@ -69,7 +69,7 @@ impl RunOptions {
 }
 
 /// Returns what a benchmark is about.
-pub fn kind(benchmark: &Path) -> Result<TaskKind> {
+pub fn kind(benchmark: &Path) -> Result<Extraction> {
     Ok(Benchmark::open(benchmark, usize::MAX)?.kind())
 }
 

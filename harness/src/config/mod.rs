@@ -8,7 +8,7 @@ pub mod settings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::losses::distillation::Pooling;
 use mkgc_models::networks::Key;
 
@@ -110,7 +110,7 @@ impl Config {
     /// Returns the defaults that methods share: those of the BERT line of methods (RP-CRE's first phase), 10 epochs, batch
     /// 16, Adam at 1e-5 and 1e-3, gradients clipped to 10, and everything that only some methods have switched off. Each
     /// method changes what its own source sets otherwise.
-    pub fn shared(kind: TaskKind) -> Self {
+    pub fn shared(kind: Extraction) -> Self {
         Self {
             epochs: 10,
             batch_size: 16,
@@ -126,7 +126,7 @@ impl Config {
             clip_norm: 10.0,
             head: HeadInput::Markers,
             clip_apart: false,
-            head_dropout: if kind == TaskKind::Re { 0.5 } else { 0.1 },
+            head_dropout: if kind == Extraction::Relations { 0.5 } else { 0.1 },
             max_length: 128,
             softmax: Softmax::Seen,
             memory_per_class: 10,

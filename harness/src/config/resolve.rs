@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::Config;
 use super::check::config_error;
@@ -94,7 +94,7 @@ pub struct Overrides<'a> {
 ///
 /// # Errors
 /// [`Error::Config`] for a key that is unknown or not read by the method, or a value that no run can have.
-pub fn resolve(kind: TaskKind, accepted: &Accepted<'_>, given: Overrides<'_>) -> Result<Resolved> {
+pub fn resolve(kind: Extraction, accepted: &Accepted<'_>, given: Overrides<'_>) -> Result<Resolved> {
     let mut layers = Layers::new(accepted)?;
     if let Some(recipe) = given.recipe {
         let mut shared = recipe.table.clone();
@@ -113,10 +113,10 @@ pub fn resolve(kind: TaskKind, accepted: &Accepted<'_>, given: Overrides<'_>) ->
 }
 
 /// Refuses values that contradict each other or the benchmark.
-fn check(kind: TaskKind, accepted: &Accepted<'_>, resolved: &Resolved) -> Result<()> {
+fn check(kind: Extraction, accepted: &Accepted<'_>, resolved: &Resolved) -> Result<()> {
     let config = &resolved.config;
     config.check()?;
-    if kind == TaskKind::Ner && config.head != accepted.defaults.head {
+    if kind == Extraction::Entities && config.head != accepted.defaults.head {
         let reason = "chooses what a relation head reads; entity heads read every word: leave it out";
         return Err(config_error("head", reason));
     }

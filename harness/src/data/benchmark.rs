@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mkgc_builder::corpus::{Split, TaskKind};
+use mkgc_builder::corpus::{Extraction, Split};
 use mkgc_builder::dataset::{BenchmarkFolder, Manifest, Row, RowLabels};
 use mkgc_builder::protocol::Tests;
 use mkgc_models::text::WordTokenizer;
@@ -64,7 +64,7 @@ impl Benchmark {
     }
 
     /// Returns whether rows hold relations or entities.
-    pub fn kind(&self) -> TaskKind {
+    pub fn kind(&self) -> Extraction {
         self.manifest().task
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use mkgc_builder::build::{BuildOptions, OnBadImage, build};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use crate::config::{Overrides, Recipe};
 use crate::error::Result;
@@ -26,9 +26,9 @@ const RECIPE: &str = include_str!("recipe.toml");
 
 /// A generated benchmark: name, protocol, task, generator.
 type Generator = fn(&Path, u64) -> std::io::Result<()>;
-const BENCHMARKS: [(&str, &str, TaskKind, Generator); 2] = [
-    ("demo-re", synthetic::MNRE_PROTOCOL, TaskKind::Re, synthetic::write_mnre),
-    ("demo-ner", synthetic::TWITTER_PROTOCOL, TaskKind::Ner, synthetic::write_twitter2017),
+const BENCHMARKS: [(&str, &str, Extraction, Generator); 2] = [
+    ("demo-re", synthetic::MNRE_PROTOCOL, Extraction::Relations, synthetic::write_mnre),
+    ("demo-ner", synthetic::TWITTER_PROTOCOL, Extraction::Entities, synthetic::write_twitter2017),
 ];
 
 /// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`, and returns the report's main tables. Computes

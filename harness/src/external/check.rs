@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_builder::dataset::Row;
 
 use super::read::SubmittedRow;
@@ -120,7 +120,7 @@ fn stage_predictions(
 /// The labels that may be predicted after a task.
 struct AllowedLabels<'a> {
     names: &'a [String],
-    kind: TaskKind,
+    kind: Extraction,
     seen: VisibleLabels,
 }
 
@@ -128,11 +128,11 @@ impl AllowedLabels<'_> {
     /// Turns a submitted row into a stored one and passes each kind of mistake and an example to `add`.
     fn predicted(&self, row: &Row, given: &SubmittedRow, add: &mut impl FnMut(&str, String)) -> PredictionRow {
         let id = &row.id;
-        let wanted = if self.kind == TaskKind::Re { 1 } else { row.tokens.len() };
+        let wanted = if self.kind == Extraction::Relations { 1 } else { row.tokens.len() };
         let got = given.prediction.len();
         if got != wanted {
             let what = ["predictions that are not one relation", "predictions that are not one tag per word"];
-            let what = what[usize::from(self.kind == TaskKind::Ner)];
+            let what = what[usize::from(self.kind == Extraction::Entities)];
             add(what, format!("{id}: {got} for {wanted}"));
         }
         let known = |label: &String| self.names.iter().position(|name| name == label).or_else(|| self.id(label));
@@ -164,7 +164,7 @@ impl AllowedLabels<'_> {
     /// Returns one score per label, minus infinity for labels not seen, as in mkgc's own runs.
     fn scores(&self, id: &str, given: &SubmittedRow, add: &mut impl FnMut(&str, String)) -> Vec<f32> {
         let got = given.scores.len();
-        let wanted = if self.kind == TaskKind::Re { self.names.len() } else { 0 };
+        let wanted = if self.kind == Extraction::Relations { self.names.len() } else { 0 };
         if got == 0 {
             return Vec::new();
         }

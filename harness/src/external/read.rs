@@ -8,7 +8,7 @@ use std::str::FromStr;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use polars::prelude::{CsvReadOptions, SerReader};
 use serde::Deserialize;
@@ -84,7 +84,7 @@ impl From<NameOrId> for String {
 }
 
 /// Reads a file, whose format follows from its extension.
-pub fn read(file: &PredictionFile, kind: TaskKind) -> Result<Vec<SubmittedRow>> {
+pub fn read(file: &PredictionFile, kind: Extraction) -> Result<Vec<SubmittedRow>> {
     let path = file.path.as_path();
     let rows = match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => parquet(path)?,
@@ -132,7 +132,7 @@ fn jsonl(path: &Path) -> Result<Vec<RawRow>> {
         .collect()
 }
 
-fn csv(path: &Path, kind: TaskKind) -> Result<Vec<RawRow>> {
+fn csv(path: &Path, kind: Extraction) -> Result<Vec<RawRow>> {
     // Every column is read as text: types must not be guessed from the first rows.
     let options = CsvReadOptions::default().with_infer_schema_length(Some(0));
     let frame = options.try_into_reader_with_file_path(Some(path.to_owned())).and_then(SerReader::finish);
@@ -147,8 +147,10 @@ fn csv(path: &Path, kind: TaskKind) -> Result<Vec<RawRow>> {
     let predictions = column("prediction")?;
     let scores = optional("scores")?;
     let labels = |text: String| match kind {
-        TaskKind::Re => OneOrMany::One(NameOrId::Name(text)),
-        TaskKind::Ner => OneOrMany::Many(text.split_whitespace().map(|tag| NameOrId::Name(tag.to_owned())).collect()),
+        Extraction::Relations => OneOrMany::One(NameOrId::Name(text)),
+        Extraction::Entities => {
+            OneOrMany::Many(text.split_whitespace().map(|tag| NameOrId::Name(tag.to_owned())).collect())
+        }
     };
     let rows = stages.into_iter().zip(ids).zip(predictions.into_iter().zip(scores));
     rows.enumerate()

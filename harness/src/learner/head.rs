@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::heads::{
     ClassHead, Crf, EntityHead, JointEntityHead, JointMarkerHead, JointRelationHead, MarkerHead, RelationHead,
     StreamSizes,
@@ -36,7 +36,7 @@ pub(super) struct HeadShape {
 
 impl Head {
     pub(super) fn new(
-        kind: TaskKind,
+        kind: Extraction,
         architecture: Architecture,
         shape: &HeadShape,
         vb: VarBuilder<'_>,
@@ -44,21 +44,21 @@ impl Head {
         let HeadShape { streams, labels, dropout, reads } = *shape;
         let text = streams.text;
         Ok(match (kind, architecture, reads) {
-            (TaskKind::Ner, Architecture::Dual, _) => {
+            (Extraction::Entities, Architecture::Dual, _) => {
                 Self::JointEntity(JointEntityHead::new(streams, labels, dropout, vb)?)
             }
-            (TaskKind::Ner, ..) => Self::Entity(EntityHead::new(text, labels, dropout, vb)?),
-            (TaskKind::Re, Architecture::Dual, HeadInput::Cls) => {
+            (Extraction::Entities, ..) => Self::Entity(EntityHead::new(text, labels, dropout, vb)?),
+            (Extraction::Relations, Architecture::Dual, HeadInput::Cls) => {
                 Self::JointRelation(JointRelationHead::new(streams, labels, dropout, vb)?)
             }
-            (TaskKind::Re, Architecture::Dual, HeadInput::Markers) => {
+            (Extraction::Relations, Architecture::Dual, HeadInput::Markers) => {
                 Self::JointMarkers(JointMarkerHead::new(streams, labels, dropout, vb)?)
             }
-            (TaskKind::Re, _, HeadInput::Cls) => Self::Class(ClassHead::new(text, labels, dropout, vb)?),
-            (TaskKind::Re, Architecture::Mkgformer, HeadInput::Markers) => {
+            (Extraction::Relations, _, HeadInput::Cls) => Self::Class(ClassHead::new(text, labels, dropout, vb)?),
+            (Extraction::Relations, Architecture::Mkgformer, HeadInput::Markers) => {
                 Self::Markers(MarkerHead::new(text, labels, dropout, vb)?)
             }
-            (TaskKind::Re, Architecture::Text, HeadInput::Markers) => {
+            (Extraction::Relations, Architecture::Text, HeadInput::Markers) => {
                 Self::Relation(RelationHead::new(text, labels, dropout, vb)?)
             }
         })

@@ -1,7 +1,7 @@
 //! What prototypes, memory selection and token-wise losses count: RE rows, NER words with a known tag.
 
 use candle_core::{DType, Tensor};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use crate::data::{Batch, UNKNOWN};
 use crate::error::Result;
@@ -20,12 +20,12 @@ impl Items {
     /// Selects the items whose label `keep` accepts from features, relations `[B, F]`, entities `[B, W, F]`; none if
     /// there is no such item.
     pub fn select(
-        kind: TaskKind,
+        kind: Extraction,
         features: &Tensor,
         batch: &Batch,
         keep: impl Fn(u32) -> bool,
     ) -> Result<Option<Self>> {
-        let words = if kind == TaskKind::Re { 1 } else { features.dim(1)? };
+        let words = if kind == Extraction::Relations { 1 } else { features.dim(1)? };
         let mut places = Vec::new();
         let mut labels = Vec::new();
         let mut rows = Vec::new();

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::inputs::Inputs;
 use mkgc_models::mode::Mode;
 #[cfg(test)]
@@ -97,7 +97,7 @@ impl Learner {
     }
 
     /// Returns whether the network extracts relations or entities.
-    pub fn kind(&self) -> TaskKind {
+    pub fn kind(&self) -> Extraction {
         self.spec.kind
     }
 

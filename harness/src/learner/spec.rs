@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use candle_core::{DType, Device};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::inputs::Visual;
 use mkgc_models::text::WordTokenizer;
 
@@ -16,7 +16,7 @@ use crate::error::Result;
 /// Everything needed to make networks of one shape and batches for them.
 pub struct LearnerSpec {
     /// Whether relations or entities are extracted.
-    pub kind: TaskKind,
+    pub kind: Extraction,
     /// Number of labels or tags.
     pub labels: usize,
     /// Kind of the networks.

@@ -24,7 +24,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::losses::prototype_cross_entropy;
 use mkgc_models::mode::Mode;
 
@@ -119,12 +119,12 @@ pub(crate) struct Reconsolidation {
 }
 
 impl Reconsolidation {
-    fn counts(&self, kind: TaskKind, label: u32) -> bool {
-        (kind == TaskKind::Re || label != 0) && self.prototypes.index_of(label).is_some()
+    fn counts(&self, kind: Extraction, label: u32) -> bool {
+        (kind == Extraction::Relations || label != 0) && self.prototypes.index_of(label).is_some()
     }
 
     /// Computes the mean loss over the items that count, from features as [`Learner::forward`] gives them.
-    pub(crate) fn of_features(&self, kind: TaskKind, features: &Tensor, batch: &Batch) -> Result<Tensor> {
+    pub(crate) fn of_features(&self, kind: Extraction, features: &Tensor, batch: &Batch) -> Result<Tensor> {
         let items = Items::select(kind, features, batch, |label| self.counts(kind, label))?;
         let items = items.ok_or_else(|| Error::Usage("a batch without items to reconsolidate".to_owned()))?;
         let targets: Vec<u32> = items.labels.iter().filter_map(|label| self.prototypes.index_of(*label)).collect();
@@ -150,7 +150,7 @@ impl Method for Emar {
                 self.reconsolidate(prototypes, task, session, round)?;
             }
         }
-        if self.learner.kind() == TaskKind::Re {
+        if self.learner.kind() == Extraction::Relations {
             let rows = self.memory.rows();
             let memory = features(&self.learner, &rows)?;
             session.trace.prototypes("predict", &rows, &memory.keys().copied().collect::<Vec<_>>());

@@ -3,7 +3,7 @@
 //! them have. It has no network and takes no optimiser step.
 
 use candle_core::{Device, Tensor};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::method::{Method, Session};
 use super::spec::MethodSpec;
@@ -24,7 +24,7 @@ const PART: &str = "majority";
 
 /// The number of training rows that have each relation.
 pub struct Majority {
-    kind: TaskKind,
+    kind: Extraction,
     counts: Vec<u32>,
 }
 
@@ -58,7 +58,7 @@ impl Majority {
 
 impl Method for Majority {
     fn learn(&mut self, task: &Task, _: &mut Session<'_>) -> Result<()> {
-        if self.kind == TaskKind::Re {
+        if self.kind == Extraction::Relations {
             task.train.iter().for_each(|row| self.counts[row.gold[0] as usize] += 1);
         }
         Ok(())
@@ -72,8 +72,8 @@ impl Method for Majority {
         let outside = |words: usize| Prediction { labels: vec![0; words], scores: vec![] };
         let rows = batch.examples.iter();
         Ok(match self.kind {
-            TaskKind::Re => rows.map(|_| self.relation(seen)).collect(),
-            TaskKind::Ner => rows.map(|row| outside(row.anchors.len())).collect(),
+            Extraction::Relations => rows.map(|_| self.relation(seen)).collect(),
+            Extraction::Entities => rows.map(|row| outside(row.anchors.len())).collect(),
         })
     }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn majority(counts: &[u32]) -> Majority {
-        Majority { kind: TaskKind::Re, counts: counts.to_vec() }
+        Majority { kind: Extraction::Relations, counts: counts.to_vec() }
     }
 
     #[test]

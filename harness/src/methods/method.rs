@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::optim::AdamW;
 
 use super::shared::memory::{self, Memory};
@@ -61,7 +61,7 @@ impl Session<'_> {
 
     /// Returns whether `O` in a stored sentence counts as unknown when the sentence is replayed (`replay_o`).
     pub fn masks_outside(&self) -> bool {
-        self.spec.kind == TaskKind::Ner && self.config.replay_o == ReplayO::Mask
+        self.spec.kind == Extraction::Entities && self.config.replay_o == ReplayO::Mask
     }
 }
 

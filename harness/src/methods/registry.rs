@@ -1,6 +1,6 @@
 //! Every method, one line each.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::emar::EMAR_BERT;
 use super::emr::{CONCAT_REPLAY, EMR, MKGFORMER_REPLAY};
@@ -66,7 +66,7 @@ pub fn find(name: &str) -> Result<&'static MethodSpec> {
 ///
 /// # Errors
 /// A setting that the method does not read; a value that no run can have.
-pub fn resolve(kind: TaskKind, method: &MethodSpec, given: Overrides<'_>) -> Result<Resolved> {
+pub fn resolve(kind: Extraction, method: &MethodSpec, given: Overrides<'_>) -> Result<Resolved> {
     method.resolve(kind, &names().collect::<Vec<_>>(), given)
 }
 
@@ -87,7 +87,7 @@ mod tests {
     fn resolved(method: &str, recipe: &str, flags: &str) -> Result<Resolved> {
         let recipe = Recipe::new("r.toml", table(recipe));
         let given = Overrides { recipe: Some(&recipe), flags: table(flags), ..Overrides::default() };
-        resolve(TaskKind::Re, find(method)?, given)
+        resolve(Extraction::Relations, find(method)?, given)
     }
 
     fn refusal(method: &str, recipe: &str, flags: &str) -> String {
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!((lmc.config.lambda, lmc.config.shared_layers), (0.5, 1));
         assert!(refusal("emr", "keysize = 32", "").contains("did you mean `key_size`"));
         let shared = Overrides { shared: table("key_size = 32"), ..Overrides::default() };
-        assert_eq!(resolve(TaskKind::Re, find("emr").unwrap(), shared).unwrap().config.key_size, 256);
+        assert_eq!(resolve(Extraction::Relations, find("emr").unwrap(), shared).unwrap().config.key_size, 256);
     }
 
     #[test]
@@ -165,10 +165,10 @@ mod tests {
             [("emr", "markers", "cls"), ("lmc", "cls", "markers"), ("mkgformer", "markers", "cls")]
         {
             for head in [own, other] {
-                assert!(set(TaskKind::Re, method, head).is_ok(), "{method} {head}");
+                assert!(set(Extraction::Relations, method, head).is_ok(), "{method} {head}");
             }
-            assert!(set(TaskKind::Ner, method, own).is_ok(), "{method}");
-            let message = set(TaskKind::Ner, method, other).unwrap_err().to_string();
+            assert!(set(Extraction::Entities, method, own).is_ok(), "{method}");
+            let message = set(Extraction::Entities, method, other).unwrap_err().to_string();
             assert!(message.contains("`head`") && message.contains("entity heads read every word"), "{message}");
         }
     }
@@ -178,7 +178,7 @@ mod tests {
         let read: BTreeSet<&str> = METHODS.iter().flat_map(MethodSpec::reads).collect();
         let described: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
         assert_eq!(read, described);
-        let config = toml::Table::try_from(MAJORITY.config(TaskKind::Re)).unwrap();
+        let config = toml::Table::try_from(MAJORITY.config(Extraction::Relations)).unwrap();
         assert_eq!(config.keys().map(String::as_str).collect::<BTreeSet<_>>(), described);
         for method in METHODS {
             let reads = method.reads();
@@ -189,7 +189,7 @@ mod tests {
     /// A default that differs from the shared one is a setting that the method reads, or the state of a device that is off.
     #[test]
     fn methods_change_defaults_that_they_read() {
-        for kind in [TaskKind::Re, TaskKind::Ner] {
+        for kind in [Extraction::Relations, Extraction::Entities] {
             let shared = toml::Table::try_from(crate::config::Config::shared(kind)).unwrap();
             for method in METHODS {
                 let own = toml::Table::try_from(method.config(kind)).unwrap();

@@ -24,7 +24,7 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Tensor, Var};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::mode::Mode;
 
 use super::method::{Method, Session};
@@ -68,7 +68,7 @@ impl SeqStar {
 /// Computes the cosines of features, relations `[B, F]`, entities `[B, W, F]`, with the row of each label; shapes as
 /// [`Learner::scores`].
 fn cosines(learner: &Learner, features: &Tensor) -> Result<Tensor> {
-    let name = if learner.kind() == TaskKind::Re { "head.classifier.weight" } else { "head.emission.weight" };
+    let name = if learner.kind() == Extraction::Relations { "head.classifier.weight" } else { "head.emission.weight" };
     let rows = learner.params().vars().into_iter().find_map(|(known, var)| (known == name).then_some(var));
     let rows = rows.ok_or_else(|| Error::Usage(format!("SEQ* needs a head with `{name}`")))?;
     let mut shape = features.dims().to_vec();

@@ -1,6 +1,6 @@
 //! What a method says of itself: each method's file has such a constant on top.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::method::{Method, Session};
 use crate::config::settings::{EVERY_METHOD, TRAINING};
@@ -27,7 +27,7 @@ pub struct MethodSpec {
     /// Makes the method at the start of a run.
     pub create: Create,
     /// Changes the shared defaults to the method's own.
-    pub defaults: fn(Config, TaskKind) -> Config,
+    pub defaults: fn(Config, Extraction) -> Config,
     /// Where the defaults come from that differ from the shared ones.
     pub defaults_source: &'static str,
     /// Groups of settings that it reads, besides those of every method and of its network.
@@ -97,7 +97,7 @@ impl MethodSpec {
     }
 
     /// Returns the method's default settings.
-    pub fn config(&self, kind: TaskKind) -> Config {
+    pub fn config(&self, kind: Extraction) -> Config {
         let head = if self.architecture == Architecture::Dual { HeadInput::Cls } else { HeadInput::Markers };
         (self.defaults)(Config { head, ..Config::shared(kind) }, kind)
     }
@@ -112,7 +112,7 @@ impl MethodSpec {
     ///
     /// # Errors
     /// A setting that the method does not read; a value that no run can have.
-    pub fn resolve(&self, kind: TaskKind, methods: &[&'static str], given: Overrides<'_>) -> Result<Resolved> {
+    pub fn resolve(&self, kind: Extraction, methods: &[&'static str], given: Overrides<'_>) -> Result<Resolved> {
         let accepted =
             config::Accepted { method: self.name, defaults: self.config(kind), reads: &self.reads(), methods };
         config::resolve(kind, &accepted, given)

@@ -16,7 +16,7 @@
 //! - The reported score is the best on the test file over all epochs. Not taken over: the last epoch counts.
 //! - Crops are shown where the benchmark has some, as there (`visual = "auto"`); where it has none, the whole image.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::method::{Method, Session};
 use super::shared::training::{TaskLoss, train_task};
@@ -55,11 +55,11 @@ pub const MKGFORMER: MethodSpec = MethodSpec {
 };
 
 /// Returns the settings of the authors' code: linear schedule, weight decay, and rates by what is extracted.
-fn mkgformer_defaults(shared: Config, kind: TaskKind) -> Config {
+fn mkgformer_defaults(shared: Config, kind: Extraction) -> Config {
     let shared = Config { schedule: Schedule::Linear, weight_decay: 1e-2, ..shared };
     match kind {
-        TaskKind::Re => Config { lr_encoder: 1e-5, lr_head: 1e-5, warmup: 0.06, head_dropout: 0.0, ..shared },
-        TaskKind::Ner => Config { lr_encoder: 3e-5, lr_head: 5e-2, warmup: 0.01, head_dropout: 0.1, ..shared },
+        Extraction::Relations => Config { lr_encoder: 1e-5, lr_head: 1e-5, warmup: 0.06, head_dropout: 0.0, ..shared },
+        Extraction::Entities => Config { lr_encoder: 3e-5, lr_head: 5e-2, warmup: 0.01, head_dropout: 0.1, ..shared },
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_builder::labels::LabelSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,10 +30,10 @@ pub fn count(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) -> C
     let mut counts = ConfusionCounts::default();
     let labels = dataset.label_set();
     match dataset.task {
-        TaskKind::Re => rows.iter().for_each(|row| {
+        Extraction::Relations => rows.iter().for_each(|row| {
             counts.add(&labels, stage, name(dataset, label(&row.gold)), name(dataset, label(&row.predicted)));
         }),
-        TaskKind::Ner => {
+        Extraction::Entities => {
             let gold = tags(dataset, rows, |row| &row.gold);
             let predicted = tags(dataset, rows, |row| &row.predicted);
             for (gold, predicted) in by_words(&all_spans(&gold), &all_spans(&predicted)).into_values() {
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn spans_are_compared_by_their_words() {
         let mut dataset = relations();
-        dataset.task = TaskKind::Ner;
+        dataset.task = Extraction::Entities;
         dataset.labels = ["O", "B-a", "I-a", "B-b", "I-b"].map(str::to_owned).to_vec();
         let rows = [
             row(&[1, 2, 0, 3], &[1, 2, 0, 1]), // a right; b became a

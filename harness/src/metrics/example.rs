@@ -1,6 +1,6 @@
 //! A small benchmark and its rows for the tests of this folder.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use crate::run::predictions::PredictionRow;
 use crate::run::record::{DatasetRecord, TaskRecord};
@@ -10,7 +10,7 @@ pub(crate) fn relations() -> DatasetRecord {
     let task = |name: &str| TaskRecord { name: name.to_owned(), classes: vec![name.to_owned()] };
     DatasetRecord {
         name: "small".to_owned(),
-        task: TaskKind::Re,
+        task: Extraction::Relations,
         fingerprint: "0".to_owned(),
         labels: ["None", "a", "b", "c"].map(str::to_owned).to_vec(),
         tasks: ["a", "b", "c"].map(task).to_vec(),

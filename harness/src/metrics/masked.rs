@@ -1,6 +1,6 @@
 //! Recomputes predictions from the stored class scores with some classes masked out.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use crate::run::predictions::PredictionRow;
 use crate::run::record::DatasetRecord;
@@ -28,7 +28,7 @@ pub fn predict(
     stage: usize,
     rows: &[PredictionRow],
 ) -> Result<Vec<u32>, &'static str> {
-    if dataset.task == TaskKind::Ner {
+    if dataset.task == Extraction::Entities {
         return Err("tags are decided sentence by sentence, so that no class scores are stored");
     }
     let labels = dataset.label_set();
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(predict(Mask::Task, &dataset, 1, &rows).unwrap(), [1, 0, 2]);
         let bare = PredictionRow { scores: vec![], ..rows[0].clone() };
         assert!(predict(Mask::Task, &dataset, 1, &[bare]).unwrap_err().contains("no class scores"));
-        let entities = DatasetRecord { task: TaskKind::Ner, ..dataset };
+        let entities = DatasetRecord { task: Extraction::Entities, ..dataset };
         assert!(predict(Mask::Task, &entities, 1, &rows).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -100,8 +100,10 @@ pub fn score(record: &RunRecord, predictions: &[Option<Vec<PredictionRow>>]) -> 
     let halves = halves(dataset, predictions);
     let summary = Summary::new(&stages, &matrix, &halves);
     let matrix_metric = match dataset.task {
-        TaskKind::Re => "micro-F1 without None over the test rows task j owns (its relations and its share of None)",
-        TaskKind::Ner => "micro span F1 over the entity types of task j in the test file of stage i",
+        Extraction::Relations => {
+            "micro-F1 without None over the test rows task j owns (its relations and its share of None)"
+        }
+        Extraction::Entities => "micro span F1 over the entity types of task j in the test file of stage i",
     };
     RunResult {
         schema_version: SCHEMA_VERSION,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -162,7 +162,7 @@ pub fn task(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow]) -> Val
 /// Returns `R[i][j]` of the label ids that `labels` chooses.
 pub(super) fn task_score(dataset: &DatasetRecord, task: usize, rows: &[PredictionRow], labels: LabelsOf) -> Value {
     match dataset.task {
-        TaskKind::Re => {
+        Extraction::Relations => {
             let own: Vec<&PredictionRow> = rows.iter().filter(|row| row.owner == Some(task)).collect();
             let all = classes_seen(dataset, dataset.tasks.len() - 1);
             let predicted = own.iter().map(|row| label(labels(row)));
@@ -172,7 +172,7 @@ pub(super) fn task_score(dataset: &DatasetRecord, task: usize, rows: &[Predictio
                 false => format!("no relation in the test rows of task {}", task + 1),
             })
         }
-        TaskKind::Ner => {
+        Extraction::Entities => {
             let own: Vec<&str> = dataset.tasks[task].classes.iter().map(String::as_str).collect();
             let micro: Counts = compare_spans(dataset, &own, rows, labels).into_iter().sum();
             micro.score(|| format!("no entity of task {} in the test file", task + 1))
@@ -186,11 +186,11 @@ pub fn instances(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow]) 
     let counts = |row: &PredictionRow| {
         let row = std::slice::from_ref(row);
         match dataset.task {
-            TaskKind::Re => {
+            Extraction::Relations => {
                 let predicted = row.iter().map(|row| label(&row.predicted));
                 compare_relations(dataset, &classes, row, predicted).micro
             }
-            TaskKind::Ner => compare_spans(dataset, &classes, row, |row| &row.predicted).into_iter().sum(),
+            Extraction::Entities => compare_spans(dataset, &classes, row, |row| &row.predicted).into_iter().sum(),
         }
     };
     rows.iter().map(counts).collect()

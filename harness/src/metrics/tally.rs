@@ -1,6 +1,6 @@
 //! Compares one set of predictions of a test file with its gold labels; the metrics of a test file are functions of that.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::counts::Counts;
 use super::labels::{LabelsOf, label, tags};
@@ -41,8 +41,10 @@ impl Tally {
     /// Compares the labels that `labels` chooses with the gold ones after learning tasks `0..=stage`.
     pub(super) fn new(dataset: &DatasetRecord, stage: usize, rows: &[PredictionRow], labels: LabelsOf) -> Self {
         match dataset.task {
-            TaskKind::Re => Self::of_relations(dataset, stage, rows, rows.iter().map(|row| label(labels(row)))),
-            TaskKind::Ner => {
+            Extraction::Relations => {
+                Self::of_relations(dataset, stage, rows, rows.iter().map(|row| label(labels(row))))
+            }
+            Extraction::Entities => {
                 let accuracy = Value::undefined("most words of any sentence are O; spans are what counts");
                 let counts = compare_spans(dataset, &classes_seen(dataset, stage), rows, labels);
                 Self::from_counts(dataset, stage, accuracy, counts, rows.is_empty())
@@ -64,7 +66,7 @@ impl Tally {
     }
 
     fn from_counts(dataset: &DatasetRecord, stage: usize, accuracy: Value, counts: Vec<Counts>, empty: bool) -> Self {
-        let item = if dataset.task == TaskKind::Re { "row" } else { "entity" };
+        let item = if dataset.task == Extraction::Relations { "row" } else { "entity" };
         let class =
             |(class, counts): (&str, &Counts)| counts.score(|| format!("no {item} of class {class} in the test file"));
         let untested = match empty {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use polars::prelude::DataFrame;
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ pub struct Board {
     /// Protocol name.
     pub benchmark: String,
     /// Whether relations or entities are extracted.
-    pub task: TaskKind,
+    pub task: Extraction,
     /// Content fingerprint of the benchmark.
     pub fingerprint: String,
     /// The tasks, in the order in which they are learned.
@@ -66,7 +66,7 @@ pub struct MetricInfo {
 
 impl MetricInfo {
     /// Describes a metric of relation or entity extraction.
-    pub fn new(metric: Metric, task: TaskKind) -> Self {
+    pub fn new(metric: Metric, task: Extraction) -> Self {
         Self {
             metric,
             title: metric.title(task),

@@ -1,6 +1,6 @@
 //! Writes the report's Markdown. Scores are in percent.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::board::{Absent, Board, Confusion, Entry, Estimate, RunCard};
 use super::table::{self, APART, Table};
@@ -199,8 +199,8 @@ fn plain(value: &Value) -> String {
 fn confusion(board: &Board, entries: &[Entry], level: &str) -> String {
     let [old, new, none] = entries[0].confusion.items;
     let (items, of_none, skipped) = match board.task {
-        TaskKind::Re => ("rows", format!("{none} rows without a relation"), 0),
-        TaskKind::Ner => {
+        Extraction::Relations => ("rows", format!("{none} rows without a relation"), 0),
+        Extraction::Entities => {
             ("entities, by the type predicted for the same words", "predicted spans that are no entity".to_owned(), 1)
         }
     };

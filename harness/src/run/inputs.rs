@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_builder::dataset::Manifest;
 use mkgc_builder::files::sha256_file;
 use mkgc_builder::labels::LabelSet;
@@ -27,7 +27,7 @@ pub struct DatasetRecord {
     /// Protocol name, e.g. `mnre-10`.
     pub name: String,
     /// RE or NER.
-    pub task: TaskKind,
+    pub task: Extraction,
     /// Content fingerprint of the built folder.
     pub fingerprint: String,
     /// Label names by id.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use candle_core::{DType, Device};
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_harness::config::{Config, Overrides, Recipe, Resolved};
 use mkgc_harness::data::{Benchmark, Pictures, Task};
 use mkgc_harness::error::Result;
@@ -57,20 +57,20 @@ const WORDS: [&str; 12] =
 /// A benchmark of two tasks with pictures, in a folder of its own.
 pub struct Place {
     folder: TempDir,
-    kind: TaskKind,
+    kind: Extraction,
     device: Device,
     dtype: DType,
 }
 
 impl Place {
     /// Builds it.
-    pub fn new(kind: TaskKind) -> Self {
+    pub fn new(kind: Extraction) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let raw = folder.path().join("raw");
         fs_err::create_dir_all(&raw).unwrap();
         let protocol = match kind {
-            TaskKind::Re => relations(&raw),
-            TaskKind::Ner => entities(&raw),
+            Extraction::Relations => relations(&raw),
+            Extraction::Entities => entities(&raw),
         };
         fs_err::write(raw.join("protocol.toml"), protocol).unwrap();
         let protocol = raw.join("protocol.toml");
@@ -84,7 +84,7 @@ impl Place {
     }
 
     /// RE or NER.
-    pub fn kind(&self) -> TaskKind {
+    pub fn kind(&self) -> Extraction {
         self.kind
     }
 

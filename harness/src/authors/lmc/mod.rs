@@ -11,7 +11,7 @@ pub(super) mod names;
 mod trajectory;
 
 use candle_core::{D, DType, Device, Tensor};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
 use mkgc_models::inputs::{Pixels, Stream};
 use mkgc_models::losses::distillation::{Pooling, pool_released};
@@ -34,12 +34,12 @@ const PADDING: f64 = -10_000.0;
 
 #[test]
 fn authors_lmc_re() {
-    each("lmc-re", |case, errors| check(&Lmc::new(case, TaskKind::Re), errors));
+    each("lmc-re", |case, errors| check(&Lmc::new(case, Extraction::Relations), errors));
 }
 
 #[test]
 fn authors_lmc_ner() {
-    each("lmc-ner", |case, errors| check(&Lmc::new(case, TaskKind::Ner), errors));
+    each("lmc-ner", |case, errors| check(&Lmc::new(case, Extraction::Entities), errors));
 }
 
 fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
@@ -52,7 +52,7 @@ fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
 /// A case with its settings and its pool of rows.
 struct Lmc<'a> {
     case: &'a Case,
-    kind: TaskKind,
+    kind: Extraction,
     config: Config,
     pool: Vec<Example>,
     /// Names of parameters whose gradient is zero in exact arithmetic.
@@ -60,7 +60,7 @@ struct Lmc<'a> {
 }
 
 impl<'a> Lmc<'a> {
-    fn new(case: &'a Case, kind: TaskKind) -> Self {
+    fn new(case: &'a Case, kind: Extraction) -> Self {
         let noise = &case.json["noise_driven"];
         let lists = ["parameters_in_the_trajectory", "float32_gradient_relative_error_meaningless"];
         let named = lists.iter().filter_map(|list| noise[list].as_array()).flatten();
@@ -87,7 +87,7 @@ impl<'a> Lmc<'a> {
         };
         let mut batch = Batch::new(rows.iter().map(|row| &self.pool[*row]).collect(), 0, &Device::Cpu).unwrap();
         (batch.ids, batch.mask) = (Ids::read(&pick("in.ids")).unwrap(), pick("in.mask"));
-        if self.kind == TaskKind::Ner {
+        if self.kind == Extraction::Entities {
             let length = batch.ids.tensor().dim(1).unwrap() as u32;
             let positions = Tensor::arange(0, length, &Device::Cpu).unwrap();
             batch.anchors = positions.unsqueeze(0).unwrap().repeat((rows.len(), 1)).unwrap();
@@ -109,7 +109,7 @@ impl<'a> Lmc<'a> {
 
     fn objective(&'a self, teacher: Option<&'a Teacher>) -> Balanced<'a> {
         let mut objective = Balanced::new(&self.config, teacher, 0, "current");
-        objective.bracketed = self.kind == TaskKind::Re;
+        objective.bracketed = self.kind == Extraction::Relations;
         objective
     }
 
@@ -139,7 +139,7 @@ fn pooling(name: &str) -> Pooling {
     serde_json::from_value(name.into()).unwrap()
 }
 
-fn settings(case: &Case, kind: TaskKind) -> Config {
+fn settings(case: &Case, kind: Extraction) -> Config {
     let rate = |name: &str| hyperparameter(case, name).unwrap_or_else(|| panic!("no {name} in hyperparameters"));
     let lr = rate("lr");
     let types = &case.json["hyperparameters"]["type_text/type_vision in the trajectory"];
@@ -197,7 +197,7 @@ pub(super) fn shapes(case: &Case) -> (BertConfig, Option<ClipVisionConfig>) {
 }
 
 /// The rows of the pool. RE: one label, and no anchors that the head would read. NER: every piece is a word.
-pub(super) fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
+pub(super) fn pool(case: &Case, kind: Extraction) -> Vec<Example> {
     let table = |name: &str| -> Vec<Vec<u32>> {
         let tensor = case.tensor(name).to_dtype(DType::U32).unwrap();
         if tensor.rank() == 1 { tensor.unsqueeze(1).unwrap() } else { tensor }.to_vec2().unwrap()
@@ -207,7 +207,7 @@ pub(super) fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
     let labels = table("in.labels");
     let row = |id: usize| {
         let length = masks[id].iter().filter(|on| **on != 0).count();
-        let anchors = if kind == TaskKind::Re { vec![0, 0] } else { (0..length as u32).collect() };
+        let anchors = if kind == Extraction::Relations { vec![0, 0] } else { (0..length as u32).collect() };
         let gold = labels[id].iter().copied().take(length).collect();
         example(id, ids[id][..length].to_vec(), anchors, gold)
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use crate::authors::Case;
 
@@ -27,12 +27,12 @@ const BEGINNINGS: [(&str, &str); 9] = [
     ("share.vision_bias.", "vision.position_bias."),
 ];
 
-fn ours(name: &str, kind: TaskKind) -> String {
+fn ours(name: &str, kind: Extraction) -> String {
     if CROPS.contains(&name) {
         return "vision.crop_positions.weight".to_owned();
     }
     if let Some(part) = name.strip_prefix("model.cat_classifier.dense.") {
-        return format!("head.{}.{part}", if kind == TaskKind::Re { "classifier" } else { "emission" });
+        return format!("head.{}.{part}", if kind == Extraction::Relations { "classifier" } else { "emission" });
     }
     let renamed = |(theirs, ours): (&str, &str)| Some(format!("{ours}{}", name.strip_prefix(theirs)?));
     BEGINNINGS.into_iter().find_map(renamed).unwrap_or_else(|| panic!("`{name}` is not known"))
@@ -53,7 +53,7 @@ pub fn stored<'a>(case: &Case, name: &'a str, tensor: &Tensor) -> (&'a str, Tens
 }
 
 /// All weights below `w.`, by our names and in our layout.
-pub fn values(case: &Case, kind: TaskKind) -> BTreeMap<String, Tensor> {
+pub fn values(case: &Case, kind: Extraction) -> BTreeMap<String, Tensor> {
     let mut values = BTreeMap::new();
     for (name, tensor) in case.below("w.") {
         let (name, tensor) = stored(case, name, tensor);
@@ -73,7 +73,7 @@ pub fn values(case: &Case, kind: TaskKind) -> BTreeMap<String, Tensor> {
 }
 
 /// What ours says of one of the authors' parameters, in their layout.
-pub fn theirs(case: &Case, kind: TaskKind, name: &str, values: &BTreeMap<String, Tensor>) -> Tensor {
+pub fn theirs(case: &Case, kind: Extraction, name: &str, values: &BTreeMap<String, Tensor>) -> Tensor {
     let name_of_ours = ours(name, kind);
     let value = values.get(&name_of_ours).unwrap_or_else(|| panic!("no `{name_of_ours}`"));
     let first = || case.tensor(&format!("w.{}", CROPS[0])).dim(0).unwrap();

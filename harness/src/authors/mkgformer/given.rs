@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ pub fn weights(case: &Case) -> BTreeMap<String, Tensor> {
 }
 
 /// The pool's rows: relations with their opening markers as anchors, sentences with every piece as one.
-pub fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
+pub fn pool(case: &Case, kind: Extraction) -> Vec<Example> {
     let table = |name: &str| case.tensor(name).to_dtype(DType::U32).unwrap();
     let ids = table("in.ids").to_vec2::<u32>().unwrap();
     let mask = table("in.mask").to_vec2::<u32>().unwrap();
@@ -108,10 +108,10 @@ pub fn pool(case: &Case, kind: TaskKind) -> Vec<Example> {
             ids.iter().position(|id| *id as usize == integer(&case.json["config"][key], key)).unwrap() as u32
         };
         let anchors = match kind {
-            TaskKind::Re => vec![marker("head_marker_id"), marker("tail_marker_id")],
-            TaskKind::Ner => (0..ids.len() as u32).collect(),
+            Extraction::Relations => vec![marker("head_marker_id"), marker("tail_marker_id")],
+            Extraction::Entities => (0..ids.len() as u32).collect(),
         };
-        let gold = if kind == TaskKind::Re { labels } else { labels[..ids.len()].to_vec() };
+        let gold = if kind == Extraction::Relations { labels } else { labels[..ids.len()].to_vec() };
         example(row, ids, anchors, gold)
     };
     ids.into_iter().zip(mask).enumerate().map(row).collect()

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::inputs::Pixels;
 use mkgc_models::mode::Mode;
 use mkgc_models::ops::{Ids, backward};
@@ -25,30 +25,30 @@ use given::{head_rate, number, pool, renamed, shapes, weights};
 
 #[test]
 fn authors_mkgformer_re() {
-    each("mkgformer-re", |case, errors| compare(case, TaskKind::Re, errors));
+    each("mkgformer-re", |case, errors| compare(case, Extraction::Relations, errors));
 }
 
 #[test]
 fn authors_mkgformer_ner() {
-    each("mkgformer-ner", |case, errors| compare(case, TaskKind::Ner, errors));
+    each("mkgformer-ner", |case, errors| compare(case, Extraction::Entities, errors));
 }
 
 /// A case with a network of the authors' weights and the rows of their pool.
 struct Trial<'a> {
     case: &'a Case,
-    kind: TaskKind,
+    kind: Extraction,
     config: Config,
     learner: Learner,
     pool: Vec<Example>,
 }
 
 impl<'a> Trial<'a> {
-    fn new(case: &'a Case, kind: TaskKind) -> Self {
+    fn new(case: &'a Case, kind: Extraction) -> Self {
         Self::of_layers(case, kind, case.size("layers_text"))
     }
 
     /// A network of the lowest layers: it ends in the states that the whole one has there.
-    fn of_layers(case: &'a Case, kind: TaskKind, layers: usize) -> Self {
+    fn of_layers(case: &'a Case, kind: Extraction, layers: usize) -> Self {
         let hyper = &case.json["hyperparameters"];
         let first = rows(&case.json["config"]["interacting_layers"])[0];
         let config = Config {
@@ -78,7 +78,7 @@ impl<'a> Trial<'a> {
         let whole = |name: &str| of_rows(name).to_dtype(DType::U32).unwrap();
         let mut batch = Batch::new(rows.iter().map(|row| &self.pool[*row]).collect(), 0, &Device::Cpu).unwrap();
         (batch.ids, batch.mask) = (Ids::read(&whole("in.ids")).unwrap(), whole("in.mask"));
-        if self.kind == TaskKind::Ner {
+        if self.kind == Extraction::Entities {
             let places = Tensor::arange(0, batch.ids.tensor().dim(1).unwrap() as u32, &Device::Cpu).unwrap();
             batch.anchors = places.broadcast_as(batch.mask.shape()).unwrap().contiguous().unwrap();
         }
@@ -150,7 +150,7 @@ fn norm(tensor: &Tensor) -> f64 {
     tensor.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
 }
 
-fn compare(case: &Case, kind: TaskKind, errors: &mut Errors) {
+fn compare(case: &Case, kind: Extraction, errors: &mut Errors) {
     let trial = Trial::new(case, kind);
     forward(&trial, errors);
     let (_, loss) = trial.scored(&trial.forward_rows());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fs_err as fs;
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use tempfile::TempDir;
 
 use super::*;
@@ -54,7 +54,7 @@ impl Case {
 
     /// Of what is built already.
     fn reopen(&self, visual: VisualSetting) -> Result<Pictures> {
-        let config = Config { visual, ..Config::shared(TaskKind::Re) };
+        let config = Config { visual, ..Config::shared(Extraction::Relations) };
         Pictures::open(&Benchmark::open(&self.options.out, 32)?, &config, 8, &self.cache())
     }
 }

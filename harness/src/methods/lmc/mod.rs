@@ -47,7 +47,7 @@
 mod balanced;
 mod teacher;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_models::losses::distillation::Pooling;
 use mkgc_models::networks::Key;
 use mkgc_models::optim::AdamW;
@@ -114,7 +114,7 @@ pub const LMC_REPLAY: MethodSpec = MethodSpec {
 
 /// Returns LMC's settings: batch 2, AdamW without clipping, 6 rows per class drawn at random, and rates by what is
 /// extracted.
-fn defaults(shared: Config, kind: TaskKind) -> Config {
+fn defaults(shared: Config, kind: Extraction) -> Config {
     let shared = Config {
         batch_size: 2,
         weight_decay: 1e-2,
@@ -128,7 +128,7 @@ fn defaults(shared: Config, kind: TaskKind) -> Config {
         ..shared
     };
     match kind {
-        TaskKind::Re => Config {
+        Extraction::Relations => Config {
             lr_encoder: 1e-5,
             lr_head: 1e-5,
             lr_key: 1e-6,
@@ -139,7 +139,7 @@ fn defaults(shared: Config, kind: TaskKind) -> Config {
             alpha: 0.1,
             ..shared
         },
-        TaskKind::Ner => Config {
+        Extraction::Entities => Config {
             lr_encoder: 3e-5,
             lr_head: 5e-2,
             lr_key: 3e-6,

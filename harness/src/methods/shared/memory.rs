@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_builder::dataset::Manifest;
 use mkgc_models::text::WordTokenizer;
 use rand::seq::index;
@@ -178,7 +178,7 @@ struct Classes {
 impl Classes {
     fn new(manifest: &Manifest, outside: bool) -> Self {
         let labels = manifest.label_set();
-        let class = |id| if manifest.task == TaskKind::Re { Some(id) } else { labels.class_index(id) };
+        let class = |id| if manifest.task == Extraction::Relations { Some(id) } else { labels.class_index(id) };
         let of_label = (0..labels.names().len()).map(class).collect();
         Self { of_label, outside: outside.then_some(labels.classes().len()) }
     }

@@ -1,6 +1,6 @@
 //! A method's predictions for a file of rows.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use mkgc_builder::dataset::Row;
 
 use crate::data::{Example, VisibleLabels};
@@ -40,10 +40,10 @@ pub fn predict(
 }
 
 /// Makes the row to store. Words that `max_length` cut off count as `O`.
-fn stored(kind: TaskKind, example: &Example, gold: Vec<u32>, answer: Answer) -> PredictionRow {
+fn stored(kind: Extraction, example: &Example, gold: Vec<u32>, answer: Answer) -> PredictionRow {
     let Answer { joint, mut text, mut vision } = answer;
     let mut predicted = joint.labels;
-    if kind == TaskKind::Ner {
+    if kind == Extraction::Entities {
         let halves = [&mut text, &mut vision].into_iter().filter(|half| !half.is_empty());
         halves.chain([&mut predicted]).for_each(|labels| labels.resize(example.words, 0));
     }

@@ -25,10 +25,10 @@ pub fn factor(config: &Config, step: usize, steps: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mkgc_builder::corpus::TaskKind;
+    use mkgc_builder::corpus::Extraction;
 
     fn factors(schedule: Schedule, warmup: f64, steps: usize) -> Vec<f64> {
-        let config = Config { schedule, warmup, ..Config::shared(TaskKind::Re) };
+        let config = Config { schedule, warmup, ..Config::shared(Extraction::Relations) };
         (0..steps).map(|step| factor(&config, step, steps)).collect()
     }
 

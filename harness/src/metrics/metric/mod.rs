@@ -16,7 +16,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::half::Half;
@@ -61,7 +61,7 @@ impl Metric {
     }
 
     /// Returns the title for people, which depends on whether relations or entities are extracted.
-    pub fn title(self, task: TaskKind) -> String {
+    pub fn title(self, task: Extraction) -> String {
         match self {
             Self::Stage(metric) => metric.title(task).to_owned(),
             Self::Last(metric) => format!("{}, last", metric.title(task)),

@@ -1,6 +1,6 @@
 //! Metrics of one test file, which have a value after each task. More is better for all of them.
 
-use mkgc_builder::corpus::TaskKind;
+use mkgc_builder::corpus::Extraction;
 
 use super::spec::metrics;
 use crate::metrics::half::Half;
@@ -178,8 +178,8 @@ impl StageMetric {
     }
 
     /// Returns the title for people, which depends on whether relations or entities are extracted.
-    pub fn title(self, task: TaskKind) -> &'static str {
-        self.spec().titles[usize::from(task == TaskKind::Ner)]
+    pub fn title(self, task: Extraction) -> &'static str {
+        self.spec().titles[usize::from(task == Extraction::Entities)]
     }
 
     /// Returns the formula and its source, in words.
