@@ -43,17 +43,24 @@ CASES = [
 ]
 
 
-def encoders(folder, minilm):
-    """Folders with BERT-base's shape (random weights, MiniLM's vocabulary) and a ViT of MiniLM's width and depth."""
-    from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
+def vit(folder, minilm):
+    """A folder with a ViT of MiniLM's width and depth, random weights."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    if not (folder / "base/model.safetensors").exists():
-        BertModel(BertConfig(), add_pooling_layer=False).save_pretrained(folder / "base")
-        shutil.copy(minilm / "tokenizer.json", folder / "base")
     if not (folder / "vit/model.safetensors").exists():
         bert = json.loads((minilm / "config.json").read_text())
         names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
         CLIPVisionModel(CLIPVisionConfig(**{name: bert[name] for name in names})).save_pretrained(folder / "vit")
+    return folder / "vit"
+
+
+def encoders(folder, minilm):
+    """Folders with BERT-base's shape (random weights, MiniLM's vocabulary) and a ViT of MiniLM's width and depth."""
+    from transformers import BertConfig, BertModel
+
+    if not (folder / "base/model.safetensors").exists():
+        BertModel(BertConfig(), add_pooling_layer=False).save_pretrained(folder / "base")
+        shutil.copy(minilm / "tokenizer.json", folder / "base")
     folders = {"minilm": minilm, "base": folder / "base"}
     for name, source in list(folders.items()):
         still = folders[f"{name} without dropout"] = folder / f"{name}-still"
@@ -61,7 +68,7 @@ def encoders(folder, minilm):
         config = json.loads((still / "config.json").read_text())
         config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         (still / "config.json").write_text(json.dumps(config))
-    return folders | {"vit": folder / "vit"}
+    return folders | {"vit": vit(folder, minilm)}
 
 
 def timed(case, threads, steps, device="cpu", compiled=False):

@@ -1,16 +1,18 @@
-"""Times whole commands: Vanilla and EMR on mnre-10 with MiniLM beside PyTorch's, starting, and the demo.
+"""Times whole commands: Vanilla, EMR and LMC on mnre-10 with MiniLM beside PyTorch's, starting, and the demo.
 
     python tools/bench/whole.py --mkgc target/release/mkgc --benchmark MNRE-10 --minilm FOLDER --out reports/bench
 
-PyTorch's side are the independent programs of `tools/torch_joint`: `joint.py --vanilla` and `emr.py`, transformers' BERT
-with SDPA, fused AdamW, batches of rows of like length. Both programs train the first `--tasks` tasks (all if it is not
-said) for one epoch and predict their test files; EMR joins rows of the memory to each batch in both. There is no
-independent program for a whole run of LMC. They take turns, and a round counts only if the machine was quiet
-(`machine.py`). Times are wall times of the processes, from start to end, memory is the largest resident set. Adds to
-whole.json and whole.md in OUT after every part.
+PyTorch's side are the independent programs of `tools/torch_joint`: `joint.py --vanilla`, `emr.py` and `lmc.py`,
+transformers' BERT with SDPA, fused AdamW, batches of rows of like length. Both programs train the first `--tasks` tasks
+(all if it is not said) for one epoch and predict their test files; EMR joins rows of the memory to each batch in both.
+LMC has a ViT of MiniLM's width and depth with random weights, the same in both programs, is shown whole pictures, which
+both prepare in every round, and makes four passes over its memory after each task but the first. They take turns, and a
+round counts only if the machine was quiet (`machine.py`). Times are wall times of the processes, from start to end,
+memory is the largest resident set. Adds to whole.json and whole.md in OUT after every part.
 """
 
 import argparse
+import os
 import pathlib
 import statistics
 import sys
@@ -18,6 +20,7 @@ import tempfile
 from importlib.metadata import version
 
 import machine
+from step import vit
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECIPE = ROOT / "harness/recipes/minilm-cpu-mnre.toml"
@@ -25,25 +28,29 @@ RECIPE = ROOT / "harness/recipes/minilm-cpu-mnre.toml"
 PEER = ["--epochs", 1, "--batch", 16, "--pool", 16, "--dropout", 0.1, "--lr-encoder", 5e-5, "--lr-head", 1e-3, "--clip", 10]
 
 
-def methods(arguments):
+def methods(arguments, work):
     """What each method needs besides in mkgc and which program is PyTorch's."""
+    vision = ["--vision", work / "vit"]
     stages = ",".join(str(n + 1) for n in range(arguments.tasks)) if arguments.tasks else None
     some = (["--stages", stages], ["--tasks", arguments.tasks]) if stages else ([], [])
     return {
         "vanilla": ([], ["joint.py", "--vanilla", *some[0]]),
         "emr": (["--set", "replay=concat"], ["emr.py", "--per-class", 10, *some[1]]),
+        "lmc": ([*vision, "--set", "visual=image"], ["lmc.py", *vision, "--per-class", 10, "--memory-epochs", 4, *some[1]]),
     }
 
 
 def programs(arguments, method, work):
     """Both programs of a method, each with a fresh folder to write to."""
-    extra, (script, *options) = methods(arguments)[method]
+    extra, (script, *options) = methods(arguments, work)[method]
 
     def ours():
         out = pathlib.Path(tempfile.mkdtemp(dir=work)) / "run"
         command = [arguments.mkgc, "train", arguments.benchmark, "--method", method, "--encoder", arguments.minilm]
         command += ["--tasks", arguments.tasks] if arguments.tasks else []
-        return machine.measured([*command, "--recipe", RECIPE, *extra, "--out", out], arguments.threads)
+        command += ["--recipe", RECIPE, *extra, "--out", out]
+        # PyTorch's program finds no prepared pictures either.
+        return machine.measured(command, arguments.threads, os.environ | {"MKGC_CACHE": str(out.parent)})
 
     def theirs():
         out = pathlib.Path(tempfile.mkdtemp(dir=work)) / "torch.json"
@@ -61,8 +68,9 @@ def alone(arguments, *command):
 def parts(arguments, work):
     """Name, title, programs and rounds of what is measured, in the order of the table."""
     tasks = f"{arguments.tasks} tasks of mnre-10" if arguments.tasks else "mnre-10"
-    for method, name in (("vanilla", "Vanilla"), ("emr", "EMR")):
-        yield method, f"{name} on {tasks}, MiniLM", programs(arguments, method, work), arguments.rounds
+    for method, name in (("vanilla", "Vanilla"), ("emr", "EMR"), ("lmc", "LMC")):
+        encoders = "MiniLM + ViT of its size" if method == "lmc" else "MiniLM"
+        yield method, f"{name} on {tasks}, {encoders}", programs(arguments, method, work), arguments.rounds
     yield "start", "`mkgc ls methods`", alone(arguments, "ls", "methods"), 20
     yield "demo", "`mkgc demo`", alone(arguments, "demo"), arguments.rounds
 
@@ -97,13 +105,17 @@ def main():
     parser.add_argument("--tries", type=int, default=10, help="rounds of a part that may be thrown away")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine before a round")
     parser.add_argument("--tasks", type=int, help="how many of the tasks to learn (default: all)")
-    parser.add_argument("--parts", default="vanilla,emr,start,demo", help="which to measure, by commas")
+    parser.add_argument("--parts", default="vanilla,emr,lmc,start,demo", help="which to measure, by commas")
     arguments = parser.parse_args()
     record = machine.measured([arguments.mkgc, "--version"], 1, output=True)["output"]
     versions = {"mkgc": record.split()[-1]} | {name: version(name) for name in ("torch", "transformers")}
+    wanted = arguments.parts.split(",")
     with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        if "lmc" in wanted:
+            vit(work, arguments.minilm)
         for name, title, pair, count in parts(arguments, work):
-            if name not in arguments.parts.split(","):
+            if name not in wanted:
                 continue
             kept, thrown = machine.rounds(pair, count, arguments.tries, arguments.patience)
             if not kept:

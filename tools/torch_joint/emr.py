@@ -46,8 +46,8 @@ def features(encoder, head, items):
     return torch.cat(found).numpy()
 
 
-def select(encoder, head, items, args, drawer):
-    """Rows to keep of a task, class by class."""
+def select(items, args, drawer, features):
+    """Rows to keep of a task, class by class; `features(rows)` is what k-means works on."""
     by_class = collections.defaultdict(list)
     for item in items:
         by_class[item["gold"]].append(item)
@@ -57,7 +57,7 @@ def select(encoder, head, items, args, drawer):
         if args.selection == "random" or count == len(rows):
             kept += drawer.sample(rows, count)
             continue
-        found = features(encoder, head, rows)
+        found = features(rows)
         centres = sklearn.cluster.KMeans(count, n_init=10, random_state=0).fit(found).cluster_centers_
         free = list(range(len(rows)))
         for centre in centres:
@@ -135,7 +135,7 @@ def main():
         if args.optimiser == "task":
             steps = optimiser(encoder, head, args)
         learn(encoder, head, items, memory, steps, args, shuffler)
-        memory = memory + select(encoder, head, items, args, drawer)
+        memory = memory + select(items, args, drawer, lambda rows: features(encoder, head, rows))
         tests = joint.load_rows(args.benchmark, number, "test", kind, kind.label)
         test_items = [kind.encode(row, gold, everything) for row, gold in tests]
         predicted = joint.predict(encoder, head, test_items, 2 * args.batch)
