@@ -6,9 +6,9 @@ use std::path::Path;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::corpus::{self, Corpus, CorpusSpec, Extraction, Split};
+use crate::corpus::{Corpus, Extraction, Split};
 use crate::error::{Error, Result, hint};
 use crate::files::sha256_hex;
 
@@ -106,9 +106,8 @@ pub struct Erratum {
 pub struct Protocol {
     /// Name of the benchmark, which becomes a folder and a dataset config.
     pub name: String,
-    /// The corpus it cuts into tasks.
-    #[serde(deserialize_with = "corpus_by_name")]
-    pub corpus: CorpusSpec,
+    /// Name of the corpus that it cuts into tasks.
+    pub corpus: String,
     /// One line that describes the benchmark.
     #[serde(default)]
     pub description: String,
@@ -144,11 +143,6 @@ pub struct Protocol {
     pub text: String,
 }
 
-/// Reads the name of a known corpus.
-fn corpus_by_name<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<CorpusSpec, D::Error> {
-    corpus::find(&String::deserialize(value)?).map_err(serde::de::Error::custom)
-}
-
 impl Protocol {
     /// Loads a shipped protocol by name, or a protocol file by path.
     ///
@@ -172,7 +166,7 @@ impl Protocol {
     /// Parses the text of a protocol file.
     ///
     /// # Errors
-    /// The text is not TOML, or has unknown or ill-typed keys or an unknown corpus; the message names the line.
+    /// The text is not TOML, or has unknown or ill-typed keys; the message names the line.
     pub fn parse(text: &str) -> Result<Self> {
         let mut protocol: Self = toml::from_str(text).map_err(|error| Error::protocol("file", error.to_string()))?;
         protocol.text = text.to_owned();
@@ -187,8 +181,8 @@ impl Protocol {
 
     /// Returns what happens to rows without a class: as the file says, or by default `split` for relations and `drop` for
     /// entities, as in the published splits.
-    pub fn none_policy(&self) -> NonePolicy {
-        self.none.unwrap_or(match self.corpus.task {
+    pub fn none_policy(&self, task: Extraction) -> NonePolicy {
+        self.none.unwrap_or(match task {
             Extraction::Relations => NonePolicy::Split,
             Extraction::Entities => NonePolicy::Drop,
         })
@@ -198,7 +192,6 @@ impl Protocol {
     fn check_keys(&self) -> Result<()> {
         let name_ok =
             !self.name.is_empty() && self.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        let re = self.corpus.task == Extraction::Relations;
         let listed = !self.listed.is_empty();
         let cut = self.n_tasks.is_some() || self.order_seed.is_some() || self.classes.is_some();
         for (wrong, key, reason) in [
@@ -206,6 +199,18 @@ impl Protocol {
             (listed && cut, "tasks", "listed beside `classes`, `order_seed` or `n_tasks`; give one or the other"),
             (!listed && self.n_tasks.is_none(), "n_tasks", "missing: give `n_tasks`, or list `[[tasks]]`"),
             (self.n_tasks == Some(0), "n_tasks", "must be at least 1"),
+        ] {
+            if wrong {
+                return Err(Error::protocol(key, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the keys suit the corpus's kind of annotation.
+    fn check_task(&self, task: Extraction) -> Result<()> {
+        let re = task == Extraction::Relations;
+        for (wrong, key, reason) in [
             (re && self.masking.is_some(), "masking", "is for entity tags; a relation row has one label"),
             (re && !self.priority.is_empty(), "priority", "is for entity types; a relation row has one owner"),
             (!re && self.priority.is_empty(), "priority", "missing: list the entity types, the owning one first"),
@@ -220,13 +225,14 @@ impl Protocol {
     /// Returns the tasks, checked against the classes that `corpus` defines and uses.
     ///
     /// # Errors
-    /// A class is unknown, in two tasks, or used by the corpus but neither in a task nor dropped; a task is empty;
+    /// A key does not suit the corpus; a class is unknown, in two tasks, or used by the corpus but neither in a task nor dropped; a task is empty;
     /// `priority` is not a list of all entity types. Messages name the key.
     pub fn tasks(&self, corpus: &Corpus) -> Result<Vec<TaskSpec>> {
-        if corpus.spec.name != self.corpus.name {
-            let reason = format!("is `{}`, but the files read are `{}`", self.corpus.name, corpus.spec.name);
+        if corpus.spec.name != self.corpus {
+            let reason = format!("is `{}`, but the files read are `{}`", self.corpus, corpus.spec.name);
             return Err(Error::protocol("corpus", reason));
         }
+        self.check_task(corpus.spec.task)?;
         let known = |key: String, class: &String| {
             if corpus.classes.contains(class) {
                 return Ok(());
@@ -262,7 +268,9 @@ impl Protocol {
             let reason = format!("class `{class}` ({rows} rows) is in no task; add it to one, or to `drop`");
             return Err(Error::protocol(if self.listed.is_empty() { "classes" } else { "tasks" }, reason));
         }
-        self.check_priority(task_of.keys().copied())?;
+        if corpus.spec.task == Extraction::Entities {
+            self.check_priority(task_of.keys().copied())?;
+        }
         Ok(tasks)
     }
 
@@ -272,9 +280,6 @@ impl Protocol {
     }
 
     fn check_priority<'a>(&self, classes: impl Iterator<Item = &'a str>) -> Result<()> {
-        if self.corpus.task == Extraction::Relations {
-            return Ok(());
-        }
         let mut listed: Vec<&str> = self.priority.iter().map(String::as_str).collect();
         listed.sort_unstable();
         let classes: Vec<&str> = classes.collect();

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use common::{RawCorpus, mnre_line, write_picture};
 use mkgc_builder::Result;
 use mkgc_builder::build::{OnBadImage, build, build_viewed};
-use mkgc_builder::corpus::{OnError, Split};
+use mkgc_builder::corpus::{self, OnError, Split};
 use mkgc_builder::dataset::{BenchmarkFolder, IMAGES_FILE, StoredPicture};
 use mkgc_builder::{export, verify};
 
@@ -300,6 +300,14 @@ fn without_an_image_folder_the_benchmark_is_text_only() {
     assert!(raw.error().contains("no image folder here; give --images"));
     raw.options.images = Some(raw.dir.path().join("nowhere"));
     assert!(raw.error().contains("no image folder; expected img_org/"));
+}
+
+#[test]
+fn a_corpus_of_ones_own_must_be_given() {
+    let mut own = RawCorpus::new(&PROTOCOL.replace("mnre", "own"), write_mnre);
+    assert!(own.error().starts_with("protocol: `corpus`: unknown corpus `own`"));
+    own.options.corpus = Some(corpus::CorpusSpec { name: "own".to_owned(), ..corpus::find("mnre").unwrap() });
+    assert_eq!(own.build().unwrap().manifest().corpus, "own");
 }
 
 #[test]

@@ -1,5 +1,14 @@
 //! Builds a benchmark folder: parse the corpus, plan the tasks, write everything into a temporary folder next to the
 //! target, and rename it into place.
+//!
+//! ```no_run
+//! use mkgc_builder::build::{BuildOptions, build};
+//!
+//! let options = BuildOptions::new("mnre-10", "MNRE", "data/mnre-10");
+//! let summary = build(&options)?;
+//! println!("{} with {} tasks", summary.manifest.name, summary.manifest.tasks.len());
+//! # Ok::<(), mkgc_builder::Error>(())
+//! ```
 
 mod defects;
 mod folder;
@@ -37,7 +46,7 @@ pub fn build_viewed(options: &BuildOptions, view: Viewer<'_>) -> Result<Summary>
 fn run(options: &BuildOptions, view: Option<Viewer<'_>>) -> Result<Summary> {
     options.check_out()?;
     let protocol = Protocol::load(&options.protocol)?;
-    let mut corpus = corpus::read(&protocol.corpus, &options.raw, options.on_error)?;
+    let mut corpus = corpus::read(&options.corpus_spec(&protocol)?, &options.raw, options.on_error)?;
     let gallery = Gallery::open(&corpus, &options.raw, options.images.as_deref())?;
     if gallery.is_none() && (view.is_some() || options.needs_images()) {
         let reason = "no image folder here; give --images, or leave out --embed-images, --on-bad-image and --pixels";

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::corpus::OnError;
+use crate::corpus::{self, CorpusSpec, OnError};
 use crate::dataset::MANIFEST;
 use crate::error::{Error, Result};
+use crate::protocol::Protocol;
 
 /// What to do with a missing or undecodable image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum OnBadImage {
 pub struct BuildOptions {
     /// Name of a shipped protocol, or path of a TOML file.
     pub protocol: String,
+    /// A corpus of one's own, which the protocol names. `None` stands for the one of [`corpus::CORPORA`] that it names.
+    pub corpus: Option<CorpusSpec>,
     /// Folder of the corpus files.
     pub raw: PathBuf,
     /// Folder of the pictures, if not below `raw`.
@@ -45,6 +48,7 @@ impl BuildOptions {
     pub fn new(protocol: impl Into<String>, raw: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
         Self {
             protocol: protocol.into(),
+            corpus: None,
             raw: raw.into(),
             images: None,
             out: out.into(),
@@ -53,6 +57,17 @@ impl BuildOptions {
             embed_images: false,
             as_published: false,
             force: false,
+        }
+    }
+
+    /// Returns what is known of the corpus that the protocol names.
+    ///
+    /// # Errors
+    /// The options hold no corpus of one's own, and no known one has this name.
+    pub(super) fn corpus_spec(&self, protocol: &Protocol) -> Result<CorpusSpec> {
+        match &self.corpus {
+            Some(corpus) => Ok(corpus.clone()),
+            None => corpus::find(&protocol.corpus).map_err(|reason| Error::protocol("corpus", reason)),
         }
     }
 

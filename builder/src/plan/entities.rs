@@ -3,7 +3,7 @@
 
 use super::none_rows::NoneRows;
 use super::types::{BenchmarkPlan, PlannedLabels, PlannedRow, TaskPlan};
-use crate::corpus::{Annotation, Corpus, Instance};
+use crate::corpus::{Annotation, Corpus, Extraction, Instance};
 use crate::labels::LabelSet;
 use crate::protocol::{Masking, Protocol, TaskSpec, Tests};
 
@@ -53,7 +53,8 @@ impl Planner<'_> {
             Masking::Off => true,
         };
         let empty: Vec<&PlannedRow> = rows.iter().filter(|row| row.owner_task.is_none()).collect();
-        let none_rows = NoneRows { policy: self.protocol.none_policy(), rows: empty.len(), tasks: self.tasks };
+        let policy = self.protocol.none_policy(Extraction::Entities);
+        let none_rows = NoneRows { policy, rows: empty.len(), tasks: self.tasks };
         let dealt = none_rows.held_by(k, k).map(|i| PlannedRow { owner_task: none_rows.owner(i), ..empty[i].clone() });
         let owned = rows.iter().filter(|row| row.owner_task == Some(k)).cloned();
         owned.chain(dealt).map(|row| self.masked(row, keep)).collect()

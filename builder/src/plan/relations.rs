@@ -3,7 +3,7 @@
 
 use super::none_rows::NoneRows;
 use super::types::{BenchmarkPlan, PlannedLabels, PlannedRow, TaskPlan};
-use crate::corpus::{Annotation, Corpus, Instance, Split};
+use crate::corpus::{Annotation, Corpus, Extraction, Instance, Split};
 use crate::error::{Error, Result};
 use crate::labels::LabelSet;
 use crate::protocol::{Protocol, TaskSpec, Tests};
@@ -49,7 +49,7 @@ impl OwnedRows {
             let rows = if id == 0 { &mut none } else { &mut related };
             rows.push(PlannedRow { index, owner_task: labels.task(id), labels: planned });
         }
-        let none_rows = NoneRows { policy: protocol.none_policy(), rows: none.len(), tasks };
+        let none_rows = NoneRows { policy: protocol.none_policy(Extraction::Relations), rows: none.len(), tasks };
         for (i, row) in none.iter_mut().enumerate() {
             row.owner_task = none_rows.owner(i);
         }

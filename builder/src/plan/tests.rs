@@ -164,7 +164,7 @@ fn wrong_protocols_are_refused_with_their_key() {
         let error = parsed.and_then(|protocol| plan(&corpus, &protocol, false)).unwrap_err().to_string();
         assert!(error.starts_with(&format!("protocol: `{key}`: ")) && error.contains(message), "{error}");
     }
-    let error = Protocol::parse("name = \"p\"\ncorpus = \"mnrre\"\nn_tasks = 1\n").unwrap_err().to_string();
+    let error = corpus::find("mnrre").unwrap_err();
     assert!(error.contains("unknown corpus `mnrre` (did you mean `mnre`?); known: mnre, twitter2017"), "{error}");
     let error = Protocol::load("mnre-100").unwrap_err().to_string();
     assert!(error.contains("did you mean `mnre-10`?"), "{error}");

@@ -84,6 +84,7 @@ enum Layout {
 pub fn build(args: BuildArgs) -> Result<()> {
     let options = BuildOptions {
         protocol: args.protocol,
+        corpus: None,
         raw: args.raw,
         images: args.images,
         out: args.out,
