@@ -1,6 +1,17 @@
 //! Comparative reports over run folders. [`load()`] reads the runs, [`boards`] computes a [`board::Board`] for each benchmark,
 //! and [`write`] prints the boards as `report.md` and `report.html` for people, as CSV and `board.json` for programs, and as
 //! LaTeX and SVG for papers.
+//!
+//! ```no_run
+//! use mkgc_harness::report;
+//!
+//! for board in report::boards(report::load(&["runs"])?)? {
+//!     for entry in &board.entries {
+//!         println!("{}: rank {:?}, {:?}", entry.label, entry.rank, entry.ranking().mean);
+//!     }
+//! }
+//! # Ok::<(), mkgc_harness::error::Error>(())
+//! ```
 
 mod agree;
 mod assemble;

@@ -22,7 +22,7 @@ use crate::run::predictions;
 use crate::run::record::{Cost, RunRecord};
 use crate::run::{RunFolder, failure};
 
-/// A run with its folder, its data and its encoders open.
+/// A run with its folder, its data and its encoders open. The documentation of [`crate::train`] shows how to train one.
 pub struct Run {
     request: Request,
     benchmark: Benchmark,
