@@ -1,7 +1,7 @@
-// Attention (formulas: models/src/ops/sublayer/attention.rs): a block computes one head of one row of up to 128 positions
-// and holds all keys and values of that head in shared memory. Q, K and V are side by side in `qkv` [rows, length, 3 heads
-// size], without their biases, which follow one another in `bias` [3 heads size]. With learned keys, neither tensor has a
-// part for K.
+// Attention (formulas: models/src/ops/sublayer/attention.rs): a block computes one head of one row of up to 128
+// positions and holds all keys and values of that head in shared memory. Q, K and V are side by side in `qkv` [rows,
+// length, 3 heads size], without their biases, which follow one another in `bias` [3 heads size]. With learned keys,
+// neither tensor has a part for K.
 #include "common.cuh"
 
 const int LONGEST = 128, PER_LANE = LONGEST / 32, WARPS = 8;
@@ -18,8 +18,8 @@ struct Place {
     __device__ u64 map(int position) const { return (((u64)row * heads + head) * length + position) * length; }
 };
 
-// Learned keys [heads, keys, size] (one for all positions if `keys` is 1) and a position bias [heads, longest, longest].
-// Without learned keys, `key` is null and K is a part of `qkv`.
+// Learned keys [heads, keys, size] (one for all positions if `keys` is 1) and a position bias [heads, longest,
+// longest]. Without learned keys, `key` is null and K is a part of `qkv`.
 struct Learned {
     const float *key;
     int keys;
@@ -56,8 +56,9 @@ __device__ void fetch_keys(Place at, const T *qkv, const float *bias, const Lear
     }
 }
 
-// Computes f = drop(P) V, P = softmax(S + padding), S = scale Q Kᵀ + a learned bias. Keeps P in `maps` [rows, heads, length,
-// length] and, unless `logits` is null, S in `logits`. Shared memory: 2 length (size + 1) + WARPS (size + LONGEST) floats.
+// Computes f = drop(P) V, P = softmax(S + padding), S = scale Q Kᵀ + a learned bias. Keeps P in `maps` [rows, heads,
+// length, length] and, unless `logits` is null, S in `logits`. Shared memory: 2 length (size + 1) + WARPS (size +
+// LONGEST) floats.
 template <class T>
 __device__ void attention_forward(const T *qkv, const float *bias, const float *padding, T *f, T *maps, T *logits,
                                   Learned learned, int heads, int length, int size, float scale, Mask mask) {
@@ -115,8 +116,8 @@ BOTH(attention_forward, ATTENTION_FORWARD,
 
 // Computes the gradients of Q, K and V from df, in `grads`, which is laid out as `qkv`. With D = drop(P): dV = Dᵀ df,
 // dP = drop(df Vᵀ), dS = P (dP - Σ P dP) + `of_logits` (the logits' own gradient, if there is one), dQ = scale dS K,
-// dK = scale dSᵀ Q. With learned keys, it leaves dS in `maps` and each row's part of dK in `of_key` [rows, length, heads
-// size]. Shared memory: 2 length (size + 1) + WARPS size floats, then 2 length (length + 1) values for D and dS.
+// dK = scale dSᵀ Q. With learned keys, it leaves dS in `maps` and each row's part of dK in `of_key` [rows, length,
+// heads size]. Shared memory: 2 length (size + 1) + WARPS size floats, then 2 length (length + 1) values for D and dS.
 template <class T>
 __device__ void attention_backward(const T *qkv, const float *bias, T *maps, const T *df, T *grads, const T *of_logits,
                                    float *of_key, Learned learned, int heads, int length, int size, float scale,

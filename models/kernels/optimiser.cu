@@ -11,7 +11,8 @@ struct Variable {
         u64 stream;
     };
     u64 count, first;
-    // For AdamW, 1 - rate · decay and rate / (1 - β₁ᵗ). For the noise, κ if the host knows it, and whether to add noise.
+    // For AdamW, 1 - rate · decay and rate / (1 - β₁ᵗ). For the noise, κ if the host knows it, and whether to add
+    // noise.
     float keep, rate;
     // For the noise, the key of its generator.
     u64 key;
@@ -57,8 +58,8 @@ extern "C" __global__ void gradient_sums(const Variable *variables, int count, d
     if (threadIdx.x == 0) sums[blockIdx.x] = make_double2(sum, squares);
 }
 
-// Writes the L2 norm of all gradients to out[0] and the factor that scales it down to `clip` (0: no limit) to out[1]. One
-// block of 256 threads.
+// Writes the L2 norm of all gradients to out[0] and the factor that scales it down to `clip` (0: no limit) to out[1].
+// One block of 256 threads.
 extern "C" __global__ void clip_factor(const double2 *sums, u64 chunks, float clip, float *out) {
     double squares = 0.0;
     for (u64 i = threadIdx.x; i < chunks; i += 256) squares += sums[i].y;
@@ -105,8 +106,8 @@ __device__ inline float damping(const float *sums, u64 stream, float alpha) {
     return ratio > 1.0 ? (float)(1.0 - tanh((double)alpha * ratio)) : 1.0f;
 }
 
-// Computes g = κ · g + deviation · ε if `rate` is not 0, else κ · g. κ follows from `sums` unless they are null. One block of
-// 256 threads per chunk.
+// Computes g = κ · g + deviation · ε if `rate` is not 0, else κ · g. κ follows from `sums` unless they are null. One
+// block of 256 threads per chunk.
 extern "C" __global__ void gradient_noise(const Variable *variables, int count, const float *spread, const float *sums,
                                           float alpha) {
     const int at = owner(variables, count, blockIdx.x);

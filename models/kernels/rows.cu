@@ -64,8 +64,9 @@ __device__ void embedding_forward(const float *table, const u32 *ids, T *y, u32 
 #define EMBEDDING_FORWARD(T) (const float *table, const u32 *ids, T *y, u32 entries, int width)
 BOTH(embedding_forward, EMBEDDING_FORWARD, (table, ids, y, entries, width))
 
-// Computes sums[id] = Σ g over the positions of the id, in their order. `places` holds the positions sorted by id, and the
-// block of an id's first position computes its sum. `sums` must be zero before, and stays zero for the id `padding`.
+// Computes sums[id] = Σ g over the positions of the id, in their order. `places` holds the positions sorted by id, and
+// the block of an id's first position computes its sum. `sums` must be zero before, and stays zero for the id
+// `padding`.
 template <class T>
 __device__ void embedding_backward(const u32 *ids, const u32 *places, const T *g, float *sums, u32 count, u32 entries,
                                    u32 padding, int width) {
