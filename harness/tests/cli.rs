@@ -305,7 +305,7 @@ fn a_sweep_goes_on_after_a_failed_run_and_says_so_at_its_end() {
 fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
     let place = Corpora::new();
     place.build();
-    let line = format!("{TRAIN} --method majority --out run");
+    let line = "train data --method majority --out run";
     assert!(place.error(&format!("{line} --tasks 0")).contains("--tasks 0: small has 2 tasks; give 1 to 2"));
     let (code, out, err) = place.mkgc(&format!("{line} --tasks 1"));
     assert_eq!(code, 0, "{err}");

@@ -1,15 +1,16 @@
-// Attention of one head and row per block (formulas: models/src/ops/sublayer/attention.rs), up to 128 positions: all of
-// a head's keys and values stay in shared memory. Q, K, V are side by side in `qkv` [rows, length, 3 heads size],
-// without their biases, which follow one another in `bias` [3 heads size]. With learned keys, neither has a part for K.
+// Attention (formulas: models/src/ops/sublayer/attention.rs): a block computes one head of one row of up to 128
+// positions and holds all keys and values of that head in shared memory. Q, K and V are side by side in `qkv` [rows,
+// length, 3 heads size], without their biases, which follow one another in `bias` [3 heads size]. With learned keys,
+// neither tensor has a part for K.
 #include "common.cuh"
 
 const int LONGEST = 128, PER_LANE = LONGEST / 32, WARPS = 8;
 
-// The part of the tensors that a block reads.
+// The row and head that a block computes, and where their values begin in the tensors.
 struct Place {
     int row, head, heads, length, size, parts;
     __device__ int width() const { return heads * size; }
-    // First value of `part` (0 Q, 1 K, `parts` - 1 V) at a position.
+    // Returns the index of the first value of `part` (0 Q, 1 K, `parts` - 1 V) at a position.
     __device__ u64 qkv(int part, int position) const {
         return ((u64)row * length + position) * parts * width() + part * width() + head * size;
     }
@@ -17,15 +18,15 @@ struct Place {
     __device__ u64 map(int position) const { return (((u64)row * heads + head) * length + position) * length; }
 };
 
-// Learned keys [heads, keys, size] (one for all positions if `keys` is 1) and a position bias [heads, longest, longest];
-// without keys, K is a part of `qkv`.
+// Learned keys [heads, keys, size] (one for all positions if `keys` is 1) and a position bias [heads, longest,
+// longest]. Without learned keys, `key` is null and K is a part of `qkv`.
 struct Learned {
     const float *key;
     int keys;
     const float *bias;
     int longest;
     float scale;
-    // What the bias adds to a logit.
+    // Returns what the bias adds to a logit.
     __device__ float add(int head, int t, int s) const {
         return key ? scale * bias[((u64)head * longest + t) * longest + s] : 0.0f;
     }
@@ -35,7 +36,7 @@ __device__ inline Place place(int heads, int length, int size, const Learned &le
     return {(int)blockIdx.y, (int)blockIdx.x, heads, length, size, learned.key ? 2 : 3};
 }
 
-// Copies Q, K or V plus bias to shared memory, `size + 1` values a row.
+// Copies Q, K or V plus its bias to shared memory, `size + 1` values per position.
 template <class T>
 __device__ void fetch(Place at, int part, const T *qkv, const float *bias, float *to) {
     const float *own = bias + part * at.width() + at.head * at.size;
@@ -55,8 +56,9 @@ __device__ void fetch_keys(Place at, const T *qkv, const float *bias, const Lear
     }
 }
 
-// f = drop(P) V, P = softmax(S + padding), S = scale Q Kᵀ + a learned bias; P is kept in `maps` [rows, heads, length,
-// length], and so is S in `logits`, if there is room. Shared memory: 2 length (size + 1) + WARPS (size + LONGEST) floats.
+// Computes f = drop(P) V, P = softmax(S + padding), S = scale Q Kᵀ + a learned bias. Keeps P in `maps` [rows, heads,
+// length, length] and, unless `logits` is null, S in `logits`. Shared memory: 2 length (size + 1) + WARPS (size +
+// LONGEST) floats.
 template <class T>
 __device__ void attention_forward(const T *qkv, const float *bias, const float *padding, T *f, T *maps, T *logits,
                                   Learned learned, int heads, int length, int size, float scale, Mask mask) {
@@ -112,10 +114,10 @@ BOTH(attention_forward, ATTENTION_FORWARD,
      (qkv, bias, padding, f, maps, logits, Learned{learned_key, keys, learned_bias, longest, bias_scale}, heads, length,
       size, scale, Mask{key, threshold, keep}))
 
-// From df the gradients of Q, K, V in `grads`, laid out as `qkv`. With D = drop(P): dV = Dᵀ df, dP = drop(df Vᵀ),
-// dS = P (dP - Σ P dP) + `of_logits` (the logits' own gradient, if there is one), dQ = scale dS K, dK = scale dSᵀ Q. With
-// learned keys, dS is left in `maps` and each row's part of dK in `of_key` [rows, length, heads size]. Shared memory:
-// 2 length (size + 1) + WARPS size floats, then 2 length (length + 1) values for D and dS.
+// Computes the gradients of Q, K and V from df, in `grads`, which is laid out as `qkv`. With D = drop(P): dV = Dᵀ df,
+// dP = drop(df Vᵀ), dS = P (dP - Σ P dP) + `of_logits` (the logits' own gradient, if there is one), dQ = scale dS K,
+// dK = scale dSᵀ Q. With learned keys, it leaves dS in `maps` and each row's part of dK in `of_key` [rows, length,
+// heads size]. Shared memory: 2 length (size + 1) + WARPS size floats, then 2 length (length + 1) values for D and dS.
 template <class T>
 __device__ void attention_backward(const T *qkv, const float *bias, T *maps, const T *df, T *grads, const T *of_logits,
                                    float *of_key, Learned learned, int heads, int length, int size, float scale,
@@ -186,7 +188,7 @@ BOTH(attention_backward, ATTENTION_BACKWARD,
      (qkv, bias, maps, df, grads, of_logits, of_key, Learned{learned_key, keys, learned_bias, longest, bias_scale}, heads,
       length, size, scale, Mask{key, threshold, keep}))
 
-// What the rows of a batch add to a learned key or bias, summed in their order: y[i][j][k] = scale Σ_r
+// Sums what the rows of a batch add to the gradient of a learned key or bias, in their order: y[i][j][k] = scale Σ_r
 // x[r stride + i plane + j line + k] for j < `down` and k < `across`, else 0. y has `count` values, [.., tall, wide].
 template <class T>
 __device__ void learned_gradient(const T *x, float *y, u64 count, int rows, u64 stride, int tall, int wide, int down,

@@ -6,7 +6,7 @@
 #include <cuda_bf16.h>
 typedef __nv_bfloat16 bf16;
 
-// The shared memory of a block, whose size the launch sets.
+// The shared memory of a block. The launch sets its size.
 #define DYNAMIC_SHARED(name) extern __shared__ float name[]
 
 typedef unsigned int u32;
@@ -17,7 +17,7 @@ __device__ inline float get(bf16 x) { return __bfloat162float(x); }
 __device__ inline void put(float *to, float x) { *to = x; }
 __device__ inline void put(bf16 *to, float x) { *to = __float2bfloat16(x); }
 
-// Both forms of a kernel: NAME_f32 and NAME_bf16, of the template NAME.
+// Defines both forms of a kernel, NAME_f32 and NAME_bf16, from the template NAME.
 #define BOTH(NAME, PARAMETERS, ARGUMENTS)                                       \
     extern "C" __global__ void NAME##_f32 PARAMETERS(float) { NAME ARGUMENTS; } \
     extern "C" __global__ void NAME##_bf16 PARAMETERS(bf16) { NAME ARGUMENTS; }
@@ -32,7 +32,7 @@ __device__ inline float warp_max(float x) {
     return x;
 }
 
-// Sums over the threads of a block of whole warps, at most 1024; every thread gets the sum.
+// Sums x over the threads of a block, which are whole warps and at most 1024 threads; every thread gets the sum.
 __device__ inline float block_sum(float x) {
     __shared__ float parts[32];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -43,7 +43,7 @@ __device__ inline float block_sum(float x) {
     return warp_sum(lane < blockDim.x / 32 ? parts[lane] : 0.0f);
 }
 
-// Word `word` of block `block` of Philox 4x32-10 by `key` (models/src/ops/philox.rs).
+// The four words of a block of Philox 4x32-10 (models/src/ops/philox.rs).
 struct Words {
     u32 of[4];
 };
@@ -63,7 +63,7 @@ __device__ inline Words philox(u64 key, u64 block) {
     return {{a, b, c, d}};
 }
 
-// Dropout (models/src/ops/mask.rs): of 128 elements, element i has 16 bits of word i / 32 of block i mod 16.
+// Dropout (models/src/ops/mask.rs). Of each 128 elements, element i uses 16 bits of word i / 32 of block i mod 16.
 struct Mask {
     u64 key;
     u32 threshold;
@@ -78,7 +78,7 @@ __device__ inline float drop(Mask mask, u64 element, float x) {
     return draw < mask.threshold ? 0.0f : x * mask.scale;
 }
 
-// Returns a standard normal value (models/src/ops/philox.rs): of 64 elements, element i comes from block i mod 16.
+// Returns a standard normal value (models/src/ops/philox.rs). Of each 64 elements, element i comes from block i mod 16.
 __device__ inline float normal(u64 key, u64 element) {
     const u32 place = element % 64;
     const Words words = philox(key, element / 64 * 16 + place % 16);

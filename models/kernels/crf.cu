@@ -1,5 +1,5 @@
-// Linear-chain conditional random fields (models/src/ops/crf.rs, models/src/ops/viterbi.rs): one row per block of any
-// number of threads, which share the tags of a word.
+// Linear-chain conditional random fields (models/src/ops/crf.rs, models/src/ops/viterbi.rs). A block of any number of
+// threads computes one row, and its threads share the tags of a word.
 #include "common.cuh"
 
 const u32 UNKNOWN = 0xffffffffu;
@@ -11,7 +11,7 @@ struct Row {
     int length, labels;
 };
 
-// The tags [first, end) that a word may have: the known one, or all where it is not known or `tags` is null.
+// The tags [first, end) that a word may have: the known tag, or all tags if it is unknown or `tags` is null.
 struct Span {
     int first, end;
     __device__ bool has(int tag) const { return first <= tag && tag < end; }

@@ -2,7 +2,7 @@
 // and sums over rows.
 #include "common.cuh"
 
-// Returns mean and 1 / deviation of a row.
+// Returns the mean and 1 / deviation of a row.
 template <class T>
 __device__ float2 moments(const T *row, int width, float eps) {
     float sum = 0.0f, squares = 0.0f;
@@ -22,7 +22,7 @@ __device__ void normalise(const T *row, const float *weight, const float *bias, 
         put(y + i, (get(row[i]) - m.x) * m.y * weight[i] + bias[i]);
 }
 
-// y = norm(x); a block per row.
+// Computes y = norm(x), one block per row.
 template <class T>
 __device__ void norm_forward(const T *x, const float *weight, const float *bias, T *y, int width, float eps) {
     const u64 at = (u64)blockIdx.x * width;
@@ -31,7 +31,7 @@ __device__ void norm_forward(const T *x, const float *weight, const float *bias,
 #define NORM_FORWARD(T) (const T *x, const float *weight, const float *bias, T *y, int width, float eps)
 BOTH(norm_forward, NORM_FORWARD, (x, weight, bias, y, width, eps))
 
-// The end of half a layer: r = x + drop(out + b), and y = norm(r) where `y` is given; a block per row.
+// Ends half a layer: r = x + drop(out + b) and, unless `y` is null, y = norm(r). One block per row.
 template <class T>
 __device__ void close_forward(const T *x, const T *out, const float *b, T *r, const float *weight, const float *bias,
                               T *y, int width, float eps, Mask mask) {
@@ -40,7 +40,7 @@ __device__ void close_forward(const T *x, const T *out, const float *b, T *r, co
         const float sum = get(out[at + i]) + (b ? b[i] : 0.0f);
         put(r + at + i, get(x[at + i]) + drop(mask, at + i, sum));
     }
-    // Each thread reads again what it wrote.
+    // No barrier is needed: each thread reads only what it wrote itself.
     if (y) normalise(r + at, weight, bias, y + at, width, eps);
 }
 #define CLOSE_FORWARD(T)                                                                                       \
@@ -48,8 +48,8 @@ __device__ void close_forward(const T *x, const T *out, const float *b, T *r, co
      float eps, u64 key, u32 threshold, float scale)
 BOTH(close_forward, CLOSE_FORWARD, (x, out, b, r, weight, bias, y, width, eps, Mask{key, threshold, scale}))
 
-// dx = norm'(x, g) + add, and `dropped` = drop(dx) where it is given; mean and 1 / deviation of each row for
-// `column_sums`; a block per row.
+// Computes dx = norm'(x, g) + add and, unless `dropped` is null, `dropped` = drop(dx). Writes mean and 1 / deviation of
+// each row for `column_sums`. One block per row.
 template <class T>
 __device__ void norm_backward(const T *x, const T *g, const T *add, const float *weight, T *dx, T *dropped,
                               float2 *of_rows, int width, float eps, Mask mask) {
@@ -76,8 +76,8 @@ __device__ void norm_backward(const T *x, const T *g, const T *add, const float 
      float eps, u64 key, u32 threshold, float scale)
 BOTH(norm_backward, NORM_BACKWARD, (x, g, add, weight, dx, dropped, of_rows, width, eps, Mask{key, threshold, scale}))
 
-// Sums over rows: sums = Σ g, and where `x` is given, products = Σ g (x - mean) / deviation; 32 columns per block of
-// 32 x 32 threads.
+// Sums over rows: sums = Σ g and, unless `x` is null, products = Σ g (x - mean) / deviation. A block of 32 x 32 threads
+// has 32 columns.
 template <class T>
 __device__ void column_sums(const T *g, const T *x, const float2 *of_rows, float *sums, float *products, int rows,
                             int width) {

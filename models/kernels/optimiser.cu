@@ -1,4 +1,4 @@
-// All variables in one launch: AdamW with clipping (models/src/optim.rs) and gradient noise
+// Updates of all variables in one launch: AdamW with clipping (models/src/optim.rs) and gradient noise
 // (models/src/losses/modulation.rs).
 #include "common.cuh"
 
@@ -7,13 +7,14 @@ struct Variable {
     float *value, *grad, *m;
     union {
         float *v;
-        // Of the noise: 0 text, 1 vision.
+        // For the noise, the stream that the variable belongs to: 0 text, 1 vision.
         u64 stream;
     };
     u64 count, first;
-    // AdamW: 1 - rate · decay, rate / (1 - β₁ᵗ). Noise: κ, where the host knows it; whether noise is added.
+    // For AdamW, 1 - rate · decay and rate / (1 - β₁ᵗ). For the noise, κ if the host knows it, and whether to add
+    // noise.
     float keep, rate;
-    // Of the noise.
+    // For the noise, the key of its generator.
     u64 key;
 };
 
@@ -30,7 +31,7 @@ __device__ inline int owner(const Variable *variables, int count, u64 chunk) {
     return low;
 }
 
-// Sums over a block of 256 threads in f64, in a fixed order; thread 0 gets the sum.
+// Sums x over a block of 256 threads in f64, in a fixed order; thread 0 gets the sum.
 __device__ inline double wide_sum(double x) {
     __shared__ double parts[256];
     __syncthreads();
@@ -42,7 +43,7 @@ __device__ inline double wide_sum(double x) {
     return parts[0];
 }
 
-// Computes Σ g and Σ g² of each chunk; a block of 256 threads per chunk.
+// Computes Σ g and Σ g² of each chunk, one block of 256 threads per chunk.
 extern "C" __global__ void gradient_sums(const Variable *variables, int count, double2 *sums) {
     const Variable own = variables[owner(variables, count, blockIdx.x)];
     const u64 start = (blockIdx.x - own.first) * CHUNK;
@@ -57,7 +58,8 @@ extern "C" __global__ void gradient_sums(const Variable *variables, int count, d
     if (threadIdx.x == 0) sums[blockIdx.x] = make_double2(sum, squares);
 }
 
-// out[0] = L2 norm of all gradients, out[1] = factor that brings it to `clip` (0: none); one block of 256 threads.
+// Writes the L2 norm of all gradients to out[0] and the factor that scales it down to `clip` (0: no limit) to out[1].
+// One block of 256 threads.
 extern "C" __global__ void clip_factor(const double2 *sums, u64 chunks, float clip, float *out) {
     double squares = 0.0;
     for (u64 i = threadIdx.x; i < chunks; i += 256) squares += sums[i].y;
@@ -68,7 +70,7 @@ extern "C" __global__ void clip_factor(const double2 *sums, u64 chunks, float cl
     }
 }
 
-// Updates all variables; a block of 256 threads per chunk.
+// Updates all variables, one block of 256 threads per chunk.
 extern "C" __global__ void adamw(const Variable *variables, int count, const float *clip, float beta1, float beta2,
                                  float eps, float root) {
     const Variable own = variables[owner(variables, count, blockIdx.x)];
@@ -84,7 +86,7 @@ extern "C" __global__ void adamw(const Variable *variables, int count, const flo
 }
 
 // Computes the deviation of the noise on each variable's gradient, the gradient's sample standard deviation + 1e-8,
-// from the sums of its chunks; a block of 256 threads per variable.
+// from the sums of its chunks. One block of 256 threads per variable.
 extern "C" __global__ void deviations(const Variable *variables, const double2 *sums, float *out) {
     const Variable own = variables[blockIdx.x];
     double sum = 0.0, squares = 0.0;
@@ -98,14 +100,14 @@ extern "C" __global__ void deviations(const Variable *variables, const double2 *
     if (threadIdx.x == 0) out[blockIdx.x] = (float)(sqrt(spread > 0.0 ? spread : 0.0) + 1e-8);
 }
 
-// Returns κ of a stream from the sums of both, text first: 1 - tanh(α ρ) for the stream with ρ > 1, else 1.
+// Returns κ of a stream from the sums of both streams, text first: 1 - tanh(α ρ) for the stream with ρ > 1, else 1.
 __device__ inline float damping(const float *sums, u64 stream, float alpha) {
     const double ratio = (double)sums[stream] / (double)sums[1 - stream];
     return ratio > 1.0 ? (float)(1.0 - tanh((double)alpha * ratio)) : 1.0f;
 }
 
-// g = κ · g + deviation · ε where `rate` is not 0, else κ · g; a block of 256 threads per chunk. κ follows from `sums`
-// where they are given.
+// Computes g = κ · g + deviation · ε if `rate` is not 0, else κ · g. κ follows from `sums` unless they are null. One
+// block of 256 threads per chunk.
 extern "C" __global__ void gradient_noise(const Variable *variables, int count, const float *spread, const float *sums,
                                           float alpha) {
     const int at = owner(variables, count, blockIdx.x);

@@ -1,10 +1,10 @@
-// One value at a time: GELU with its bias (models/src/ops/activation.rs), dropout, weights in the number type of the
-// products.
+// Operations on single values: GELU with its bias (models/src/ops/activation.rs), dropout (models/src/ops/mask.rs), and
+// weights converted to the number type of the products.
 #include "common.cuh"
 
 #define EACH(i, count) for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (u64)gridDim.x * blockDim.x)
 
-// Returns value and slope of the form `kind`: 0 by erf, 1 by tanh, 2 by a sigmoid.
+// Returns the value and slope of GELU in the form `kind`: 0 by erf, 1 by tanh, 2 by a sigmoid.
 __device__ inline float2 gelu(int kind, float x) {
     if (kind == 0) {
         const float share = normcdff(x);
@@ -16,7 +16,7 @@ __device__ inline float2 gelu(int kind, float x) {
     return make_float2(x * share, share + x * share * rest * du);
 }
 
-// f = gelu(a + bias).
+// Computes f = gelu(a + bias).
 template <class T>
 __device__ void gelu_forward(const T *a, const float *bias, T *f, u64 count, int width, int kind) {
     EACH(i, count) put(f + i, gelu(kind, get(a[i]) + (bias ? bias[i % width] : 0.0f)).x);
@@ -24,7 +24,7 @@ __device__ void gelu_forward(const T *a, const float *bias, T *f, u64 count, int
 #define GELU_FORWARD(T) (const T *a, const float *bias, T *f, u64 count, int width, int kind)
 BOTH(gelu_forward, GELU_FORWARD, (a, bias, f, count, width, kind))
 
-// da = g gelu'(a + bias), and f again.
+// Computes da = g gelu'(a + bias), and f again.
 template <class T>
 __device__ void gelu_backward(const T *a, const float *bias, const T *g, T *da, T *f, u64 count, int width, int kind) {
     EACH(i, count) {
@@ -36,7 +36,7 @@ __device__ void gelu_backward(const T *a, const float *bias, const T *g, T *da, 
 #define GELU_BACKWARD(T) (const T *a, const float *bias, const T *g, T *da, T *f, u64 count, int width, int kind)
 BOTH(gelu_backward, GELU_BACKWARD, (a, bias, g, da, f, count, width, kind))
 
-// y = drop(x).
+// Computes y = drop(x).
 template <class T>
 __device__ void dropout(const T *x, T *y, u64 count, Mask mask) {
     EACH(i, count) put(y + i, drop(mask, i, get(x[i])));

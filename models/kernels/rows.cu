@@ -1,8 +1,8 @@
 // Softmax (models/src/ops/softmax.rs), cross-entropy (models/src/losses/cross_entropy.rs) and embeddings
-// (models/src/ops/embedding.rs): one row of values at a time.
+// (models/src/ops/embedding.rs): operations on single rows.
 #include "common.cuh"
 
-// y = softmax(x + bias), one row of `bias` for each `share` rows of x; a warp per row.
+// Computes y = softmax(x + bias), with one row of `bias` for each `share` rows of x. One warp per row.
 template <class T>
 __device__ void softmax_forward(const T *x, const float *bias, T *y, int rows, int width, int share) {
     const int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -20,7 +20,7 @@ __device__ void softmax_forward(const T *x, const float *bias, T *y, int rows, i
 #define SOFTMAX_FORWARD(T) (const T *x, const float *bias, T *y, int rows, int width, int share)
 BOTH(softmax_forward, SOFTMAX_FORWARD, (x, bias, y, rows, width, share))
 
-// dx = y (g - Σ g y); a warp per row.
+// Computes dx = y (g - Σ g y), one warp per row.
 template <class T>
 __device__ void softmax_backward(const T *y, const T *g, T *dx, int rows, int width) {
     const int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -34,7 +34,7 @@ __device__ void softmax_backward(const T *y, const T *g, T *dx, int rows, int wi
 #define SOFTMAX_BACKWARD(T) (const T *y, const T *g, T *dx, int rows, int width)
 BOTH(softmax_backward, SOFTMAX_BACKWARD, (y, g, dx, rows, width))
 
-// loss[row] = -log softmax(x + bias)[target], and its gradient dx = softmax - onehot; a warp per row.
+// Computes loss[row] = -log softmax(x + bias)[target] and its gradient dx = softmax - onehot, one warp per row.
 extern "C" __global__ void cross_entropy(const float *x, const float *bias, const u32 *targets, float *loss, float *dx,
                                          int rows, int width) {
     const int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -54,7 +54,7 @@ extern "C" __global__ void cross_entropy(const float *x, const float *bias, cons
     if (lane == 0 && target >= width) loss[row] = NAN;
 }
 
-// y[i] = table[ids[i]]; NaN for an id outside. A block per id.
+// Computes y[i] = table[ids[i]], or NaN if the id is outside the table. One block per id.
 template <class T>
 __device__ void embedding_forward(const float *table, const u32 *ids, T *y, u32 entries, int width) {
     const u32 id = ids[blockIdx.x];
@@ -64,8 +64,9 @@ __device__ void embedding_forward(const float *table, const u32 *ids, T *y, u32 
 #define EMBEDDING_FORWARD(T) (const float *table, const u32 *ids, T *y, u32 entries, int width)
 BOTH(embedding_forward, EMBEDDING_FORWARD, (table, ids, y, entries, width))
 
-// sums[id] = Σ g over the positions of the id, in their order. `places` are the positions sorted by id; the block of an
-// id's first position computes its sum. `sums` is zero before, and stays zero for the id `padding`.
+// Computes sums[id] = Σ g over the positions of the id, in their order. `places` holds the positions sorted by id, and
+// the block of an id's first position computes its sum. `sums` must be zero before, and stays zero for the id
+// `padding`.
 template <class T>
 __device__ void embedding_backward(const u32 *ids, const u32 *places, const T *g, float *sums, u32 count, u32 entries,
                                    u32 padding, int width) {

@@ -79,6 +79,10 @@ impl Defaults {
     fn value(&self, key: &str) -> String {
         match &self.method[key] {
             Value::String(text) => text.clone(),
+            // Rates are easier to compare as powers of ten.
+            Value::Number(number) if number.as_f64().is_some_and(|value| value > 0.0 && value < 1e-3) => {
+                format!("{:e}", number.as_f64().unwrap_or_default())
+            }
             other => other.to_string(),
         }
     }

@@ -32,7 +32,7 @@ pub struct PredictionRow {
     pub owner: Option<usize>,
     /// Gold label ids (list of int64): relations one, entities one per word. Classes not seen yet are id 0.
     pub gold: Vec<u32>,
-    /// PredictionRow label ids (list of int64), as many.
+    /// Predicted label ids (list of int64), as many.
     pub predicted: Vec<u32>,
     /// Scores by label id (list of float32; relations one per label, minus infinity for labels not seen), or none.
     pub scores: Vec<f32>,
