@@ -314,7 +314,7 @@ fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
     let (_, out, err) = place.mkgc(&line);
     assert!(err.contains("task 1/2: peer") && err.contains("task 2/2: "), "{err}");
     assert!(out.contains("\"tasks_learned\": 2"), "{out}");
-    let error = place.error("bench data --method majority --set batch_size=1 --steps 2");
+    let error = place.error("bench data --method majority --steps 2");
     assert!(error.contains("majority takes no such steps"), "{error}");
     fs_err::write(place.path("plan.toml"), "methods = [\"majority\"]\ntasks = 1").unwrap();
     assert!(place.ok("sweep plan.toml --benchmark data --out out").contains("| majority (1 of 2 tasks) | 1 |"));
