@@ -54,6 +54,10 @@ pub fn description(method: &str, benchmark: &Benchmark, spec: &LearnerSpec, conf
 /// # Errors
 /// A task with too few rows; those of [`crate::train::Run::open`]; the loss diverges.
 pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
+    let none = || Error::Usage(format!("{} takes no such steps, so there is nothing to time", request.method.name));
+    if !request.method.reads().contains(&"batch_size") {
+        return Err(none());
+    }
     // The rows are as many as the steps need: one pass. Nothing after it is timed, so later phases are left out.
     let resolved = request.settings.config.clone();
     let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ewc_grid: vec![], ..resolved };
@@ -83,7 +87,6 @@ pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
         trace.write(folder, description(request.method.name, &benchmark, &spec, config))?;
     }
     let timed = trace.timed().get(before + WARM_UP..before + counted);
-    let none = || Error::Usage(format!("{} takes no such steps, so there is nothing to time", request.method.name));
     let (seconds, losses): (Vec<f64>, Vec<f64>) = timed.ok_or_else(none)?.iter().copied().unzip();
     Ok(json!({
         "device": request.device_name, "threads": get_num_threads(), "version": record.code_version,

@@ -80,9 +80,12 @@ pub struct Stats {
 /// What was built; it displays as the text that `mkgc build` prints.
 #[derive(Debug)]
 pub struct Summary {
-    pub(crate) out: PathBuf,
-    pub(crate) manifest: Manifest,
-    pub(crate) stats: Stats,
+    /// Folder of the benchmark.
+    pub out: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Counts of its rows and pictures, and the defects of the corpus.
+    pub stats: Stats,
 }
 
 impl TaskStats {

@@ -24,6 +24,7 @@ use crate::files::write_atomically;
 
 /// One test row and what was predicted for it: a row of `predictions.parquet`.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
+#[schemars(rename = "Predicted")]
 pub struct PredictionRow {
     /// Row id (string).
     pub id: String,
