@@ -311,7 +311,7 @@ fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("small majority task 1/2: peer: micro-F1 0.0, ") && !err.contains("task 2/2"), "{err}");
     assert!(out.contains("\"tasks_learned\": 1") && !out.contains("\"tasks_learned\": 2"), "{out}");
-    let (_, out, err) = place.mkgc(&line);
+    let (_, out, err) = place.mkgc(line);
     assert!(err.contains("task 1/2: peer") && err.contains("task 2/2: "), "{err}");
     assert!(out.contains("\"tasks_learned\": 2"), "{out}");
     let error = place.error("bench data --method majority --steps 2");
