@@ -68,7 +68,7 @@ fn main() -> anyhow::Result<()> {
     let request = Request { settings, ..Request::new(&benchmark, MIXED, &run)? };
     let result = Run::open(request)?.train()?;
     for scores in &result.stages {
-        println!("after task {}: micro-F1 {:?}", scores.tasks_learned, scores.micro_f1);
+        println!("after task {}: micro-F1 {:.3}", scores.tasks_learned, scores.micro_f1.number().unwrap_or(f64::NAN));
     }
     Ok(())
 }
