@@ -58,7 +58,7 @@ fn noisy(device: &Device, balance: &Balance) -> Result<Vec<Tensor>> {
         var: var.as_tensor().clone(),
         stream: if n == 1 { Stream::Vision } else { Stream::Text },
         // Keys of more than 32 bits check that both words of the kernel's generator are set.
-        noise: (n > 0).then_some((n as u64) << (40 * (n - 1))),
+        noise: n.checked_sub(1).map(|shift| (n as u64) << (40 * shift)),
     };
     modulate(&mut grads, &vars.iter().enumerate().map(change).collect::<Vec<_>>(), balance)?;
     Ok(vars.iter().filter_map(|var| grads.remove(var.as_tensor())).collect())
