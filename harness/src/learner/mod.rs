@@ -222,7 +222,7 @@ impl Learner {
     /// Computes the mean loss of a batch, a scalar; only `allowed` labels compete.
     ///
     /// # Errors
-    /// Those of [`Learner::forward`].
+    /// Returns the errors of [`Learner::forward`].
     pub fn loss(&self, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
         let forward = self.forward(batch, mode)?;
         self.task_loss(&self.scores(&forward.features)?, batch, allowed)
@@ -231,7 +231,7 @@ impl Learner {
     /// Predicts the best label (relations) or tag path (entities) of each row among `allowed`.
     ///
     /// # Errors
-    /// Those of [`Learner::forward`].
+    /// Returns the errors of [`Learner::forward`].
     pub fn predict(&self, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
         let forward = self.forward(batch, &mut Mode::Eval)?;
         self.decide(&self.scores(&forward.features)?, batch, allowed)
@@ -258,7 +258,7 @@ impl Learner {
     /// Computes the features of the items whose label `keep` accepts, without dropout; none if there are no such items.
     ///
     /// # Errors
-    /// Those of [`Learner::forward`].
+    /// Returns the errors of [`Learner::forward`].
     pub fn items(&self, batch: &Batch, keep: impl Fn(u32) -> bool) -> Result<Option<Items>> {
         Items::select(self.kind(), &self.forward(batch, &mut Mode::Eval)?.features, batch, keep)
     }

@@ -105,7 +105,7 @@ pub trait Method {
     /// alone. A method of such a network that implements [`Method::predict`] must implement this as well.
     ///
     /// # Errors
-    /// Those of [`Method::predict`].
+    /// Returns the errors of [`Method::predict`].
     fn answer(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Answer>> {
         if let Some(learner) = self.learner().filter(|learner| learner.two_streams()) {
             return learner.answer(batch, &seen.allowed);

@@ -59,7 +59,7 @@ impl Run {
     /// result if the run is finished.
     ///
     /// # Errors
-    /// Those of [`Training`], which are also written to `failure.json`.
+    /// Returns the errors of [`Training`], which are also written to `failure.json`.
     pub fn train(&self) -> Result<RunResult> {
         if self.folder.result().exists() {
             return RunResult::read(&self.folder);

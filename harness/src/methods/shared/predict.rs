@@ -16,7 +16,7 @@ const BATCH: usize = 64;
 /// length.
 ///
 /// # Errors
-/// Those of [`Method::answer`]; a row that cannot be tokenised.
+/// Returns the errors of [`Method::answer`], and fails on a row that cannot be tokenised.
 pub fn predict(
     method: &dyn Method,
     session: &Session<'_>,

@@ -184,7 +184,7 @@ impl<'a> Trainer<'a> {
     /// is planned first, because a schedule needs to know the number of its steps.
     ///
     /// # Errors
-    /// Those of [`update`] and of the objective; pictures that cannot be read.
+    /// Returns the errors of [`update`] and of the objective, and fails on pictures that cannot be read.
     pub fn epochs<'r>(
         &mut self,
         session: &mut Session<'_>,
@@ -248,7 +248,7 @@ pub struct Passes<'a, 'r> {
 /// Trains `epochs` passes over a task's own rows, one step per batch, with a new optimiser: the [`CURRENT`] phase.
 ///
 /// # Errors
-/// Those of [`Trainer::epochs`].
+/// Returns the errors of [`Trainer::epochs`].
 pub fn train_task(
     learner: &Learner,
     task: &Task,
@@ -263,7 +263,7 @@ pub fn train_task(
 /// Trains a phase, one step per batch, with a new optimiser.
 ///
 /// # Errors
-/// Those of [`Trainer::epochs`].
+/// Returns the errors of [`Trainer::epochs`].
 pub fn train_phase(
     learner: &Learner,
     seen: &VisibleLabels,
