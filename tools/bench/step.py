@@ -3,7 +3,7 @@
     python tools/bench/step.py --mkgc target/release/mkgc --benchmark MNRE-10 --minilm FOLDER --out reports/bench
 
 PyTorch's side is what one would write with transformers: its BERT and CLIP layers with SDPA, `torch.optim.AdamW(fused=
-True)`, gradient clipping; LMC's shared layers have to give their logits and are written out. Networks come from
+True)`, gradient clipping; attention is written out in LMC's shared layers alone, which have to give their logits. Networks come from
 `tools/trajectory`, where they are compared with mkgc step by step. Dropout is on; before anything is timed, three steps
 without it have to give the same losses (text alone: pixels are left blank here). In each of the rounds both programs
 run once per case, mkgc first in every other round; a round counts the median of its steps, and only if the machine was quiet (`machine.py`). The share of the
@@ -76,6 +76,7 @@ def timed(case, threads, steps, device="cpu", compiled=False):
     it, if asked for with compiled networks."""
     import methods
     import torch
+    from networks import keep_logits
     from twin import Replay
 
     torch.set_num_threads(threads)
@@ -102,12 +103,9 @@ def timed(case, threads, steps, device="cpu", compiled=False):
         def on_network(self, entry):
             super().on_network(entry)
             self.network.train()
-            for name in ("encoder", "vision_model"):
-                module = getattr(self.network, name, None)
-                if module is not None and not self.network.joined:
-                    for layer in module.modules():
-                        if hasattr(layer, "config"):
-                            layer.config._attn_implementation = "sdpa"
+            keep_logits([layer.attention.self for layer in self.network.encoder.layer], self.network.joined)
+            if hasattr(self.network, "vision_model"):
+                keep_logits([layer.self_attn for layer in self.network.vision_model.encoder.layers], self.network.joined)
             if compiled:
                 self.network.compile(dynamic=True)
 
@@ -131,10 +129,13 @@ def timed(case, threads, steps, device="cpu", compiled=False):
             return methods.stream_distillation(self.method, self.before, encoded, batch, self.config["pooling"])
 
         def modulate(self, encoded, batch):
+            # The noise has the deviation of the gradient before it is scaled.
+            grads = [value.grad for name, value in self.variables().items() if methods.stream(name) is not None]
+            grads = [grad for grad in grads if self.noise and grad is not None]
+            deviations = [grad.std() for grad in grads]
             super().modulate(encoded, batch)
-            for name, value in self.variables().items():
-                if self.noise and methods.stream(name) is not None and value.grad is not None:
-                    value.grad.add_(torch.randn_like(value.grad) * value.grad.std())
+            for grad, deviation in zip(grads, deviations):
+                grad.add_(torch.randn_like(grad) * deviation)
 
     replay = Timed(json.loads((case / "case.json").read_text()), case).run()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

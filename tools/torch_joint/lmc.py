@@ -13,7 +13,6 @@ Prints micro-F1 and accuracy on the cumulative test file of each task.
 """
 
 import argparse
-import copy
 import hashlib
 import io
 import json
@@ -90,17 +89,6 @@ class Pictures:
         return batch
 
 
-def attention(module, query, key, value, mask, scaling, dropout=0.0, **_):
-    """The twin's attention, which keeps the logits, with dropout of the maps; the twin has none."""
-    context, weights = networks.attention(module, query, key, value, mask, scaling)
-    if dropout:
-        context = (functional.dropout(weights, dropout) @ value).transpose(1, 2)
-    return context, weights
-
-
-transformers.AttentionInterface.register("logits and dropout", attention)
-
-
 def fresh_network(words, labels, args):
     """The pretrained encoders; head, shared keys and position biases are fresh."""
     bert = joint.fresh_encoder(args.encoder, words)
@@ -113,13 +101,8 @@ def fresh_network(words, labels, args):
         assert name.startswith(("head.", "shared.", "text.", "vision.")), f"no pretrained {name}"
         if not name.startswith("head."):
             nn.init.xavier_uniform_(network.get_parameter(name))
-    text = [layer.attention.self for layer in network.encoder.layer]
-    vision = [layer.self_attn for layer in network.vision_model.encoder.layers]
-    for layers in (text, vision):
-        for n, layer in enumerate(layers):
-            layer.config = copy.copy(layer.config)
-            read = n >= len(layers) - args.shared_layers
-            layer.config._attn_implementation = "logits and dropout" if read else "sdpa"
+    networks.keep_logits([layer.attention.self for layer in network.encoder.layer], args.shared_layers)
+    networks.keep_logits([layer.self_attn for layer in network.vision_model.encoder.layers], args.shared_layers)
     return network
 
 

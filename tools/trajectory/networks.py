@@ -5,10 +5,12 @@ file is used and every parameter is filled. Shapes: B rows, T word pieces, V vis
 size, h heads, d head size, L labels.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
@@ -68,7 +70,7 @@ class Encoded:
     vision_maps: tuple = ()  # of [B, h, V, V]
 
 
-def attention(module, query, key, value, mask, scaling, **_):
+def attention(module, query, key, value, mask, scaling, dropout=0.0, **_):
     """Attention of one layer, for transformers' layers; keeps the logits, keys and values for the other stream.
 
     `bias`: (B, inside) of a layer with a shared key, `q kᵀ/√d + B`, or `(q kᵀ + B)/√d` if inside. `prefix`: keys and
@@ -89,10 +91,17 @@ def attention(module, query, key, value, mask, scaling, **_):
         logits = logits * scaling
     module.logits = logits
     weights = torch.softmax(logits if mask is None else logits + mask, -1)
-    return (weights @ value).transpose(1, 2), weights
+    return (functional.dropout(weights, dropout) @ value).transpose(1, 2), weights
 
 
-AttentionInterface.register("twin", attention)
+AttentionInterface.register("logits", attention)
+
+
+def keep_logits(layers, count):
+    """Lets the last `count` attention modules of a stream keep their logits; the others use SDPA."""
+    for n, layer in enumerate(layers):
+        layer.config = copy.copy(layer.config)
+        layer.config._attn_implementation = "logits" if n >= len(layers) - count else "sdpa"
 
 
 class SharedKey(nn.Module):
@@ -244,5 +253,5 @@ def _head(method, kind, hidden, labels, config):
 
 def _config(kind, values):
     config = kind.from_dict(values)
-    config._attn_implementation = "twin"
+    config._attn_implementation = "logits"
     return config

@@ -148,7 +148,7 @@ class Replay:
         self.frozen = methods.Frozen(self.network.head, self.before)
 
     def on_teacher(self, _):
-        self.teacher = Network(self.case)
+        self.teacher = Network(self.case).eval()
         self.teacher.load_state_dict(self.network.state_dict())
 
     def state(self):
