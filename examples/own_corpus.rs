@@ -7,10 +7,12 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "an example shows its results")]
 
+use std::sync::Arc;
+
 use mkgc_builder::bio::OUTSIDE;
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::format::{RawFile, Records};
-use mkgc_builder::corpus::{Annotation, CorpusReference, CorpusSpec, Extraction, Instance, PictureFolders};
+use mkgc_builder::corpus::format::{Format, Parsed, RawFile, Records};
+use mkgc_builder::corpus::{Annotation, CorpusReference, CorpusSpec, Extraction, Instance, PictureFolders, SplitFiles};
 use mkgc_builder::error::{Error, Result};
 
 fn spec() -> CorpusSpec {
@@ -18,8 +20,8 @@ fn spec() -> CorpusSpec {
         name: "slashes".into(),
         about: "Sentences with entities of one word.".into(),
         task: Extraction::Entities,
-        files: ["train.txt", "val.txt", "test.txt"].map(|name| vec![name.into()]),
-        parse,
+        files: ["train.txt", "val.txt", "test.txt"].map(|name| SplitFiles::All(vec![name.into()])),
+        format: Arc::new(Slashes),
         classes: ["PER", "LOC"].map(str::to_owned).to_vec(),
         class_ids: None,
         none: OUTSIDE.into(),
@@ -29,13 +31,22 @@ fn spec() -> CorpusSpec {
             homepage: "https://example.org".into(),
             citation: "None.".into(),
             license: Some("CC0-1.0".into()),
+            language: "en".into(),
+            version: None,
+            published: None,
         },
     }
 }
 
-fn parse(file: &RawFile<'_>) -> Records {
-    let text = String::from_utf8_lossy(file.bytes);
-    text.lines().enumerate().map(|(row, line)| sentence(file, row, line)).collect()
+#[derive(Debug)]
+struct Slashes;
+
+impl Format for Slashes {
+    fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
+        let text = String::from_utf8_lossy(file.bytes);
+        let records: Records = text.lines().enumerate().map(|(row, line)| sentence(file, row, line)).collect();
+        Ok(records.into())
+    }
 }
 
 fn sentence(file: &RawFile<'_>, row: usize, text: &str) -> Result<Instance> {
@@ -43,13 +54,13 @@ fn sentence(file: &RawFile<'_>, row: usize, text: &str) -> Result<Instance> {
     let mut tags = Vec::new();
     for word in text.split_whitespace() {
         let (token, class) = word.split_once('/').map_or((word, None), |(token, class)| (token, Some(class)));
-        if let Some(unknown) = class.filter(|class| !file.classes.iter().any(|known| known == class)) {
+        if let Some(unknown) = class.filter(|class| !file.accepts(class)) {
             return Err(Error::corpus(file.path, row + 1, format!("unknown entity type `{unknown}`")));
         }
         tokens.push(token.to_owned());
         tags.push(class.map_or_else(|| OUTSIDE.to_owned(), |class| format!("B-{class}")));
     }
-    Ok(Instance { row, line: row + 1, tokens, image: format!("{row}.jpg"), annotation: Annotation::Entities { tags } })
+    Ok(Instance { id: None, row, line: row + 1, tokens, image: None, annotation: Annotation::Entities { tags } })
 }
 
 const PROTOCOL: &str = r#"

@@ -44,13 +44,14 @@ fn file_name(task: usize, split: Split, kind: Extraction) -> String {
 }
 
 fn format_row(row: &Row, manifest: &Manifest) -> String {
+    let image = row.image_id.as_deref().unwrap_or_default();
     match &row.labels {
         RowLabels::Relation { head, tail, relation, .. } => {
-            mnre::format_line(&row.tokens, head, tail, &row.image_id, &manifest.labels[*relation]) + "\r\n"
+            mnre::format_line(&row.tokens, head, tail, image, &manifest.labels[*relation]) + "\r\n"
         }
         RowLabels::Entities { tags, .. } => {
             let tags: Vec<&str> = tags.iter().map(|tag| manifest.labels[*tag].as_str()).collect();
-            twitter::format_record(&row.tokens, &tags, &row.image_id)
+            twitter::format_record(&row.tokens, &tags, image)
         }
     }
 }

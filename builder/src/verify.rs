@@ -68,7 +68,7 @@ fn content(path: &Path, manifest: &Manifest, file: &ManifestFile) -> Result<Opti
     if file.rows.is_none() {
         return Ok(None);
     }
-    let rows = read_rows(path, manifest.task, manifest.labels.len())?;
+    let rows = read_rows(path, manifest)?;
     Ok(Some(rows_content(&rows, &manifest.labels)))
 }
 

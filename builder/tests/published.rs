@@ -98,7 +98,7 @@ fn mnre_5_pairs_the_tasks_of_mnre_10_and_can_lose_the_row_lost_upstream() {
     let lost: Vec<_> = with.iter().filter(|row| !without.contains(row)).collect();
     assert_eq!(lost.len(), 1);
     assert_eq!(lost[0].id, "test-001609");
-    assert_eq!(lost[0].image_id, "twitter_stream_2018_10_10_13_0_2_49.jpg");
+    assert_eq!(lost[0].image_id.as_deref(), Some("twitter_stream_2018_10_10_13_0_2_49.jpg"));
     let owned =
         |row: &&Row| row.owner_task == Some(0) && matches!(row.labels, RowLabels::Relation { relation: 1.., .. });
     assert_eq!(with.iter().rfind(owned), Some(lost[0]), "the last row of task 0 that is not None");

@@ -51,7 +51,7 @@ fn write_case(folder: &Path, method: &str, learned: &Learned) {
         let rows: Vec<_> =
             (0..2).flat_map(|task| learned.benchmark.training(task, &learned.spec.tokenizer).unwrap()).collect();
         for (place, row) in rows.iter().enumerate() {
-            images.insert(row.image.clone(), json!(place));
+            images.insert(row.image.clone().unwrap(), json!(place));
         }
         let mkgc_models::inputs::Pixels::Image(pixels) =
             pictures.pixels(&rows.iter().collect::<Vec<_>>(), &Device::Cpu).unwrap()

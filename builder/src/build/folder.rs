@@ -8,7 +8,7 @@ use super::options::BuildOptions;
 use super::stats::Stats;
 use crate::corpus::{Annotation, Corpus, CropKind, Split};
 use crate::dataset::{
-    CARD_FILE, CROISSANT_FILE, MANIFEST, Manifest, ManifestFile, ManifestTask, PictureOf, Row, RowFile, RowLabels,
+    CARD_FILE, CROISSANT_FILE, MANIFEST, Manifest, ManifestFile, ManifestTask, Row, RowFile, RowLabels, RowPictures,
     SCHEMA_VERSION, STATS_FILE, TASKS_FOLDER, card, combined_fingerprint, croissant, task_file,
 };
 use crate::error::{Error, Result};
@@ -78,6 +78,7 @@ impl FolderWriter<'_> {
             protocol: protocol.text.clone(),
             sources: self.corpus.sources.clone(),
             as_published: self.options.as_published,
+            text_only: self.corpus.text_only(),
             images: self.gallery.is_some(),
             embed_images: self.options.embed_images,
             fingerprint,
@@ -89,14 +90,20 @@ impl FolderWriter<'_> {
         let planned = self.plan.tasks[task].split(split);
         let rows: Vec<Row> = planned.iter().map(|row| self.row(split, row)).collect();
         let stand_in = placeholder()?;
-        let picture = |row: &Row| self.picture(split, &row.image_id, &stand_in);
+        let picture = |row: &Row| self.picture(split, row.image_id.as_deref().unwrap_or_default(), &stand_in);
+        let pictures = match (self.corpus.text_only(), self.options.embed_images) {
+            (true, _) => RowPictures::None,
+            (false, true) => RowPictures::Embedded,
+            (false, false) => RowPictures::Named,
+        };
         let file = RowFile {
             folder: self.folder,
             path: &task_file(task, split),
             task: self.corpus.spec.task,
             labels: self.plan.labels.names(),
             rows: &rows,
-            picture: self.options.embed_images.then_some(&picture as PictureOf<'_>),
+            pictures,
+            picture: &picture,
         };
         file.write()
     }
@@ -112,9 +119,10 @@ impl FolderWriter<'_> {
             }
             (Annotation::Entities { .. }, PlannedLabels::Relation { .. }) => unreachable!("planned from this corpus"),
         };
-        let crops = self
-            .gallery
-            .map_or(&[][..], |gallery| gallery.crops(CropKind::Grounding, split, instance.row, &instance.image));
+        let crops = match (self.gallery, &instance.image) {
+            (Some(gallery), Some(image)) => gallery.crops(CropKind::Grounding, split, instance.row, image),
+            _ => &[],
+        };
         Row {
             id: format!("{split}-{:06}", instance.row),
             tokens: instance.tokens.clone(),

@@ -62,7 +62,7 @@ pub fn write_images(
 pub fn drop_rows(corpus: &mut Corpus, bad: &BadImages) -> [usize; 3] {
     [&mut corpus.train, &mut corpus.validation, &mut corpus.test].map(|rows| {
         let before = rows.len();
-        rows.retain(|row| !bad.contains_key(&row.image));
+        rows.retain(|row| row.image.as_ref().is_none_or(|image| !bad.contains_key(image)));
         before - rows.len()
     })
 }
@@ -71,11 +71,14 @@ pub fn drop_rows(corpus: &mut Corpus, bad: &BadImages) -> [usize; 3] {
 fn named_pictures(corpus: &Corpus) -> Vec<(Split, &str)> {
     let mut known = BTreeSet::new();
     let rows = Split::ALL.into_iter().flat_map(|split| corpus.split(split).iter().map(move |row| (split, row)));
-    rows.map(|(split, row)| (split, row.image.as_str())).filter(|(_, id)| known.insert(*id)).collect()
+    rows.filter_map(|(split, row)| Some((split, row.image.as_deref()?))).filter(|(_, id)| known.insert(*id)).collect()
 }
 
 fn rows_with_crops(gallery: &Gallery, corpus: &Corpus) -> usize {
-    let has_crops = |split, row: &&Instance| !gallery.crops(CropKind::Grounding, split, row.row, &row.image).is_empty();
+    let has_crops = |split, row: &&Instance| {
+        let image = row.image.as_ref();
+        image.is_some_and(|image| !gallery.crops(CropKind::Grounding, split, row.row, image).is_empty())
+    };
     Split::ALL.into_iter().map(|split| corpus.split(split).iter().filter(|row| has_crops(split, row)).count()).sum()
 }
 
@@ -173,10 +176,11 @@ fn named_crops(gallery: &Gallery, corpus: &Corpus) -> Vec<CropKey> {
     let mut known = BTreeSet::new();
     for split in Split::ALL {
         for row in corpus.split(split) {
+            let Some(image) = &row.image else { continue };
             for kind in CropKind::ALL {
-                for id in gallery.crops(kind, split, row.row, &row.image) {
-                    if known.insert((split, kind, row.image.as_str(), id)) {
-                        named.push(CropKey { split, kind, image_id: row.image.clone(), id: id.clone() });
+                for id in gallery.crops(kind, split, row.row, image) {
+                    if known.insert((split, kind, image.as_str(), id)) {
+                        named.push(CropKey { split, kind, image_id: image.clone(), id: id.clone() });
                     }
                 }
             }

@@ -1,7 +1,9 @@
 //! MNRE version 2 (Zheng et al. 2021, github.com/thecharm/MNRE): relations between two mentions in a tweet.
 
-use super::format::mnre::parse;
-use super::spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders};
+use std::sync::Arc;
+
+use super::format::mnre::Mnre;
+use super::spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders, SplitFiles};
 use super::types::Extraction;
 
 /// Relations of the published `ours_rel2id.json` in the order of their ids, from 1; `None` has id 0.
@@ -39,12 +41,12 @@ pub fn spec() -> CorpusSpec {
         about: "MNRE v2, multimodal relation extraction (thecharm/MNRE).".into(),
         task: Extraction::Relations,
         files: [
-            vec!["mnre_train.txt".into(), "ours_train.txt".into()],
+            SplitFiles::one_of(&["mnre_train.txt", "ours_train.txt"]),
             // One of the published names really contains a space.
-            vec!["mnre_val.txt".into(), "mnre_val .txt".into(), "ours_val.txt".into()],
-            vec!["mnre_test.txt".into(), "ours_test.txt".into()],
+            SplitFiles::one_of(&["mnre_val.txt", "mnre_val .txt", "ours_val.txt"]),
+            SplitFiles::one_of(&["mnre_test.txt", "ours_test.txt"]),
         ],
-        parse,
+        format: Arc::new(Mnre),
         classes: RELATIONS.map(str::to_owned).to_vec(),
         class_ids: Some("ours_rel2id.json".into()),
         none: "None".into(),
@@ -70,6 +72,9 @@ pub fn spec() -> CorpusSpec {
                 "Zheng et al. (2021). Multimodal Relation Extraction with Efficient Graph Alignment. ACM Multimedia."
                     .into(),
             license: None,
+            language: "en".into(),
+            version: Some("2.0.0".into()),
+            published: None,
         },
     }
 }

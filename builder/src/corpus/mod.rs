@@ -17,7 +17,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::error::hint;
 pub use read::{Corpus, OnError, Skipped, SourceFile, read};
-pub use spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders};
+pub use spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders, SplitFiles};
 pub use types::{Annotation, Extraction, Instance, Mention, Split};
 
 /// The corpora that a protocol can name.

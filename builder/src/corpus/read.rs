@@ -1,12 +1,16 @@
-//! Reads the three files of a corpus.
+//! Reads the files of a corpus.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::format::{RawFile, Records};
-use super::spec::CorpusSpec;
+use super::spec::{CorpusSpec, SplitFiles};
 use super::types::{Instance, Split};
 use crate::error::{Error, Result};
 use crate::files::sha256_hex;
@@ -42,7 +46,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// The three files of a corpus, parsed.
+/// The files of a corpus, parsed.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     /// What is known of the corpus.
@@ -55,6 +59,8 @@ pub struct Corpus {
     pub validation: Vec<Instance>,
     /// Test rows in file order.
     pub test: Vec<Instance>,
+    /// What formats changed on the way and how often, as sentences that begin with the file.
+    pub notes: Vec<String>,
     /// The files read, in the order of [`Split::ALL`].
     pub sources: Vec<SourceFile>,
     /// Records left out, in file order.
@@ -70,9 +76,23 @@ impl Corpus {
             Split::Test => &self.test,
         }
     }
+
+    /// Returns the rows of one split, to be changed.
+    pub fn split_mut(&mut self, split: Split) -> &mut Vec<Instance> {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
+        }
+    }
+
+    /// Returns whether no row names a picture.
+    pub fn text_only(&self) -> bool {
+        Split::ALL.into_iter().flat_map(|split| self.split(split)).all(|row| row.image.is_none())
+    }
 }
 
-/// Reads the three files of a corpus from the folder `dir`.
+/// Reads the files of a corpus from the folder `dir`.
 ///
 /// # Errors
 /// A file is missing, empty or, under [`OnError::Fail`], damaged. Messages name the file and the line.
@@ -83,28 +103,75 @@ pub fn read(spec: &CorpusSpec, dir: &Path, on_error: OnError) -> Result<Corpus> 
         train: Vec::new(),
         validation: Vec::new(),
         test: Vec::new(),
+        notes: Vec::new(),
         sources: Vec::new(),
         skipped: Vec::new(),
     };
-    corpus.train = read_split(&mut corpus, dir, Split::Train, on_error)?;
-    corpus.validation = read_split(&mut corpus, dir, Split::Validation, on_error)?;
-    corpus.test = read_split(&mut corpus, dir, Split::Test, on_error)?;
+    let mut declared = Vec::new();
+    for split in Split::ALL {
+        let rows = read_split(&mut corpus, &mut declared, dir, split, on_error)?;
+        *corpus.split_mut(split) = rows;
+    }
+    if corpus.classes.is_empty() {
+        corpus.classes = classes_in_use(&corpus, &declared);
+    }
     Ok(corpus)
 }
 
-/// Reads the file of a split; its sum and the records left out are added to `corpus`.
-fn read_split(corpus: &mut Corpus, dir: &Path, split: Split, on_error: OnError) -> Result<Vec<Instance>> {
-    let spec = &corpus.spec;
-    let path = find_file(dir, split, &spec.files[split as usize])?;
-    let bytes = fs_err::read(&path)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let file = RawFile { path: &path, bytes: &bytes, classes: &corpus.classes, none: &spec.none };
-    let rows = keep_intact((spec.parse)(&file), &name, on_error, &mut corpus.skipped)?;
-    if rows.is_empty() {
-        return Err(Error::corpus(&path, 1, format!("holds no record; expected the {split} rows of the corpus")));
+/// Reads the files of a split and joins them; their sums and the records left out are added to `corpus`, and the classes
+/// that the first file with such a list declares to `declared`.
+fn read_split(
+    corpus: &mut Corpus,
+    declared: &mut Vec<String>,
+    dir: &Path,
+    split: Split,
+    on_error: OnError,
+) -> Result<Vec<Instance>> {
+    let spec = corpus.spec.clone();
+    let mut rows = Vec::new();
+    let mut records = 0;
+    for path in find_files(dir, split, &spec.files[split as usize])? {
+        let bytes = fs_err::read(&path)?;
+        let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+        corpus.sources.push(SourceFile { name: name.clone(), sha256: sha256_hex(&bytes), bytes: bytes.len() as u64 });
+        let text = decompressed(&path, &bytes)?;
+        let file = RawFile { path: &path, bytes: &text, classes: &corpus.classes, none: &spec.none };
+        let parsed = spec.format.parse(&file)?;
+        let first = records;
+        records += parsed.records.len();
+        if declared.is_empty() {
+            *declared = parsed.classes;
+        }
+        corpus.notes.extend(parsed.notes.into_iter().map(|note| format!("{name}: {note}")));
+        let intact = keep_intact(parsed.records, &name, on_error, &mut corpus.skipped)?;
+        if intact.is_empty() {
+            let reason = format!("holds no record; expected {split} rows of the corpus");
+            return Err(Error::corpus(&path, 1, reason));
+        }
+        rows.extend(intact.into_iter().map(|row| Instance { row: row.row + first, ..row }));
     }
-    corpus.sources.push(SourceFile { name, sha256: sha256_hex(&bytes), bytes: bytes.len() as u64 });
     Ok(rows)
+}
+
+/// Returns the content of a file, decompressed if its name ends in `.gz`.
+fn decompressed<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+    if path.extension().is_none_or(|extension| extension != "gz") {
+        return Ok(bytes.into());
+    }
+    let mut text = Vec::new();
+    match MultiGzDecoder::new(bytes).read_to_end(&mut text) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(Error::dataset(path, format!("damaged gzip file: {error}; fetch or compress it again"))),
+    }
+}
+
+/// Lists the classes that rows have: in the order that the files declare or, if they declare none, sorted by name.
+fn classes_in_use(corpus: &Corpus, declared: &[String]) -> Vec<String> {
+    let rows = Split::ALL.into_iter().flat_map(|split| corpus.split(split));
+    let used: BTreeSet<&str> = rows.flat_map(|row| row.annotation.classes()).collect();
+    let in_order = declared.iter().filter(|class| used.contains(class.as_str())).cloned();
+    let rest = used.iter().filter(|class| !declared.iter().any(|known| known == *class));
+    in_order.chain(rest.map(|class| (*class).to_owned())).collect()
 }
 
 /// Returns the classes of a corpus in the order of their ids: from the file of ids in `dir`, or as published if there is none.
@@ -123,14 +190,25 @@ fn classes(spec: &CorpusSpec, dir: &Path) -> Result<Vec<String>> {
     Ok(classes.into_iter().map(|(_, name)| name).filter(|name| *name != spec.none).collect())
 }
 
-/// Finds the one file of a split among the accepted names.
-fn find_file(dir: &Path, split: Split, names: &[String]) -> Result<PathBuf> {
-    let found: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).filter(|path| path.is_file()).collect();
-    match found.as_slice() {
-        [path] => Ok(path.clone()),
-        [] => Err(Error::dataset(dir, format!("no {split} file; expected one of: {}", names.join(", ")))),
-        [a, b, ..] => {
-            Err(Error::dataset(dir, format!("two {split} files, {} and {}; keep one", a.display(), b.display())))
+/// Finds the files of a split.
+fn find_files(dir: &Path, split: Split, files: &SplitFiles) -> Result<Vec<PathBuf>> {
+    let paths = || files.names().iter().map(|name| dir.join(name));
+    let names = files.names().join(", ");
+    match files {
+        SplitFiles::All(_) => match paths().find(|path| !path.is_file()) {
+            Some(missing) => Err(Error::dataset(&missing, format!("no such file; the {split} rows are in {names}"))),
+            None => Ok(paths().collect()),
+        },
+        SplitFiles::OneOf(_) => {
+            let found: Vec<PathBuf> = paths().filter(|path| path.is_file()).collect();
+            match found.as_slice() {
+                [] => Err(Error::dataset(dir, format!("no {split} file; expected one of: {names}"))),
+                [_] => Ok(found),
+                [a, b, ..] => {
+                    let reason = format!("two {split} files, {} and {}; keep one", a.display(), b.display());
+                    Err(Error::dataset(dir, reason))
+                }
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the builder has to know of a corpus: its files, classes, parser, folders of pictures, and how to cite it.
 
-use super::format::{RawFile, Records};
+use std::sync::Arc;
+
+use super::format::Format;
 use super::types::{Extraction, Split};
 
 /// Everything the builder knows of a corpus before it reads its files.
@@ -12,11 +14,12 @@ pub struct CorpusSpec {
     pub about: String,
     /// Whether its annotators marked relations or entities.
     pub task: Extraction,
-    /// File names in the corpus folder that are accepted for each split, in the order of [`Split::ALL`].
-    pub files: [Vec<String>; 3],
-    /// Parses the text of one of these files.
-    pub parse: fn(&RawFile<'_>) -> Records,
-    /// The classes (relations or entity types) in the order of their published ids.
+    /// The files of each split in the corpus folder, in the order of [`Split::ALL`].
+    pub files: [SplitFiles; 3],
+    /// Parses these files.
+    pub format: Arc<dyn Format>,
+    /// The classes (relations or entity types) in the order of their ids. If empty, every class that occurs is one, in
+    /// the order that the files declare or, if they declare none, sorted by name.
     pub classes: Vec<String>,
     /// A JSON object from class name to id. Where the corpus folder has this file, it replaces `classes`.
     pub class_ids: Option<String>,
@@ -26,6 +29,15 @@ pub struct CorpusSpec {
     pub pictures: PictureFolders,
     /// How to cite the corpus.
     pub reference: CorpusReference,
+}
+
+/// The files of a split, relative to the corpus folder. Files whose names end in `.gz` are decompressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SplitFiles {
+    /// The one file that exists of several published names.
+    OneOf(Vec<String>),
+    /// All of these, joined in this order; none if the corpus lacks the split.
+    All(Vec<String>),
 }
 
 /// How to cite a corpus in dataset cards and Croissant files.
@@ -39,6 +51,12 @@ pub struct CorpusReference {
     pub citation: String,
     /// SPDX identifier of the licence, if the corpus states one.
     pub license: Option<String>,
+    /// Language of the texts as a BCP 47 tag.
+    pub language: String,
+    /// Version of the corpus, if it has one.
+    pub version: Option<String>,
+    /// Date of publication as `YYYY-MM-DD`, if known.
+    pub published: Option<String>,
 }
 
 /// Where a corpus keeps its pictures and crops. In folder names `{split}` stands for `train`, `val` or `test`.
@@ -68,6 +86,20 @@ pub enum CropKind {
     Grounding,
     /// An object detector, which sees only the picture.
     Detected,
+}
+
+impl SplitFiles {
+    /// Makes the choice between several published names of one file.
+    pub fn one_of(names: &[&str]) -> Self {
+        Self::OneOf(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    /// Returns the names of the files.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::OneOf(names) | Self::All(names) => names,
+        }
+    }
 }
 
 impl CropKind {

@@ -1,7 +1,9 @@
 //! Twitter-2017 (Lu et al. 2018, files of github.com/jefferyYu/UMT): named entities in tweets.
 
-use super::format::twitter::parse;
-use super::spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders};
+use std::sync::Arc;
+
+use super::format::twitter::Twitter;
+use super::spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders, SplitFiles};
 use super::types::Extraction;
 use crate::bio;
 
@@ -12,8 +14,8 @@ pub fn spec() -> CorpusSpec {
         name: "twitter2017".into(),
         about: "Twitter-2017, multimodal named-entity recognition (jefferyYu/UMT).".into(),
         task: Extraction::Entities,
-        files: [vec!["train.txt".into()], vec!["valid.txt".into(), "val.txt".into()], vec!["test.txt".into()]],
-        parse,
+        files: [&["train.txt"][..], &["valid.txt", "val.txt"], &["test.txt"]].map(SplitFiles::one_of),
+        format: Arc::new(Twitter),
         classes: ["PER", "LOC", "ORG", "MISC"].map(str::to_owned).to_vec(),
         class_ids: None,
         none: bio::OUTSIDE.into(),
@@ -38,6 +40,9 @@ pub fn spec() -> CorpusSpec {
             citation: "Lu et al. (2018). Visual Attention Model for Name Tagging in Multimodal Social Media. ACL."
                 .into(),
             license: None,
+            language: "en".into(),
+            version: None,
+            published: None,
         },
     }
 }

@@ -108,10 +108,12 @@ pub struct Instance {
     pub row: usize,
     /// Line where the record starts, 1-based, for messages.
     pub line: usize,
+    /// The corpus's own name for the row, if its format has one; lists of row ids refer to it.
+    pub id: Option<String>,
     /// Words of the sentence, as the corpus splits them.
     pub tokens: Vec<String>,
-    /// File name of the picture.
-    pub image: String,
+    /// File name of the picture; `None` in a corpus without pictures.
+    pub image: Option<String>,
     /// The gold annotation of the row.
     pub annotation: Annotation,
 }

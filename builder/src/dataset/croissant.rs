@@ -21,7 +21,7 @@ pub fn croissant(manifest: &Manifest, reference: &CorpusReference) -> Result<Val
     let columns = |file: &ManifestFile| match file.path.as_str() {
         IMAGES_FILE => image_columns(),
         CROPS_FILE => crop_columns(),
-        _ => row_columns(manifest.task, manifest.embed_images),
+        _ => row_columns(manifest.task, manifest.row_pictures()),
     };
     let mut described = json!({
         "@context": serde_json::from_str::<Value>(CONTEXT)?,

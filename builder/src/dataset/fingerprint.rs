@@ -49,8 +49,10 @@ pub fn rows_content(rows: &[Row], labels: &[String]) -> Content {
         fields.text(&row.id);
         fields.texts(&row.tokens);
         fields.number(row.owner_task.map_or(0, |task| task + 1));
-        fields.text(&row.image_id);
-        fields.texts(&row.crops);
+        if let Some(image_id) = &row.image_id {
+            fields.text(image_id);
+            fields.texts(&row.crops);
+        }
         match &row.labels {
             RowLabels::Relation { head, tail, relation, original } => {
                 for mention in [head, tail] {

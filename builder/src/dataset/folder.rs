@@ -53,18 +53,19 @@ impl BenchmarkFolder {
         if task >= tasks {
             return Err(Error::dataset(&self.dir, format!("no task {task}: there are {tasks}")));
         }
-        read_rows(&self.dir.join(task_file(task, split)), self.manifest.task, self.manifest.labels.len())
+        read_rows(&self.dir.join(task_file(task, split)), &self.manifest)
     }
 }
 
-/// Reads the rows of a task file of a benchmark with `labels` labels; embedded pictures are not read.
+/// Reads the rows of a task file of a benchmark; embedded pictures are not read.
 ///
 /// # Errors
 /// The file is missing or damaged; a label id is out of range.
-pub fn read_rows(path: &Path, task: Extraction, labels: usize) -> Result<Vec<Row>> {
+pub fn read_rows(path: &Path, manifest: &Manifest) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for batch in batches(path, |column| column != "image")? {
-        rows.extend(Columns { path, batch: &batch?, labels }.rows(task)?);
+        let columns = Columns { path, batch: &batch?, labels: manifest.labels.len() };
+        rows.extend(columns.rows(manifest.task, manifest.text_only)?);
     }
     Ok(rows)
 }
@@ -159,19 +160,25 @@ impl Columns<'_> {
         })
     }
 
-    fn rows(&self, task: Extraction) -> Result<Vec<Row>> {
+    fn rows(&self, task: Extraction, text_only: bool) -> Result<Vec<Row>> {
         let mut labels = self.labels(task)?.into_iter();
         let mut tokens = self.text_lists("tokens")?.into_iter();
-        let mut crops = self.text_lists("crops")?.into_iter();
-        let mut images = self.texts("image_id")?.into_iter();
+        let mut images = Vec::new();
+        let mut crops = Vec::new();
+        if !text_only {
+            images = self.texts("image_id")?;
+            crops = self.text_lists("crops")?;
+        }
+        let mut images = images.into_iter();
+        let mut crops = crops.into_iter();
         let mut owners = self.ints("owner_task")?.into_iter();
         let mut row = |id| {
             Some(Row {
                 id,
                 tokens: tokens.next()?,
                 owner_task: owners.next()?.and_then(|task| usize::try_from(task).ok()),
-                image_id: images.next()?,
-                crops: crops.next()?,
+                image_id: images.next(),
+                crops: crops.next().unwrap_or_default(),
                 labels: labels.next()?,
             })
         };

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::layout::task_file;
+use super::schema::RowPictures;
 use crate::corpus::{CorpusName, Extraction, SourceFile, Split};
 use crate::error::{Error, Result};
 use crate::labels::LabelSet;
@@ -70,6 +71,9 @@ pub struct Manifest {
     pub sources: Vec<SourceFile>,
     /// Whether rows missing upstream were left out.
     pub as_published: bool,
+    /// Whether the corpus has no pictures, so that rows name none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub text_only: bool,
     /// Whether pictures are part of the folder.
     pub images: bool,
     /// Whether they are in the rows rather than in a file of their own.
@@ -102,6 +106,15 @@ impl Manifest {
     pub fn task_file(&self, task: usize, split: Split) -> Option<&ManifestFile> {
         let path = task_file(task, split);
         self.files.iter().find(|file| file.path == path)
+    }
+
+    /// Returns what the task files say of pictures.
+    pub(crate) fn row_pictures(&self) -> RowPictures {
+        match (self.text_only, self.embed_images) {
+            (true, _) => RowPictures::None,
+            (false, true) => RowPictures::Embedded,
+            (false, false) => RowPictures::Named,
+        }
     }
 
     /// Returns the labels with their classes and tasks.

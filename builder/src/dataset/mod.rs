@@ -21,4 +21,5 @@ pub use layout::{CROPS_FILE, IMAGES_FILE, MANIFEST, task_file};
 pub use manifest::{Manifest, ManifestFile, ManifestTask, SCHEMA_VERSION};
 pub use pictures::{CropKey, StoredPicture};
 pub use rows::{Row, RowLabels};
-pub(crate) use write::{NewPicture, PictureOf, PictureWriter, RowFile};
+pub(crate) use schema::RowPictures;
+pub(crate) use write::{NewPicture, PictureWriter, RowFile};

@@ -34,8 +34,8 @@ pub struct Row {
     pub tokens: Vec<String>,
     /// Task that owns the row; `None` for rows without a class that belong to all tasks.
     pub owner_task: Option<usize>,
-    /// File name of the picture.
-    pub image_id: String,
+    /// File name of the picture; `None` in a text-only benchmark.
+    pub image_id: Option<String>,
     /// File names of the grounding crops.
     pub crops: Vec<String>,
     /// What the learner is to predict, and the corpus's own labels.

@@ -30,6 +30,17 @@ pub enum ColumnKind {
     Image,
 }
 
+/// What the rows of a task file say of their pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowPictures {
+    /// Nothing: the corpus has none.
+    None,
+    /// The name of the picture and of its crops.
+    Named,
+    /// The names, and the bytes of the picture.
+    Embedded,
+}
+
 /// A column of a Parquet file.
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnSpec {
@@ -44,7 +55,7 @@ const fn column(name: &'static str, kind: ColumnKind, about: &'static str) -> Co
 }
 
 /// Returns the columns of a task file.
-pub fn row_columns(task: Extraction, embed_images: bool) -> Vec<ColumnSpec> {
+pub fn row_columns(task: Extraction, pictures: RowPictures) -> Vec<ColumnSpec> {
     let mut columns = vec![
         column("id", ColumnKind::Text, "split and 0-based row number in the full corpus file"),
         column("tokens", ColumnKind::Texts, "words of the sentence"),
@@ -61,12 +72,15 @@ pub fn row_columns(task: Extraction, embed_images: bool) -> Vec<ColumnSpec> {
             column("original_tags", ColumnKind::Labels, "BIO tag per word of the corpus"),
         ]),
     }
+    columns.push(column("owner_task", ColumnKind::Int, "0-based task that owns the row; null if none does"));
+    if pictures == RowPictures::None {
+        return columns;
+    }
     columns.extend([
-        column("owner_task", ColumnKind::Int, "0-based task that owns the row; null if none does"),
         column("image_id", ColumnKind::Text, "file name of the picture, key of the images file"),
         column("crops", ColumnKind::Texts, "file names of the visual objects that belong to the row"),
     ]);
-    if embed_images {
+    if pictures == RowPictures::Embedded {
         columns.push(column("image", ColumnKind::Image, "the picture"));
     }
     columns

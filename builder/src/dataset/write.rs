@@ -18,7 +18,9 @@ use super::layout::{CROPS_FILE, IMAGES_FILE};
 use super::manifest::ManifestFile;
 use super::pictures::CropKey;
 use super::rows::{Row, RowLabels};
-use super::schema::{ColumnSpec, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema};
+use super::schema::{
+    ColumnSpec, RowPictures, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema,
+};
 use crate::corpus::{Extraction, Mention};
 use crate::error::Result;
 use crate::files::HashingFile;
@@ -64,8 +66,10 @@ pub struct RowFile<'a> {
     /// Label names by id.
     pub labels: &'a [String],
     pub rows: &'a [Row],
-    /// Reads the pictures to embed; `None` if they are not to be embedded.
-    pub picture: Option<PictureOf<'a>>,
+    /// What the rows say of their pictures.
+    pub pictures: RowPictures,
+    /// Reads a picture to embed.
+    pub picture: PictureOf<'a>,
 }
 
 impl RowFile<'_> {
@@ -74,17 +78,20 @@ impl RowFile<'_> {
     /// # Errors
     /// The file cannot be written, or a picture cannot be read.
     pub fn write(&self) -> Result<ManifestFile> {
-        let schema = Arc::new(schema(&row_columns(self.task, self.picture.is_some()), self.labels));
+        let schema = Arc::new(schema(&row_columns(self.task, self.pictures), self.labels));
         let mut writer = create(&self.folder.join(self.path), schema.clone())?;
         for chunk in self.rows.chunks(BATCH_ROWS) {
             let mut columns = row_arrays(self.task, chunk);
-            if let Some(picture) = self.picture {
-                let bytes = chunk.iter().map(picture).collect::<Result<Vec<_>>>()?;
-                columns.push(images(chunk.iter().map(|row| row.image_id.as_str()), &bytes));
-                writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+            if self.pictures != RowPictures::None {
+                columns.extend(picture_names(chunk));
+            }
+            if self.pictures == RowPictures::Embedded {
+                let bytes = chunk.iter().map(self.picture).collect::<Result<Vec<_>>>()?;
+                columns.push(images(chunk.iter().flat_map(|row| row.image_id.as_deref()), &bytes));
+            }
+            writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
+            if self.pictures == RowPictures::Embedded {
                 writer.flush()?;
-            } else {
-                writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
             }
         }
         close(writer, self.path, rows_content(self.rows, self.labels))
@@ -100,12 +107,14 @@ fn row_arrays(task: Extraction, rows: &[Row]) -> Vec<ArrayRef> {
         Extraction::Relations => columns.extend(relation_arrays(rows)),
         Extraction::Entities => columns.extend(entity_arrays(rows)),
     }
-    columns.extend([
-        Arc::new(Int32Array::from_iter(rows.iter().map(|row| row.owner_task.map(|task| task as i32)))) as ArrayRef,
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.image_id))),
-        texts(rows.iter().map(|row| row.crops.as_slice())),
-    ]);
+    columns.push(Arc::new(Int32Array::from_iter(rows.iter().map(|row| row.owner_task.map(|task| task as i32)))));
     columns
+}
+
+/// Returns the columns `image_id` and `crops`.
+fn picture_names(rows: &[Row]) -> [ArrayRef; 2] {
+    let names = StringArray::from_iter(rows.iter().map(|row| row.image_id.as_deref()));
+    [Arc::new(names), texts(rows.iter().map(|row| row.crops.as_slice()))]
 }
 
 fn relation_arrays(rows: &[Row]) -> [ArrayRef; 4] {

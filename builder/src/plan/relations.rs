@@ -66,7 +66,7 @@ impl OwnedRows {
 
 fn leave_out_errata(plan: &mut BenchmarkPlan, corpus: &Corpus, protocol: &Protocol) -> Result<()> {
     for (i, erratum) in protocol.errata.iter().enumerate() {
-        let lost = |instance: &Instance| instance.row == erratum.row && instance.image == erratum.image;
+        let lost = |instance: &Instance| instance.row == erratum.row && instance.image.as_ref() == Some(&erratum.image);
         let instances = corpus.split(erratum.split);
         for &k in &erratum.tasks {
             let key = format!("errata[{i}]");

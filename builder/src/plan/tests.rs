@@ -17,10 +17,11 @@ fn corpus(name: &str, classes: &[&str], rows: impl Fn(Split) -> Vec<Annotation>)
         let tokens = vec!["x".to_owned(); 4];
         numbered
             .map(|(row, annotation)| Instance {
+                id: None,
                 row,
                 line: row + 1,
                 tokens: tokens.clone(),
-                image: format!("{row}.jpg"),
+                image: Some(format!("{row}.jpg")),
                 annotation,
             })
             .collect()
@@ -31,6 +32,7 @@ fn corpus(name: &str, classes: &[&str], rows: impl Fn(Split) -> Vec<Annotation>)
         train: instances(Split::Train),
         validation: instances(Split::Validation),
         test: instances(Split::Test),
+        notes: vec![],
         sources: vec![],
         skipped: vec![],
     }

@@ -233,17 +233,7 @@ pub fn load(learner: &Learner, values: BTreeMap<String, Tensor>) {
 pub fn example(id: usize, ids: Vec<u32>, anchors: Vec<u32>, gold: Vec<u32>) -> Example {
     let words = anchors.len();
     let original = gold.clone();
-    Example {
-        id: id.to_string(),
-        ids,
-        anchors,
-        gold,
-        original,
-        words,
-        owner: None,
-        image: String::new(),
-        crops: vec![],
-    }
+    Example { id: id.to_string(), ids, anchors, gold, original, words, owner: None, image: None, crops: vec![] }
 }
 
 #[test]

@@ -74,7 +74,7 @@ mod tests {
     fn example(id: usize, length: usize) -> Example {
         let ids = vec![7; length];
         let id = id.to_string();
-        let image = String::new();
+        let image = None;
         let crops = vec![];
         Example { id, ids, anchors: vec![0], gold: vec![0], original: vec![0], words: 1, owner: None, image, crops }
     }

@@ -25,7 +25,7 @@ pub struct Example {
     /// Task that owns the row.
     pub owner: Option<usize>,
     /// File name of the row's image.
-    pub image: String,
+    pub image: Option<String>,
     /// File names of the row's grounding crops.
     pub crops: Vec<String>,
 }
@@ -90,7 +90,7 @@ mod tests {
         let tokenizer = WordTokenizer::from_words(tokens.clone()).unwrap();
         let labels = RowLabels::Entities { tags: vec![0, 0, 0, 1, 2, 2], original: vec![3, 0, 0, 1, 2, 2] };
         let id = "test-000000".to_owned();
-        let image_id = "x.jpg".to_owned();
+        let image_id = Some("x.jpg".to_owned());
         let row = Row { id, tokens, owner_task: None, image_id, crops: vec![], labels };
         let example = Example::new(&row, &tokenizer, 6).unwrap();
         assert_eq!((example.ids.len(), example.anchors.as_slice()), (6, [1, 2, 3, 4].as_slice()));

@@ -46,13 +46,13 @@ struct TraceRow<'a> {
     ids: &'a [u32],
     anchors: &'a [u32],
     gold: Vec<i64>,
-    image: &'a str,
+    image: Option<&'a str>,
 }
 
 impl<'a> From<&'a Example> for TraceRow<'a> {
     fn from(row: &'a Example) -> Self {
         let gold = row.gold.iter().map(|label| if *label == UNKNOWN { -1 } else { i64::from(*label) }).collect();
-        Self { id: &row.id, ids: &row.ids, anchors: &row.anchors, gold, image: &row.image }
+        Self { id: &row.id, ids: &row.ids, anchors: &row.anchors, gold, image: row.image.as_deref() }
     }
 }
 

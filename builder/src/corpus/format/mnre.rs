@@ -5,12 +5,21 @@ use rayon::prelude::*;
 
 use super::lines::lines;
 use super::python_literal::{Literal, parse as parse_literal, repr};
-use super::raw::{RawFile, Records};
+use super::raw::{Format, Parsed, RawFile, Records};
 use crate::corpus::types::{Annotation, Instance, Mention};
-use crate::error::{Error, hint};
+use crate::error::{Error, Result, hint};
 
-/// Parses one record per line; blank lines at the end are ignored.
-pub fn parse(file: &RawFile<'_>) -> Records {
+/// The format of MNRE: one record per line; blank lines at the end are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mnre;
+
+impl Format for Mnre {
+    fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
+        Ok(parse(file).into())
+    }
+}
+
+fn parse(file: &RawFile<'_>) -> Records {
     let mut records: Vec<_> = lines(file.path, file.bytes).collect();
     while records.last().is_some_and(|(_, line)| line.as_ref().is_ok_and(|line| line.trim().is_empty())) {
         records.pop();
@@ -34,12 +43,13 @@ fn parse_line(number: usize, line: &str, file: &RawFile<'_>) -> Field<Instance> 
     let head = record.mention("h", tokens.len())?;
     let tail = record.mention("t", tokens.len())?;
     let relation = Some(record.text("relation")?).filter(|relation| relation != file.none);
-    if let Some(unknown) = relation.as_ref().filter(|relation| !file.classes.contains(relation)) {
+    if let Some(unknown) = relation.as_ref().filter(|relation| !file.accepts(relation)) {
         let hint = hint(unknown, file.classes.iter().map(String::as_str));
         return Err(format!("unknown relation `{unknown}`{hint}; known: {}", file.classes.join(", ")));
     }
     let annotation = Annotation::Relation { head, tail, relation };
-    Ok(Instance { row: number - 1, line: number, tokens, image: record.text("img_id")?, annotation })
+    let image = Some(record.text("img_id")?);
+    Ok(Instance { id: None, row: number - 1, line: number, tokens, image, annotation })
 }
 
 /// A dict with typed access to its values; `place` is the key it was found at, empty for the record itself.
@@ -49,7 +59,7 @@ struct Record {
 }
 
 /// A value, or why it is not one.
-type Field<T> = Result<T, String>;
+type Field<T> = std::result::Result<T, String>;
 
 impl Record {
     fn only(&self, known: &[&str]) -> Field<()> {
@@ -155,7 +165,7 @@ mod tests {
             assert_eq!(second.row, 1);
             assert_eq!(second.line, 2);
             let Annotation::Relation { head, tail, relation: Some(relation) } = &second.annotation else { panic!() };
-            assert_eq!(format_line(&second.tokens, head, tail, &second.image, relation), GOOD);
+            assert_eq!(format_line(&second.tokens, head, tail, second.image.as_deref().unwrap(), relation), GOOD);
         }
     }
 

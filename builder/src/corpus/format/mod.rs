@@ -6,4 +6,4 @@ mod python_literal;
 pub mod raw;
 pub mod twitter;
 
-pub use raw::{RawFile, Records};
+pub use raw::{ContainedPictures, Format, Parsed, RawFile, Records};

@@ -2,7 +2,7 @@
 //! `word<TAB>tag` per word, then a blank line.
 
 use super::lines::lines;
-use super::raw::{RawFile, Records};
+use super::raw::{Format, Parsed, RawFile, Records};
 use crate::bio::Tag;
 use crate::corpus::types::{Annotation, Instance};
 use crate::error::{Error, Result, hint};
@@ -13,8 +13,17 @@ const HEADER: &str = "IMGID:";
 /// The numbered lines of a sentence.
 type Block<'a> = Vec<(usize, Result<&'a str>)>;
 
-/// Parses one record per block of lines between blank ones; a damaged block is one error.
-pub fn parse(file: &RawFile<'_>) -> Records {
+/// The format of the Twitter corpora: one record per block of lines between blank ones; a damaged block is one error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Twitter;
+
+impl Format for Twitter {
+    fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
+        Ok(parse(file).into())
+    }
+}
+
+fn parse(file: &RawFile<'_>) -> Records {
     let mut records = Records::new();
     let mut block = Block::new();
     for (number, line) in lines(file.path, file.bytes) {
@@ -58,7 +67,7 @@ fn parse_block(file: &RawFile<'_>, row: usize, block: Block<'_>) -> Result<Insta
         if token.trim().is_empty() {
             return bad(number, "label without token: expected `word<TAB>tag`".to_owned());
         }
-        if let Err(reason) = check_tag(tag, tags.last().map(String::as_str), file.classes) {
+        if let Err(reason) = check_tag(tag, tags.last().map(String::as_str), file) {
             return bad(number, reason);
         }
         tokens.push(token.to_owned());
@@ -67,16 +76,17 @@ fn parse_block(file: &RawFile<'_>, row: usize, block: Block<'_>) -> Result<Insta
     if tokens.is_empty() {
         return bad(first, "sentence without words".to_owned());
     }
-    Ok(Instance { row, line: first, tokens, image: format!("{id}.jpg"), annotation: Annotation::Entities { tags } })
+    let image = Some(format!("{id}.jpg"));
+    Ok(Instance { id: None, row, line: first, tokens, image, annotation: Annotation::Entities { tags } })
 }
 
 /// Checks that a tag is `O`, `B-T`, or an `I-T` that continues an entity of type T.
-fn check_tag(tag: &str, before: Option<&str>, types: &[String]) -> std::result::Result<(), String> {
+fn check_tag(tag: &str, before: Option<&str>, file: &RawFile<'_>) -> std::result::Result<(), String> {
     let parsed = Tag::parse(tag).ok_or_else(|| format!("bad tag `{tag}`: expected O, B-<type> or I-<type>"))?;
     let Some(class) = parsed.class() else { return Ok(()) };
-    if !types.iter().any(|known| known == class) {
-        let hint = hint(class, types.iter().map(String::as_str));
-        return Err(format!("unknown entity type `{class}`{hint}; known: {}", types.join(", ")));
+    if !file.accepts(class) {
+        let hint = hint(class, file.classes.iter().map(String::as_str));
+        return Err(format!("unknown entity type `{class}`{hint}; known: {}", file.classes.join(", ")));
     }
     let continues = before.and_then(|before| Tag::parse(before)?.class()) == Some(class);
     if parsed == Tag::Inside(class) && !continues {
@@ -116,7 +126,7 @@ mod tests {
             assert_eq!(records.len(), 2);
             assert_eq!(records[1].row, 1);
             assert_eq!(records[1].line, 6);
-            assert_eq!(records[1].image, "2.jpg");
+            assert_eq!(records[1].image.as_deref(), Some("2.jpg"));
             let Annotation::Entities { tags } = &records[0].annotation else { panic!() };
             assert_eq!(tags, &["B-PER", "I-PER", "O"]);
         }

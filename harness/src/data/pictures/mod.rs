@@ -156,7 +156,7 @@ fn rows(benchmark: &Benchmark) -> Result<Vec<(Split, Row)>> {
 }
 
 fn image_album(folder: &BenchmarkFolder, rows: &[(Split, Row)], side: usize, cache: &Path) -> Result<Album> {
-    let of_row = rows.iter().map(|(_, row)| (row.id.clone(), vec![row.image_id.clone()])).collect();
+    let of_row = rows.iter().map(|(_, row)| (row.id.clone(), row.image_id.iter().cloned().collect())).collect();
     let fill = |writer: &PixelWriter| {
         folder.pictures(|batch| {
             let usable = batch.into_iter().filter(|picture| !picture.stand_in);
@@ -188,7 +188,8 @@ fn crop_names(folder: &BenchmarkFolder, rows: &[(Split, Row)]) -> Result<(NamesO
             names.push(key(crop.split, &crop.id));
         }
     }
-    let of_image = |split, row: &Row| cut.get(&(split, row.image_id.clone())).cloned().unwrap_or_default();
+    let of_image =
+        |split, row: &Row| row.image_id.clone().and_then(|image| cut.get(&(split, image))).cloned().unwrap_or_default();
     let detected = rows.iter().map(|(split, row)| (row.id.clone(), of_image(*split, row))).collect();
     Ok((grounding, detected))
 }

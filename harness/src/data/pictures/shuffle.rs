@@ -18,7 +18,7 @@ use crate::seed;
 pub(super) fn sources(rows: &[(Split, Row)], train_seed: u64) -> BTreeMap<String, String> {
     let of_split = |(stage, split): (usize, Split)| {
         let rows = rows.iter().filter(move |(own, _)| *own == split);
-        permuted(rows.map(|(_, row)| (row.image_id.as_str(), row.id.as_str())), train_seed, stage)
+        permuted(rows.map(|(_, row)| (row.image_id.as_deref().unwrap_or_default(), row.id.as_str())), train_seed, stage)
     };
     Split::ALL.into_iter().enumerate().flat_map(of_split).collect()
 }

@@ -91,7 +91,7 @@ fn dictionary(path: &Path, entries: &[(&str, &[&str])]) {
 
 fn example(id: &str) -> Example {
     let id = id.to_owned();
-    let image = String::new();
+    let image = None;
     let crops = vec![];
     Example { id, ids: vec![], anchors: vec![], gold: vec![], original: vec![], words: 0, owner: None, image, crops }
 }
