@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use mkgc_builder::bio::OUTSIDE;
-use mkgc_builder::build::{BuildOptions, build};
+use mkgc_builder::bio::{OUTSIDE, Tags};
+use mkgc_builder::build::{BuildOptions, CorpusSource, build};
 use mkgc_builder::corpus::format::{Format, Parsed, RawFile, Records};
 use mkgc_builder::corpus::{Annotation, CorpusReference, CorpusSpec, Extraction, Instance, PictureFolders, SplitFiles};
 use mkgc_builder::error::{Error, Result};
@@ -24,7 +24,7 @@ fn spec() -> CorpusSpec {
         format: Arc::new(Slashes),
         classes: ["PER", "LOC"].map(str::to_owned).to_vec(),
         class_ids: None,
-        none: OUTSIDE.into(),
+        none: Some(OUTSIDE.into()),
         pictures: PictureFolders::default(),
         reference: CorpusReference {
             origin: "written for this example".into(),
@@ -60,7 +60,9 @@ fn sentence(file: &RawFile<'_>, row: usize, text: &str) -> Result<Instance> {
         tokens.push(token.to_owned());
         tags.push(class.map_or_else(|| OUTSIDE.to_owned(), |class| format!("B-{class}")));
     }
-    Ok(Instance { id: None, row, line: row + 1, tokens, image: None, annotation: Annotation::Entities { tags } })
+    let tags = Tags::new(tags).map_err(|reason| Error::corpus(file.path, row + 1, reason))?;
+    let annotation = Annotation::Entities(tags);
+    Ok(Instance { id: None, row, line: row + 1, tokens: tokens.into(), image: None, annotation })
 }
 
 const PROTOCOL: &str = r#"
@@ -72,12 +74,13 @@ n_tasks = 2
 
 fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    for split in ["train", "val", "test"] {
-        fs_err::write(folder.path().join(format!("{split}.txt")), "Ann/PER met Bob/PER .\nBob/PER likes Rome/LOC .\n")?;
+    for (split, name) in [("train", "Ann"), ("val", "Cid"), ("test", "Eve")] {
+        let text = format!("{name}/PER met Bob/PER .\n{name}/PER likes Rome/LOC .\n");
+        fs_err::write(folder.path().join(format!("{split}.txt")), text)?;
     }
     let protocol = folder.path().join("slashes-2.toml");
     fs_err::write(&protocol, PROTOCOL)?;
     let options = BuildOptions::new(protocol.to_string_lossy(), folder.path(), folder.path().join("built"));
-    print!("{}", build(&BuildOptions { corpus: Some(spec()), ..options })?);
+    print!("{}", build(&BuildOptions { corpus: CorpusSource::Files(Box::new(spec())), ..options })?);
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mkgc_builder::build::{BuildOptions, build};
+use mkgc_builder::build::{BuildOptions, build, count_defects};
 use mkgc_builder::corpus::{self, OnError};
 use mkgc_builder::plan::plan;
 use mkgc_builder::protocol::Protocol;
@@ -56,6 +56,7 @@ fn benches(criterion: &mut Criterion) {
     let parse = || corpus::read(&spec, &raw, OnError::Fail).unwrap();
     criterion.bench_function("parse 15,485 MNRE lines", |b| b.iter(parse));
     let corpus = parse();
+    criterion.bench_function("count the defects of 15,485 rows", |b| b.iter(|| count_defects(&corpus)));
     let parsed = Protocol::parse(PROTOCOL).unwrap();
     criterion.bench_function("plan 15,485 rows", |b| b.iter(|| plan(&corpus, &parsed, false).unwrap()));
     let mut options = BuildOptions::new(protocol.to_string_lossy(), raw, dir.path().join("out"));

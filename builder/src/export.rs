@@ -7,17 +7,19 @@ use crate::corpus::format::{mnre, twitter};
 use crate::corpus::{Extraction, Split};
 use crate::dataset::{BenchmarkFolder, Manifest, Row, RowLabels};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{join_inside, write_atomically};
 
 /// Writes a built benchmark as the authors' text files below `out` and returns their paths. An existing file with other
 /// content is an error, so that two protocols never mix.
 ///
 /// # Errors
-/// `dir` is not a benchmark folder or is damaged; a file is in the way or cannot be written.
+/// `dir` is not a benchmark folder or is damaged; a symbolic link leads out of `out`; a file is in the way or cannot be
+/// written.
 pub fn continuemkgc(dir: &Path, out: &Path) -> Result<Vec<PathBuf>> {
     let benchmark = BenchmarkFolder::open(dir)?;
+    benchmark.check_rows()?;
     let manifest = benchmark.manifest();
-    let folder = out.join(&manifest.published);
+    let folder = join_inside(out, &manifest.published)?;
     let mut written = Vec::new();
     for task in 0..manifest.tasks.len() {
         for split in Split::ALL {

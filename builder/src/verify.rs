@@ -1,14 +1,14 @@
-//! Checks a benchmark folder against its manifest: every hash, row count and fingerprint.
+//! Checks a benchmark folder against its manifest: every size, hash, row count and fingerprint. Files that the manifest
+//! does not list are no damage.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::dataset::{
-    BenchmarkFolder, CROPS_FILE, Content, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, TASKS_FOLDER,
-    combined_fingerprint, pictures_content, read_rows, rows_content,
+    BenchmarkFolder, CROPS_FILE, Closeness, Content, IMAGES_FILE, MANIFEST, Manifest, ManifestFile, is_part_of,
+    pictures_content, refuse_damage, rows_content,
 };
 use crate::error::{Error, Result};
-use crate::files::sha256_file;
 
 /// The result of checking one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct FileCheck {
     pub problem: Option<String>,
 }
 
-/// Checks every file of the manifest, the manifest's own fingerprint, and that the folder contains no other file.
+/// Checks every file of the manifest, and the manifest itself.
 ///
 /// # Errors
 /// The manifest is missing or unreadable. A damaged file is not an error but a [`FileCheck`] with a problem.
@@ -27,63 +27,78 @@ pub fn verify(dir: &Path) -> Result<Vec<FileCheck>> {
     let benchmark = BenchmarkFolder::open(dir)?;
     let manifest = benchmark.manifest();
     let check =
-        |file: &ManifestFile| FileCheck { path: file.path.clone(), problem: problem(dir, manifest, file).err() };
+        |file: &ManifestFile| FileCheck { path: file.path.clone(), problem: check_file(dir, manifest, file).err() };
     let mut checks: Vec<FileCheck> = manifest.files.iter().map(check).collect();
-    let tasks = manifest.files.iter().filter(|file| Path::new(&file.path).starts_with(TASKS_FOLDER));
-    let fingerprint = combined_fingerprint(tasks.filter_map(|file| file.fingerprint.as_deref()));
-    let own = (fingerprint != manifest.fingerprint).then(|| "its fingerprint is not that of its task files".to_owned());
-    checks.push(FileCheck { path: MANIFEST.to_owned(), problem: own });
-    let listed: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).chain([MANIFEST]).collect();
-    for path in files_below(dir, "")? {
-        if !listed.contains(path.as_str()) {
-            checks.push(FileCheck { path, problem: Some("not in the manifest".to_owned()) });
-        }
-    }
+    checks.push(FileCheck { path: MANIFEST.to_owned(), problem: manifest.check().err() });
     Ok(checks)
 }
 
-/// Checks a file of the manifest; the error says what is wrong with it.
-fn problem(dir: &Path, manifest: &Manifest, file: &ManifestFile) -> std::result::Result<(), String> {
-    let path = dir.join(&file.path);
-    let sha256 = sha256_file(&path).map_err(|error| error.to_string())?;
-    if sha256 != file.sha256 {
-        return Err(format!("SHA-256 is {sha256}, the manifest says {}", file.sha256));
+/// Checks a folder as [`verify`] does.
+///
+/// # Errors
+/// The manifest is missing or unreadable, or a file is damaged; the message lists all that are.
+pub fn require_intact(dir: &Path) -> Result<()> {
+    let checks = verify(dir)?;
+    refuse_damage(dir, checks.iter().filter_map(|check| Some((check.path.as_str(), check.problem.clone()?))))
+}
+
+/// Lists what is in a folder and not in its manifest, sorted. A folder without any file of the manifest is one entry,
+/// which ends in `/`.
+///
+/// # Errors
+/// The manifest or a folder cannot be read.
+pub fn other_files(dir: &Path) -> Result<Vec<String>> {
+    let benchmark = BenchmarkFolder::open(dir)?;
+    let files = benchmark.manifest().files.iter().map(|file| file.path.as_str());
+    unlisted(dir, "", &files.chain([MANIFEST]).collect())
+}
+
+fn unlisted(dir: &Path, prefix: &str, listed: &BTreeSet<&str>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(dir)? {
+        let entry = entry?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if listed.contains(path.as_str()) {
+            continue;
+        }
+        if !entry.path().is_dir() {
+            found.push(path);
+            continue;
+        }
+        let folder = format!("{path}/");
+        if listed.iter().any(|file| file.starts_with(&folder)) {
+            found.extend(unlisted(&entry.path(), &folder, listed)?);
+        } else {
+            found.push(folder);
+        }
     }
-    let content = content(&path, manifest, file).map_err(|error: Error| error.to_string())?;
+    found.sort();
+    Ok(found)
+}
+
+/// Checks a file of the manifest; the error says what is wrong with it.
+fn check_file(dir: &Path, manifest: &Manifest, file: &ManifestFile) -> std::result::Result<(), String> {
+    file.check(dir, Closeness::Sum)?;
+    let content = content(&dir.join(&file.path), manifest, file).map_err(|error: Error| error.to_string())?;
     let Some(Content { rows, fingerprint }) = content else { return Ok(()) };
     if file.rows != Some(rows) {
-        return Err(format!("{rows} rows, the manifest says {:?}", file.rows));
+        let said = file.rows.map_or_else(|| "nothing".to_owned(), |rows| rows.to_string());
+        return Err(format!("{rows} rows, the manifest says {said}"));
     }
-    if file.fingerprint.as_ref() != Some(&fingerprint) {
-        return Err(format!("fingerprint is {fingerprint}, the manifest says {:?}", file.fingerprint));
+    let said = file.fingerprint.as_deref().unwrap_or("nothing");
+    if fingerprint != said {
+        return Err(format!("fingerprint is {fingerprint}, the manifest says {said}"));
     }
     Ok(())
 }
 
 /// Reads the content of a Parquet file; returns `None` for other files.
 fn content(path: &Path, manifest: &Manifest, file: &ManifestFile) -> Result<Option<Content>> {
-    if [IMAGES_FILE, CROPS_FILE].contains(&file.path.as_str()) {
+    if [IMAGES_FILE, CROPS_FILE].into_iter().any(|pictures| is_part_of(pictures, &file.path)) {
         return pictures_content(path).map(Some);
     }
     if file.rows.is_none() {
         return Ok(None);
     }
-    let rows = read_rows(path, manifest)?;
-    Ok(Some(rows_content(&rows, &manifest.labels)))
-}
-
-/// Lists every file below a folder by its relative path, sorted.
-fn files_below(dir: &Path, prefix: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in fs_err::read_dir(dir)? {
-        let entry = entry?;
-        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type()?.is_dir() {
-            found.extend(files_below(&entry.path(), &format!("{path}/"))?);
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+    rows_content(path, manifest).map(Some)
 }

@@ -153,6 +153,21 @@ fn crops_of_both_kinds_are_written_once_with_their_pictures() {
 }
 
 #[test]
+fn crops_are_in_shards_where_one_file_would_be_too_large() {
+    let mut case = replaceable(MNRE, write_mnre);
+    write_mnre_crops(&case.options.raw);
+    let (whole, _) = case.build();
+    let expected = crops(&whole);
+    let keys = whole.crop_keys().unwrap();
+    case.options.shard_bytes = 9 << 10;
+    let (sharded, _) = case.build();
+    let paths: Vec<&str> = sharded.manifest().parts(CROPS_FILE).map(|part| part.path.as_str()).collect();
+    assert!(paths.len() > 1 && paths[1].starts_with("images/crops-00001-of-0000"), "{paths:?}");
+    assert!(sharded.has_crops() && crops(&sharded) == expected && sharded.crop_keys().unwrap() == keys);
+    assert!(case.built("README.md").contains("path: images/crops-*.parquet"));
+}
+
+#[test]
 fn a_damaged_crops_file_is_named_by_verify() {
     let case = replaceable(MNRE, write_mnre);
     write_mnre_crops(&case.options.raw);

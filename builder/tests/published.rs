@@ -153,9 +153,16 @@ fn the_known_defects_are_counted() {
     assert_eq!(found.conflicting_relations, [27, 0, 0]);
     assert_eq!(found.texts_shared_with_train, [0, 21, 21]);
     assert_eq!(found.pairs_shared_with_train, [0, 6, 1]);
+    // Counted by a program of a few lines in another language.
+    assert_eq!(found.texts_shared_with_validation, [0, 0, 13]);
+    assert_eq!(found.pairs_shared_with_validation, [0, 0, 0]);
     assert_eq!(found.rows_without_class, [7_744, 1_000, 974]);
     assert_eq!(found.one_row_classes[2], ["/per/misc/religion", "/per/per/charges", "/per/per/siblings"]);
     let found = defects("twitter2017", &twitter);
     assert_eq!(found.rows, [3_373, 723, 723]);
     assert_eq!(found.rows_without_class[..2], [392, 76]);
+    assert_eq!(found.texts_shared_with_train, [0, 1, 4]);
+    assert_eq!(found.pairs_shared_with_train, [0, 1, 0]);
+    assert_eq!(found.texts_shared_with_validation, [0, 0, 1]);
+    assert_eq!(found.pairs_shared_with_validation, [0, 0, 0]);
 }

@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
 use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::{self, Annotation, Extraction, OnError};
+use mkgc_builder::corpus::{self, Extraction, OnError, Relation};
 use mkgc_builder::images::decode;
 use mkgc_harness::config::{Config, VisualSetting};
 use mkgc_harness::data::{Benchmark, Example, Pictures};
@@ -70,19 +70,20 @@ fn tokenising(criterion: &mut Criterion) {
         |data| PathBuf::from(data).join("mnre"),
     );
     let rows = corpus::read(&corpus::find("mnre").unwrap(), &raw, OnError::Fail).unwrap().train;
-    let words = rows.iter().flat_map(|row| row.tokens.iter().cloned()).collect();
+    let words = rows.iter().flat_map(|row| row.tokens.to_vec()).collect();
     // The word pieces of a real encoder, where a folder of one is given.
     let tokenizer = std::env::var_os("MKGC_ENCODER").map_or_else(
         || WordTokenizer::from_words(words).unwrap(),
         |folder| WordTokenizer::from_file(&PathBuf::from(folder).join("tokenizer.json")).unwrap(),
     );
+    let marked: Vec<(Vec<String>, &Relation)> =
+        rows.iter().filter_map(|row| Some((row.tokens.to_vec(), row.annotation.relation()?))).collect();
     let mut group = criterion.benchmark_group("tokenise");
     group.sample_size(10);
     group.bench_function(format!("{} sentences", rows.len()), |b| {
         b.iter(|| {
-            for row in &rows {
-                let Annotation::Relation { head, tail, .. } = &row.annotation else { continue };
-                tokenizer.relation(&row.tokens, (head.start, head.end), (tail.start, tail.end), 128).unwrap();
+            for (words, Relation { head, tail, .. }) in &marked {
+                tokenizer.relation(words, (head.start, head.end), (tail.start, tail.end), 128).unwrap();
             }
         });
     });

@@ -62,6 +62,7 @@ pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     let resolved = request.settings.config.clone();
     let config = &Config { epochs: 1, memory_epochs: 0, rounds: 0, ewc_grid: vec![], ..resolved };
     let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
+    benchmark.check_rows()?;
     let (spec, record) = prepare(request, &benchmark)?;
     let spec = Rc::new(spec);
     let folder = tempfile::tempdir().map_err(|error| Error::Usage(format!("a temporary folder: {error}")))?;

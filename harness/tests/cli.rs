@@ -10,11 +10,11 @@ use tempfile::TempDir;
 /// A folder with a raw corpus of two relations and a protocol for it.
 struct Corpora(TempDir);
 
-fn rows(n: usize) -> String {
+fn rows(split: &str, n: usize) -> String {
     let row = |i: usize| {
         let relation = ["/per/per/peer", "None", "/per/org/member_of"][i % 3];
         format!(
-            "{{'token': ['Ann', 'met', 'Bob'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, \
+            "{{'token': ['Ann', 'met', 'Bob', '{split}'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, \
              't': {{'name': 'Bob', 'pos': [2, 3]}}, 'img_id': 'x.jpg', 'relation': '{relation}'}}\n"
         )
     };
@@ -26,7 +26,7 @@ impl Corpora {
         let dir = tempfile::tempdir().unwrap();
         let place = Self(dir);
         for split in ["train", "val", "test"] {
-            fs_err::write(place.path(&format!("mnre_{split}.txt")), rows(12)).unwrap();
+            fs_err::write(place.path(&format!("mnre_{split}.txt")), rows(split, 12)).unwrap();
         }
         let tasks = "name = \"small\"\ncorpus = \"mnre\"\n[[tasks]]\nclasses = [\"/per/per/peer\"]\n[[tasks]]\nclasses = [\"/per/org/member_of\"]\n";
         fs_err::write(place.path("small.toml"), tasks).unwrap();
@@ -117,6 +117,31 @@ fn a_build_prepares_the_pictures_that_a_run_reads() {
     let error = place.error(&format!("{TRAIN} --method concat --out damaged"));
     assert!(error.contains("warning: ") && error.contains("it is cut off; it is made again"), "{error}");
     assert!(error.contains("images.parquet"), "{error}");
+}
+
+/// The downloads themselves are tested in the builder, against a server on the loopback interface.
+#[test]
+fn what_there_is_to_fetch_is_listed_and_files_are_verified() {
+    let place = Corpora::new();
+    let listed = place.ok("fetch --list");
+    let columns: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(columns[0], ["corpus", "file", "bytes", "fetched", "licence", "address"]);
+    assert!(columns.iter().all(|row| row.len() == 6), "{listed}");
+    let row = |name: &str, file: &str| columns.iter().find(|row| row[..2] == [name, file]).unwrap().clone();
+    assert_eq!(row("mnre", "mnre_test.txt")[2..4], ["512573", "yes"]);
+    assert_eq!(row("fewrel", "val_wiki.json")[4], "MIT");
+    assert!(row("tacred", "")[3].contains("https://catalog.ldc.upenn.edu/LDC2018T24"), "{listed}");
+    assert!(place.ok("fetch twitter2015 --list").lines().skip(1).all(|line| line.starts_with("twitter2015\t")));
+
+    let error = place.error("fetch mnre-10 --to raw");
+    assert!(error.contains("unknown corpus `mnre-10` (did you mean `mnre`?); known: mnre, twitter2015, "), "{error}");
+    assert!(place.error("fetch mnre").contains("--to"), "a folder is needed");
+    let error = place.error("fetch tacred --to raw");
+    assert!(error.contains("mkgc cannot fetch it"), "{error}");
+    // The rows here are made up.
+    let error = place.error("fetch mnre --to raw --from . --only mnre_test.txt");
+    assert!(error.contains("./mnre_test.txt: not as published: its SHA-256 is "), "{error}");
+    assert_eq!(fs_err::read_dir(place.path("raw")).unwrap().count(), 0, "nothing else gets into the folder");
 }
 
 #[test]
@@ -227,11 +252,40 @@ fn a_damaged_folder_fails_verification_with_exit_code_1() {
 }
 
 #[test]
+fn files_of_the_manifest_are_checked_before_they_are_read_and_others_are_ignored() {
+    let place = Corpora::new();
+    let data = place.build();
+    fs_err::create_dir_all(data.join(".cache/huggingface")).unwrap();
+    fs_err::write(data.join(".cache/huggingface/x"), "x").unwrap();
+    fs_err::write(data.join(".DS_Store"), "x").unwrap();
+    let (code, _, log) = place.mkgc("verify data");
+    assert!(code == 0 && log.contains("not in the manifest, so not checked: .DS_Store, .cache/\n"), "{log}");
+    place.ok("export data --layout continuemkgc --out text");
+    place.ok(&format!("{TRAIN} --method vanilla --out run"));
+    let file = data.join("tasks/task_01_test.parquet");
+    let mut bytes = fs_err::read(&file).unwrap();
+    bytes[40] ^= 1;
+    fs_err::write(&file, bytes).unwrap();
+    for line in ["export data --layout continuemkgc --out other", &format!("{TRAIN} --method vanilla --out other")] {
+        let error = place.error(line);
+        assert!(error.contains("data: does not match its manifest; build or download it again"), "{error}");
+        assert!(error.contains("\n  tasks/task_01_test.parquet: SHA-256 is "), "{error}");
+    }
+    assert!(!place.path("other/small").exists() && !place.path("other/stages").exists());
+}
+
+#[test]
 fn wrong_input_is_answered_with_a_remedy() {
     let place = Corpora::new();
     assert!(place.error("build mnre-1O --raw . --out data").contains("did you mean `mnre-10`?"));
     assert!(place.error("build mnre-10 --raw nowhere --out data").contains("nowhere: no train file"));
     assert!(place.error("verify .").contains("not a benchmark folder; make one with `mkgc build`"));
+    for line in ["verify nowhere", "export nowhere --layout continuemkgc --out text"] {
+        assert!(place.error(line).contains("nowhere: no such folder; make it with `mkgc build`"));
+    }
+    assert!(place.error("train nowhere --method emr --out run").contains("nowhere: no such folder"));
+    let scored = "score --data nowhere --predictions x.csv --name mine --out run";
+    assert!(place.error(scored).contains("nowhere: no such folder"));
     place.build();
     assert!(place.error("build small.toml --raw . --out data").contains("--force"));
     assert!(place.error(&format!("{TRAIN} --method erm --out run")).contains("did you mean `emr`?"));
@@ -242,6 +296,7 @@ fn wrong_input_is_answered_with_a_remedy() {
         assert!(error.contains(key) && error.contains("lower it"), "{error}");
     }
     assert!(place.error("report data --out report").contains("run.json"));
+    assert!(place.error(&format!("{TRAIN} --method emr --out small.toml")).contains("is a file where a folder"));
     assert!(!place.path("run").join("run.json").exists());
 }
 
@@ -262,7 +317,7 @@ fn reports_refuse_mixed_data_and_need_a_finished_run() {
     let place = Corpora::new();
     place.build();
     place.ok(&format!("{TRAIN} --method vanilla --out one"));
-    fs_err::write(place.path("mnre_train.txt"), rows(15)).unwrap();
+    fs_err::write(place.path("mnre_train.txt"), rows("train", 15)).unwrap();
     place.ok("build small.toml --raw . --out data --force");
     place.ok(&format!("{TRAIN} --method vanilla --out two"));
     let error = place.error("report one two --out report");
@@ -281,7 +336,8 @@ fn a_failed_run_says_why_until_it_goes_on() {
     let said = place.error(&format!("{TRAIN} --method emr --out run"));
     let failure = place.path("run/failure.json");
     let written: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&failure).unwrap()).unwrap();
-    assert_eq!(written["tasks_learned"], 1);
+    // A damaged file is found before anything is learned.
+    assert_eq!(written["tasks_learned"], 0);
     assert!(said.contains(written["error"][0].as_str().unwrap()), "{said} {written}");
     fs_err::write(&test, bytes).unwrap();
     place.ok(&format!("{TRAIN} --method emr --out run"));

@@ -39,6 +39,19 @@ fn seeds_are_averaged_and_both_intervals_kept_apart() {
 }
 
 #[test]
+fn a_benchmark_whose_name_leads_out_of_the_folder_is_refused() {
+    let runs = Runs::new();
+    runs.plain("emr", "emr", 1, 4);
+    let out = runs.path("report");
+    for name in ["../x", "/tmp/x", ".."] {
+        let board = Board { benchmark: name.to_owned(), ..runs.board() };
+        let error = report::write(&[board], &out).unwrap_err().to_string();
+        assert!(error.contains("the name cannot be that of a file"), "{error}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn ranks_follow_what_can_be_told_apart() {
     let runs = Runs::new();
     for (method, wrong) in [("joint", 100), ("rp-cre", 8), ("emr", 9), ("vanilla", 2)] {

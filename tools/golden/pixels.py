@@ -18,7 +18,7 @@ import sys
 import zlib
 
 import numpy
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 PLACES = [(row, column) for row in range(13, 224, 28) for column in range(13, 224, 28)]
@@ -28,8 +28,10 @@ def pixels(image, size):
     """u8 [size, size, 3]: the processor without its last two steps, rescaling and normalising.
 
     The published code hands it `Image.open(path).convert("RGB")`, which drops transparency; a new image makes sure
-    that the processor, which would put a picture with transparency on white, sees none.
+    that the processor, which would put a picture with transparency on white, sees none. Pictures are turned first as
+    their EXIF orientation says, as Hugging Face `datasets` does and the published code does not.
     """
+    image = ImageOps.exif_transpose(image)
     image = Image.fromarray(numpy.asarray(image.convert("RGB")))
     processor = CLIPImageProcessorPil(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size}, do_rescale=False, do_normalize=False

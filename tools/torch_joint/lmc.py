@@ -49,7 +49,7 @@ class Rows(joint.Relations):
 
     def encode(self, row, gold, seen):
         item = super().encode(row, gold, seen)
-        return item | {"anchors": item["at"], "image": row["image_id"]}
+        return item | {"anchors": item["at"], "image": (row["id"].split("-")[0], row["image_id"])}
 
 
 class Pictures:
@@ -58,10 +58,10 @@ class Pictures:
     def __init__(self, benchmark, manifest, side):
         self.side, self.known = side, {}
         if manifest["images"]:
-            file = pq.ParquetFile(benchmark / "images/images.parquet")
-            for rows in file.iter_batches(128, columns=["id", "image", "placeholder"]):
-                real = (row for row in rows.to_pylist() if not row["placeholder"])
-                self.known |= {row["id"]: self.prepared(row["image"]["bytes"]) for row in real}
+            for path in sorted((benchmark / "images").glob("images*.parquet")):
+                for rows in pq.ParquetFile(path).iter_batches(128):
+                    real = (row for row in rows.to_pylist() if not row["placeholder"])
+                    self.known |= {(row.get("split"), row["id"]): self.prepared(row["image"]["bytes"]) for row in real}
 
     def prepared(self, file):
         """As CLIP's image processor has it: the shorter side becomes `side` pixels long, the middle is cut out."""
@@ -78,8 +78,9 @@ class Pictures:
         return torch.tensor(list(colours), dtype=torch.uint8).reshape(3, SQUARES, SQUARES)[:, square][:, :, square]
 
     def of(self, row):
-        found = self.known.get(row["image"])
-        return self.stand_in(row["image"]) if found is None else found
+        split, name = row["image"]
+        found = self.known.get((split, name), self.known.get((None, name)))
+        return self.stand_in(name) if found is None else found
 
     def batch(self, items):
         """Rows padded to the longest one, with normalised pixels."""

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::facts::facts;
 use super::options::BuildOptions;
 use super::stats::Stats;
 use crate::corpus::{Annotation, Corpus, CropKind, Split};
@@ -45,7 +46,7 @@ impl FolderWriter<'_> {
         let mut manifest = self.manifest(protocol, files, fingerprint);
         let reference = &self.corpus.spec.reference;
         for (name, text) in [
-            (CARD_FILE, card(&manifest, reference)),
+            (CARD_FILE, card(&manifest, reference, &facts(self.corpus, self.stats))),
             (CROISSANT_FILE, pretty(&croissant(&manifest, reference)?)?),
             (STATS_FILE, pretty(&serde_json::to_value(self.stats)?)?),
         ] {
@@ -71,6 +72,7 @@ impl FolderWriter<'_> {
             corpus: self.corpus.spec.name.clone(),
             task: self.corpus.spec.task,
             published: protocol.published.clone().unwrap_or_else(|| protocol.name.clone()),
+            order: protocol.order,
             tests: protocol.tests.name().to_owned(),
             labels: self.plan.labels.names().to_vec(),
             tasks: self.plan.tasks.iter().map(task).collect(),
@@ -80,6 +82,7 @@ impl FolderWriter<'_> {
             as_published: self.options.as_published,
             text_only: self.corpus.text_only(),
             images: self.gallery.is_some(),
+            images_by_split: self.gallery.is_some_and(Gallery::by_split),
             embed_images: self.options.embed_images,
             fingerprint,
             files,
@@ -88,7 +91,6 @@ impl FolderWriter<'_> {
 
     fn write_task(&self, task: usize, split: Split) -> Result<ManifestFile> {
         let planned = self.plan.tasks[task].split(split);
-        let rows: Vec<Row> = planned.iter().map(|row| self.row(split, row)).collect();
         let stand_in = placeholder()?;
         let picture = |row: &Row| self.picture(split, row.image_id.as_deref().unwrap_or_default(), &stand_in);
         let pictures = match (self.corpus.text_only(), self.options.embed_images) {
@@ -101,23 +103,20 @@ impl FolderWriter<'_> {
             path: &task_file(task, split),
             task: self.corpus.spec.task,
             labels: self.plan.labels.names(),
-            rows: &rows,
             pictures,
             picture: &picture,
         };
-        file.write()
+        file.write(planned.iter().map(|row| self.row(task, split, row)))
     }
 
-    fn row(&self, split: Split, planned: &PlannedRow) -> Row {
+    fn row(&self, task: usize, split: Split, planned: &PlannedRow) -> Row {
         let instance = &self.corpus.split(split)[planned.index];
-        let labels = match (&instance.annotation, &planned.labels) {
-            (Annotation::Relation { head, tail, .. }, PlannedLabels::Relation { relation, original }) => {
-                RowLabels::Relation { head: head.clone(), tail: tail.clone(), relation: *relation, original: *original }
+        let labels = match (&instance.annotation, self.plan.row_labels(task, split, &instance.annotation)) {
+            (Annotation::Relation(of), PlannedLabels::Relation { relation, original }) => {
+                RowLabels::Relation { head: of.head.clone(), tail: of.tail.clone(), relation, original }
             }
-            (_, PlannedLabels::Entities { tags, original }) => {
-                RowLabels::Entities { tags: tags.clone(), original: original.clone() }
-            }
-            (Annotation::Entities { .. }, PlannedLabels::Relation { .. }) => unreachable!("planned from this corpus"),
+            (_, PlannedLabels::Entities { tags, original }) => RowLabels::Entities { tags, original },
+            (Annotation::Entities(_), PlannedLabels::Relation { .. }) => unreachable!("tags have no relation"),
         };
         let crops = match (self.gallery, &instance.image) {
             (Some(gallery), Some(image)) => gallery.crops(CropKind::Grounding, split, instance.row, image),
@@ -125,9 +124,9 @@ impl FolderWriter<'_> {
         };
         Row {
             id: format!("{split}-{:06}", instance.row),
-            tokens: instance.tokens.clone(),
+            tokens: instance.tokens.to_vec(),
             owner_task: planned.owner_task,
-            image_id: instance.image.clone(),
+            image_id: instance.image.as_deref().map(str::to_owned),
             crops: crops.to_vec(),
             labels,
         }
@@ -136,9 +135,9 @@ impl FolderWriter<'_> {
     /// Returns the bytes of a picture to embed, or those of `stand_in` if it cannot be used.
     fn picture(&self, split: Split, id: &str, stand_in: &Picture) -> Result<Vec<u8>> {
         match (self.gallery, &self.stats.images) {
-            (Some(gallery), Some(images)) if !images.bad.contains_key(id) => gallery
+            (Some(gallery), Some(images)) if !images.bad.contains_key(&gallery.key(split, id)) => gallery
                 .check(split, id)
-                .map(|picture| picture.bytes)
+                .map(|found| found.picture.bytes)
                 .map_err(|reason| Error::image(Path::new(id), format!("changed during the build: {reason}"))),
             _ => Ok(stand_in.bytes.clone()),
         }

@@ -10,29 +10,38 @@
 //! # Ok::<(), mkgc_builder::Error>(())
 //! ```
 
+mod checks;
+mod contained;
 mod defects;
+mod facts;
+mod family;
 mod folder;
 mod options;
 mod pictures;
 mod stats;
 
-use crate::corpus;
+use crate::corpus::Corpus;
 use crate::error::{Error, Result};
-use crate::files::{install_folder, parent_folder};
-use crate::images::{Gallery, Viewer};
+use crate::files::{StagedFolder, explain};
+use crate::images::{Gallery, GalleryOptions, Viewer};
 use crate::plan::plan;
-use crate::protocol::Protocol;
+pub use checks::Allowed;
+use checks::{Checks, rows_by_class};
+use contained::Contained;
 pub use defects::{Defects, count_defects};
+pub use family::build_family;
 use folder::FolderWriter;
-pub use options::{BuildOptions, OnBadImage};
+pub use options::{BuildOptions, CorpusSource, OnBadCrops, OnBadImage};
+use pictures::{PicturesToWrite, WrittenPictures};
 pub use stats::{CropCounts, CropStats, ImageStats, Stats, Summary, TaskStats};
 
-/// Builds a benchmark folder. A build that fails or is killed leaves nothing at `options.out`.
+/// Builds a benchmark folder. A build that fails leaves nothing. One that is killed leaves a hidden folder beside
+/// `options.out`, which the next build there removes.
 ///
 /// # Errors
 /// `options.out` exists and may not be replaced; the protocol, the corpus or its pictures cannot be used.
 pub fn build(options: &BuildOptions) -> Result<Summary> {
-    run(options, None)
+    run(options, None, None)
 }
 
 /// Builds a benchmark folder and passes every usable picture to `view`, which saves the caller decoding it again.
@@ -40,50 +49,85 @@ pub fn build(options: &BuildOptions) -> Result<Summary> {
 /// # Errors
 /// The same as those of [`build`]; there is no folder of pictures; `view` fails.
 pub fn build_viewed(options: &BuildOptions, view: Viewer<'_>) -> Result<Summary> {
-    run(options, Some(view))
+    run(options, Some(view), None)
 }
 
-fn run(options: &BuildOptions, view: Option<Viewer<'_>>) -> Result<Summary> {
-    options.check_out()?;
-    let protocol = Protocol::load(&options.protocol)?;
-    let mut corpus = corpus::read(&options.corpus_spec(&protocol)?, &options.raw, options.on_error)?;
-    let gallery = Gallery::open(&corpus, &options.raw, options.images.as_deref())?;
-    if gallery.is_none() && (view.is_some() || options.needs_images()) {
-        let reason = "no image folder here; give --images, or leave out --embed-images, --on-bad-image and --pixels";
-        return Err(Error::image(&options.raw, reason));
-    }
+/// Builds a folder; errors name the folder and not the one under construction. `shared` is a benchmark of the same corpus
+/// with the same options, whose pictures are those of this one.
+fn run(options: &BuildOptions, view: Option<Viewer<'_>>, shared: Option<&Summary>) -> Result<Summary> {
+    make(options, view, shared).map_err(|error| explain(error, &options.out))
+}
+
+fn make(options: &BuildOptions, view: Option<Viewer<'_>>, shared: Option<&Summary>) -> Result<Summary> {
+    let target = options.target()?;
+    let protocol = options.load_protocol()?;
+    let mut corpus = options.read_corpus(&protocol)?;
+    let mut checks = Checks::new(options, &protocol);
+    checks.check_corpus(&corpus)?;
     let defects = count_defects(&corpus);
     // Plan before any picture is read, so that a protocol that does not fit is reported at once.
     let mut planned = plan(&corpus, &protocol, options.as_published)?;
 
-    let parent = parent_folder(&options.out);
-    fs_err::create_dir_all(parent)?;
-    let temporary = tempfile::Builder::new().prefix(".mkgc-build-").tempdir_in(parent)?;
-    let mut files = Vec::new();
-    let mut images = None;
-    let mut dropped = [0; 3];
+    let staged = StagedFolder::create(target)?;
+    let folder = &staged.path();
+    let contained = Contained::unpack(&corpus.spec, &options.raw, &folder.join("contained"))?;
+    let gallery = open_gallery(&corpus, options, &contained, protocol.split.is_some(), view.is_some())?;
+    let mut pictures = WrittenPictures::default();
     if let Some(gallery) = &gallery {
-        let (mut stats, images_file) = pictures::write_images(gallery, &corpus, options, temporary.path(), view)?;
-        if options.on_bad_image == OnBadImage::Drop && !stats.bad.is_empty() {
-            dropped = pictures::drop_rows(&mut corpus, &stats.bad);
+        let before = rows_by_class(&corpus);
+        pictures = PicturesToWrite { gallery, options, folder, view, shared }.write(&mut corpus)?;
+        if let Some(stats) = &pictures.stats {
+            checks.check_pictures(stats)?;
+        }
+        if pictures.dropped != [0; 3] {
+            checks.check_dropped(&before, &rows_by_class(&corpus))?;
             planned = plan(&corpus, &protocol, options.as_published)?;
         }
-        let (crops, crops_file) = pictures::write_crops(gallery, &corpus, temporary.path())?;
-        stats.crops = crops;
-        files.extend(images_file.into_iter().chain(crops_file));
-        images = Some(stats);
     }
     let stats = Stats {
-        tasks: planned.tasks.iter().map(|task| TaskStats::new(task, &planned.labels)).collect(),
+        tasks: (0..planned.tasks.len()).map(|k| TaskStats::new(&corpus, &planned, k)).collect(),
         defects,
         skipped: corpus.skipped.clone(),
-        rows_dropped_for_images: dropped,
-        images,
+        records: corpus.records,
+        lost_classes: checks.lost,
+        warnings: checks.warnings,
+        rows_dropped_for_images: pictures.dropped,
+        images: pictures.stats,
     };
-    let folder = temporary.path();
     let writer =
         FolderWriter { folder, corpus: &corpus, plan: &planned, gallery: gallery.as_ref(), stats: &stats, options };
-    let manifest = writer.write(&protocol, files)?;
-    install_folder(temporary, &options.out)?;
+    let manifest = writer.write(&protocol, pictures.files)?;
+    contained.remove()?;
+    staged.install()?;
     Ok(Summary { out: options.out.clone(), manifest, stats })
+}
+
+/// Finds the pictures of a corpus; `None` if it has none.
+///
+/// # Errors
+/// There are none, but the options or a viewer need some; a crop dictionary is damaged.
+fn open_gallery(
+    corpus: &Corpus,
+    options: &BuildOptions,
+    contained: &Contained,
+    dealt: bool,
+    viewed: bool,
+) -> Result<Option<Gallery>> {
+    let places = GalleryOptions {
+        raw: &options.raw,
+        images: options.images.as_deref(),
+        contained: &contained.folders,
+        dealt,
+        drop_bad_crops: options.on_bad_crops == OnBadCrops::Drop,
+    };
+    let gallery = Gallery::open(corpus, &places)?;
+    if gallery.is_none() && (viewed || options.needs_images()) {
+        let reason = if corpus.text_only() {
+            "no row of the corpus names an image; leave out --embed-images, --on-bad-image and --pixels"
+        } else {
+            "no image folder here; give --images, or leave out --embed-images, --on-bad-image and --pixels"
+        };
+        return Err(Error::image(&options.raw, reason));
+    }
+    Ok(gallery)
 }

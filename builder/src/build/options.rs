@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::corpus::{self, CorpusSpec, OnError};
-use crate::dataset::MANIFEST;
+use super::checks::Allowed;
+use crate::corpus::{self, Corpus, CorpusSpec, OnError};
+use crate::dataset::{MANIFEST, MAX_SHARD_BYTES};
 use crate::error::{Error, Result};
+use crate::files::{Replacing, Target};
 use crate::protocol::Protocol;
 
 /// What to do with a missing or undecodable image.
@@ -18,13 +20,36 @@ pub enum OnBadImage {
     Error,
 }
 
+/// What to do with a crop dictionary that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadCrops {
+    /// Stop the build with an error.
+    Error,
+    /// Build without any crops, so that splits do not differ in whether they have some.
+    Drop,
+}
+
+/// Where the rows of a benchmark come from.
+#[derive(Debug, Clone, Default)]
+pub enum CorpusSource {
+    /// The corpus that the protocol names or describes, read from its files.
+    #[default]
+    Protocol,
+    /// A corpus of one's own, which the protocol names, read from its files.
+    Files(Box<CorpusSpec>),
+    /// Rows made in memory, of a corpus that the protocol names; see [`Corpus::from_rows`].
+    Rows(Box<Corpus>),
+}
+
 /// Options of a build. [`BuildOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
     /// Name of a shipped protocol, or path of a TOML file.
     pub protocol: String,
-    /// A corpus of one's own, which the protocol names. `None` stands for the one of [`corpus::CORPORA`] that it names.
-    pub corpus: Option<CorpusSpec>,
+    /// Where the rows come from.
+    pub corpus: CorpusSource,
+    /// Which of the protocol's several orders to build, from 1; `None` for a protocol with a single one.
+    pub order: Option<usize>,
     /// Folder of the corpus files.
     pub raw: PathBuf,
     /// Folder of the pictures, if not below `raw`.
@@ -35,10 +60,16 @@ pub struct BuildOptions {
     pub on_error: OnError,
     /// What to do with a missing or undecodable image.
     pub on_bad_image: OnBadImage,
+    /// What to do with a crop dictionary that cannot be read.
+    pub on_bad_crops: OnBadCrops,
     /// Write pictures into the rows instead of a file of their own.
     pub embed_images: bool,
+    /// Most bytes of an images or crops file; several take the place of a larger one.
+    pub shard_bytes: u64,
     /// Leave out the rows that the published files lack.
     pub as_published: bool,
+    /// What does not stop the build although something seems to be wrong with the corpus files.
+    pub allow: Vec<Allowed>,
     /// Replace the benchmark that is already at `out`.
     pub force: bool,
 }
@@ -48,27 +79,56 @@ impl BuildOptions {
     pub fn new(protocol: impl Into<String>, raw: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
         Self {
             protocol: protocol.into(),
-            corpus: None,
+            corpus: CorpusSource::Protocol,
+            order: None,
             raw: raw.into(),
             images: None,
             out: out.into(),
             on_error: OnError::Fail,
             on_bad_image: OnBadImage::Placeholder,
+            on_bad_crops: OnBadCrops::Error,
             embed_images: false,
+            shard_bytes: MAX_SHARD_BYTES,
             as_published: false,
+            allow: Vec::new(),
             force: false,
         }
     }
 
-    /// Returns what is known of the corpus that the protocol names.
+    /// Loads the protocol, or the order of it that the options name.
     ///
     /// # Errors
-    /// The options hold no corpus of one's own, and no known one has this name.
-    pub(super) fn corpus_spec(&self, protocol: &Protocol) -> Result<CorpusSpec> {
-        match &self.corpus {
-            Some(corpus) => Ok(corpus.clone()),
-            None => corpus::find(&protocol.corpus).map_err(|reason| Error::protocol("corpus", reason)),
+    /// The protocol cannot be read; it has several orders and the options name none, or one that it lacks.
+    pub(super) fn load_protocol(&self) -> Result<Protocol> {
+        let protocol = Protocol::load(&self.protocol)?;
+        match (self.order, protocol.orders()) {
+            (None, 0) => Ok(protocol),
+            (Some(order), _) => protocol.with_order(order),
+            (None, orders) => {
+                let reason = format!("there are {orders} of them; build one with --order 1 to {orders}");
+                Err(Error::protocol("orders", reason))
+            }
         }
+    }
+
+    /// Returns the rows of the corpus in the splits that the protocol wants.
+    ///
+    /// # Errors
+    /// The corpus is unknown, or its files cannot be read; the protocol's `[split]` does not fit it.
+    pub(super) fn read_corpus(&self, protocol: &Protocol) -> Result<Corpus> {
+        let read = |spec: &CorpusSpec| {
+            self.check_raw()?;
+            corpus::read(spec, &self.raw, self.on_error)
+        };
+        let mut corpus = match &self.corpus {
+            CorpusSource::Protocol => read(&protocol.corpus.spec()?)?,
+            CorpusSource::Files(spec) => read(spec)?,
+            CorpusSource::Rows(corpus) => (**corpus).clone(),
+        };
+        if let Some(rule) = &protocol.split {
+            rule.apply(&mut corpus, &self.raw)?;
+        }
+        Ok(corpus)
     }
 
     /// Returns whether the options ask for something that only a build with pictures can do.
@@ -76,24 +136,29 @@ impl BuildOptions {
         self.embed_images || self.on_bad_image != OnBadImage::Placeholder
     }
 
-    /// Checks that `out` is free or may be replaced: with `force`, by a benchmark folder or an empty one, so that nothing
-    /// else is ever deleted.
+    /// Finds the place of the new folder. With `force`, it may be that of a benchmark folder; nothing else is ever deleted.
     ///
     /// # Errors
-    /// `out` exists and may not be replaced.
-    pub(super) fn check_out(&self) -> Result<()> {
-        let out = &self.out;
-        if !out.exists() {
-            return Ok(());
-        }
-        if !self.force {
-            return Err(Error::dataset(out, "exists already; choose another --out, or replace it with --force"));
-        }
-        let benchmark = out.is_dir() && (out.join(MANIFEST).is_file() || fs_err::read_dir(out)?.next().is_none());
-        if benchmark {
-            Ok(())
+    /// `out` exists and may not be replaced, or cannot be made.
+    pub(super) fn target(&self) -> Result<Target> {
+        let replacing = if self.force {
+            Replacing { holding: Some(MANIFEST), refusal: "is not a benchmark folder, so --force does not replace it" }
         } else {
-            Err(Error::dataset(out, "is not a benchmark folder, so --force does not replace it"))
-        }
+            Replacing { holding: None, refusal: "exists already; choose another --out, or replace it with --force" }
+        };
+        Target::open(&self.out, replacing)
+    }
+
+    /// Checks that `raw` is a folder.
+    ///
+    /// # Errors
+    /// It is a file, or is not there.
+    fn check_raw(&self) -> Result<()> {
+        let reason = match (self.raw.exists(), self.raw.is_dir()) {
+            (_, true) => return Ok(()),
+            (true, false) => "is a file; give --raw the folder that holds the corpus files",
+            (false, false) => "no train file, because there is no such folder; give --raw that of the corpus files",
+        };
+        Err(Error::dataset(&self.raw, reason))
     }
 }

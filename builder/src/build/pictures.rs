@@ -7,45 +7,113 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 
 use super::options::{BuildOptions, OnBadImage};
-use super::stats::{CropStats, ImageStats};
+use super::stats::{CropStats, ImageStats, Stats, Summary};
 use crate::corpus::{Corpus, CropKind, Instance, Split};
-use crate::dataset::{CropKey, ManifestFile, NewPicture, PICTURES_AT_ONCE, PictureWriter};
+use crate::dataset::{CROPS_FILE, CropKey, IMAGES_FILE, ManifestFile, NewPicture, PICTURES_AT_ONCE, PictureWriter};
 use crate::error::{Error, Result};
-use crate::images::{BadImages, Gallery, MISSING, Picture, Viewer, placeholder};
+use crate::files::parent_folder;
+use crate::images::{BadImages, Found, Gallery, MISSING, Picture, Viewer, picture_key, placeholder};
 
 /// A picture, or why it cannot be used.
-type Checked = std::result::Result<Picture, String>;
+type Checked<T> = std::result::Result<T, String>;
+
+/// What it takes to write the pictures and crops of a corpus.
+pub struct PicturesToWrite<'a> {
+    pub gallery: &'a Gallery,
+    pub options: &'a BuildOptions,
+    /// The benchmark folder.
+    pub folder: &'a Path,
+    /// Sees each usable picture.
+    pub view: Option<Viewer<'a>>,
+    /// A benchmark that has the same pictures and crops.
+    pub shared: Option<&'a Summary>,
+}
+
+/// What was written.
+#[derive(Default)]
+pub struct WrittenPictures {
+    /// `None` if there was no folder of pictures.
+    pub stats: Option<ImageStats>,
+    pub files: Vec<ManifestFile>,
+    /// Rows that each split has lost.
+    pub dropped: [usize; 3],
+}
+
+impl PicturesToWrite<'_> {
+    /// Writes pictures and crops, or links those of a benchmark that has the same, and removes the rows of bad pictures
+    /// from the corpus if the options say so.
+    ///
+    /// # Errors
+    /// A picture cannot be used and the options say to stop; the viewer fails; a file cannot be written.
+    pub fn write(&self, corpus: &mut Corpus) -> Result<WrittenPictures> {
+        if let Some(Summary { out, manifest, stats: Stats { images: Some(stats), .. }, .. }) = self.shared {
+            let dropped = self.drop_bad(corpus, stats);
+            let parts = manifest.parts(IMAGES_FILE).chain(manifest.parts(CROPS_FILE));
+            let files: Vec<ManifestFile> = parts.cloned().collect();
+            for file in &files {
+                let to = self.folder.join(&file.path);
+                fs_err::create_dir_all(parent_folder(&to))?;
+                let from = out.join(&file.path);
+                fs_err::hard_link(&from, &to).or_else(|_| fs_err::copy(&from, &to).map(drop))?;
+            }
+            return Ok(WrittenPictures { stats: Some(stats.clone()), files, dropped });
+        }
+        let (mut stats, mut files) = write_images(self.gallery, corpus, self.options, self.folder, self.view)?;
+        let dropped = self.drop_bad(corpus, &stats);
+        let (crops, crop_files) = write_crops(self.gallery, corpus, self.options, self.folder)?;
+        stats.crops = crops;
+        files.extend(crop_files);
+        Ok(WrittenPictures { stats: Some(stats), files, dropped })
+    }
+
+    fn drop_bad(&self, corpus: &mut Corpus, stats: &ImageStats) -> [usize; 3] {
+        if self.options.on_bad_image == OnBadImage::Drop && !stats.bad.is_empty() {
+            drop_rows(corpus, self.gallery, &stats.bad)
+        } else {
+            [0; 3]
+        }
+    }
+}
 
 /// Checks every picture that rows name, passes it to `view` and, unless pictures are embedded, writes each once. Returns
-/// the counts and the manifest entry of the images file.
+/// the counts and the manifest entries of the images file or its shards.
 ///
 /// # Errors
 /// A picture cannot be used and the options say to stop; `view` fails; the file cannot be written.
-pub fn write_images(
+fn write_images(
     gallery: &Gallery,
     corpus: &Corpus,
     options: &BuildOptions,
     folder: &Path,
     view: Option<Viewer<'_>>,
-) -> Result<(ImageStats, Option<ManifestFile>)> {
-    let named = named_pictures(corpus);
-    let mut stats =
-        ImageStats { named: named.len(), rows_with_crops: rows_with_crops(gallery, corpus), ..ImageStats::default() };
-    let mut writer = if options.embed_images { None } else { Some(PictureWriter::images(folder)?) };
+) -> Result<(ImageStats, Vec<ManifestFile>)> {
+    let named = named_pictures(gallery, corpus);
+    let mut stats = ImageStats {
+        named: named.len(),
+        rows_with_crops: rows_with_crops(gallery, corpus),
+        crops_dropped: gallery.crops_dropped().map(str::to_owned),
+        ..ImageStats::default()
+    };
+    let by_split = gallery.by_split();
+    let mut writer =
+        if options.embed_images { None } else { Some(PictureWriter::images(folder, by_split, options.shard_bytes)?) };
     let stand_in = placeholder()?;
     let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
         let mut kept = Vec::with_capacity(chunk.len());
-        for (&(_, id), checked) in chunk.iter().zip(check_pictures(gallery, chunk, view)?) {
+        for (&(split, id), checked) in chunk.iter().zip(check_pictures(gallery, chunk, view)?) {
+            let split = by_split.then_some(split);
             match checked {
-                Ok(picture) => kept.push(NewPicture { id, picture, stand_in: false }),
+                Ok(Found { picture, renamed }) => {
+                    stats.renamed += usize::from(renamed);
+                    kept.push(NewPicture { id, split, picture, stand_in: false });
+                }
                 Err(reason) if options.on_bad_image == OnBadImage::Error => {
-                    let reason = format!("{reason}; --on-bad-image can keep or drop its rows");
-                    return Err(Error::image(Path::new(id), reason));
+                    return Err(Error::image(Path::new(id), stop_reason(gallery, &reason)));
                 }
                 Err(reason) => {
-                    stats.bad.insert(id.to_owned(), reason);
+                    stats.bad.insert(picture_key(split, id), reason);
                     if options.on_bad_image == OnBadImage::Placeholder {
-                        kept.push(NewPicture { id, picture: stand_in.clone(), stand_in: true });
+                        kept.push(NewPicture { id, split, picture: stand_in.clone(), stand_in: true });
                     }
                 }
             }
@@ -54,24 +122,36 @@ pub fn write_images(
     });
     write_behind(chunks, |kept| writer.as_mut().map_or(Ok(()), |writer| writer.write(kept)))?;
     stats.usable = stats.named - stats.bad.len();
-    Ok((stats, writer.map(PictureWriter::close).transpose()?))
+    if stats.missing() > 0 {
+        stats.looked_in = gallery.looked_in().to_vec();
+    }
+    Ok((stats, writer.map_or_else(|| Ok(Vec::new()), PictureWriter::close)?))
+}
+
+/// Says why a picture stops the build, what else could be done, and where a missing one was looked for.
+fn stop_reason(gallery: &Gallery, reason: &str) -> String {
+    let remedy = format!("{reason}; --on-bad-image can keep or drop its rows");
+    if reason == MISSING { format!("{remedy}; looked in {}", gallery.looked_in().join(", ")) } else { remedy }
 }
 
 /// Removes the rows of bad pictures from the corpus; row numbers stay those of the full files. Returns how many rows
 /// each split has lost.
-pub fn drop_rows(corpus: &mut Corpus, bad: &BadImages) -> [usize; 3] {
-    [&mut corpus.train, &mut corpus.validation, &mut corpus.test].map(|rows| {
+fn drop_rows(corpus: &mut Corpus, gallery: &Gallery, bad: &BadImages) -> [usize; 3] {
+    Split::ALL.map(|split| {
+        let rows = corpus.split_mut(split);
         let before = rows.len();
-        rows.retain(|row| row.image.as_ref().is_none_or(|image| !bad.contains_key(image)));
+        rows.retain(|row| row.image.as_ref().is_none_or(|image| !bad.contains_key(&gallery.key(split, image))));
         before - rows.len()
     })
 }
 
-/// Lists the pictures of all rows, each once, with the split that names it first.
-fn named_pictures(corpus: &Corpus) -> Vec<(Split, &str)> {
+/// Lists the pictures of all rows, each once: of a name that several splits share, with the split that names it first.
+fn named_pictures<'a>(gallery: &Gallery, corpus: &'a Corpus) -> Vec<(Split, &'a str)> {
+    let by_split = gallery.by_split();
     let mut known = BTreeSet::new();
     let rows = Split::ALL.into_iter().flat_map(|split| corpus.split(split).iter().map(move |row| (split, row)));
-    rows.filter_map(|(split, row)| Some((split, row.image.as_deref()?))).filter(|(_, id)| known.insert(*id)).collect()
+    let named = rows.filter_map(|(split, row)| Some((split, row.image.as_deref()?)));
+    named.filter(|(split, id)| known.insert((by_split.then_some(*split), *id))).collect()
 }
 
 fn rows_with_crops(gallery: &Gallery, corpus: &Corpus) -> usize {
@@ -83,13 +163,13 @@ fn rows_with_crops(gallery: &Gallery, corpus: &Corpus) -> usize {
 }
 
 /// Reads and decodes pictures on all threads.
-fn check_pictures(gallery: &Gallery, chunk: &[(Split, &str)], view: Option<Viewer<'_>>) -> Result<Vec<Checked>> {
+fn check_pictures(gallery: &Gallery, chunk: &[(Split, &str)], view: Option<Viewer<'_>>) -> Result<Vec<Checked<Found>>> {
     let check = |(split, id): &(Split, &str)| {
         let Some(view) = view else { return Ok(gallery.check(*split, id)) };
         match gallery.load(*split, id) {
-            Ok((picture, pixels)) => {
-                view(id, &pixels).map_err(|reason| Error::image(Path::new(id), reason))?;
-                Ok(Ok(picture))
+            Ok((found, pixels)) => {
+                view(&gallery.key(*split, id), &pixels).map_err(|reason| Error::image(Path::new(id), reason))?;
+                Ok(Ok(found))
             }
             Err(reason) => Ok(Err(reason)),
         }
@@ -118,24 +198,25 @@ fn write_behind<C: Send>(
 }
 
 /// Writes every usable crop that the dictionaries name for the rows once, and counts the others: crops are optional, so
-/// no row is dropped for them. Returns no counts without a folder of crops, and no manifest entry without a usable crop.
+/// no row is dropped for them. Returns no counts without a folder of crops, and no manifest entries without a usable crop.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_crops(
+fn write_crops(
     gallery: &Gallery,
     corpus: &Corpus,
+    options: &BuildOptions,
     folder: &Path,
-) -> Result<(Option<CropStats>, Option<ManifestFile>)> {
+) -> Result<(Option<CropStats>, Vec<ManifestFile>)> {
     if !gallery.has_crop_files() {
-        return Ok((None, None));
+        return Ok((None, Vec::new()));
     }
     let mut stats = CropStats::default();
     let mut writer: Option<PictureWriter> = None;
     let named = named_crops(gallery, corpus);
     let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
         let check = |crop: &CropKey| gallery.check_crop(crop.kind, crop.split, &crop.id);
-        let checked: Vec<Checked> = chunk.par_iter().with_max_len(1).map(check).collect();
+        let checked: Vec<Checked<Picture>> = chunk.par_iter().with_max_len(1).map(check).collect();
         let counted = chunk.iter().zip(checked);
         Ok(counted.filter_map(|(crop, checked)| count_crop(&mut stats, crop, checked)).collect::<Vec<_>>())
     });
@@ -145,18 +226,18 @@ pub fn write_crops(
         }
         let writer = match &mut writer {
             Some(writer) => writer,
-            None => writer.insert(PictureWriter::crops(folder)?),
+            None => writer.insert(PictureWriter::crops(folder, options.shard_bytes)?),
         };
         writer.write_crops(kept)
     })?;
     for counts in [&mut stats.grounding, &mut stats.detected] {
         counts.found = counts.named - counts.missing - counts.broken.len();
     }
-    Ok((Some(stats), writer.map(PictureWriter::close).transpose()?))
+    Ok((Some(stats), writer.map_or_else(|| Ok(Vec::new()), PictureWriter::close)?))
 }
 
 /// Counts a crop and returns it if it is usable.
-fn count_crop(stats: &mut CropStats, crop: &CropKey, checked: Checked) -> Option<(CropKey, Picture)> {
+fn count_crop(stats: &mut CropStats, crop: &CropKey, checked: Checked<Picture>) -> Option<(CropKey, Picture)> {
     let counts = match crop.kind {
         CropKind::Grounding => &mut stats.grounding,
         CropKind::Detected => &mut stats.detected,
@@ -179,8 +260,8 @@ fn named_crops(gallery: &Gallery, corpus: &Corpus) -> Vec<CropKey> {
             let Some(image) = &row.image else { continue };
             for kind in CropKind::ALL {
                 for id in gallery.crops(kind, split, row.row, image) {
-                    if known.insert((split, kind, image.as_str(), id)) {
-                        named.push(CropKey { split, kind, image_id: image.clone(), id: id.clone() });
+                    if known.insert((split, kind, &**image, id)) {
+                        named.push(CropKey { split, kind, image_id: image.to_string(), id: id.clone() });
                     }
                 }
             }

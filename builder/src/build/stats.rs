@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::defects::Defects;
+use super::facts;
 use crate::bio::Tag;
-use crate::corpus::{Extraction, Skipped, Split};
+use crate::corpus::{Corpus, Extraction, RecordCounts, Skipped, Split};
+use crate::damage::SHOWN;
 use crate::dataset::Manifest;
-use crate::images::BadImages;
-use crate::labels::LabelSet;
-use crate::plan::{PlannedLabels, TaskPlan};
+use crate::images::{BadImages, MISSING};
+use crate::plan::{BenchmarkPlan, PlannedLabels};
 
 /// Counts of one task; arrays are in the order of [`Split::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +32,33 @@ pub struct ImageStats {
     pub named: usize,
     /// Pictures that were found and decode.
     pub usable: usize,
-    /// The other pictures, with the reason.
+    /// The other pictures, with the reason, under `split/name` where splits have pictures of their own.
     pub bad: BadImages,
+    /// Usable pictures whose file has another extension than the rows say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renamed: usize,
+    /// Where pictures were looked for, below the folder of the corpus or of its pictures; empty unless one was missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looked_in: Vec<String>,
     /// Rows of the corpus that have at least one grounding crop.
     pub rows_with_crops: usize,
+    /// Why the benchmark was built without the corpus's crops, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crops_dropped: Option<String>,
     /// Counts of crop files; `None` if there was no folder of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crops: Option<CropStats>,
+}
+
+impl ImageStats {
+    /// Counts the pictures for which there is no file.
+    pub fn missing(&self) -> usize {
+        self.bad.values().filter(|reason| *reason == MISSING).count()
+    }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Counts of the crop files that belong to rows.
@@ -71,6 +92,15 @@ pub struct Stats {
     pub defects: Defects,
     /// Damaged records that were left out.
     pub skipped: Vec<Skipped>,
+    /// Counts of the records in the corpus files of each split, in the order of [`Split::ALL`].
+    #[serde(default)]
+    pub records: [RecordCounts; 3],
+    /// Classes of which no row is left, because records were damaged or pictures could not be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_classes: Vec<String>,
+    /// What seems to be wrong with the corpus files but did not stop the build; `mkgc build` prints it on stderr.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Rows of the full corpus that were dropped because of their picture, in the order of [`Split::ALL`].
     pub rows_dropped_for_images: [usize; 3],
     /// Counts of pictures; `None` if there was no folder of them.
@@ -89,13 +119,15 @@ pub struct Summary {
 }
 
 impl TaskStats {
-    /// Counts the rows of a planned task.
-    pub(super) fn new(task: &TaskPlan, labels: &LabelSet) -> Self {
+    /// Counts the rows of task `k` of a plan.
+    pub(super) fn new(corpus: &Corpus, plan: &BenchmarkPlan, k: usize) -> Self {
+        let task = &plan.tasks[k];
+        let labels = &plan.labels;
         let mut counts = vec![[0; 3]; labels.names().len()];
         for split in Split::ALL {
             for row in task.split(split) {
-                match &row.labels {
-                    PlannedLabels::Relation { relation, .. } => counts[*relation][split as usize] += 1,
+                match plan.row_labels(k, split, &corpus.split(split)[row.index].annotation) {
+                    PlannedLabels::Relation { relation, .. } => counts[relation][split as usize] += 1,
                     PlannedLabels::Entities { tags, .. } => {
                         tags.iter().for_each(|tag| counts[*tag][split as usize] += 1);
                     }
@@ -123,6 +155,26 @@ fn counted_name(kind: Extraction, label: &str) -> Option<&str> {
     }
 }
 
+/// Writes what the summary says of pictures.
+fn write_images(f: &mut fmt::Formatter<'_>, images: &ImageStats) -> fmt::Result {
+    let ImageStats { named, usable, bad, rows_with_crops, .. } = images;
+    let bad = bad.len();
+    writeln!(
+        f,
+        "images: {usable} of {named} usable, {bad} missing or broken (listed in stats.json); {rows_with_crops} rows with crops"
+    )?;
+    if !images.looked_in.is_empty() {
+        writeln!(f, "{} images are in none of these folders: {}", images.missing(), images.looked_in.join(", "))?;
+    }
+    if images.renamed > 0 {
+        writeln!(f, "{} images have a file with another extension than the rows say", images.renamed)?;
+    }
+    match &images.crops_dropped {
+        Some(reason) => writeln!(f, "no crops: {reason}"),
+        None => Ok(()),
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.manifest.name, self.out.display())?;
@@ -133,14 +185,7 @@ impl fmt::Display for Summary {
         }
         match &self.stats.images {
             None => writeln!(f, "images: no folder found, text only")?,
-            Some(images) => writeln!(
-                f,
-                "images: {} of {} usable, {} missing or broken (listed in stats.json); {} rows with crops",
-                images.usable,
-                images.named,
-                images.bad.len(),
-                images.rows_with_crops
-            )?,
+            Some(images) => write_images(f, images)?,
         }
         if let Some(crops) = self.stats.images.as_ref().and_then(|images| images.crops.as_ref()) {
             for (kind, counts) in [("grounding", &crops.grounding), ("detected", &crops.detected)] {
@@ -153,8 +198,11 @@ impl fmt::Display for Summary {
         if dropped > 0 {
             writeln!(f, "dropped {dropped} rows for their images")?;
         }
-        for skipped in &self.stats.skipped {
+        for skipped in self.stats.skipped.iter().take(SHOWN) {
             writeln!(f, "skipped {}:{}: {}", skipped.file, skipped.line, skipped.reason)?;
+        }
+        if let Some(published) = facts::published(&self.manifest.sources) {
+            writeln!(f, "{published}")?;
         }
         writeln!(f, "skipped {} damaged records", self.stats.skipped.len())?;
         writeln!(f, "fingerprint {}", self.manifest.fingerprint)

@@ -49,7 +49,7 @@ pub fn spec() -> CorpusSpec {
         format: Arc::new(Mnre),
         classes: RELATIONS.map(str::to_owned).to_vec(),
         class_ids: Some("ours_rel2id.json".into()),
-        none: "None".into(),
+        none: Some("None".into()),
         pictures: PictureFolders {
             images: vec!["img_org/{split}".into(), "{split}".into()],
             crops: vec![
@@ -69,12 +69,14 @@ pub fn spec() -> CorpusSpec {
             origin: "MNRE (Zheng et al. 2021, <https://github.com/thecharm/MNRE>)".into(),
             homepage: "https://github.com/thecharm/MNRE".into(),
             citation:
-                "Zheng et al. (2021). Multimodal Relation Extraction with Efficient Graph Alignment. ACM Multimedia."
+                "Zheng, C., Wu, Z., Feng, J., Fu, Z., Cai, Y. (2021). MNRE: A Challenge Multimodal Dataset for Neural \
+                       Relation Extraction with Visual Evidence in Social Media Posts. ICME."
                     .into(),
             license: None,
             language: "en".into(),
             version: Some("2.0.0".into()),
-            published: None,
+            // Its README dates the release of version 2.
+            published: Some("2021-06-22".into()),
         },
     }
 }

@@ -4,24 +4,32 @@
 //! are laid out is in [`mod@format`]; several corpora may share a format. Nothing outside this folder asks which corpus it
 //! has.
 
+mod fewrel;
+mod files;
 pub mod format;
+mod memory;
 mod mnre;
 mod read;
+mod resplit;
 mod spec;
+mod table;
+mod tacred;
+mod twitter2015;
 mod twitter2017;
 mod types;
-
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+mod words;
 
 use crate::error::hint;
-pub use read::{Corpus, OnError, Skipped, SourceFile, read};
+pub(crate) use files::find_files;
+pub use read::{Corpus, OnError, RecordCounts, Skipped, SourceFile, read};
+pub use resplit::{Amount, RowLists, SplitRule};
 pub use spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders, SplitFiles};
-pub use types::{Annotation, Extraction, Instance, Mention, Split};
+pub use types::{Annotation, Extraction, Instance, Mention, Relation, Split};
+pub use words::Words;
 
 /// The corpora that a protocol can name.
-pub const CORPORA: [fn() -> CorpusSpec; 2] = [mnre::spec, twitter2017::spec];
+pub const CORPORA: [fn() -> CorpusSpec; 5] =
+    [mnre::spec, twitter2015::spec, twitter2017::spec, fewrel::spec, tacred::spec];
 
 /// Finds a corpus by its name in protocols.
 ///
@@ -33,21 +41,4 @@ pub fn find(name: &str) -> Result<CorpusSpec, String> {
     let unknown =
         || format!("unknown corpus `{name}`{}; known: {}", hint(name, names.iter().copied()), names.join(", "));
     specs.iter().find(|spec| spec.name == name).cloned().ok_or_else(unknown)
-}
-
-/// Describes the names of [`CORPORA`] in JSON Schemas of files that store one.
-pub(crate) enum CorpusName {}
-
-impl JsonSchema for CorpusName {
-    fn schema_name() -> Cow<'static, str> {
-        "CorpusKind".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let choices = CORPORA.map(|spec| {
-            let spec = spec();
-            serde_json::json!({"description": spec.about, "type": "string", "const": spec.name})
-        });
-        json_schema!({"description": "Which supported corpus a file set belongs to.", "oneOf": choices})
-    }
 }

@@ -1,19 +1,20 @@
 //! Reads the files of a corpus.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::files::{check_folder, decompressed, find_files};
 use super::format::{RawFile, Records};
-use super::spec::{CorpusSpec, SplitFiles};
+use super::spec::CorpusSpec;
 use super::types::{Instance, Split};
+use crate::damage::{Damage, Damages};
 use crate::error::{Error, Result};
 use crate::files::sha256_hex;
+use crate::plain;
+use crate::sources::{self, Source};
 
 /// What to do with a damaged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,18 @@ pub struct SourceFile {
     pub sha256: String,
     /// Size in bytes.
     pub bytes: u64,
+    /// Whether the file is as published; absent if no published file of this name is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<bool>,
+}
+
+/// Counts of the records in the files of a split.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordCounts {
+    /// Records in the files.
+    pub read: usize,
+    /// Damaged ones among them that were left out.
+    pub skipped: usize,
 }
 
 /// A record left out under [`OnError::Skip`].
@@ -65,6 +78,10 @@ pub struct Corpus {
     pub sources: Vec<SourceFile>,
     /// Records left out, in file order.
     pub skipped: Vec<Skipped>,
+    /// Counts of the records in the files, in the order of [`Split::ALL`].
+    pub records: [RecordCounts; 3],
+    /// Classes whose records are all damaged and left out, as far as damaged records can be read.
+    pub lost: Vec<String>,
 }
 
 impl Corpus {
@@ -86,6 +103,15 @@ impl Corpus {
         }
     }
 
+    /// Lists the classes that rows have: in the order of `declared`, then those that it lacks, sorted by name.
+    pub(super) fn classes_in_use(&self, declared: &[String]) -> Vec<String> {
+        let rows = Split::ALL.into_iter().flat_map(|split| self.split(split));
+        let used: BTreeSet<&str> = rows.flat_map(|row| row.annotation.classes()).collect();
+        let in_order = declared.iter().filter(|class| used.contains(class.as_str())).cloned();
+        let rest = used.iter().filter(|class| !declared.iter().any(|known| known == *class));
+        in_order.chain(rest.map(|class| (*class).to_owned())).collect()
+    }
+
     /// Returns whether no row names a picture.
     pub fn text_only(&self) -> bool {
         Split::ALL.into_iter().flat_map(|split| self.split(split)).all(|row| row.image.is_none())
@@ -95,9 +121,15 @@ impl Corpus {
 /// Reads the files of a corpus from the folder `dir`.
 ///
 /// # Errors
-/// A file is missing, empty or, under [`OnError::Fail`], damaged. Messages name the file and the line.
+/// A file is missing, empty or, under [`OnError::Fail`], damaged; or the files are of another version of the corpus.
+/// Messages name the files and the lines; the damages of all files are in one error.
 pub fn read(spec: &CorpusSpec, dir: &Path, on_error: OnError) -> Result<Corpus> {
-    let mut corpus = Corpus {
+    check_folder(dir)?;
+    let source = sources::find(&spec.name)?;
+    let [train, validation, test] =
+        Split::ALL.map(|split| find_files(dir, split, &spec.files[split as usize], source.as_ref()));
+    let files = [train?, validation?, test?];
+    let corpus = Corpus {
         spec: spec.clone(),
         classes: classes(spec, dir)?,
         train: Vec::new(),
@@ -106,72 +138,168 @@ pub fn read(spec: &CorpusSpec, dir: &Path, on_error: OnError) -> Result<Corpus> 
         notes: Vec::new(),
         sources: Vec::new(),
         skipped: Vec::new(),
+        records: [RecordCounts::default(); 3],
+        lost: Vec::new(),
     };
-    let mut declared = Vec::new();
+    let mut reader = Reader {
+        dir,
+        on_error,
+        source,
+        corpus,
+        declared: Vec::new(),
+        damages: Damages::default(),
+        at_risk: BTreeSet::new(),
+    };
     for split in Split::ALL {
-        let rows = read_split(&mut corpus, &mut declared, dir, split, on_error)?;
-        *corpus.split_mut(split) = rows;
+        let rows = reader.read_split(split, &files[split as usize])?;
+        *reader.corpus.split_mut(split) = rows;
     }
-    if corpus.classes.is_empty() {
-        corpus.classes = classes_in_use(&corpus, &declared);
-    }
-    Ok(corpus)
+    reader.finish()
 }
 
-/// Reads the files of a split and joins them; their sums and the records left out are added to `corpus`, and the classes
-/// that the first file with such a list declares to `declared`.
-fn read_split(
-    corpus: &mut Corpus,
-    declared: &mut Vec<String>,
-    dir: &Path,
-    split: Split,
+/// Reads the files of a corpus one after the other.
+struct Reader<'a> {
+    dir: &'a Path,
     on_error: OnError,
-) -> Result<Vec<Instance>> {
-    let spec = corpus.spec.clone();
-    let mut rows = Vec::new();
-    let mut records = 0;
-    for path in find_files(dir, split, &spec.files[split as usize])? {
-        let bytes = fs_err::read(&path)?;
-        let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
-        corpus.sources.push(SourceFile { name: name.clone(), sha256: sha256_hex(&bytes), bytes: bytes.len() as u64 });
-        let text = decompressed(&path, &bytes)?;
-        let file = RawFile { path: &path, bytes: &text, classes: &corpus.classes, none: &spec.none };
-        let parsed = spec.format.parse(&file)?;
-        let first = records;
-        records += parsed.records.len();
-        if declared.is_empty() {
-            *declared = parsed.classes;
-        }
-        corpus.notes.extend(parsed.notes.into_iter().map(|note| format!("{name}: {note}")));
-        let intact = keep_intact(parsed.records, &name, on_error, &mut corpus.skipped)?;
-        if intact.is_empty() {
-            let reason = format!("holds no record; expected {split} rows of the corpus");
-            return Err(Error::corpus(&path, 1, reason));
-        }
-        rows.extend(intact.into_iter().map(|row| Instance { row: row.row + first, ..row }));
-    }
-    Ok(rows)
+    /// What is known of the published files, if the corpus is a known one.
+    source: Option<Source>,
+    /// What was read so far.
+    corpus: Corpus,
+    /// The classes that the first file with such a list declares.
+    declared: Vec<String>,
+    /// What stops the reading in the end.
+    damages: Damages,
+    /// The classes that files with left-out records name.
+    at_risk: BTreeSet<String>,
 }
 
-/// Returns the content of a file, decompressed if its name ends in `.gz`.
-fn decompressed<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
-    if path.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(bytes.into());
+impl Reader<'_> {
+    /// Reads the files of a split and joins them.
+    fn read_split(&mut self, split: Split, files: &[PathBuf]) -> Result<Vec<Instance>> {
+        let mut rows = Vec::new();
+        for path in files {
+            let bytes = fs_err::read(path)?;
+            let name = path.strip_prefix(self.dir).unwrap_or(path).to_string_lossy().into_owned();
+            self.add_source(&name, &bytes)?;
+            let text = decompressed(path, &bytes)?;
+            let none = self.corpus.spec.none.as_deref().unwrap_or_default();
+            let file = RawFile { path, bytes: &text, classes: &self.corpus.classes, none };
+            let parsed = match self.corpus.spec.format.parse(&file) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    self.add_damage(error)?;
+                    continue;
+                }
+            };
+            let first = self.corpus.records[split as usize].read;
+            self.corpus.records[split as usize].read += parsed.records.len();
+            if self.declared.is_empty() {
+                self.declared = parsed.classes;
+            }
+            self.corpus.notes.extend(parsed.notes.into_iter().map(|note| format!("{name}: {note}")));
+            if parsed.records.iter().any(Result::is_err) {
+                self.check_version(path, &text)?;
+                self.note_classes(&text);
+                self.at_risk.extend(parsed.damaged_classes);
+            }
+            // The rows have copies of what they need, and a large file would take memory beside them.
+            drop(text);
+            drop(bytes);
+            let nothing = if parsed.records.is_empty() { "holds no record" } else { "holds no intact record" };
+            let intact = self.keep_intact(parsed.records, &name, split)?;
+            // Records that are damages already are not reported a second time.
+            if intact.is_empty() && (self.on_error == OnError::Skip || nothing == "holds no record") {
+                let reason = format!("{nothing}; expected {split} rows of the corpus");
+                self.add_damage(Error::corpus(path, 1, reason))?;
+            }
+            if first == 0 {
+                rows = intact;
+            } else {
+                rows.extend(intact.into_iter().map(|row| Instance { row: row.row + first, ..row }));
+            }
+        }
+        Ok(rows)
     }
-    let mut text = Vec::new();
-    match MultiGzDecoder::new(bytes).read_to_end(&mut text) {
-        Ok(_) => Ok(text.into()),
-        Err(error) => Err(Error::dataset(path, format!("damaged gzip file: {error}; fetch or compress it again"))),
+
+    /// Returns the corpus, or what is wrong with its files.
+    fn finish(self) -> Result<Corpus> {
+        let mut corpus = self.corpus;
+        if self.damages.total() > 0 {
+            return Err(self.damages.into());
+        }
+        let used = corpus.classes_in_use(&self.declared);
+        corpus.lost = self.at_risk.into_iter().filter(|class| !used.contains(class)).collect();
+        if corpus.classes.is_empty() {
+            corpus.classes = used;
+        }
+        Ok(corpus)
+    }
+
+    fn add_source(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let sha256 = sha256_hex(bytes);
+        let file_name = name.rsplit('/').next().unwrap_or(name);
+        let published = sources::is_published(&self.corpus.spec.name, file_name, &sha256)?;
+        self.corpus.sources.push(SourceFile { name: name.to_owned(), sha256, bytes: bytes.len() as u64, published });
+        Ok(())
+    }
+
+    /// Keeps a damage for the end of the reading.
+    ///
+    /// # Errors
+    /// The error is not about the content of a corpus file, so reading stops.
+    fn add_damage(&mut self, error: Error) -> Result<()> {
+        match error {
+            Error::Corpus { file, line, reason } => {
+                self.damages.push(Damage { file, line, reason });
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Checks that a file with damaged records is not one of another version of the corpus.
+    fn check_version(&self, path: &Path, text: &[u8]) -> Result<()> {
+        let Some(source) = &self.source else { return Ok(()) };
+        match source.others.iter().find_map(|other| Some((other, other.mark_in(text)?))) {
+            Some((other, mark)) => {
+                let reason =
+                    format!("looks like {}, not {}: it contains `{mark}`; {}", other.title, source.title, other.remedy);
+                Err(Error::dataset(path, reason))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the classes whose names are in a file with damaged records to those that may be lost with them.
+    fn note_classes(&mut self, text: &[u8]) {
+        let classes = self.corpus.classes.iter().chain(&self.declared);
+        let named: Vec<String> = classes.filter(|class| contains_word(text, class)).cloned().collect();
+        self.at_risk.extend(named);
+    }
+
+    /// Returns the intact records of a file. The others are listed as skipped under [`OnError::Skip`], and as damages
+    /// otherwise.
+    fn keep_intact(&mut self, records: Records, file: &str, split: Split) -> Result<Vec<Instance>> {
+        let mut instances = Vec::with_capacity(records.len());
+        for record in records {
+            match record {
+                Ok(instance) => instances.push(instance),
+                Err(Error::Corpus { line, reason, .. }) if self.on_error == OnError::Skip => {
+                    self.corpus.skipped.push(Skipped { file: file.to_owned(), line, reason });
+                    self.corpus.records[split as usize].skipped += 1;
+                }
+                Err(error) => self.add_damage(error)?,
+            }
+        }
+        Ok(instances)
     }
 }
 
-/// Lists the classes that rows have: in the order that the files declare or, if they declare none, sorted by name.
-fn classes_in_use(corpus: &Corpus, declared: &[String]) -> Vec<String> {
-    let rows = Split::ALL.into_iter().flat_map(|split| corpus.split(split));
-    let used: BTreeSet<&str> = rows.flat_map(|row| row.annotation.classes()).collect();
-    let in_order = declared.iter().filter(|class| used.contains(class.as_str())).cloned();
-    let rest = used.iter().filter(|class| !declared.iter().any(|known| known == *class));
-    in_order.chain(rest.map(|class| (*class).to_owned())).collect()
+/// Returns whether a text contains a word that is not part of a longer one.
+fn contains_word(text: &[u8], word: &str) -> bool {
+    let inside = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    memchr::memmem::find_iter(text, word.as_bytes())
+        .any(|at| !inside(at.checked_sub(1).and_then(|before| text.get(before))) && !inside(text.get(at + word.len())))
 }
 
 /// Returns the classes of a corpus in the order of their ids: from the file of ids in `dir`, or as published if there is none.
@@ -179,51 +307,16 @@ fn classes(spec: &CorpusSpec, dir: &Path) -> Result<Vec<String>> {
     let Some(path) = spec.class_ids.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
         return Ok(spec.classes.clone());
     };
-    let ids: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&fs_err::read(&path)?)
-        .map_err(|error| Error::corpus(&path, error.line(), format!("not a JSON object of class ids: {error}")))?;
+    let misread = |misread: plain::Misread| {
+        let reason = format!("{}; the file holds one JSON object of class names with their ids", misread.reason);
+        Error::corpus(&path, misread.line.unwrap_or(1), reason)
+    };
+    let ids: serde_json::Map<String, serde_json::Value> = plain::json(&fs_err::read(&path)?).map_err(misread)?;
     let mut classes: Vec<(u64, String)> = Vec::with_capacity(ids.len());
     for (name, id) in ids {
         let id = id.as_u64().ok_or_else(|| Error::corpus(&path, 1, format!("id of `{name}` is not a whole number")))?;
         classes.push((id, name));
     }
     classes.sort();
-    Ok(classes.into_iter().map(|(_, name)| name).filter(|name| *name != spec.none).collect())
-}
-
-/// Finds the files of a split.
-fn find_files(dir: &Path, split: Split, files: &SplitFiles) -> Result<Vec<PathBuf>> {
-    let paths = || files.names().iter().map(|name| dir.join(name));
-    let names = files.names().join(", ");
-    match files {
-        SplitFiles::All(_) => match paths().find(|path| !path.is_file()) {
-            Some(missing) => Err(Error::dataset(&missing, format!("no such file; the {split} rows are in {names}"))),
-            None => Ok(paths().collect()),
-        },
-        SplitFiles::OneOf(_) => {
-            let found: Vec<PathBuf> = paths().filter(|path| path.is_file()).collect();
-            match found.as_slice() {
-                [] => Err(Error::dataset(dir, format!("no {split} file; expected one of: {names}"))),
-                [_] => Ok(found),
-                [a, b, ..] => {
-                    let reason = format!("two {split} files, {} and {}; keep one", a.display(), b.display());
-                    Err(Error::dataset(dir, reason))
-                }
-            }
-        }
-    }
-}
-
-/// Returns the intact records of a file; under [`OnError::Skip`], damaged ones are added to `skipped`.
-fn keep_intact(records: Records, file: &str, on_error: OnError, skipped: &mut Vec<Skipped>) -> Result<Vec<Instance>> {
-    let mut instances = Vec::with_capacity(records.len());
-    for record in records {
-        match record {
-            Ok(instance) => instances.push(instance),
-            Err(Error::Corpus { line, reason, .. }) if on_error == OnError::Skip => {
-                skipped.push(Skipped { file: file.to_owned(), line, reason });
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(instances)
+    Ok(classes.into_iter().map(|(_, name)| name).filter(|name| Some(name) != spec.none.as_ref()).collect())
 }

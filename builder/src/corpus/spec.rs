@@ -23,8 +23,8 @@ pub struct CorpusSpec {
     pub classes: Vec<String>,
     /// A JSON object from class name to id. Where the corpus folder has this file, it replaces `classes`.
     pub class_ids: Option<String>,
-    /// The corpus's name for "no class", which is not in `classes`.
-    pub none: String,
+    /// The corpus's name for "no class", which is not in `classes`; `None` if every row has a class.
+    pub none: Option<String>,
     /// Where the corpus keeps its pictures; the default if it has none.
     pub pictures: PictureFolders,
     /// How to cite the corpus.
@@ -55,11 +55,12 @@ pub struct CorpusReference {
     pub language: String,
     /// Version of the corpus, if it has one.
     pub version: Option<String>,
-    /// Date of publication as `YYYY-MM-DD`, if known.
+    /// Date of publication as `YYYY-MM-DD`, or the year alone, if known.
     pub published: Option<String>,
 }
 
-/// Where a corpus keeps its pictures and crops. In folder names `{split}` stands for `train`, `val` or `test`.
+/// Where a corpus keeps its pictures and crops. In folder names `{split}` stands for `train`, `val` or `test`; folders of
+/// pictures may say `validation`, `valid` or `dev` for `val`.
 #[derive(Debug, Clone, Default)]
 pub struct PictureFolders {
     /// Folders that may contain the pictures of a split; the first that has a picture of a name provides it.
@@ -86,6 +87,13 @@ pub enum CropKind {
     Grounding,
     /// An object detector, which sees only the picture.
     Detected,
+}
+
+impl CorpusSpec {
+    /// Returns the name of label 0, "no class": the corpus's own name, or `None`.
+    pub fn none_label(&self) -> &str {
+        self.none.as_deref().unwrap_or("None")
+    }
 }
 
 impl SplitFiles {
@@ -118,7 +126,15 @@ impl CropKind {
 impl PictureFolders {
     /// Returns the folders that may contain the pictures of a split, relative to the corpus folder.
     pub fn images_of(&self, split: Split) -> impl Iterator<Item = String> {
-        self.images.iter().map(move |folder| folder.replace("{split}", split.short_name()))
+        let names: &[&str] = match split {
+            Split::Train => &["train"],
+            Split::Validation => &["val", "validation", "valid", "dev"],
+            Split::Test => &["test"],
+        };
+        self.images.iter().flat_map(move |folder| {
+            let names = if folder.contains("{split}") { names } else { &names[..1] };
+            names.iter().map(move |name| folder.replace("{split}", name))
+        })
     }
 
     /// Returns where the crops of a kind are, if the corpus has any.

@@ -15,10 +15,10 @@ pub fn spec() -> CorpusSpec {
         about: "Twitter-2017, multimodal named-entity recognition (jefferyYu/UMT).".into(),
         task: Extraction::Entities,
         files: [&["train.txt"][..], &["valid.txt", "val.txt"], &["test.txt"]].map(SplitFiles::one_of),
-        format: Arc::new(Twitter),
+        format: Arc::new(Twitter { loose: false }),
         classes: ["PER", "LOC", "ORG", "MISC"].map(str::to_owned).to_vec(),
         class_ids: None,
-        none: bio::OUTSIDE.into(),
+        none: Some(bio::OUTSIDE.into()),
         pictures: PictureFolders {
             images: vec!["twitter2017_images".into()],
             crops: vec![
@@ -42,7 +42,8 @@ pub fn spec() -> CorpusSpec {
             license: None,
             language: "en".into(),
             version: None,
-            published: None,
+            // The README of the repository is dated so.
+            published: Some("2020-04-12".into()),
         },
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bio::Tag;
+use super::words::Words;
+use crate::bio::Tags;
 
 /// Relation extraction or named-entity recognition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,34 +68,50 @@ pub struct Mention {
     pub end: usize,
 }
 
+/// The relation between two mentions of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// First argument of the relation.
+    pub head: Mention,
+    /// Second argument of the relation.
+    pub tail: Mention,
+    /// Name of the relation as in the corpus, e.g. `/per/per/peer`; `None` if there is no relation.
+    pub relation: Option<String>,
+}
+
 /// What the annotators marked in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Annotation {
     /// The relation between two mentions.
-    Relation {
-        /// First argument of the relation.
-        head: Mention,
-        /// Second argument of the relation.
-        tail: Mention,
-        /// Name of the relation as in the corpus, e.g. `/per/per/peer`; `None` if there is no relation.
-        relation: Option<String>,
-    },
-    /// The entities of a sentence.
-    Entities {
-        /// One BIO tag per word, e.g. `B-PER` or `O`.
-        tags: Vec<String>,
-    },
+    Relation(Box<Relation>),
+    /// The entities of a sentence: one BIO tag per word.
+    Entities(Tags),
 }
 
 impl Annotation {
+    /// Returns the relation of a relation row.
+    pub fn relation(&self) -> Option<&Relation> {
+        match self {
+            Self::Relation(relation) => Some(relation),
+            Self::Entities(_) => None,
+        }
+    }
+
+    /// Returns the tags of a sentence with entities.
+    pub fn tags(&self) -> Option<&Tags> {
+        match self {
+            Self::Relation(_) => None,
+            Self::Entities(tags) => Some(tags),
+        }
+    }
+
     /// Returns the classes of the row: its relation, or its entity types, sorted and each once.
     pub fn classes(&self) -> Vec<&str> {
         match self {
-            Self::Relation { relation, .. } => relation.as_deref().into_iter().collect(),
-            Self::Entities { tags } => {
-                let mut types: Vec<&str> = tags.iter().filter_map(|tag| Tag::parse(tag)?.class()).collect();
+            Self::Relation(relation) => relation.relation.as_deref().into_iter().collect(),
+            Self::Entities(tags) => {
+                let mut types: Vec<&str> = tags.types().collect();
                 types.sort_unstable();
-                types.dedup();
                 types
             }
         }
@@ -104,16 +121,16 @@ impl Annotation {
 /// One row of a corpus file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// Number of the record in its file, 0-based, counting damaged records too; crop dictionaries use it as a key.
+    /// Number of the record in its split, 0-based, counting damaged records too; crop dictionaries use it as a key.
     pub row: usize,
     /// Line where the record starts, 1-based, for messages.
     pub line: usize,
     /// The corpus's own name for the row, if its format has one; lists of row ids refer to it.
-    pub id: Option<String>,
+    pub id: Option<Box<str>>,
     /// Words of the sentence, as the corpus splits them.
-    pub tokens: Vec<String>,
+    pub tokens: Words,
     /// File name of the picture; `None` in a corpus without pictures.
-    pub image: Option<String>,
+    pub image: Option<Box<str>>,
     /// The gold annotation of the row.
     pub annotation: Annotation,
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::pictures::read_picture_keys;
+use super::folder::read_batches;
+use super::manifest::Manifest;
+use super::pictures::each_picture_key;
 use super::rows::{Row, RowLabels};
 use crate::error::Result;
 use crate::files::hex;
@@ -43,9 +45,26 @@ impl FieldHasher {
 }
 
 /// Fingerprints rows: everything but the bytes of an embedded picture. A label counts by its name.
-pub fn rows_content(rows: &[Row], labels: &[String]) -> Content {
-    let mut fields = FieldHasher::default();
-    for row in rows {
+pub struct RowHasher<'a> {
+    labels: &'a [String],
+    rows: usize,
+    fields: FieldHasher,
+}
+
+impl<'a> RowHasher<'a> {
+    /// Starts a hash over rows whose labels are ids into `labels`.
+    pub fn new(labels: &'a [String]) -> Self {
+        Self { labels, rows: 0, fields: FieldHasher::default() }
+    }
+
+    /// Adds the next rows to the hash.
+    pub fn add(&mut self, rows: &[Row]) {
+        self.rows += rows.len();
+        rows.iter().for_each(|row| self.add_row(row));
+    }
+
+    fn add_row(&mut self, row: &Row) {
+        let Self { labels, fields, .. } = self;
         fields.text(&row.id);
         fields.texts(&row.tokens);
         fields.number(row.owner_task.map_or(0, |task| task + 1));
@@ -70,7 +89,21 @@ pub fn rows_content(rows: &[Row], labels: &[String]) -> Content {
             }
         }
     }
-    Content { rows: rows.len(), fingerprint: fields.hex() }
+
+    /// Returns number and fingerprint of the rows added.
+    pub fn finish(self) -> Content {
+        Content { rows: self.rows, fingerprint: self.fields.hex() }
+    }
+}
+
+/// Fingerprints the rows of a task file of a benchmark.
+///
+/// # Errors
+/// The file is missing or damaged.
+pub fn rows_content(path: &Path, manifest: &Manifest) -> Result<Content> {
+    let mut hasher = RowHasher::new(&manifest.labels);
+    read_batches(path, manifest, |rows| hasher.add(&rows))?;
+    Ok(hasher.finish())
 }
 
 /// Fingerprints the pictures of an images or crops file: their texts, the hashes of their bytes, and their sizes.
@@ -101,9 +134,9 @@ impl PictureHasher {
 /// The file cannot be read.
 pub fn pictures_content(path: &Path) -> Result<Content> {
     let mut hasher = PictureHasher::default();
-    for key in read_picture_keys(path)? {
+    each_picture_key(path, |key| {
         hasher.add(key.texts.iter().map(String::as_str), &key.sha256, key.width, key.height);
-    }
+    })?;
     Ok(hasher.finish())
 }
 

@@ -8,7 +8,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::layout::{MANIFEST, PICTURES_AT_ONCE, task_file};
-use super::manifest::Manifest;
+use super::manifest::{Closeness, Manifest};
 use super::rows::{Row, RowLabels};
 use crate::corpus::{Extraction, Mention, Split};
 use crate::error::{Error, Result};
@@ -24,14 +24,18 @@ impl BenchmarkFolder {
     /// Opens a folder that `mkgc build` wrote.
     ///
     /// # Errors
-    /// The folder has no manifest, or one of another schema version.
+    /// There is no such folder; it has no manifest, or one that [`Manifest::read`] refuses.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
-        if !path.is_file() {
-            let reason = format!("no {MANIFEST}: not a benchmark folder; make one with `mkgc build`");
-            return Err(Error::dataset(dir, reason));
+        if path.is_file() {
+            return Ok(Self { dir: dir.to_path_buf(), manifest: Manifest::read(&path)? });
         }
-        Ok(Self { dir: dir.to_path_buf(), manifest: Manifest::read(&path)? })
+        let reason = match (dir.exists(), dir.is_dir()) {
+            (false, _) => "no such folder; make it with `mkgc build`".to_owned(),
+            (true, false) => "is a file; give the folder that `mkgc build` wrote".to_owned(),
+            (true, true) => format!("no {MANIFEST}: not a benchmark folder; make one with `mkgc build`"),
+        };
+        Err(Error::dataset(dir, reason))
     }
 
     /// Returns the path that the folder was opened with.
@@ -47,40 +51,67 @@ impl BenchmarkFolder {
     /// Reads the rows of a task's split, in file order.
     ///
     /// # Errors
-    /// There is no such task; the file is missing or damaged; a label id is out of range.
+    /// There is no such task; the file is missing, has another size than the manifest says, or is damaged; a label id is
+    /// out of range.
     pub fn rows(&self, task: usize, split: Split) -> Result<Vec<Row>> {
         let tasks = self.manifest.tasks.len();
         if task >= tasks {
             return Err(Error::dataset(&self.dir, format!("no task {task}: there are {tasks}")));
         }
-        read_rows(&self.dir.join(task_file(task, split)), &self.manifest)
+        let mut rows = Vec::new();
+        read_batches(&self.file(&task_file(task, split))?, &self.manifest, |batch| rows.extend(batch))?;
+        Ok(rows)
+    }
+
+    /// Returns the path of a file of the folder that is there and has the size of its entry in the manifest.
+    ///
+    /// # Errors
+    /// It has not, or the manifest does not list it.
+    pub(super) fn file(&self, path: &str) -> Result<PathBuf> {
+        self.checked(path, Closeness::Size).map(|()| self.dir.join(path))
+    }
+
+    /// Checks a file that has been read by its SHA-256.
+    ///
+    /// # Errors
+    /// It has another one.
+    pub(super) fn check_sum(&self, path: &str) -> Result<()> {
+        self.checked(path, Closeness::Sum)
+    }
+
+    fn checked(&self, path: &str, closeness: Closeness) -> Result<()> {
+        let listed = self.manifest.files.iter().find(|file| file.path == path);
+        let checked =
+            listed.map_or_else(|| Err("not in the manifest".to_owned()), |file| file.check(&self.dir, closeness));
+        checked.map_err(|problem| {
+            let reason = format!("{problem}; check the folder with `mkgc verify`, or build or download it again");
+            Error::dataset(&self.dir.join(path), reason)
+        })
     }
 }
 
-/// Reads the rows of a task file of a benchmark; embedded pictures are not read.
+/// Passes the rows of a task file of a benchmark to `each` in batches; embedded pictures are not read.
 ///
 /// # Errors
 /// The file is missing or damaged; a label id is out of range.
-pub fn read_rows(path: &Path, manifest: &Manifest) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+pub fn read_batches(path: &Path, manifest: &Manifest, mut each: impl FnMut(Vec<Row>)) -> Result<()> {
     for batch in batches(path, |column| column != "image")? {
         let columns = Columns { path, batch: &batch?, labels: manifest.labels.len() };
-        rows.extend(columns.rows(manifest.task, manifest.text_only)?);
+        each(columns.rows(manifest.task, manifest.text_only)?);
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Reads the record batches of a Parquet file, with the columns for which `kept` is true.
-pub(super) fn batches(
-    path: &Path,
-    kept: impl Fn(&str) -> bool,
-) -> Result<impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>> {
-    let damaged = |error: parquet::errors::ParquetError| Error::dataset(path, format!("damaged Parquet file: {error}"));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_file()).map_err(damaged)?;
+pub(super) fn batches(path: &Path, kept: impl Fn(&str) -> bool) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let damaged = move || Error::dataset(path, "damaged Parquet file; build or download the benchmark again");
+    let file = fs_err::File::open(path)?.into_file();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| damaged())?;
     let fields = builder.schema().fields().iter().enumerate();
     let kept = fields.filter(|(_, field)| kept(field.name())).map(|(i, _)| i);
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
-    builder.with_projection(mask).with_batch_size(PICTURES_AT_ONCE).build().map_err(damaged)
+    let batches = builder.with_projection(mask).with_batch_size(PICTURES_AT_ONCE).build().map_err(|_| damaged())?;
+    Ok(batches.map(move |batch| batch.map_err(|_| damaged())))
 }
 
 /// A record batch of a file, with typed access to its columns.
@@ -101,6 +132,12 @@ impl Columns<'_> {
 
     pub(super) fn texts(&self, name: &str) -> Result<Vec<String>> {
         texts(self.column(name)?).ok_or_else(|| self.wrong(name))
+    }
+
+    /// Returns the texts of a column in which some may be null.
+    pub(super) fn optional_texts(&self, name: &str) -> Result<Vec<Option<String>>> {
+        let texts = self.column(name)?.as_string_opt::<i32>().ok_or_else(|| self.wrong(name))?;
+        Ok(texts.iter().map(|text| text.map(str::to_owned)).collect())
     }
 
     pub(super) fn structs(&self, name: &str) -> Result<&StructArray> {
@@ -166,7 +203,7 @@ impl Columns<'_> {
         let mut images = Vec::new();
         let mut crops = Vec::new();
         if !text_only {
-            images = self.texts("image_id")?;
+            images = self.optional_texts("image_id")?;
             crops = self.text_lists("crops")?;
         }
         let mut images = images.into_iter();
@@ -177,7 +214,7 @@ impl Columns<'_> {
                 id,
                 tokens: tokens.next()?,
                 owner_task: owners.next()?.and_then(|task| usize::try_from(task).ok()),
-                image_id: images.next(),
+                image_id: images.next().flatten(),
                 crops: crops.next().unwrap_or_default(),
                 labels: labels.next()?,
             })

@@ -6,11 +6,13 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::layout::task_file;
+use super::layout::{is_part_of, task_file};
 use super::schema::RowPictures;
-use crate::corpus::{CorpusName, Extraction, SourceFile, Split};
+use crate::corpus::{Extraction, SourceFile, Split};
 use crate::error::{Error, Result};
+use crate::files::{is_plain_name, sha256_file, stays_inside};
 use crate::labels::LabelSet;
+use crate::plain;
 
 /// Version of the folder's layout and of the manifest.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -41,6 +43,39 @@ pub struct ManifestFile {
     pub fingerprint: Option<String>,
 }
 
+/// How closely a file is compared with its entry in the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closeness {
+    /// It is there and has the size.
+    Size,
+    /// It also has the SHA-256.
+    Sum,
+}
+
+impl ManifestFile {
+    /// Compares the file with its entry.
+    ///
+    /// # Errors
+    /// It differs; the error says how.
+    pub(crate) fn check(&self, dir: &Path, closeness: Closeness) -> std::result::Result<(), String> {
+        let path = dir.join(&self.path);
+        if !path.is_file() {
+            return Err("missing".to_owned());
+        }
+        if closeness == Closeness::Sum {
+            let sha256 = sha256_file(&path).map_err(|error| error.to_string())?;
+            if sha256 != self.sha256 {
+                return Err(format!("SHA-256 is {sha256}, the manifest says {}", self.sha256));
+            }
+        }
+        let bytes = fs_err::metadata(&path).map_err(|error| error.to_string())?.len();
+        if bytes != self.bytes {
+            return Err(format!("{bytes} bytes, the manifest says {}", self.bytes));
+        }
+        Ok(())
+    }
+}
+
 /// The manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
@@ -50,13 +85,15 @@ pub struct Manifest {
     pub name: String,
     /// One line for people.
     pub description: String,
-    /// Corpus.
-    #[schemars(with = "CorpusName")]
+    /// Name of the corpus.
     pub corpus: String,
     /// Task kind.
     pub task: Extraction,
     /// Folder name in the published text layout.
     pub published: String,
+    /// Which of the protocol's several orders this is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<usize>,
     /// `cumulative` or `per-task`.
     pub tests: String,
     /// Label names by id; id 0 is `None` or `O`.
@@ -78,6 +115,9 @@ pub struct Manifest {
     pub images: bool,
     /// Whether they are in the rows rather than in a file of their own.
     pub embed_images: bool,
+    /// Whether splits have pictures of their own, so that a picture is known by its split and its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub images_by_split: bool,
     /// Over the fingerprints of the task files: the identity of the benchmark.
     pub fingerprint: String,
     /// Every file but this one.
@@ -88,10 +128,11 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// The file is not a manifest, or is one of another schema version.
+    /// The file is not a manifest, is one of another schema version, or names a path that leads out of its folder.
     pub fn read(path: &Path) -> Result<Self> {
-        let value: serde_json::Value = serde_json::from_slice(&fs_err::read(path)?)
-            .map_err(|error| Error::dataset(path, format!("not a manifest: {error}")))?;
+        let bytes = fs_err::read(path)?;
+        let misread = |misread: plain::Misread| Error::dataset(path, format!("not a manifest: {misread}"));
+        let value: serde_json::Value = plain::json(&bytes).map_err(misread)?;
         let version = value.get("schema_version").and_then(serde_json::Value::as_u64);
         if version != Some(u64::from(SCHEMA_VERSION)) {
             let found = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
@@ -99,13 +140,35 @@ impl Manifest {
                 format!("schema version {found}, this program reads {SCHEMA_VERSION}; rebuild with `mkgc build`");
             return Err(Error::dataset(path, reason));
         }
-        serde_json::from_value(value).map_err(|error| Error::dataset(path, format!("not a manifest: {error}")))
+        let manifest: Self = plain::json(&bytes).map_err(misread)?;
+        match manifest.path_outside() {
+            Some((key, name)) => {
+                let remedy = "take the benchmark from somebody you trust, or build it yourself";
+                Err(Error::dataset(path, format!("`{key}` is `{name}`, which leads out of the folder; {remedy}")))
+            }
+            None => Ok(manifest),
+        }
+    }
+
+    /// Returns a key and its value that becomes a path and would lead out of the folder that it is joined to.
+    fn path_outside(&self) -> Option<(&'static str, &str)> {
+        if !is_plain_name(&self.name) {
+            return Some(("name", &self.name));
+        }
+        let files = self.files.iter().map(|file| ("files.path", file.path.as_str()));
+        [("published", self.published.as_str())].into_iter().chain(files).find(|(_, path)| !stays_inside(path))
     }
 
     /// Returns the entry of a task file.
     pub fn task_file(&self, task: usize, split: Split) -> Option<&ManifestFile> {
         let path = task_file(task, split);
         self.files.iter().find(|file| file.path == path)
+    }
+
+    /// Returns the entries of [`super::IMAGES_FILE`] or [`super::CROPS_FILE`]: that of the file, those of its shards in
+    /// order, or none if the folder lacks it.
+    pub fn parts(&self, file: &'static str) -> impl Iterator<Item = &ManifestFile> {
+        self.files.iter().filter(move |entry| is_part_of(file, &entry.path))
     }
 
     /// Returns what the task files say of pictures.

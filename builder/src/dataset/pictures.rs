@@ -1,4 +1,4 @@
-//! Reads the pictures and crops of a benchmark, a batch at a time.
+//! Reads the pictures and crops of a benchmark, a batch at a time, from one file or from its shards.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,16 +10,27 @@ use super::layout::{CROPS_FILE, IMAGES_FILE, STATS_FILE, task_file};
 use crate::corpus::{CropKind, Split};
 use crate::error::{Error, Result};
 use crate::files::sha256_hex;
+use crate::images::picture_key;
+use crate::plain;
 
 /// A picture of a benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPicture {
     /// File name, as in [`super::Row::image_id`].
     pub id: String,
+    /// The split whose rows show it, if splits have pictures of their own.
+    pub split: Option<Split>,
     /// Bytes of the image file.
     pub bytes: Vec<u8>,
     /// Whether it stands in for a missing or broken picture.
     pub stand_in: bool,
+}
+
+impl StoredPicture {
+    /// Returns the key of the picture in lists of the benchmark's pictures.
+    pub fn key(&self) -> String {
+        picture_key(self.split, &self.id)
+    }
 }
 
 /// Identifies a crop; no two crops of a benchmark have the same key.
@@ -38,10 +49,32 @@ pub struct CropKey {
 impl BenchmarkFolder {
     /// Returns whether the folder contains crops.
     pub fn has_crops(&self) -> bool {
-        self.manifest().files.iter().any(|file| file.path == CROPS_FILE)
+        self.manifest().parts(CROPS_FILE).next().is_some()
     }
 
-    /// Passes the pictures to `each` in batches, each picture once. A text-only benchmark has none.
+    /// Passes the record batches of the images or crops file, or of its shards, to `each`, with the columns for which
+    /// `kept` is true. A file whose pictures are read is compared with its SHA-256 afterwards.
+    fn each_batch<E: From<Error>>(
+        &self,
+        file: &'static str,
+        kept: impl Fn(&str) -> bool,
+        mut each: impl FnMut(&Columns<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for part in self.manifest().parts(file) {
+            let path = self.file(&part.path)?;
+            for batch in batches(&path, &kept)? {
+                let batch = batch?;
+                each(&Columns { path: &path, batch: &batch, labels: 0 })?;
+            }
+            if kept("image") {
+                self.check_sum(&part.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes the pictures to `each` in batches, each picture once. A text-only benchmark has none. Files are compared with
+    /// their SHA-256 after they are read, so keep nothing if this fails.
     ///
     /// # Errors
     /// A file is missing or damaged, or `each` fails.
@@ -55,17 +88,7 @@ impl BenchmarkFolder {
         if self.manifest().embed_images {
             return self.embedded_pictures(each);
         }
-        let path = self.dir().join(IMAGES_FILE);
-        for batch in batches(&path, |_| true)? {
-            let batch = batch.map_err(Error::from)?;
-            let columns = Columns { path: &path, batch: &batch, labels: 0 };
-            let stand_ins = columns.bools("placeholder")?;
-            let pictures = columns.texts("id")?.into_iter().enumerate();
-            let bytes = columns.files()?;
-            let picture = |(i, id)| StoredPicture { id, bytes: bytes.value(i).to_vec(), stand_in: stand_ins.value(i) };
-            each(pictures.map(picture).collect())?;
-        }
-        Ok(())
+        self.each_batch(IMAGES_FILE, |_| true, |columns| each(columns.pictures()?))
     }
 
     /// Passes on the pictures that are embedded in the rows.
@@ -74,30 +97,38 @@ impl BenchmarkFolder {
         mut each: impl FnMut(Vec<StoredPicture>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let bad = self.bad_images()?;
+        let by_split = self.manifest().images_by_split;
         let mut known = BTreeSet::new();
         let tasks = 0..self.manifest().tasks.len();
         for (task, split) in tasks.flat_map(|task| Split::ALL.map(|split| (task, split))) {
-            let path = self.dir().join(task_file(task, split));
+            let name = task_file(task, split);
+            let path = self.file(&name)?;
             for batch in batches(&path, |column| ["image_id", "image"].contains(&column))? {
-                let batch = batch.map_err(Error::from)?;
+                let batch = batch?;
                 let columns = Columns { path: &path, batch: &batch, labels: 0 };
                 let bytes = columns.files()?;
                 let mut pictures = Vec::new();
-                for (i, id) in columns.texts("image_id")?.into_iter().enumerate() {
-                    if known.insert(id.clone()) {
-                        let stand_in = bad.contains(&id);
-                        pictures.push(StoredPicture { id, bytes: bytes.value(i).to_vec(), stand_in });
+                for (i, id) in columns.optional_texts("image_id")?.into_iter().enumerate() {
+                    let Some(id) = id else { continue };
+                    let split = by_split.then_some(split);
+                    let key = picture_key(split, &id);
+                    if !known.contains(&key) {
+                        let stand_in = bad.contains(&key);
+                        pictures.push(StoredPicture { id, split, bytes: bytes.value(i).to_vec(), stand_in });
+                        known.insert(key);
                     }
                 }
                 each(pictures)?;
             }
+            self.check_sum(&name)?;
         }
         Ok(())
     }
 
-    /// Reads the ids of missing and broken pictures from the statistics, since embedded pictures are not marked.
+    /// Reads the keys of missing and broken pictures from the statistics, since embedded pictures are not marked.
     fn bad_images(&self) -> Result<BTreeSet<String>> {
-        let stats: serde_json::Value = serde_json::from_slice(&fs_err::read(self.dir().join(STATS_FILE))?)?;
+        self.check_sum(STATS_FILE)?;
+        let stats: serde_json::Value = plain::json_file(&self.dir().join(STATS_FILE))?;
         let bad = stats["images"]["bad"].as_object();
         Ok(bad.into_iter().flat_map(|bad| bad.keys().cloned()).collect())
     }
@@ -108,16 +139,16 @@ impl BenchmarkFolder {
     /// The file is damaged.
     pub fn crop_keys(&self) -> Result<Vec<CropKey>> {
         let mut keys = Vec::new();
-        let path = self.dir().join(CROPS_FILE);
-        if self.has_crops() {
-            for batch in batches(&path, |column| column != "image")? {
-                keys.extend(Columns { path: &path, batch: &batch?, labels: 0 }.crop_keys()?);
-            }
-        }
+        let collect = |columns: &Columns<'_>| -> Result<()> {
+            keys.extend(columns.crop_keys()?);
+            Ok(())
+        };
+        self.each_batch(CROPS_FILE, |column| column != "image", collect)?;
         Ok(keys)
     }
 
-    /// Passes the crops with their bytes to `each` in batches, in the order of rows and dictionaries.
+    /// Passes the crops with their bytes to `each` in batches, in the order of rows and dictionaries. The file is compared
+    /// with its SHA-256 after it is read, so keep nothing if this fails.
     ///
     /// # Errors
     /// The file is damaged, or `each` fails.
@@ -125,18 +156,15 @@ impl BenchmarkFolder {
         &self,
         mut each: impl FnMut(Vec<(CropKey, Vec<u8>)>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        if !self.has_crops() {
-            return Ok(());
-        }
-        let path = self.dir().join(CROPS_FILE);
-        for batch in batches(&path, |_| true)? {
-            let batch = batch.map_err(Error::from)?;
-            let columns = Columns { path: &path, batch: &batch, labels: 0 };
-            let bytes = columns.files()?;
-            let keys = columns.crop_keys()?.into_iter().enumerate();
-            each(keys.map(|(i, key)| (key, bytes.value(i).to_vec())).collect())?;
-        }
-        Ok(())
+        self.each_batch(
+            CROPS_FILE,
+            |_| true,
+            |columns| {
+                let bytes = columns.files()?;
+                let keys = columns.crop_keys()?.into_iter().enumerate();
+                each(keys.map(|(i, key)| (key, bytes.value(i).to_vec())).collect())
+            },
+        )
     }
 }
 
@@ -151,18 +179,38 @@ impl Columns<'_> {
         bytes.ok_or_else(|| self.wrong("image"))
     }
 
+    /// Returns the splits in the column `split`.
+    fn splits(&self) -> Result<Vec<Split>> {
+        let split = |name: &String| Split::ALL.into_iter().find(|split| split.name() == name);
+        let splits: Option<Vec<Split>> = self.texts("split")?.iter().map(split).collect();
+        splits.ok_or_else(|| self.wrong("split"))
+    }
+
+    /// Returns the pictures of an images file, which may lack the column `split`.
+    fn pictures(&self) -> Result<Vec<StoredPicture>> {
+        let stand_ins = self.bools("placeholder")?;
+        let bytes = self.files()?;
+        let by_split = self.batch.column_by_name("split").is_some();
+        let splits = if by_split { self.splits()? } else { Vec::new() };
+        let picture = |(i, id)| StoredPicture {
+            id,
+            split: splits.get(i).copied(),
+            bytes: bytes.value(i).to_vec(),
+            stand_in: stand_ins.value(i),
+        };
+        Ok(self.texts("id")?.into_iter().enumerate().map(picture).collect())
+    }
+
     fn crop_keys(&self) -> Result<Vec<CropKey>> {
-        let splits = self.texts("split")?;
+        let splits = self.splits()?;
         let kinds = self.texts("kind")?;
         let mut images = self.texts("image_id")?.into_iter();
         let mut keys = Vec::with_capacity(splits.len());
         for (i, id) in self.texts("id")?.into_iter().enumerate() {
-            let split = Split::ALL.into_iter().find(|split| split.name() == splits[i]);
             let kind = CropKind::ALL.into_iter().find(|kind| kind.name() == kinds[i]);
-            let split = split.ok_or_else(|| self.wrong("split"))?;
             let kind = kind.ok_or_else(|| self.wrong("kind"))?;
             let image_id = images.next().unwrap_or_default();
-            keys.push(CropKey { split, kind, image_id, id });
+            keys.push(CropKey { split: splits[i], kind, image_id, id });
         }
         Ok(keys)
     }
@@ -177,12 +225,11 @@ pub struct PictureKey {
     pub height: i32,
 }
 
-/// Reads what identifies each picture of an images or crops file.
+/// Passes on what identifies each picture of an images or crops file, one at a time.
 ///
 /// # Errors
 /// The file is missing or damaged.
-pub fn read_picture_keys(path: &Path) -> Result<Vec<PictureKey>> {
-    let mut keys = Vec::new();
+pub fn each_picture_key(path: &Path, mut each: impl FnMut(&PictureKey)) -> Result<()> {
     for batch in batches(path, |_| true)? {
         let batch = batch?;
         let columns = Columns { path, batch: &batch, labels: 0 };
@@ -192,12 +239,14 @@ pub fn read_picture_keys(path: &Path) -> Result<Vec<PictureKey>> {
         let names = ["id", "split", "kind", "image_id"].into_iter();
         let names = names.filter(|name| *name == "id" || batch.column_by_name(name).is_some());
         let texts = names.map(|name| columns.texts(name)).collect::<Result<Vec<_>>>()?;
-        keys.extend((0..batch.num_rows()).map(|i| PictureKey {
-            texts: texts.iter().map(|column| column[i].clone()).collect(),
-            sha256: sha256_hex(bytes.value(i)),
-            width: widths[i].unwrap_or(0),
-            height: heights[i].unwrap_or(0),
-        }));
+        for i in 0..batch.num_rows() {
+            each(&PictureKey {
+                texts: texts.iter().map(|column| column[i].clone()).collect(),
+                sha256: sha256_hex(bytes.value(i)),
+                width: widths[i].unwrap_or(0),
+                height: heights[i].unwrap_or(0),
+            });
+        }
     }
-    Ok(keys)
+    Ok(())
 }

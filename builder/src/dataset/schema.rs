@@ -77,7 +77,11 @@ pub fn row_columns(task: Extraction, pictures: RowPictures) -> Vec<ColumnSpec> {
         return columns;
     }
     columns.extend([
-        column("image_id", ColumnKind::Text, "file name of the picture, key of the images file"),
+        column(
+            "image_id",
+            ColumnKind::Text,
+            "file name of the picture: `id` in the images file, beside the row's split if that file has a column `split`",
+        ),
         column("crops", ColumnKind::Texts, "file names of the visual objects that belong to the row"),
     ]);
     if pictures == RowPictures::Embedded {
@@ -86,15 +90,21 @@ pub fn row_columns(task: Extraction, pictures: RowPictures) -> Vec<ColumnSpec> {
     columns
 }
 
-/// Returns the columns of the images file.
-pub fn image_columns() -> Vec<ColumnSpec> {
-    vec![
-        column("id", ColumnKind::Text, "file name of the picture"),
+/// Returns the columns of the images file; `by_split` says whether splits have pictures of their own.
+pub fn image_columns(by_split: bool) -> Vec<ColumnSpec> {
+    let mut columns = vec![column("id", ColumnKind::Text, "file name of the picture, `image_id` of its rows")];
+    if by_split {
+        let about =
+            "train, validation or test: the split whose rows show it; the same id in another split is another picture";
+        columns.push(column("split", ColumnKind::Text, about));
+    }
+    columns.extend([
         column("image", ColumnKind::Image, "original bytes of the image file"),
-        column("width", ColumnKind::Int, "pixels"),
-        column("height", ColumnKind::Int, "pixels"),
+        column("width", ColumnKind::Int, "pixels, once the picture is turned as its file states"),
+        column("height", ColumnKind::Int, "pixels, once the picture is turned as its file states"),
         column("placeholder", ColumnKind::Bool, "true for a grey stand-in for a missing or broken picture"),
-    ]
+    ]);
+    columns
 }
 
 /// Returns the columns of the crops file.

@@ -1,10 +1,10 @@
-//! Writes rows and pictures as Parquet. The same input gives the same bytes.
+//! Writes rows as Parquet. The same input gives the same bytes.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -13,24 +13,19 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::fingerprint::{Content, PictureHasher, rows_content};
-use super::layout::{CROPS_FILE, IMAGES_FILE};
+use super::fingerprint::{Content, RowHasher};
 use super::manifest::ManifestFile;
-use super::pictures::CropKey;
 use super::rows::{Row, RowLabels};
-use super::schema::{
-    ColumnSpec, RowPictures, crop_columns, image_columns, image_fields, mention_fields, row_columns, schema,
-};
+use super::schema::{RowPictures, image_fields, mention_fields, row_columns, schema};
 use crate::corpus::{Extraction, Mention};
 use crate::error::Result;
 use crate::files::HashingFile;
-use crate::images::Picture;
 
 /// Rows per record batch of a task file, which bounds memory when pictures are embedded.
 const BATCH_ROWS: usize = 512;
 
 /// Closes a file and returns its manifest entry.
-fn close(writer: ArrowWriter<HashingFile>, path: &str, content: Content) -> Result<ManifestFile> {
+pub(super) fn close(writer: ArrowWriter<HashingFile>, path: &str, content: Content) -> Result<ManifestFile> {
     let file = writer.into_inner()?;
     Ok(ManifestFile {
         path: path.to_owned(),
@@ -41,7 +36,8 @@ fn close(writer: ArrowWriter<HashingFile>, path: &str, content: Content) -> Resu
     })
 }
 
-fn create(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<HashingFile>> {
+/// Creates a Parquet file of rows or pictures.
+pub(super) fn create(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<HashingFile>> {
     // Picture files are already compressed and all different, and nobody filters by their bytes.
     let pictures = ColumnPath::from(vec!["image".to_owned(), "bytes".to_owned()]);
     let properties = WriterProperties::builder()
@@ -65,7 +61,6 @@ pub struct RowFile<'a> {
     pub task: Extraction,
     /// Label names by id.
     pub labels: &'a [String],
-    pub rows: &'a [Row],
     /// What the rows say of their pictures.
     pub pictures: RowPictures,
     /// Reads a picture to embed.
@@ -73,28 +68,36 @@ pub struct RowFile<'a> {
 }
 
 impl RowFile<'_> {
-    /// Writes the file and returns its manifest entry.
+    /// Writes the rows, a batch at a time, and returns the manifest entry of the file.
     ///
     /// # Errors
     /// The file cannot be written, or a picture cannot be read.
-    pub fn write(&self) -> Result<ManifestFile> {
+    pub fn write(&self, mut rows: impl Iterator<Item = Row>) -> Result<ManifestFile> {
         let schema = Arc::new(schema(&row_columns(self.task, self.pictures), self.labels));
         let mut writer = create(&self.folder.join(self.path), schema.clone())?;
-        for chunk in self.rows.chunks(BATCH_ROWS) {
-            let mut columns = row_arrays(self.task, chunk);
+        let mut hasher = RowHasher::new(self.labels);
+        loop {
+            let chunk: Vec<Row> = rows.by_ref().take(BATCH_ROWS).collect();
+            if chunk.is_empty() {
+                break;
+            }
+            hasher.add(&chunk);
+            let mut columns = row_arrays(self.task, &chunk);
             if self.pictures != RowPictures::None {
-                columns.extend(picture_names(chunk));
+                columns.extend(picture_names(&chunk));
             }
             if self.pictures == RowPictures::Embedded {
-                let bytes = chunk.iter().map(self.picture).collect::<Result<Vec<_>>>()?;
-                columns.push(images(chunk.iter().flat_map(|row| row.image_id.as_deref()), &bytes));
+                let picture = |row: &Row| if row.image_id.is_some() { (self.picture)(row).map(Some) } else { Ok(None) };
+                let bytes = chunk.iter().map(picture).collect::<Result<Vec<_>>>()?;
+                columns
+                    .push(images(chunk.iter().map(|row| row.image_id.as_deref()), bytes.iter().map(Option::as_deref)));
             }
             writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
             if self.pictures == RowPictures::Embedded {
                 writer.flush()?;
             }
         }
-        close(writer, self.path, rows_content(self.rows, self.labels))
+        close(writer, self.path, hasher.finish())
     }
 }
 
@@ -173,117 +176,13 @@ fn mentions<'a>(rows: impl Iterator<Item = &'a Mention> + Clone) -> ArrayRef {
     Arc::new(StructArray::new(mention_fields(), vec![names, ints(|m| m.start), ints(|m| m.end)], None))
 }
 
-fn images<'a>(ids: impl Iterator<Item = &'a str>, bytes: &[Vec<u8>]) -> ArrayRef {
-    let bytes = BinaryArray::from_iter_values(bytes);
-    let ids = StringArray::from_iter_values(ids);
-    Arc::new(StructArray::new(image_fields(), vec![Arc::new(bytes), Arc::new(ids)], None))
-}
-
-/// A picture to write into the images file.
-pub struct NewPicture<'a> {
-    /// File name, as in [`Row::image_id`].
-    pub id: &'a str,
-    /// The file and its size.
-    pub picture: Picture,
-    /// Whether it stands in for a missing or broken picture.
-    pub stand_in: bool,
-}
-
-/// Writes the images or the crops file in batches, so that memory use does not depend on the number of pictures.
-pub struct PictureWriter {
-    path: &'static str,
-    schema: Arc<Schema>,
-    writer: ArrowWriter<HashingFile>,
-    hasher: PictureHasher,
-}
-
-impl PictureWriter {
-    /// Creates the images file of a benchmark folder.
-    ///
-    /// # Errors
-    /// The file cannot be created.
-    pub fn images(folder: &Path) -> Result<Self> {
-        Self::create(folder, IMAGES_FILE, &image_columns())
-    }
-
-    /// Creates the crops file of a benchmark folder.
-    ///
-    /// # Errors
-    /// The file cannot be created.
-    pub fn crops(folder: &Path) -> Result<Self> {
-        Self::create(folder, CROPS_FILE, &crop_columns())
-    }
-
-    fn create(folder: &Path, path: &'static str, columns: &[ColumnSpec]) -> Result<Self> {
-        fs_err::create_dir_all(folder.join("images"))?;
-        let schema = Arc::new(schema(columns, &[]));
-        let writer = create(&folder.join(path), schema.clone())?;
-        Ok(Self { path, schema, writer, hasher: PictureHasher::default() })
-    }
-
-    /// Appends pictures and flushes them to the file.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&mut self, pictures: Vec<NewPicture<'_>>) -> Result<()> {
-        let ids: Vec<&str> = pictures.iter().map(|new| new.id).collect();
-        let stand_ins: Vec<bool> = pictures.iter().map(|new| new.stand_in).collect();
-        let mut columns = vec![strings(ids.iter().copied())];
-        for NewPicture { id, picture, .. } in &pictures {
-            self.hasher.add([*id], &picture.sha256, picture.width as i32, picture.height as i32);
-        }
-        columns.extend(files(&ids, pictures.into_iter().map(|new| new.picture).collect()));
-        columns.push(Arc::new(BooleanArray::from(stand_ins)));
-        self.append(columns)
-    }
-
-    /// Appends crops and flushes them to the file.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write_crops(&mut self, crops: Vec<(CropKey, Picture)>) -> Result<()> {
-        for (key, picture) in &crops {
-            let texts = [&key.id, key.split.name(), key.kind.name(), &key.image_id];
-            self.hasher.add(texts, &picture.sha256, picture.width as i32, picture.height as i32);
-        }
-        let (keys, pictures): (Vec<CropKey>, Vec<Picture>) = crops.into_iter().unzip();
-        let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
-        let mut columns = vec![
-            strings(ids.iter().copied()),
-            strings(keys.iter().map(|key| key.split.name())),
-            strings(keys.iter().map(|key| key.kind.name())),
-            strings(keys.iter().map(|key| key.image_id.as_str())),
-        ];
-        columns.extend(files(&ids, pictures));
-        self.append(columns)
-    }
-
-    fn append(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
-        self.writer.flush()?;
-        Ok(())
-    }
-
-    /// Closes the file and returns its manifest entry.
-    ///
-    /// # Errors
-    /// The footer cannot be written.
-    pub fn close(self) -> Result<ManifestFile> {
-        close(self.writer, self.path, self.hasher.finish())
-    }
-}
-
-fn strings<'a>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(texts))
-}
-
-/// Returns the columns `image`, `width` and `height`.
-fn files(ids: &[&str], pictures: Vec<Picture>) -> [ArrayRef; 3] {
-    let ints = |f: fn(&Picture) -> u32| {
-        Arc::new(Int32Array::from_iter_values(pictures.iter().map(|picture| f(picture) as i32))) as ArrayRef
-    };
-    let width = ints(|picture| picture.width);
-    let height = ints(|picture| picture.height);
-    let bytes: Vec<Vec<u8>> = pictures.into_iter().map(|picture| picture.bytes).collect();
-    [images(ids.iter().copied(), &bytes), width, height]
+/// Returns a column of pictures, given their names and bytes; null where a row has none.
+pub(super) fn images<'a>(
+    ids: impl Iterator<Item = Option<&'a str>>,
+    bytes: impl Iterator<Item = Option<&'a [u8]>>,
+) -> ArrayRef {
+    let bytes = BinaryArray::from_iter(bytes);
+    let ids = StringArray::from_iter(ids);
+    let present = bytes.nulls().cloned();
+    Arc::new(StructArray::new(image_fields(), vec![Arc::new(bytes), Arc::new(ids)], present))
 }

@@ -7,11 +7,12 @@ use std::fs::DirEntry;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
 use serde_pickle::{DeOptions, HashableValue, Value};
 
-use super::picture::is_plain_name;
 use crate::corpus::{Corpus, CropKind, PictureFolders, Split};
 use crate::error::{Error, Result};
+use crate::files::stays_inside;
 
 /// Returns the key of a picture in a dictionary: its file name, or for detected crops the part before the first dot.
 pub fn dictionary_key(kind: CropKind, image: &str) -> &str {
@@ -97,12 +98,22 @@ impl Crops {
     }
 }
 
+/// The number that files of `torch.save` begin with, as a pickled integer, unless they are zip archives.
+const OLD_FORMAT: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+
 /// Returns the bytes of `<any folder>/data.pkl` in the archive.
 fn pickle(path: &Path) -> Result<Vec<u8>> {
     let bad = |error: zip::result::ZipError| {
         Error::image(path, format!("not a zip archive as torch.save writes it: {error}"))
     };
-    let mut archive = zip::ZipArchive::new(Cursor::new(fs_err::read(path)?)).map_err(bad)?;
+    let bytes = fs_err::read(path)?;
+    if memmem::find(&bytes[..bytes.len().min(32)], &OLD_FORMAT).is_some() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let python = format!("import torch; torch.save(torch.load('{name}'), '{name}')");
+        let reason = format!("written in the format that torch had before version 1.6; write it again: `{python}`");
+        return Err(Error::image(path, reason));
+    }
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(bad)?;
     let name = archive.file_names().find(|name| name.ends_with("data.pkl")).map(str::to_owned);
     let name = name.ok_or_else(|| Error::image(path, "the archive holds no data.pkl"))?;
     let entry = archive.by_name(&name).map_err(bad)?;
@@ -117,15 +128,10 @@ fn pickle(path: &Path) -> Result<Vec<u8>> {
 fn names(value: Value) -> std::result::Result<Vec<String>, String> {
     let Value::List(items) = value else { return Err("expected a list of file names".to_owned()) };
     let name = |item| match item {
-        Value::String(name) if is_below(&name) => Ok(name),
+        Value::String(name) if stays_inside(&name) => Ok(name),
         other => Err(format!("expected a file name, found {other}")),
     };
     items.into_iter().map(name).collect()
-}
-
-/// Returns whether a path stays below the folder that it is joined to.
-fn is_below(name: &str) -> bool {
-    name.split('/').all(|part| part == "." || is_plain_name(part))
 }
 
 #[cfg(test)]
@@ -179,5 +185,17 @@ mod tests {
         let path = dir.path().join("text.pth");
         std::fs::write(&path, "hello").unwrap();
         assert!(Crops::read(&path, 1).unwrap_err().to_string().contains("not a zip archive"));
+    }
+
+    /// The first bytes of `torch.save({}, path, _use_new_zipfile_serialization=False)`.
+    #[test]
+    fn the_old_format_of_torch_is_named_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mre_train_dict.pth");
+        let head = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00";
+        std::fs::write(&path, head).unwrap();
+        let error = Crops::read(&path, 1).unwrap_err().to_string();
+        let python = "import torch; torch.save(torch.load('mre_train_dict.pth'), 'mre_train_dict.pth')";
+        assert!(error.contains(python), "{error}");
     }
 }

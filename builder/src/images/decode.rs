@@ -2,45 +2,63 @@
 //!
 //! The result is that of Pillow's `Image.open(file).convert("RGB")`, which the published code passes to CLIP's
 //! processor: transparency is dropped, not blended; palettes and grey are expanded to RGB; CMYK is read as Adobe stores
-//! it (inverted); an EXIF orientation is not applied; an animation shows its first frame; a truncated file is an error.
-//! One difference: 16-bit grey is scaled to 8 bits, whereas Pillow clips it at 255.
+//! it (inverted); an animation shows its first frame; a truncated file is an error. The picture is turned as the file
+//! states ([`super::orientation`]), which `ImageOps.exif_transpose` does for Hugging Face `datasets`. One difference:
+//! 16-bit grey is scaled to 8 bits, whereas Pillow clips it at 255.
 
 use std::io::Cursor;
 
-use image::{ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use memchr::memchr;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use super::orientation::{stated, turned};
+
 /// Largest picture file that is read. This and the next two limits protect against decompression bombs.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Longest side of a picture that is decoded, in pixels.
-const MAX_SIDE: u32 = 16_384;
+/// Most pixels of a picture: twice Pillow's `Image.MAX_IMAGE_PIXELS`, beyond which it raises `DecompressionBombError`.
+const MAX_PIXELS: u64 = 178_956_970;
 /// Most memory that decoding one picture may take.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
 
 /// Decodes a picture file.
 ///
 /// # Errors
-/// The format is unknown or damaged, the file is cut off, or sides or memory exceed the limits; the error is the reason.
+/// The format is unknown or damaged, the file is cut off, or pixels or memory exceed the limits; the error is the reason.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let refused = |error: image::ImageError| format!("does not decode: {error}");
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| refused(error.into()))?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
+    let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODED_BYTES);
-    reader.limits(limits);
+    reader.limits(limits.clone());
     let jpeg = reader.format() == Some(ImageFormat::Jpeg);
-    let decoded = reader.decode().map_err(refused)?;
+    let mut decoder = reader.into_decoder().map_err(refused)?;
+    check_pixels(decoder.dimensions())?;
+    limits.reserve(decoder.total_bytes()).map_err(refused)?;
+    decoder.set_limits(limits).map_err(refused)?;
+    let exif = decoder.exif_metadata().ok().flatten();
+    let xmp = decoder.xmp_metadata().ok().flatten();
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(refused)?;
     // The JPEG decoder fills what a cut-off file lacks with grey and says nothing.
     if jpeg && !is_whole_jpeg(bytes) {
         return Err("does not decode: the JPEG file is cut off, its end marker is missing".to_owned());
     }
+    decoded.apply_orientation(stated(exif.as_deref(), xmp.as_deref()));
     Ok(decoded.into_rgb8())
+}
+
+/// Checks that a picture has no more pixels than common readers accept.
+fn check_pixels((width, height): (u32, u32)) -> Result<(), String> {
+    if u64::from(width) * u64::from(height) <= MAX_PIXELS {
+        return Ok(());
+    }
+    Err(format!(
+        "does not decode: {width} x {height} pixels, more than the {MAX_PIXELS} that Pillow reads; make the picture smaller"
+    ))
 }
 
 /// Returns width and height of a picture that [`decode`] decodes. Of a JPEG with colours only the brightness is computed,
@@ -55,23 +73,24 @@ pub(super) fn check(bytes: &[u8]) -> Result<(u32, u32), String> {
     }
 }
 
-/// Decodes the brightness of a JPEG with colours and returns its size; `None` for other or damaged files.
+/// Decodes the brightness of a JPEG with colours and returns its size once it is turned; `None` for other or damaged files.
 fn brightness(bytes: &[u8]) -> Option<(u32, u32)> {
     if image::guess_format(bytes).ok()? != ImageFormat::Jpeg {
         return None;
     }
-    let side = MAX_SIDE as usize;
     // As the image crate opens it, within the limits of `decode`.
-    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(side).set_max_height(side);
+    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let options = options.jpeg_set_out_colorspace(ColorSpace::Luma);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().ok()?;
-    if decoder.input_colorspace()? != ColorSpace::YCbCr {
+    let (width, height) = decoder.dimensions()?;
+    let size = (width as u32, height as u32);
+    if decoder.input_colorspace()? != ColorSpace::YCbCr || check_pixels(size).is_err() {
         return None;
     }
     decoder.decode().ok()?;
-    let (width, height) = decoder.dimensions()?;
-    Some((width as u32, height as u32))
+    let orientation = stated(decoder.exif().map(Vec::as_slice), decoder.xmp().map(Vec::as_slice));
+    Some(turned(orientation, size))
 }
 
 /// Returns whether the end marker (EOI) follows the segments; one inside a segment, as of a thumbnail, does not count.
@@ -160,5 +179,28 @@ mod tests {
         assert_eq!(decode(&file(deep, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [0x80; 3]);
         let grey = GrayImage::from_pixel(2, 2, Luma([7]));
         assert_eq!(decode(&file(grey, ImageFormat::Bmp)).unwrap().get_pixel(1, 1).0, [7; 3]);
+    }
+    /// A header of a PNG that promises a size.
+    fn promise(width: u32, height: u32) -> Vec<u8> {
+        let mut png = file(RgbImage::new(1, 1), ImageFormat::Png);
+        png[16..20].copy_from_slice(&width.to_be_bytes());
+        png[20..24].copy_from_slice(&height.to_be_bytes());
+        let mut crc = flate2::Crc::new();
+        crc.update(&png[12..29]);
+        png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        png
+    }
+
+    #[test]
+    fn pictures_have_as_many_pixels_as_pillow_reads_whatever_their_sides() {
+        let long = file(RgbImage::new(40_000, 2), ImageFormat::Png);
+        assert_eq!(check(&long), Ok((40_000, 2)));
+        assert_eq!(check_pixels((178_956_970, 1)), Ok(()));
+        for (width, height) in [(178_956_971, 1), (60_000, 60_000), (13_378, 13_378)] {
+            let error = decode(&promise(width, height)).unwrap_err();
+            assert!(error.contains(&format!("{width} x {height} pixels, more than the 178956970")), "{error}");
+            assert_eq!(check(&promise(width, height)), Err(error));
+        }
+        assert!(!decode(&promise(13_377, 13_377)).unwrap_err().contains("pixels, more than"));
     }
 }

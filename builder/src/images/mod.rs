@@ -2,11 +2,13 @@
 
 mod crops;
 mod decode;
+mod find;
 mod gallery;
+mod orientation;
 mod picture;
 
 pub use crate::corpus::CropKind;
 pub use decode::decode;
-pub use gallery::Gallery;
+pub use gallery::{Found, Gallery, GalleryOptions};
+pub use picture::{BadImages, Picture, Viewer, picture_key, placeholder};
 pub(crate) use picture::MISSING;
-pub use picture::{BadImages, Picture, Viewer, placeholder};

@@ -5,10 +5,12 @@ use std::io::Cursor;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
+use crate::corpus::Split;
 use crate::error::{Error, Result};
 use crate::files::sha256_hex;
 
-/// A picture as it goes into a file: the original bytes with their hash, and the size in pixels.
+/// A picture as it goes into a file: the original bytes with their hash, and the size in pixels as it is shown, that is
+/// once it is turned as the file states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Bytes of the image file.
@@ -28,11 +30,17 @@ impl Picture {
     }
 }
 
-/// Receives each usable picture of a build once, with its id, as it was decoded for the check. It is called on several
-/// threads and in no particular order. An error, given as its reason, stops the build.
+/// Names a picture in lists of a benchmark's pictures: by its file name or, where splits have pictures of their own and a
+/// name may be that of another picture in another split, as `split/name`.
+pub fn picture_key(split: Option<Split>, name: &str) -> String {
+    split.map_or_else(|| name.to_owned(), |split| format!("{split}/{name}"))
+}
+
+/// Receives each usable picture of a build once, with its key ([`picture_key`]), as it was decoded for the check. It is
+/// called on several threads and in no particular order. An error, given as its reason, stops the build.
 pub type Viewer<'a> = &'a (dyn Fn(&str, &RgbImage) -> std::result::Result<(), String> + Sync);
 
-/// Pictures that cannot be used, with the reason, by id.
+/// Pictures that cannot be used, with the reason, by key ([`picture_key`]).
 pub type BadImages = BTreeMap<String, String>;
 
 /// The reason given for a file that is not there.
@@ -52,9 +60,4 @@ pub fn placeholder() -> Result<Picture> {
         .write_to(&mut bytes, ImageFormat::Png)
         .map_err(|error| Error::Usage(format!("cannot encode the placeholder: {error}")))?;
     Ok(Picture::new(bytes.into_inner(), (side, side)))
-}
-
-/// Returns whether a name is a plain file name, without separators or a parent, so that it cannot leave its folder.
-pub(super) fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0', ':'])
 }

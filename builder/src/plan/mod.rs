@@ -8,7 +8,7 @@ mod relations;
 mod tests;
 mod types;
 
-use crate::corpus::{Corpus, Extraction};
+use crate::corpus::{Corpus, Extraction, Instance, Split};
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 pub use types::{BenchmarkPlan, PlannedLabels, PlannedRow, TaskPlan};
@@ -24,7 +24,30 @@ pub fn plan(corpus: &Corpus, protocol: &Protocol, as_published: bool) -> Result<
         Extraction::Entities => entities::plan(corpus, protocol, &tasks),
     };
     match plan.tasks.iter().position(|task| task.train.is_empty()) {
-        Some(k) => Err(Error::protocol(format!("tasks[{k}]"), "has no training row")),
+        Some(k) => {
+            Err(Error::protocol(format!("tasks[{k}]"), no_training_row(corpus, protocol, &plan.tasks[k].classes)))
+        }
         None => Ok(plan),
     }
+}
+
+/// Says why a task has no training row.
+fn no_training_row(corpus: &Corpus, protocol: &Protocol, classes: &[String]) -> String {
+    let of_task = |instance: &Instance| instance.annotation.classes().iter().any(|class| is_in(classes, class));
+    let count = |split| corpus.split(split).iter().filter(|instance| of_task(instance)).count();
+    let [train, validation, test] = Split::ALL.map(count);
+    let cause = if train > 0 {
+        // Only an entity type can lose its rows to another one.
+        let first = protocol.priorities(corpus).join(", ");
+        format!("each of its {train} training sentences belongs to a type that comes first in `priority` ({first})")
+    } else if validation + test > 0 {
+        format!("the training file has none; validation has {validation} and test {test}")
+    } else {
+        "no file of the corpus has any".to_owned()
+    };
+    format!("has no training row of {}: {cause}", classes.join(", "))
+}
+
+fn is_in(classes: &[String], class: &str) -> bool {
+    classes.iter().any(|known| known == class)
 }

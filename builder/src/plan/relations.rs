@@ -2,16 +2,16 @@
 //! relation.
 
 use super::none_rows::NoneRows;
-use super::types::{BenchmarkPlan, PlannedLabels, PlannedRow, TaskPlan};
+use super::types::{BenchmarkPlan, PlannedRow, TaskPlan};
 use crate::corpus::{Annotation, Corpus, Extraction, Instance, Split};
 use crate::error::{Error, Result};
 use crate::labels::LabelSet;
-use crate::protocol::{Protocol, TaskSpec, Tests};
+use crate::protocol::{Masking, Protocol, TaskSpec, Tests};
 
 /// Deals every row with a relation to the task of the relation, and the others as the protocol says.
 pub fn plan(corpus: &Corpus, protocol: &Protocol, tasks: &[TaskSpec], as_published: bool) -> Result<BenchmarkPlan> {
     let classes = tasks.iter().map(|task| task.classes.as_slice());
-    let labels = LabelSet::number(corpus.spec.task, &corpus.spec.none, classes);
+    let labels = LabelSet::number(corpus.spec.task, corpus.spec.none_label(), classes);
     let [train, validation, test] =
         Split::ALL.map(|split| OwnedRows::new(corpus.split(split), protocol, &labels, tasks.len()));
     let first_tested = |k: usize| if protocol.tests == Tests::Cumulative { 0 } else { k };
@@ -22,7 +22,7 @@ pub fn plan(corpus: &Corpus, protocol: &Protocol, tasks: &[TaskSpec], as_publish
         validation: validation.held_by(k, k),
         test: test.held_by(first_tested(k), k),
     });
-    let mut plan = BenchmarkPlan { tasks: planned.collect(), labels };
+    let mut plan = BenchmarkPlan { tasks: planned.collect(), masking: Masking::Off, labels };
     if as_published {
         leave_out_errata(&mut plan, corpus, protocol)?;
     }
@@ -41,13 +41,12 @@ impl OwnedRows {
         let mut related = Vec::new();
         let mut none = Vec::new();
         for (index, instance) in instances.iter().enumerate() {
-            let Annotation::Relation { relation, .. } = &instance.annotation else { continue };
-            let id = relation.as_ref().map_or(Some(0), |relation| labels.id(relation));
+            let Annotation::Relation(of) = &instance.annotation else { continue };
+            let id = of.relation.as_ref().map_or(Some(0), |relation| labels.id(relation));
             // A relation that the protocol drops has no id.
             let Some(id) = id else { continue };
-            let planned = PlannedLabels::Relation { relation: id, original: id };
             let rows = if id == 0 { &mut none } else { &mut related };
-            rows.push(PlannedRow { index, owner_task: labels.task(id), labels: planned });
+            rows.push(PlannedRow { index, owner_task: labels.task(id) });
         }
         let none_rows = NoneRows { policy: protocol.none_policy(Extraction::Relations), rows: none.len(), tasks };
         for (i, row) in none.iter_mut().enumerate() {
@@ -60,13 +59,14 @@ impl OwnedRows {
     fn held_by(&self, from: usize, to: usize) -> Vec<PlannedRow> {
         let owned = |row: &&PlannedRow| row.owner_task.is_some_and(|owner| (from..=to).contains(&owner));
         let none = &self.none[self.none_rows.held_by(from, to)];
-        self.related.iter().filter(owned).chain(none).cloned().collect()
+        self.related.iter().filter(owned).chain(none).copied().collect()
     }
 }
 
 fn leave_out_errata(plan: &mut BenchmarkPlan, corpus: &Corpus, protocol: &Protocol) -> Result<()> {
     for (i, erratum) in protocol.errata.iter().enumerate() {
-        let lost = |instance: &Instance| instance.row == erratum.row && instance.image.as_ref() == Some(&erratum.image);
+        let lost =
+            |instance: &Instance| instance.row == erratum.row && instance.image.as_deref() == Some(&*erratum.image);
         let instances = corpus.split(erratum.split);
         for &k in &erratum.tasks {
             let key = format!("errata[{i}]");

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::corpus::{self, Annotation, Instance, Mention, Split};
+use crate::bio::Tags;
+use crate::corpus::{self, Annotation, Instance, Mention, RecordCounts, Relation, Split, Words};
 
 const RELATIONS: [&str; 6] = ["/a", "/b", "/c", "/d", "/e", "/f"];
 const TYPES: [&str; 4] = ["PER", "LOC", "ORG", "MISC"];
@@ -14,14 +15,14 @@ const TYPES: [&str; 4] = ["PER", "LOC", "ORG", "MISC"];
 fn corpus(name: &str, classes: &[&str], rows: impl Fn(Split) -> Vec<Annotation>) -> Corpus {
     let instances = |split| {
         let numbered = rows(split).into_iter().enumerate();
-        let tokens = vec!["x".to_owned(); 4];
+        let tokens = Words::from(vec!["x"; 4]);
         numbered
             .map(|(row, annotation)| Instance {
                 id: None,
                 row,
                 line: row + 1,
                 tokens: tokens.clone(),
-                image: Some(format!("{row}.jpg")),
+                image: Some(format!("{row}.jpg").into()),
                 annotation,
             })
             .collect()
@@ -35,6 +36,8 @@ fn corpus(name: &str, classes: &[&str], rows: impl Fn(Split) -> Vec<Annotation>)
         notes: vec![],
         sources: vec![],
         skipped: vec![],
+        records: [RecordCounts::default(); 3],
+        lost: vec![],
     }
 }
 
@@ -46,7 +49,7 @@ fn relations(ids: &[usize]) -> Corpus {
 fn relation(id: usize) -> Annotation {
     let mention = |start| Mention { name: "x".to_owned(), start, end: start + 1 };
     let relation = id.checked_sub(1).map(|id| RELATIONS[id].to_owned());
-    Annotation::Relation { head: mention(0), tail: mention(1), relation }
+    Annotation::Relation(Box::new(Relation { head: mention(0), tail: mention(1), relation }))
 }
 
 /// A corpus of sentences, the same in every split, by the ids of their words' types; 0 is `O`.
@@ -56,7 +59,7 @@ fn sentences(rows: &[Vec<usize>]) -> Corpus {
 
 fn sentence(ids: &[usize]) -> Annotation {
     let tag = |id: &usize| id.checked_sub(1).map_or("O".to_owned(), |id| format!("B-{}", TYPES[id]));
-    Annotation::Entities { tags: ids.iter().map(tag).collect() }
+    Annotation::Entities(Tags::new(ids.iter().map(tag)).unwrap())
 }
 
 fn indices(rows: &[PlannedRow]) -> Vec<usize> {
@@ -105,8 +108,11 @@ proptest! {
         for (k, task) in plan.tasks.iter().enumerate() {
             prop_assert_eq!(task.test.len(), all.len());
             for row in &task.train {
-                let PlannedLabels::Entities { tags, original } = &row.labels else { panic!() };
-                for (tag, original) in tags.iter().zip(original) {
+                let annotation = &corpus.train[row.index].annotation;
+                let PlannedLabels::Entities { tags, original } = plan.row_labels(k, Split::Train, annotation) else {
+                    panic!()
+                };
+                for (tag, original) in tags.iter().zip(&original) {
                     // B-T is id 2t + 1.
                     let task_of = original.checked_sub(1).map(|id| id / 2);
                     let kept = task_of.is_some_and(|t| match masking { "current" => t == k, "seen" => t <= k, _ => true });
@@ -159,15 +165,20 @@ fn wrong_protocols_are_refused_with_their_key() {
         ("n_tasks = 0\n".to_owned(), "n_tasks", "at least 1"),
         ("order_seed = 1\n".to_owned(), "n_tasks", "missing"),
         (format!("masking = \"seen\"\n{abc}"), "masking", "is for entity tags"),
-        (format!("taskz = 1\n{abc}"), "file", "unknown field `taskz`"),
-        (format!("none = \"some\"\n{abc}"), "file", "unknown variant `some`"),
+        (format!("taskz = 1\n{abc}"), "taskz", "line 3: unknown key `taskz` (did you mean `tasks`?)"),
+        (format!("none = \"some\"\n{abc}"), "none", "unknown value `some`"),
     ] {
         let parsed = Protocol::parse(&format!("name = \"p\"\ncorpus = \"mnre\"\n{text}"));
         let error = parsed.and_then(|protocol| plan(&corpus, &protocol, false)).unwrap_err().to_string();
         assert!(error.starts_with(&format!("protocol: `{key}`: ")) && error.contains(message), "{error}");
     }
     let error = corpus::find("mnrre").unwrap_err();
-    assert!(error.contains("unknown corpus `mnrre` (did you mean `mnre`?); known: mnre, twitter2017"), "{error}");
+    assert!(
+        error.contains(
+            "unknown corpus `mnrre` (did you mean `mnre`?); known: mnre, twitter2015, twitter2017, fewrel, tacred"
+        ),
+        "{error}"
+    );
     let error = Protocol::load("mnre-100").unwrap_err().to_string();
     assert!(error.contains("did you mean `mnre-10`?"), "{error}");
     let ner = "name = \"p\"\ncorpus = \"twitter2017\"\nn_tasks = 4\npriority = [\"PER\"]\n";

@@ -4,10 +4,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mkgc_builder::build::{BuildOptions, Stats};
+use mkgc_builder::build::{Allowed, BuildOptions, Stats};
 use mkgc_builder::corpus::Mention;
 use mkgc_builder::corpus::format::mnre::format_line;
 use tempfile::TempDir;
+
+/// The protocol of [`three_rows`].
+pub const THREE_ROWS: &str = r#"
+name = "small"
+corpus = "mnre"
+
+[[tasks]]
+classes = ["/per/per/peer"]
+
+[[tasks]]
+classes = ["/per/org/member_of"]
+"#;
 
 /// A folder with a raw corpus and a protocol, and options to build it.
 pub struct RawCorpus {
@@ -55,4 +67,27 @@ pub fn mnre_line(image: &str, relation: &str) -> String {
 pub fn write_picture(path: &Path, width: u32, height: u32, colour: [u8; 3]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::RgbImage::from_pixel(width, height, image::Rgb(colour)).save(path).unwrap();
+}
+
+/// Writes an MNRE corpus of three rows per split, `None` among them, that show one picture, and a protocol of two tasks.
+pub fn three_rows() -> RawCorpus {
+    let relations = ["/per/per/peer", "None", "/per/org/member_of"];
+    let mut corpus = RawCorpus::new(THREE_ROWS, |raw| {
+        for split in ["train", "val", "test"] {
+            let rows = relations.map(|relation| mnre_line("x.png", relation));
+            fs::write(raw.join(format!("mnre_{split}.txt")), rows.concat()).unwrap();
+            write_picture(&raw.join(format!("img_org/{split}/x.png")), 4, 4, [9; 3]);
+        }
+    });
+    // The splits have the same rows.
+    corpus.options.allow = vec![Allowed::EqualSplits];
+    corpus
+}
+
+/// Replaces a part of a text file, which must have it.
+pub fn edit(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    let edited = text.replacen(from, to, 1);
+    assert_ne!(text, edited, "{from} is not in {}", path.display());
+    fs::write(path, edited).unwrap();
 }

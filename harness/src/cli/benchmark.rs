@@ -6,15 +6,19 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use image::RgbImage;
-use mkgc_builder::build::{BuildOptions, OnBadImage, Summary, build_viewed};
+use mkgc_builder::build::{Allowed, BuildOptions, OnBadCrops, OnBadImage, Summary, build_family, build_viewed};
 use mkgc_builder::corpus::OnError;
 use mkgc_builder::dataset::BenchmarkFolder;
+use mkgc_builder::protocol::Protocol;
 use mkgc_harness::data::cache::{self, PixelWriter};
 
 #[derive(Args)]
 pub struct BuildArgs {
-    /// A shipped protocol (mnre-5, mnre-7, mnre-10, twitter2017-plom, twitter2017-polm) or the path of a TOML file.
+    /// A shipped protocol (`mkgc ls benchmarks` lists them) or the path of a TOML file.
     protocol: String,
+    /// Which order to build of a protocol that has several, from 1; by default all, each into a folder below --out.
+    #[arg(long)]
+    order: Option<usize>,
     /// Folder with the corpus files.
     #[arg(long)]
     raw: PathBuf,
@@ -30,9 +34,15 @@ pub struct BuildArgs {
     /// What to do with a missing or undecodable image.
     #[arg(long, value_enum, default_value = "placeholder")]
     on_bad_image: OnBadImageArg,
+    /// What to do with a crop dictionary that cannot be read.
+    #[arg(long, value_enum, default_value = "error")]
+    on_bad_crops: OnBadCropsArg,
     /// Write the image into each row instead of once into images/.
     #[arg(long)]
     embed_images: bool,
+    /// Build although the corpus files seem to be the wrong ones: what to allow, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    allow: Vec<AllowArg>,
     /// Reproduce known errors of the published files (sep5 lacks one test row).
     #[arg(long)]
     as_published: bool,
@@ -63,6 +73,37 @@ enum OnBadImageArg {
     Error,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum AllowArg {
+    /// More than 1 % of the records of a split are damaged and left out (--on-error skip).
+    Skipped,
+    /// No row of a class is left, because its records are damaged or its pictures cannot be used.
+    LostClass,
+    /// Two splits hold the same rows.
+    EqualSplits,
+    /// Rows name pictures and there is a folder of them, but none can be used.
+    NoPictures,
+}
+
+impl From<AllowArg> for Allowed {
+    fn from(arg: AllowArg) -> Self {
+        match arg {
+            AllowArg::Skipped => Self::Skipped,
+            AllowArg::LostClass => Self::LostClass,
+            AllowArg::EqualSplits => Self::EqualSplits,
+            AllowArg::NoPictures => Self::NoPictures,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OnBadCropsArg {
+    /// Stop.
+    Error,
+    /// Build without any crops.
+    Drop,
+}
+
 #[derive(Args)]
 pub struct ExportArgs {
     /// Folder that `mkgc build` wrote.
@@ -83,11 +124,8 @@ enum Layout {
 
 pub fn build(args: BuildArgs) -> Result<()> {
     let options = BuildOptions {
-        protocol: args.protocol,
-        corpus: None,
-        raw: args.raw,
+        order: args.order,
         images: args.images,
-        out: args.out,
         on_error: match args.on_error {
             OnErrorArg::Fail => OnError::Fail,
             OnErrorArg::Skip => OnError::Skip,
@@ -97,15 +135,29 @@ pub fn build(args: BuildArgs) -> Result<()> {
             OnBadImageArg::Drop => OnBadImage::Drop,
             OnBadImageArg::Error => OnBadImage::Error,
         },
+        on_bad_crops: match args.on_bad_crops {
+            OnBadCropsArg::Error => OnBadCrops::Error,
+            OnBadCropsArg::Drop => OnBadCrops::Drop,
+        },
         embed_images: args.embed_images,
         as_published: args.as_published,
+        allow: args.allow.into_iter().map(Allowed::from).collect(),
         force: args.force,
+        ..BuildOptions::new(args.protocol, args.raw, args.out)
     };
-    let summary = match args.pixels {
-        Some(side) => build_prepared(&options, side.into())?,
-        None => mkgc_builder::build::build(&options)?,
+    let family = args.order.is_none() && Protocol::load(&options.protocol)?.orders() > 0;
+    let summaries = match args.pixels {
+        Some(_) if family => anyhow::bail!("--pixels prepares the pictures of one benchmark; choose one with --order"),
+        Some(side) => vec![build_prepared(&options, side.into())?],
+        None if family => build_family(&options)?,
+        None => vec![mkgc_builder::build::build(&options)?],
     };
-    print!("{summary}");
+    for summary in &summaries {
+        for warning in &summary.stats.warnings {
+            eprintln!("warning: {}: {warning}", summary.manifest.name);
+        }
+        print!("{summary}");
+    }
     Ok(())
 }
 
@@ -119,11 +171,15 @@ fn build_prepared(options: &BuildOptions, side: usize) -> Result<Summary> {
     Ok(summary)
 }
 
-/// Prints one line per file; exit code 1 if any fails.
+/// Prints one line per file; exit code 1 if any fails. Files that the manifest does not list are named on stderr.
 pub fn verify(dir: &Path) -> Result<ExitCode> {
     let checks = mkgc_builder::verify::verify(dir)?;
     for check in &checks {
         println!("{}  {}", check.problem.as_deref().unwrap_or("ok"), check.path);
+    }
+    let others = mkgc_builder::verify::other_files(dir)?;
+    if !others.is_empty() {
+        eprintln!("not in the manifest, so not checked: {}", others.join(", "));
     }
     let failed = checks.iter().filter(|check| check.problem.is_some()).count();
     eprintln!("{} files, {failed} failed", checks.len());

@@ -1,8 +1,9 @@
-//! `mkgc ls`: methods and their settings as tab-separated tables, a heading first.
+//! `mkgc ls`: benchmarks, methods and their settings as tab-separated tables, a heading first.
 
 use anyhow::Result;
 use clap::Subcommand;
 use mkgc_builder::corpus::Extraction;
+use mkgc_builder::protocol::{Protocol, SHIPPED};
 use mkgc_harness::config::Config;
 use mkgc_harness::config::settings::SETTINGS;
 use mkgc_harness::methods::{METHODS, MethodSpec, registry};
@@ -11,6 +12,8 @@ use serde_json::{Map, Value};
 
 #[derive(Subcommand)]
 pub enum Listing {
+    /// Shipped benchmarks: corpus, number of task orders, meaning; tab-separated.
+    Benchmarks,
     /// Methods: modality, memory, source; tab-separated.
     Methods,
     /// Settings that a method reads: default, unit, source, meaning; tab-separated.
@@ -23,8 +26,19 @@ pub enum Listing {
 /// Prints the listing that was asked for.
 pub fn ls(listing: &Listing) -> Result<()> {
     match listing {
+        Listing::Benchmarks => benchmarks()?,
         Listing::Methods => methods(),
         Listing::Settings { method } => settings(registry::find(method)?)?,
+    }
+    Ok(())
+}
+
+fn benchmarks() -> Result<()> {
+    println!("name\tcorpus\torders\tabout");
+    for (name, text) in SHIPPED {
+        let protocol = Protocol::parse(text)?;
+        let orders = protocol.orders().max(1);
+        println!("{name}\t{}\t{orders}\t{}", protocol.corpus.name(), protocol.description);
     }
     Ok(())
 }

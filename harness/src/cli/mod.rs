@@ -3,6 +3,7 @@
 mod bench;
 mod benchmark;
 mod device;
+mod fetch;
 mod gate;
 mod ls;
 mod options;
@@ -37,6 +38,8 @@ enum Command {
         #[arg(long, default_value = "cpu")]
         device: String,
     },
+    /// Download the published files of a corpus, verified by their SHA-256 sums; goes on with an interrupted download.
+    Fetch(fetch::FetchArgs),
     /// Build a benchmark folder from the files of a corpus.
     Build(benchmark::BuildArgs),
     /// Check every file of a benchmark folder against its manifest.
@@ -88,6 +91,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo { out, device } => demo(out, &device)?,
+        Command::Fetch(args) => fetch::fetch(args)?,
         Command::Build(args) => benchmark::build(args)?,
         Command::Verify { dir } => return benchmark::verify(&dir),
         Command::Export(args) => benchmark::export(&args)?,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use mkgc_harness::external::{self, PredictionFile, ScoreRequest};
+use mkgc_harness::external::{self, PredictionFile, ScoreRequest, Scored};
 
 #[derive(Args)]
 pub struct ScoreArgs {
@@ -32,10 +32,14 @@ pub struct ScoreArgs {
     out: PathBuf,
 }
 
-/// Scores the predictions and prints the result as `mkgc train` does.
+/// Scores the predictions, warns of what is strange about them, and prints the result as `mkgc train` does.
 pub fn score(args: ScoreArgs) -> Result<()> {
     let ScoreArgs { data, predictions, name, description, url, train_seed, out } = args;
     let request = ScoreRequest { benchmark: data, predictions, name, description, url, train_seed, out };
-    println!("{}", serde_json::to_string_pretty(&external::score(&request)?)?);
+    let Scored { result, warnings } = external::score(&request)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())
 }

@@ -58,6 +58,14 @@ impl Benchmark {
         Ok(Self { folder: BenchmarkFolder::open(dir)?, max_length })
     }
 
+    /// Checks the files with the rows against the manifest.
+    ///
+    /// # Errors
+    /// Some differ; the message lists them.
+    pub fn check_rows(&self) -> Result<()> {
+        Ok(self.folder.check_rows()?)
+    }
+
     /// Returns the manifest of the folder.
     pub fn manifest(&self) -> &Manifest {
         self.folder.manifest()

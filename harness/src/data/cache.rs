@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use image::RgbImage;
 use memmap2::Mmap;
@@ -22,7 +23,13 @@ use tempfile::NamedTempFile;
 use crate::error::{Error, Result};
 
 /// Part of every file's name: raise it when `decode`, `resize_crop` or a crate behind them changes a pixel.
-const PREPROCESSING: u32 = 1;
+const PREPROCESSING: u32 = 2;
+
+/// Names of files that are being written begin with this.
+const UNFINISHED: &str = ".mkgc-pixels-";
+
+/// How long nobody has written to an unfinished file that a killed process left.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The last bytes of a file, with the version of its layout.
 const MARK: &[u8; 8] = b"mkgcpix2";
@@ -49,20 +56,22 @@ pub fn images(folder: &Path, benchmark: &BenchmarkFolder, side: usize) -> PathBu
     prepared_path(folder, benchmark, IMAGES_FILE, "images", side)
 }
 
-/// Returns the path of the prepared pixels of one image file. If images are embedded in the rows, the key covers all
-/// files of the benchmark. Benchmarks with the same pictures share the path.
+/// Returns the path of the prepared pixels of an images or crops file, or of its shards. If images are embedded in the
+/// rows, the key covers all files of the benchmark. Benchmarks with the same pictures share the path.
 pub(super) fn prepared_path(
     folder: &Path,
     benchmark: &BenchmarkFolder,
-    file: &str,
+    file: &'static str,
     kind: &str,
     side: usize,
 ) -> PathBuf {
-    let files = &benchmark.manifest().files;
-    let content = files.iter().find(|entry| entry.path == file).map_or_else(
-        || sha256_hex(files.iter().map(|file| file.sha256.as_str()).collect::<String>().as_bytes()),
-        |entry| entry.sha256.clone(),
-    );
+    let manifest = benchmark.manifest();
+    let sums: Vec<&str> = manifest.parts(file).map(|part| part.sha256.as_str()).collect();
+    let content = match sums[..] {
+        [whole] => whole.to_owned(),
+        [] => sha256_hex(manifest.files.iter().map(|file| file.sha256.as_str()).collect::<String>().as_bytes()),
+        _ => sha256_hex(sums.concat().as_bytes()),
+    };
     let version = env!("CARGO_PKG_VERSION");
     folder.join(format!("{kind}-{content}-{side}-v{version}.{PREPROCESSING}.pixels"))
 }
@@ -80,12 +89,14 @@ struct Written {
 }
 
 impl PixelWriter {
-    /// Starts a file in `folder`, which is made if need be.
+    /// Starts a file in `folder`, which is made if need be, and deletes those that killed processes left there.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn create(folder: &Path, side: usize) -> Result<Self> {
-        let file = fs_err::create_dir_all(folder).and_then(|()| NamedTempFile::new_in(folder));
+        remove_abandoned(folder);
+        let start = |()| tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder);
+        let file = fs_err::create_dir_all(folder).and_then(start);
         let file = file.map_err(|error| unwritable(folder, &error))?;
         Ok(Self { side, written: Mutex::new(Written { file, index: Index::new(), known: BTreeSet::new() }) })
     }
@@ -121,6 +132,17 @@ impl PixelWriter {
 impl Written {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(|error| unwritable(self.file.path(), &error))
+    }
+}
+
+/// Deletes unfinished files that nobody writes to any more; what cannot be deleted stays.
+fn remove_abandoned(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+        let age = entry.metadata().and_then(|found| found.modified()).ok().and_then(|written| written.elapsed().ok());
+        if unfinished && age.is_some_and(|age| age > ABANDONED) {
+            std::fs::remove_file(entry.path()).ok();
+        }
     }
 }
 
@@ -259,6 +281,20 @@ mod tests {
         assert_eq!(first.get("b"), Some(&[2; 12][..]), "a file in use outlives its replacement");
         let left = fs_err::read_dir(case.path().parent().unwrap()).unwrap().count();
         assert_eq!(left, 1, "temporary files are left behind");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_deleted_and_what_is_being_written_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let hours = |hours: u64| std::time::SystemTime::now() - Duration::from_secs(hours * 60 * 60);
+        for (name, age) in [(".mkgc-pixels-old", 25), (".mkgc-pixels-live", 23), ("images.pixels", 25)] {
+            File::create(path(name)).unwrap().set_modified(hours(age)).unwrap();
+        }
+        drop(PixelWriter::create(dir.path(), 2).unwrap());
+        assert!(!path(".mkgc-pixels-old").exists());
+        assert!(path(".mkgc-pixels-live").exists() && path("images.pixels").exists());
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -2,15 +2,21 @@
 //! labels come from the benchmark folder, never from the file, and the scores from the same function as those of any run.
 
 mod check;
+mod file;
+mod labels;
+mod problems;
 mod read;
+mod report;
 
-pub use read::PredictionFile;
+pub use file::PredictionFile;
 
 use std::path::{Path, PathBuf};
 
-use mkgc_builder::files::{install_folder, parent_folder, sha256_file};
-use mkgc_builder::verify::verify;
+use mkgc_builder::files::{Replacing, StagedFolder, Target, sha256_file};
+use mkgc_builder::verify::require_intact;
 
+use self::check::{Checked, check};
+use self::problems::Problems;
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
 use crate::files::write_json;
@@ -38,29 +44,35 @@ pub struct ScoreRequest {
     pub out: PathBuf,
 }
 
+/// The scores of predictions.
+#[derive(Debug)]
+pub struct Scored {
+    /// What `result.json` holds.
+    pub result: RunResult,
+    /// What is strange about the predictions, though they can be scored.
+    pub warnings: Vec<String>,
+}
+
 /// Checks the predictions, writes the run folder and returns its result. Nothing is written if a prediction is wrong.
-pub fn score(request: &ScoreRequest) -> Result<RunResult> {
+///
+/// # Errors
+/// The name cannot be used, the folder to create exists, the benchmark is damaged, or predictions are wrong: then the message
+/// has all kinds of problems with their numbers and first examples.
+pub fn score(request: &ScoreRequest) -> Result<Scored> {
     check_name(&request.name)?;
-    if request.out.exists() {
-        return Err(RunFolder::new(&request.out).error("exists already; choose another --out, or delete the folder"));
-    }
-    intact(&request.benchmark)?;
+    let refusal = "exists already; choose another --out, or delete the folder";
+    let target = Target::open(&request.out, Replacing { holding: None, refusal })?;
+    require_intact(&request.benchmark)?;
     let benchmark = Benchmark::open(&request.benchmark, 128)?;
-    let mut files = Vec::new();
-    let mut records = Vec::new();
-    for file in &request.predictions {
-        records.push(file_record(&file.path)?);
-        files.push((file.path.display().to_string(), read::read(file, benchmark.kind())?));
-    }
-    let stages = check::check(&benchmark, &files)?;
+    let Checked { stages, warnings } = checked(&benchmark, &request.predictions)?;
+    let records = request.predictions.iter().map(|file| file_record(&file.path)).collect::<Result<_>>()?;
     let external =
         ExternalRecord { description: request.description.clone(), url: request.url.clone(), predictions: records };
     let record = RunRecord::external(benchmark.manifest(), &request.name, request.train_seed, external);
 
-    fs_err::create_dir_all(parent_folder(&request.out))?;
-    let temporary = tempfile::Builder::new().prefix(".mkgc-score-").tempdir_in(parent_folder(&request.out))?;
-    let folder = RunFolder::new(temporary.path());
-    write_json(&temporary.path().join("run.json"), &record)?;
+    let staged = StagedFolder::create(target)?;
+    let folder = RunFolder::new(&staged.path());
+    write_json(&folder.dir().join("run.json"), &record)?;
     for (stage, rows) in stages.iter().enumerate() {
         if let Some(rows) = rows {
             predictions::write(&folder.predictions(stage), rows)?;
@@ -68,8 +80,16 @@ pub fn score(request: &ScoreRequest) -> Result<RunResult> {
     }
     let result = score_run(&folder)?;
     write_json(&folder.result(), &result)?;
-    install_folder(temporary, &request.out)?;
-    Ok(result)
+    staged.install()?;
+    Ok(Scored { result, warnings })
+}
+
+/// Reads the files and compares their rows with the benchmark.
+fn checked(benchmark: &Benchmark, predictions: &[PredictionFile]) -> Result<Checked> {
+    let labels = benchmark.manifest().label_set();
+    let mut problems = Problems::default();
+    let files = predictions.iter().map(|file| read::read(file, &labels, &mut problems)).collect::<Result<Vec<_>>>()?;
+    check(benchmark, &files, problems)
 }
 
 /// Refuses names that do not fit into a table or are those of mkgc's own methods.
@@ -82,18 +102,6 @@ fn check_name(name: &str) -> Result<()> {
         return bad(&format!("`{own}` is a method of mkgc; choose another name, e.g. `{name} of my group`"));
     }
     Ok(())
-}
-
-/// Checks the benchmark folder against its manifest.
-fn intact(benchmark: &Path) -> Result<()> {
-    let checks = verify(benchmark)?;
-    let problems: Vec<String> =
-        checks.iter().filter_map(|file| Some(format!("{}: {}", file.path, file.problem.as_ref()?))).collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let reason = "does not match its manifest; build it again, so that the gold labels can be trusted";
-    Err(Error::Usage(format!("{} {reason}\n  {}", benchmark.display(), problems.join("\n  "))))
 }
 
 fn file_record(path: &Path) -> Result<PredictionsRecord> {

@@ -1,6 +1,6 @@
 //! Writes the HTML page: one file with all boards that loads nothing from elsewhere, rendered from `page.html`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::board::{Board, Comparison, Entry, MetricInfo, RunCard};
 use super::plots;
 use super::table::APART;
 use crate::error::Result;
-use crate::methods::registry;
+use crate::methods::{MethodSpec, registry};
 use crate::metrics::metric::PredictionSet;
 use crate::metrics::{MatrixMetric, Metric, StageMetric};
 use crate::run::record::Cost;
@@ -218,7 +218,8 @@ struct Setting {
     origin: String,
 }
 
-/// Returns the settings of a run except the seed, which the page shows beside them. An external run has none.
+/// Returns the settings that a run's method reads, except the seed, which the page shows beside them. An external run has
+/// none. Of a method that is not in the registry all settings count.
 fn settings(run: &RunCard) -> Result<Vec<Setting>> {
     let Some(trained) = run.record.trained() else { return Ok(Vec::new()) };
     let config = serde_json::to_value(&trained.config)?;
@@ -228,17 +229,23 @@ fn settings(run: &RunCard) -> Result<Vec<Setting>> {
         Setting { key: key.clone(), value, origin: origin(key) }
     };
     let known = config.as_object().into_iter().flatten();
-    Ok(known.filter(|(key, _)| *key != "train_seed").map(setting).collect())
+    let reads = registry::find(&run.record.method).map(MethodSpec::reads).ok();
+    let read = |key: &str| key != "train_seed" && reads.as_ref().is_none_or(|reads| reads.contains(&key));
+    Ok(known.filter(|(key, _)| read(key)).map(setting).collect())
 }
 
-/// Returns the settings that all ranked runs of mkgc share.
+/// Returns the settings in which all ranked runs of mkgc that read them agree.
 fn shared_settings(board: &Board) -> Result<Vec<Setting>> {
-    let own = |run: &&RunCard| !run.record.is_external();
-    let mut runs = board.entries.iter().flat_map(|entry| &entry.runs).filter(own);
-    let mut shared = runs.next().map(settings).transpose()?.unwrap_or_default();
-    for run in runs {
-        let own = settings(run)?;
-        shared.retain(|setting| own.contains(setting));
+    let runs = board.entries.iter().flat_map(|entry| &entry.runs);
+    let mut shared: Vec<Setting> = Vec::new();
+    let mut differing: BTreeSet<String> = BTreeSet::new();
+    for setting in runs.map(settings).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+        match shared.iter().find(|known| known.key == setting.key) {
+            None => shared.push(setting),
+            Some(known) if *known == setting => {}
+            Some(_) => drop(differing.insert(setting.key)),
+        }
     }
+    shared.retain(|setting| !differing.contains(&setting.key));
     Ok(shared)
 }

@@ -34,12 +34,23 @@ pub use markdown::short;
 use std::path::Path;
 
 use board::Board;
+use mkgc_builder::files::is_plain_name;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::write_atomically;
 
 /// Writes the report into a folder and returns the Markdown text.
+///
+/// # Errors
+/// A benchmark's name would lead out of the folder; the folder cannot be written.
 pub fn write(boards: &[Board], out: &Path) -> Result<String> {
+    if let Some(board) = boards.iter().find(|board| !is_plain_name(&board.benchmark)) {
+        let remedy = "correct `dataset.name` in the `run.json` of its runs";
+        return Err(Error::Usage(format!(
+            "benchmark `{}`: the name cannot be that of a file; {remedy}",
+            board.benchmark
+        )));
+    }
     for board in boards {
         let file = |name: &str| out.join(format!("{}{name}", board.benchmark));
         let tables = table::all(board);

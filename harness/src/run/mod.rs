@@ -100,10 +100,12 @@ impl RunFolder {
             }
             return self.extend(&earlier, record);
         }
+        if self.dir.is_file() {
+            return Err(self.error("is a file where a folder is to be made; choose another --out"));
+        }
         if self.dir.exists() && fs_err::read_dir(&self.dir)?.next().is_some() {
             return Err(self.error("is not empty and holds no run.json; choose another --out"));
         }
-        fs_err::create_dir_all(&self.dir)?;
         write_json(&self.dir.join("run.json"), record)
     }
 

@@ -4,9 +4,23 @@ use candle_core::utils::get_num_threads;
 
 use super::request::{Request, stop_after};
 use crate::data::{Benchmark, Pictures};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::{EncoderSource, LearnerSpec};
 use crate::run::record::{DatasetRecord, Model, RunRecord, SCHEMA_VERSION, Trained, VisionRecord};
+
+/// Refuses a method that looks at pictures on a benchmark whose corpus has none.
+fn refuse_text_only(method: &str, benchmark: &Benchmark) -> Result<()> {
+    let manifest = benchmark.manifest();
+    if !manifest.text_only {
+        return Ok(());
+    }
+    let reason = format!(
+        "`{method}` looks at pictures, and {} is a text-only benchmark: its corpus has none; choose a text method \
+         (`mkgc ls methods`)",
+        manifest.name
+    );
+    Err(Error::Usage(reason))
+}
 
 /// Opens encoders and pictures.
 ///
@@ -20,6 +34,7 @@ pub(crate) fn prepare(request: &Request, benchmark: &Benchmark) -> Result<(Learn
     let mut pictures = None;
     let mut vision = None;
     if method.multimodal() {
+        refuse_text_only(method.name, benchmark)?;
         let weights = encoder.open_vision(&request.vision)?;
         let size = encoder.image_size().unwrap_or_default();
         let opened = Pictures::open(benchmark, &settings.config, size, &request.cache_folder()?)?;

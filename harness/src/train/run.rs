@@ -84,11 +84,13 @@ impl Run {
         training.finish()
     }
 
-    /// Makes the method and puts it in the state of the last checkpoint, if there is one.
+    /// Makes the method and puts it in the state of the last checkpoint, if there is one. The files with the rows of all
+    /// tasks are checked first, so that a damaged one does not stop the run hours later.
     ///
     /// # Errors
-    /// A damaged checkpoint; settings that the method cannot use with this benchmark.
+    /// A damaged benchmark or checkpoint; settings that the method cannot use with this benchmark.
     pub fn resume(&self) -> Result<Training<'_>> {
+        self.benchmark.check_rows()?;
         let saved = checkpoint::load(&self.folder.checkpoint(), &self.request.device)?;
         let next_task = saved.as_ref().map_or(0, |saved| saved.stage + 1);
         let (mut log, progress) = self.log(next_task)?;

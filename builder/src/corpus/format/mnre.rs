@@ -1,13 +1,17 @@
 //! The format of MNRE (github.com/thecharm/MNRE): one Python dict literal per line with the keys `token`, `h`, `t`,
 //! `img_id` and `relation`.
 
-use rayon::prelude::*;
-
+use super::json::Damage;
 use super::lines::lines;
-use super::python_literal::{Literal, parse as parse_literal, repr};
-use super::raw::{Format, Parsed, RawFile, Records};
-use crate::corpus::types::{Annotation, Instance, Mention};
-use crate::error::{Error, Result, hint};
+use super::python_literal::{parse as parse_literal, repr};
+use super::raw::{Format, Parsed, RawFile};
+use super::relations::{MentionFields, RelationFields};
+use super::rows::{RowFields, RowReader};
+use super::sentence::{Field, SentenceFields, WordField};
+use super::spans::{SpanEnd, SpanField};
+use super::value::{FieldPath, Value};
+use crate::corpus::types::Mention;
+use crate::error::Result;
 
 /// The format of MNRE: one record per line; blank lines at the end are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,107 +19,56 @@ pub struct Mnre;
 
 impl Format for Mnre {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
-        Ok(parse(file).into())
-    }
-}
-
-fn parse(file: &RawFile<'_>) -> Records {
-    let mut records: Vec<_> = lines(file.path, file.bytes).collect();
-    while records.last().is_some_and(|(_, line)| line.as_ref().is_ok_and(|line| line.trim().is_empty())) {
-        records.pop();
-    }
-    records
-        .into_par_iter()
-        .map(|(number, line)| {
-            parse_line(number, line?, file).map_err(|reason| Error::corpus(file.path, number, reason))
-        })
-        .collect()
-}
-
-fn parse_line(number: usize, line: &str, file: &RawFile<'_>) -> Field<Instance> {
-    let Literal::Dict(entries) = parse_literal(line)? else { return Err("expected a dict".to_owned()) };
-    let record = Record { place: "", entries };
-    record.only(&["token", "h", "t", "img_id", "relation"])?;
-    let tokens = record.words("token")?;
-    if tokens.is_empty() {
-        return Err("`token` is empty".to_owned());
-    }
-    let head = record.mention("h", tokens.len())?;
-    let tail = record.mention("t", tokens.len())?;
-    let relation = Some(record.text("relation")?).filter(|relation| relation != file.none);
-    if let Some(unknown) = relation.as_ref().filter(|relation| !file.accepts(relation)) {
-        let hint = hint(unknown, file.classes.iter().map(String::as_str));
-        return Err(format!("unknown relation `{unknown}`{hint}; known: {}", file.classes.join(", ")));
-    }
-    let annotation = Annotation::Relation { head, tail, relation };
-    let image = Some(record.text("img_id")?);
-    Ok(Instance { id: None, row: number - 1, line: number, tokens, image, annotation })
-}
-
-/// A dict with typed access to its values; `place` is the key it was found at, empty for the record itself.
-struct Record {
-    place: &'static str,
-    entries: Vec<(Literal, Literal)>,
-}
-
-/// A value, or why it is not one.
-type Field<T> = std::result::Result<T, String>;
-
-impl Record {
-    fn only(&self, known: &[&str]) -> Field<()> {
-        for (key, _) in &self.entries {
-            match key {
-                Literal::Str(key) if known.contains(&key.as_str()) => {}
-                key => return Err(format!("unknown key {key:?} in {}; known: {}", self.name(), known.join(", "))),
-            }
+        let mut records: Vec<_> = lines(file.path, file.bytes).collect();
+        while records.last().is_some_and(|(_, line)| line.as_ref().is_ok_and(|line| line.trim().is_empty())) {
+            records.pop();
         }
-        Ok(())
+        let fields = RowFields::Relations(fields());
+        let reader = RowReader::new(&fields, file);
+        let records = reader.read_lines(records, |piece| {
+            let damage = |reason| Damage { line: piece.line, reason };
+            let record = parse_literal(piece.text).map_err(damage)?;
+            check_keys(&record).map_err(damage)?;
+            Ok(record)
+        });
+        Ok(reader.finish(records, Vec::new()))
     }
+}
 
-    fn name(&self) -> &str {
-        if self.place.is_empty() { "the record" } else { self.place }
+fn fields() -> RelationFields {
+    let mention =
+        |span, name| MentionFields { span: SpanField::One(FieldPath::new(span)), name: Some(FieldPath::new(name)) };
+    RelationFields {
+        sentence: SentenceFields {
+            words: WordField::Tokens(FieldPath::new("token")),
+            image: Some(FieldPath::new("img_id")),
+            id: None,
+        },
+        head: mention("h.pos", "h.name"),
+        tail: mention("t.pos", "t.name"),
+        span_end: SpanEnd::Exclusive,
+        exact_names: true,
+        relation: FieldPath::new("relation"),
+        labels: Vec::new(),
     }
+}
 
-    fn get(&self, key: &str) -> Field<&Literal> {
-        let found = self.entries.iter().find(|(k, _)| matches!(k, Literal::Str(k) if k == key));
-        found.map(|(_, value)| value).ok_or_else(|| format!("missing key `{key}` in {}", self.name()))
-    }
-
-    fn wrong(&self, key: &str, expected: &str, found: &Literal) -> String {
-        format!("wrong type of `{key}` in {}: expected {expected}, found {}", self.name(), found.type_name())
-    }
-
-    fn text(&self, key: &str) -> Field<String> {
-        match self.get(key)? {
-            Literal::Str(text) => Ok(text.clone()),
-            other => Err(self.wrong(key, "str", other)),
+/// Checks that a record has no other keys than those of MNRE: a mistyped one would go unnoticed.
+fn check_keys(record: &Value) -> Field<()> {
+    let Value::Object(entries) = record else { return Err(format!("expected a dict, found {}", record.kind())) };
+    only(entries, &["token", "h", "t", "img_id", "relation"], "the record")?;
+    for (key, value) in entries {
+        if let ("h" | "t", Value::Object(mention)) = (key.as_str(), value) {
+            only(mention, &["name", "pos"], &format!("`{key}`"))?;
         }
     }
+    Ok(())
+}
 
-    fn words(&self, key: &str) -> Field<Vec<String>> {
-        let Literal::List(items) = self.get(key)? else { return Err(self.wrong(key, "list of str", self.get(key)?)) };
-        let word = |item: &Literal| match item {
-            Literal::Str(word) => Ok(word.clone()),
-            other => Err(self.wrong(key, "list of str", other)),
-        };
-        items.iter().map(word).collect()
-    }
-
-    fn mention(&self, key: &'static str, words: usize) -> Field<Mention> {
-        let Literal::Dict(entries) = self.get(key)? else { return Err(self.wrong(key, "dict", self.get(key)?)) };
-        let mention = Self { place: key, entries: entries.clone() };
-        mention.only(&["name", "pos"])?;
-        let pos = mention.get("pos")?;
-        let Literal::List(items) = pos else { return Err(mention.wrong("pos", "list of two int", pos)) };
-        let [Literal::Int(start), Literal::Int(end)] = items.as_slice() else {
-            return Err(format!("wrong type of `pos` in {key}: expected two int"));
-        };
-        match (usize::try_from(*start), usize::try_from(*end)) {
-            (Ok(start), Ok(end)) if start < end && end <= words => {
-                Ok(Mention { name: mention.text("name")?, start, end })
-            }
-            _ => Err(format!("span [{start}, {end}] of `{key}` is out of range: the sentence has {words} words")),
-        }
+fn only(entries: &[(String, Value)], known: &[&str], place: &str) -> Field<()> {
+    match entries.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => Err(format!("unknown key `{key}` in {place}; known: {}", known.join(", "))),
+        None => Ok(()),
     }
 }
 
@@ -141,13 +94,16 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::corpus::format::Records;
+    use crate::corpus::types::{Annotation, Relation};
 
     const GOOD: &str = "{'token': ['Ann', 'met', \"O'Neil\"], 'h': {'name': 'Ann', 'pos': [0, 1]}, \
         't': {'name': \"O'Neil\", 'pos': [2, 3]}, 'img_id': 'a.jpg', 'relation': '/per/per/peer'}";
 
     fn parse_bytes(bytes: &[u8]) -> Records {
         let classes = ["/per/per/peer".to_owned(), "/per/per/parent".to_owned()];
-        parse(&RawFile { path: Path::new("mnre_train.txt"), bytes, classes: &classes, none: "None" })
+        let file = RawFile { path: Path::new("mnre_train.txt"), bytes, classes: &classes, none: "None" };
+        Mnre.parse(&file).unwrap().records
     }
 
     fn parsed(text: &str) -> Records {
@@ -164,8 +120,9 @@ mod tests {
             let second = records.into_iter().nth(1).unwrap().unwrap();
             assert_eq!(second.row, 1);
             assert_eq!(second.line, 2);
-            let Annotation::Relation { head, tail, relation: Some(relation) } = &second.annotation else { panic!() };
-            assert_eq!(format_line(&second.tokens, head, tail, second.image.as_deref().unwrap(), relation), GOOD);
+            let Annotation::Relation(relation) = &second.annotation else { panic!() };
+            let Relation { head, tail, relation: Some(name) } = &**relation else { panic!() };
+            assert_eq!(format_line(&second.tokens.to_vec(), head, tail, second.image.as_deref().unwrap(), name), GOOD);
         }
     }
 
@@ -173,17 +130,24 @@ mod tests {
     fn every_damage_is_named() {
         for (from, to, message) in [
             ("'h': {", "'h' {", "bad literal at column"),
-            (", 'img_id': 'a.jpg'", "", "missing key `img_id` in the record"),
-            ("'pos': [0, 1]", "'pos': [0, 4]", "span [0, 4] of `h` is out of range: the sentence has 3 words"),
+            (", 'img_id': 'a.jpg'", "", "missing key `img_id`; the record has token, h, t, relation"),
+            ("'a.jpg'", "''", "the name of the picture is empty"),
+            ("'pos': [0, 1]", "'pos': [0, 4]", "span [0, 4] of `h.pos` is out of range: the sentence has 3 words"),
             ("'pos': [0, 1]", "'pos': [1, 1]", "out of range"),
             ("'pos': [0, 1]", "'pos': [-1, 1]", "out of range"),
-            ("'pos': [0, 1]", "'pos': '0'", "wrong type of `pos` in h: expected list of two int, found str"),
-            ("'pos': [0, 1]", "'pos': [0, '1']", "expected two int"),
-            ("'name': 'Ann', ", "", "missing key `name` in h"),
+            ("'pos': [0, 1]", "'pos': '0'", "`h.pos`: expected a span of two whole numbers, found text"),
+            ("'pos': [0, 1]", "'pos': [0, '1']", "`h.pos`: expected a span of two whole numbers"),
+            ("'pos': [0, 1]", "'pos': [1, 2]", "`h.name` is `Ann`, but the words of its span are `met`"),
+            ("'name': 'Ann', ", "", "missing key `h.name`"),
+            ("'name': 'Ann'", "'name': 'ann'", "`h.name` is `ann`, but the words of its span are `Ann`"),
+            ("'name': 'Ann'", "'name': 'Anne'", "`h.name` is `Anne`, but the words of its span are `Ann`"),
             ("/per/per/peer", "/per/per/per", "unknown relation `/per/per/per` (did you mean `/per/per/peer`?)"),
-            ("'met'", "7", "wrong type of `token` in the record: expected list of str, found int"),
+            ("'met'", "7", "`token`: expected a list of words, found a whole number in it"),
             ("['Ann', 'met', \"O'Neil\"]", "[]", "`token` is empty"),
-            ("'img_id'", "'image'", "unknown key"),
+            ("'img_id'", "'image'", "unknown key `image` in the record; known: token, h, t, img_id, relation"),
+            ("'name': 'Ann'", "'names': 'Ann'", "unknown key `names` in `h`; known: name, pos"),
+            ("'name': 'Ann'", "'name': 'Ann', 'name': 'Ann'", "key `name` is given twice"),
+            ("'met'", "'\\ud83d'", "stand for characters only in pairs"),
         ] {
             let bad = GOOD.replacen(from, to, 1);
             assert_ne!(bad, GOOD);

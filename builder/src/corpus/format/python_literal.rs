@@ -1,33 +1,11 @@
 //! Reads and writes Python literals, as far as corpus files use them: dict, list, tuple, str, int, None, True, False.
 //! Nothing is evaluated.
 
-/// The value of a Python literal; a tuple is read as a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Literal {
-    None,
-    Bool(bool),
-    Int(i64),
-    Str(String),
-    List(Vec<Self>),
-    Dict(Vec<(Self, Self)>),
-}
+use super::value::{Value, given_twice};
 
-impl Literal {
-    /// Returns the Python name of the type, for messages.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::None => "None",
-            Self::Bool(_) => "bool",
-            Self::Int(_) => "int",
-            Self::Str(_) => "str",
-            Self::List(_) => "list",
-            Self::Dict(_) => "dict",
-        }
-    }
-}
-
-/// Parses text that is one literal; the error says what was expected at which column (in bytes, from 1).
-pub fn parse(text: &str) -> Result<Literal, String> {
+/// Parses text that is one literal, with tuples as lists; the error says what was expected at which column (in bytes,
+/// from 1).
+pub(super) fn parse(text: &str) -> Result<Value, String> {
     let mut parser = Parser { text, at: 0 };
     let value = parser.value(0)?;
     parser.blanks();
@@ -38,7 +16,7 @@ pub fn parse(text: &str) -> Result<Literal, String> {
 }
 
 /// Formats a string as Python's `repr()` does: in single quotes, unless it contains single quotes and no double quotes.
-pub fn repr(text: &str) -> String {
+pub(super) fn repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut out = String::with_capacity(text.len() + 2);
     out.push(quote);
@@ -89,7 +67,7 @@ impl Parser<'_> {
         found
     }
 
-    fn value(&mut self, depth: usize) -> Parsed<Literal> {
+    fn value(&mut self, depth: usize) -> Parsed<Value> {
         if depth > MAX_DEPTH {
             return Err(self.expected("less nesting"));
         }
@@ -98,14 +76,14 @@ impl Parser<'_> {
             Some('{') => self.dict(depth + 1),
             Some('[') => self.list('[', "]", depth + 1),
             Some('(') => self.list('(', ")", depth + 1),
-            Some('\'' | '"') => self.string().map(Literal::Str),
+            Some('u' | '\'' | '"') if self.at_string() => self.strings().map(Value::Text),
             Some('-' | '0'..='9') => self.int(),
             _ => self.word(),
         }
     }
 
-    fn word(&mut self) -> Parsed<Literal> {
-        for (word, value) in [("None", Literal::None), ("True", Literal::Bool(true)), ("False", Literal::Bool(false))] {
+    fn word(&mut self) -> Parsed<Value> {
+        for (word, value) in [("None", Value::Null), ("True", Value::Bool(true)), ("False", Value::Bool(false))] {
             if self.take(word) {
                 return Ok(value);
             }
@@ -113,36 +91,39 @@ impl Parser<'_> {
         Err(self.expected("a Python dict, list, str or int"))
     }
 
-    fn int(&mut self) -> Parsed<Literal> {
+    fn int(&mut self) -> Parsed<Value> {
         let rest = self.rest();
         let digits = rest[1..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |end| end + 1);
         let number = rest[..digits].parse().map_err(|_| self.expected("an integer"))?;
         self.at += digits;
-        Ok(Literal::Int(number))
+        Ok(Value::Int(number))
     }
 
-    fn list(&mut self, open: char, close: &str, depth: usize) -> Parsed<Literal> {
+    fn list(&mut self, open: char, close: &str, depth: usize) -> Parsed<Value> {
         self.at += open.len_utf8();
         let mut items = Vec::new();
         loop {
             self.blanks();
             if self.take(close) {
-                return Ok(Literal::List(items));
+                return Ok(Value::List(items));
             }
             items.push(self.value(depth)?);
             self.separator(close)?;
         }
     }
 
-    fn dict(&mut self, depth: usize) -> Parsed<Literal> {
+    fn dict(&mut self, depth: usize) -> Parsed<Value> {
         self.at += 1;
         let mut entries = Vec::new();
         loop {
             self.blanks();
             if self.take("}") {
-                return Ok(Literal::Dict(entries));
+                return Ok(Value::Object(entries));
             }
-            let key = self.value(depth)?;
+            let Value::Text(key) = self.value(depth)? else { return Err(self.expected("a key in quotes before this")) };
+            if entries.iter().any(|(known, _)| *known == key) {
+                return Err(given_twice(&key));
+            }
             self.blanks();
             if !self.take(":") {
                 return Err(self.expected("`:`"));
@@ -160,6 +141,23 @@ impl Parser<'_> {
         } else {
             Err(self.expected(&format!("`,` or `{close}`")))
         }
+    }
+
+    /// Returns whether a string follows. The prefix `u` is Python 2's.
+    fn at_string(&self) -> bool {
+        let rest = self.rest();
+        rest.strip_prefix('u').unwrap_or(rest).starts_with(['\'', '"'])
+    }
+
+    /// Reads a string, or several in a row, which Python joins.
+    fn strings(&mut self) -> Parsed<String> {
+        let mut text = String::new();
+        while self.at_string() {
+            self.take("u");
+            text += &self.string()?;
+            self.blanks();
+        }
+        Ok(text)
     }
 
     fn string(&mut self) -> Parsed<String> {
@@ -189,9 +187,15 @@ impl Parser<'_> {
             'n' => '\n',
             'r' => '\r',
             't' => '\t',
+            'a' => '\x07',
+            'b' => '\x08',
+            'v' => '\x0b',
+            'f' => '\x0c',
             'x' => self.code_point(2)?,
             'u' => self.code_point(4)?,
             'U' => self.code_point(8)?,
+            'N' => return Err(self.expected("the character itself instead of its name")),
+            '0'..='7' => self.octal(c),
             // Python keeps the backslash of an escape it does not know.
             other => {
                 out.push('\\');
@@ -202,13 +206,42 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Reads the other digits of `\ooo`, of which there are at most three.
+    fn octal(&mut self, first: char) -> char {
+        let mut code = u32::from(first) - u32::from('0');
+        for _ in 0..2 {
+            let Some(digit) = self.rest().chars().next().and_then(|c| c.to_digit(8)) else { break };
+            code = code * 8 + digit;
+            self.at += 1;
+        }
+        char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+    }
+
+    /// Reads the digits of a character. Two escapes that are a surrogate pair are one character, as in JSON.
     fn code_point(&mut self, digits: usize) -> Parsed<char> {
-        let hex = self.rest().get(..digits).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        let c = hex
-            .and_then(char::from_u32)
-            .ok_or_else(|| self.expected(&format!("{digits} hexadecimal digits of a character")))?;
+        let first = self.hex(digits)?;
+        let code = match first {
+            0xd800..=0xdbff if self.rest().starts_with("\\u") => {
+                self.at += 2;
+                let second = self.hex(4)?;
+                if !(0xdc00..=0xdfff).contains(&second) {
+                    return Err(self.expected("the other half of a surrogate pair before this"));
+                }
+                0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or_else(|| {
+            self.expected("a character before this; `\\ud800` to `\\udfff` stand for characters only in pairs")
+        })
+    }
+
+    fn hex(&mut self, digits: usize) -> Parsed<u32> {
+        let hex = self.rest().get(..digits).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let code = hex.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        let code = code.ok_or_else(|| self.expected(&format!("{digits} hexadecimal digits of a character")))?;
         self.at += digits;
-        Ok(c)
+        Ok(code)
     }
 }
 
@@ -219,10 +252,24 @@ mod tests {
     #[test]
     fn literals_read_as_python_reads_them() {
         let value = parse(r#"{'a': ["it's", 'q"\'', '\\\x41\u20ac\q'], "b": (1, -2,), 'c': None}"#).unwrap();
-        let text = |s: &str| Literal::Str(s.to_owned());
-        let list = Literal::List(vec![text("it's"), text("q\"'"), text("\\A€\\q")]);
-        let pair = Literal::List(vec![Literal::Int(1), Literal::Int(-2)]);
-        assert_eq!(value, Literal::Dict(vec![(text("a"), list), (text("b"), pair), (text("c"), Literal::None)]));
+        let text = |s: &str| Value::Text(s.to_owned());
+        let list = Value::List(vec![text("it's"), text("q\"'"), text("\\A€\\q")]);
+        let pair = Value::List(vec![Value::Int(1), Value::Int(-2)]);
+        let entries = [("a", list), ("b", pair), ("c", Value::Null)];
+        assert_eq!(value, Value::Object(entries.map(|(key, value)| (key.to_owned(), value)).into()));
+    }
+
+    #[test]
+    fn escapes_read_as_python_reads_them() {
+        for (literal, text) in [
+            (r"'\a\b\f\v\n\r\t'", "\x07\x08\x0c\x0b\n\r\t"),
+            (r"'\0\12\1018\8'", "\0\nA8\\8"),
+            (r"'\ud83d\ude00\U0001f600'", "😀😀"),
+            (r#"u'a' "b" u"c""#, "abc"),
+            ("''", ""),
+        ] {
+            assert_eq!(parse(literal), Ok(Value::Text(text.to_owned())), "{literal}");
+        }
     }
 
     #[test]
@@ -235,7 +282,15 @@ mod tests {
             ("[1] x", "column 5: expected the end of the line"),
             ("__import__('os')", "column 1: expected a Python dict"),
             ("['\\u12']", "expected 4 hexadecimal digits"),
+            ("['\\u+123']", "expected 4 hexadecimal digits"),
+            ("['\\ud83d']", "stand for characters only in pairs"),
+            ("['\\ude00']", "stand for characters only in pairs"),
+            ("['\\U0000d83d']", "stand for characters only in pairs"),
+            ("['\\ud83d\\u0041']", "the other half of a surrogate pair"),
+            ("['\\N{BULLET}']", "the character itself instead of its name"),
             ("[99999999999999999999]", "an integer"),
+            ("{1: 2}", "a key in quotes"),
+            ("{'a': 1, 'b': 2, 'a': 1}", "key `a` is given twice; keep one"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(message), "{text}: {error}");
@@ -246,7 +301,7 @@ mod tests {
     #[test]
     fn repr_is_read_back() {
         for text in ["plain", "it's", "\"", "'\"", "\\&", "tab\tnew\nline", "caf\u{e9}", "\u{a0}"] {
-            assert_eq!(parse(&repr(text)).unwrap(), Literal::Str(text.to_owned()));
+            assert_eq!(parse(&repr(text)).unwrap(), Value::Text(text.to_owned()));
         }
         assert_eq!(repr("it's"), "\"it's\"");
         assert_eq!(repr("'\""), "'\\'\"'");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::corpus::types::Instance;
-use crate::error::Result;
+use crate::error::{Result, hint};
 
 /// How the files of a corpus are laid out: turns the bytes of a file into rows.
 pub trait Format: fmt::Debug + Send + Sync {
@@ -36,7 +36,7 @@ pub struct RawFile<'a> {
     pub bytes: &'a [u8],
     /// The classes that its rows may have; every class if empty.
     pub classes: &'a [String],
-    /// The corpus's name for "no class".
+    /// The corpus's name for "no class"; empty if every row has a class.
     pub none: &'a str,
 }
 
@@ -44,6 +44,18 @@ impl RawFile<'_> {
     /// Returns whether rows may have a class.
     pub fn accepts(&self, class: &str) -> bool {
         self.classes.is_empty() || self.classes.iter().any(|known| known == class)
+    }
+
+    /// Checks that rows may have a class; `noun` is what messages call it.
+    ///
+    /// # Errors
+    /// They may not; the message lists the classes.
+    pub fn check_class(&self, noun: &str, class: &str) -> std::result::Result<(), String> {
+        if self.accepts(class) {
+            return Ok(());
+        }
+        let hint = hint(class, self.classes.iter().map(String::as_str));
+        Err(format!("unknown {noun} `{class}`{hint}; known: {}", self.classes.join(", ")))
     }
 }
 
@@ -56,6 +68,9 @@ pub struct Parsed {
     pub classes: Vec<String>,
     /// What was changed on the way and how often, as sentences for the summary and the dataset card.
     pub notes: Vec<String>,
+    /// The classes that damaged records name, as far as they can be read: one of which no intact row exists is lost if
+    /// damaged records are left out.
+    pub damaged_classes: Vec<String>,
 }
 
 /// The records of a file in order: each one parsed, or the error that spoils it.

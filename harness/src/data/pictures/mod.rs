@@ -16,8 +16,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::Split;
-use mkgc_builder::dataset::{BenchmarkFolder, CROPS_FILE, IMAGES_FILE, Row};
-use mkgc_builder::images::{CropKind, decode};
+use mkgc_builder::dataset::{BenchmarkFolder, CROPS_FILE, Row};
+use mkgc_builder::images::{CropKind, decode, picture_key};
 use mkgc_models::inputs::{CROPS, DETECTED_SIDE, GROUNDING_SIDE, Pixels, Visual};
 use mkgc_models::pixels::{normalise, normalise_on_device};
 use rand_chacha::ChaCha8Rng;
@@ -156,15 +156,15 @@ fn rows(benchmark: &Benchmark) -> Result<Vec<(Split, Row)>> {
 }
 
 fn image_album(folder: &BenchmarkFolder, rows: &[(Split, Row)], side: usize, cache: &Path) -> Result<Album> {
-    let of_row = rows.iter().map(|(_, row)| (row.id.clone(), row.image_id.iter().cloned().collect())).collect();
+    let by_split = folder.manifest().images_by_split;
+    let keys = |split: Split, row: &Row| {
+        row.image_id.iter().map(|name| picture_key(by_split.then_some(split), name)).collect()
+    };
+    let of_row = rows.iter().map(|(split, row)| (row.id.clone(), keys(*split, row))).collect();
     let fill = |writer: &PixelWriter| {
         folder.pictures(|batch| {
             let usable = batch.into_iter().filter(|picture| !picture.stand_in);
-            prepare(
-                usable.map(|picture| (picture.id, picture.bytes)).collect(),
-                writer,
-                &folder.dir().join(IMAGES_FILE),
-            )
+            prepare(usable.map(|picture| (picture.key(), picture.bytes)).collect(), writer, folder.dir())
         })
     };
     let planes = folder.manifest().images.then(|| PixelFile::open_or_make(&images(cache, folder, side), side, fill));
@@ -173,7 +173,7 @@ fn image_album(folder: &BenchmarkFolder, rows: &[(Split, Row)], side: usize, cac
 
 /// Returns the key of a crop; names repeat between splits.
 fn key(split: Split, name: &str) -> String {
-    format!("{split}/{name}")
+    picture_key(Some(split), name)
 }
 
 /// Returns the names of the crops of each row: grounding crops as the row names them, detected ones by the picture
@@ -204,7 +204,7 @@ fn crop_album(
         folder.crops(|batch| {
             let own = batch.into_iter().filter(|(crop, _)| crop.kind == kind);
             let own = own.map(|(crop, bytes)| (key(crop.split, &crop.id), bytes)).collect();
-            prepare(own, writer, &folder.dir().join(CROPS_FILE))
+            prepare(own, writer, folder.dir())
         })
     };
     let path = prepared_path(cache, folder, CROPS_FILE, kind.name(), side);
@@ -212,12 +212,12 @@ fn crop_album(
     Ok(Album { side, slots: CROPS, of_row, planes })
 }
 
-/// Decodes files of `path` on all threads and adds them to the writer.
-fn prepare(files: Vec<(String, Vec<u8>)>, writer: &PixelWriter, path: &Path) -> Result<()> {
+/// Decodes pictures of the benchmark in `folder` on all threads and adds them to the writer.
+fn prepare(files: Vec<(String, Vec<u8>)>, writer: &PixelWriter, folder: &Path) -> Result<()> {
     files.into_par_iter().with_max_len(1).try_for_each(|(name, bytes)| {
         let picture = decode(&bytes).map_err(|reason| {
             let remedy = "check the folder with `mkgc verify`, or build it again";
-            mkgc_builder::Error::dataset(path, format!("picture `{name}` {reason}; {remedy}"))
+            mkgc_builder::Error::dataset(folder, format!("picture `{name}` {reason}; {remedy}"))
         })?;
         writer.add(&name, &picture)
     })

@@ -3,8 +3,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use fs_err as fs;
-use mkgc_builder::build::{BuildOptions, build};
+use mkgc_builder::build::{BuildOptions, build, build_viewed};
 use mkgc_builder::corpus::Extraction;
+use mkgc_builder::dataset::IMAGES_FILE;
 use tempfile::TempDir;
 
 use super::*;
@@ -126,7 +127,7 @@ fn rows_see_their_pictures_whether_embedded_or_apart() {
         assert!(values(&pixels.get(row).unwrap().get(0).unwrap()).iter().all(|value| *value == red(shade)));
     }
     // Not the grey picture that fills the file, but one that depends on its name.
-    let expected = normalise(&stand_in("train_2.png", 8));
+    let expected = normalise(&stand_in("train/train_2.png", 8));
     assert_eq!(values(&pixels.get(2).unwrap()), expected);
     case.options.embed_images = true;
     case.options.force = true;
@@ -149,6 +150,44 @@ fn a_benchmark_without_pictures_shows_stand_ins_that_differ() {
     let unknown = example("train-000009");
     let Err(error) = pictures.pixels(&[&unknown], &Device::Cpu) else { panic!("an unknown row") };
     assert!(error.to_string().contains("row train-000009 is not in this benchmark"));
+}
+
+/// Whether they are in one file, in shards or in the rows, and prepared by the build or by the run.
+#[test]
+fn a_row_sees_the_picture_of_its_own_split() {
+    let mut case = Case::new();
+    for (n, split) in ["train", "val", "test"].into_iter().enumerate() {
+        let path = case.raw(&format!("mnre_{split}.txt"));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace(&format!("{split}_0.png"), "same.png")).unwrap();
+        picture(&case.raw(&format!("img_org/{split}/same.png")), 30 + n as u8);
+    }
+    case.options.force = true;
+    let whole = case.options.shard_bytes;
+    for (shard_bytes, embed_images) in [(whole, false), (9 << 10, false), (whole, true)] {
+        case.options.shard_bytes = shard_bytes;
+        case.options.embed_images = embed_images;
+        let pictures = case.open(VisualSetting::Image).unwrap();
+        let pixels = image(&pictures, &["train-000000", "validation-000000", "test-000000", "test-000001"]);
+        let shades: Vec<f32> = (0..4).map(|row| values(&pixels.get(row).unwrap())[0]).collect();
+        assert_eq!(shades, [30, 31, 32, 50].map(red));
+        assert_eq!((pictures.real(), pictures.stand_ins()), (12, 0));
+    }
+    assert_eq!(fs::read_dir(case.cache()).unwrap().count(), 3);
+    let side = 8;
+    let writer = PixelWriter::create(&case.dir.path().join("built"), side).unwrap();
+    let view = |key: &str, picture: &image::RgbImage| writer.add(key, picture).map_err(|error| error.to_string());
+    case.options.embed_images = false;
+    build_viewed(&case.options, &view).unwrap();
+    let benchmark = BenchmarkFolder::open(&case.options.out).unwrap();
+    let built = images(&case.dir.path().join("built"), &benchmark, side);
+    writer.finish(&built).unwrap();
+    let made = images(&case.cache(), &benchmark, side);
+    let prepared = PixelFile::open_or_make(&built, side, |_| panic!("it is there")).unwrap();
+    let again = PixelFile::open_or_make(&made, side, |_| panic!("it is there")).unwrap();
+    for key in ["train/same.png", "validation/same.png", "test/same.png", "test/test_1.png"] {
+        assert!(prepared.get(key).is_some() && prepared.get(key) == again.get(key), "{key}");
+    }
 }
 
 #[test]

@@ -1,10 +1,25 @@
-//! Files on disk, whatever they hold: SHA-256 sums, atomic writes, and finished folders moved into place.
+//! Files on disk, whatever they hold: SHA-256 sums, atomic writes, folders that appear as a whole or not at all, and names
+//! that must stay inside their folder.
+
+mod failure;
+mod leftovers;
+mod paths;
+mod staged;
+mod target;
+
+pub use failure::explain;
+pub use paths::{is_plain_name, join_inside, parent_folder, stays_inside};
+pub use staged::StagedFolder;
+pub use target::{Replacing, Target};
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
+
+use failure::unwritable;
+use paths::check_folder;
 
 use crate::error::Result;
 
@@ -75,10 +90,14 @@ impl Write for HashingFile {
 /// The folder or the file cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = parent_folder(path);
-    fs_err::create_dir_all(folder)?;
-    let mut file = NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    persist(file, path)
+    check_folder(folder)?;
+    let write = || {
+        fs_err::create_dir_all(folder)?;
+        let mut file = NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        Ok(file)
+    };
+    persist(write().map_err(|error| unwritable(path, &error))?, path)
 }
 
 /// Renames a finished temporary file, which must be in the folder of `path`, to `path`.
@@ -90,41 +109,9 @@ pub fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     {
         // Temporary files are private to their owner; finished ones should be readable by everyone who has the folder.
         use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        let permissions = std::fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(permissions).map_err(|error| unwritable(path, &error))?;
     }
-    file.persist(path).map_err(|error| error.error)?;
+    file.persist(path).map_err(|error| unwritable(path, &error.error))?;
     Ok(())
-}
-
-/// Renames a finished temporary folder to `out`. A folder that is already there is moved aside first and deleted once
-/// the new one is in place.
-///
-/// # Errors
-/// A folder cannot be renamed; the old one is then put back.
-pub fn install_folder(folder: TempDir, out: &Path) -> Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-    }
-    if !out.exists() {
-        fs_err::rename(folder.path(), out)?;
-        let _moved = folder.keep();
-        return Ok(());
-    }
-    let aside = tempfile::Builder::new().prefix(".mkgc-old-").tempdir_in(parent_folder(out))?;
-    let old = aside.path().join("old");
-    fs_err::rename(out, &old)?;
-    if let Err(error) = fs_err::rename(folder.path(), out) {
-        fs_err::rename(&old, out)?;
-        return Err(error.into());
-    }
-    let _moved = folder.keep();
-    aside.close()?;
-    Ok(())
-}
-
-/// Returns the folder that contains `path`; the current folder for a bare name.
-pub fn parent_folder(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,0 +1,334 @@
+//! Deals the rows of a corpus to splits of one's own, for corpora that come without any or whose protocol has its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::read::Corpus;
+use super::types::{Instance, Split};
+use crate::error::{Error, Result};
+use crate::files::stays_inside;
+use crate::plain;
+
+/// The `[split]` table of a protocol: how many rows of each class go to which split, or which rows by name.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitRule {
+    /// Seed that shuffles the rows of each class; file order stays if absent.
+    pub seed: Option<u64>,
+    /// Training rows; what the other splits leave if absent.
+    pub train: Option<Amount>,
+    /// Validation rows; none if absent.
+    pub validation: Option<Amount>,
+    /// Test rows; none if absent.
+    pub test: Option<Amount>,
+    /// Files below the corpus folder that list the rows of each split, as an alternative to amounts.
+    pub rows: Option<RowLists>,
+}
+
+/// How many rows of a class go to a split.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Amount {
+    /// A number of rows.
+    Count(usize),
+    /// A share of the rows of the class, rounded down.
+    Share(f64),
+    /// A share, all of them if absent, but no more than a number of rows.
+    Capped {
+        /// The share; 1 if absent.
+        share: Option<f64>,
+        /// The largest number of rows.
+        at_most: usize,
+    },
+}
+
+/// Files with a row id per line: the corpus's own ids where its format has them, else numbers of records from 0.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowLists {
+    /// The training rows.
+    pub train: String,
+    /// The validation rows; none if absent.
+    pub validation: Option<String>,
+    /// The test rows; none if absent.
+    pub test: Option<String>,
+}
+
+/// The order in which splits take their rows: a test set does not depend on how much is trained on.
+const TAKING: [Split; 3] = [Split::Test, Split::Validation, Split::Train];
+
+impl SplitRule {
+    /// Checks that the keys agree with each other.
+    ///
+    /// # Errors
+    /// Lists stand beside amounts, nothing is given, or a share is not between 0 and 1.
+    pub fn check(&self) -> Result<()> {
+        let amounts = [self.train, self.validation, self.test];
+        if self.rows.is_some() && (amounts.iter().any(Option::is_some) || self.seed.is_some()) {
+            return Err(Error::protocol("split.rows", "lists stand beside amounts or a seed; give one or the other"));
+        }
+        if self.rows.is_none() && self.test.is_none() && self.validation.is_none() {
+            return Err(Error::protocol(
+                "split",
+                "missing: give `test` and `validation` as shares or counts, or `rows`",
+            ));
+        }
+        for (split, amount) in Split::ALL.iter().zip(amounts) {
+            let share = match amount {
+                Some(Amount::Share(share)) => Some(share),
+                Some(Amount::Capped { share, .. }) => share,
+                _ => None,
+            };
+            if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+                let reason = "a share must lie between 0 and 1; a number of rows has no decimal point";
+                return Err(Error::protocol(format!("split.{split}"), reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts all rows of a corpus into one list, in the order of its splits, and deals them anew. A row is numbered by its
+    /// place in that list.
+    ///
+    /// # Errors
+    /// A list of rows cannot be read, names a row twice, or one that the corpus lacks.
+    pub fn apply(&self, corpus: &mut Corpus, dir: &Path) -> Result<()> {
+        let mut pool: Vec<Instance> = Vec::new();
+        for split in Split::ALL {
+            pool.append(corpus.split_mut(split));
+        }
+        pool.iter_mut().enumerate().for_each(|(row, instance)| instance.row = row);
+        let dealt = match &self.rows {
+            Some(lists) => lists.deal(&pool, dir)?,
+            None => self.deal(&pool),
+        };
+        let left_out = dealt.iter().filter(|split| split.is_none()).count();
+        if left_out > 0 {
+            corpus.notes.push(format!("{left_out} of {} rows are in no split, as `[split]` says", pool.len()));
+        }
+        for (instance, split) in pool.into_iter().zip(dealt) {
+            if let Some(split) = split {
+                corpus.split_mut(split).push(instance);
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals the rows of each class by the amounts.
+    fn deal(&self, pool: &[Instance]) -> Vec<Option<Split>> {
+        let mut dealt = vec![None; pool.len()];
+        for (class, mut rows) in strata(pool) {
+            if let Some(seed) = self.seed {
+                let key = Sha256::digest(format!("split/{seed}/{class}"));
+                rows.shuffle(&mut ChaCha8Rng::from_seed(key.into()));
+            }
+            let of_class = rows.len();
+            let mut rest = rows.into_iter();
+            for split in TAKING {
+                let amount = match split {
+                    Split::Train => self.train.map_or(of_class, |amount| amount.of(of_class)),
+                    Split::Validation => self.validation.map_or(0, |amount| amount.of(of_class)),
+                    Split::Test => self.test.map_or(0, |amount| amount.of(of_class)),
+                };
+                rest.by_ref().take(amount).for_each(|row| dealt[row] = Some(split));
+            }
+        }
+        dealt
+    }
+}
+
+impl Amount {
+    /// Returns how many of a class's rows this is.
+    fn of(self, rows: usize) -> usize {
+        // The addend keeps a product such as 0.29 x 100 from falling below the whole number that it stands for.
+        let part = |share: f64| (rows as f64 * share + 1e-9).floor() as usize;
+        match self {
+            Self::Count(count) => count,
+            Self::Share(share) => part(share),
+            Self::Capped { share, at_most } => part(share.unwrap_or(1.0)).min(at_most),
+        }
+    }
+}
+
+/// Groups the rows by class, in file order. A sentence with several entity types counts for the one that fewest sentences
+/// have, so that rare types reach every split.
+fn strata(pool: &[Instance]) -> BTreeMap<String, Vec<usize>> {
+    let mut rows_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for class in pool.iter().flat_map(|row| row.annotation.classes()) {
+        *rows_of.entry(class).or_insert(0) += 1;
+    }
+    let mut strata: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, row) in pool.iter().enumerate() {
+        let rarest = row.annotation.classes().into_iter().min_by_key(|class| (rows_of[class], *class));
+        strata.entry(rarest.unwrap_or_default().to_owned()).or_default().push(index);
+    }
+    strata
+}
+
+impl RowLists {
+    /// Reads the lists and returns the split of each row.
+    fn deal(&self, pool: &[Instance], dir: &Path) -> Result<Vec<Option<Split>>> {
+        let number =
+            |(index, row): (usize, &Instance)| (row.id.as_deref().map_or(index.to_string(), str::to_owned), index);
+        let rows: BTreeMap<String, usize> = pool.iter().enumerate().map(number).collect();
+        let mut dealt: Vec<Option<Split>> = vec![None; pool.len()];
+        let files = [Some(&self.train), self.validation.as_ref(), self.test.as_ref()];
+        for (split, file) in Split::ALL.into_iter().zip(files) {
+            let Some(file) = file else { continue };
+            if !stays_inside(file) {
+                let reason = format!("`{file}` leaves the corpus folder");
+                return Err(Error::protocol(format!("split.rows.{split}"), reason));
+            }
+            let path = dir.join(file);
+            if !path.is_file() {
+                return Err(Error::dataset(&path, format!("no such file; `split.rows.{split}` names it")));
+            }
+            let bytes = fs_err::read(&path)?;
+            let misread = |misread: plain::Misread| Error::corpus(&path, misread.line.unwrap_or(1), misread.reason);
+            let text = plain::text(&bytes).map_err(misread)?;
+            for (line, id) in (1..).zip(text.lines()).filter(|(_, id)| !id.trim().is_empty()) {
+                let unknown = || Error::corpus(&path, line, format!("the corpus has no row `{}`", id.trim()));
+                let row = *rows.get(id.trim()).ok_or_else(unknown)?;
+                if let Some(before) = dealt[row].replace(split) {
+                    let reason = format!("row `{}` is listed twice, also in {before}", id.trim());
+                    return Err(Error::corpus(&path, line, reason));
+                }
+            }
+        }
+        Ok(dealt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::{self, Annotation, Mention, RecordCounts, Relation, Words};
+
+    /// A corpus whose training file has the given number of rows per relation, dealt in turn.
+    fn corpus(rows: &[(&str, usize)]) -> Corpus {
+        let mention = |start: usize| Mention { name: "x".into(), start, end: start + 1 };
+        let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        let turns = (0..most).flat_map(|turn| rows.iter().filter(move |(_, count)| turn < *count));
+        let train = turns.enumerate().map(|(row, (class, _))| Instance {
+            row,
+            line: row + 1,
+            id: Some(format!("id{row}").into()),
+            tokens: Words::from(vec!["a", "b"]),
+            image: None,
+            annotation: Annotation::Relation(Box::new(Relation {
+                head: mention(0),
+                tail: mention(1),
+                relation: (!class.is_empty()).then(|| (*class).to_owned()),
+            })),
+        });
+        Corpus {
+            spec: corpus::find("mnre").unwrap(),
+            classes: rows.iter().map(|(class, _)| (*class).to_owned()).collect(),
+            train: train.collect(),
+            validation: vec![],
+            test: vec![],
+            notes: vec![],
+            sources: vec![],
+            skipped: vec![],
+            records: [RecordCounts::default(); 3],
+            lost: vec![],
+        }
+    }
+
+    fn split(rule: &str, corpus: &mut Corpus) -> Result<[Vec<usize>; 3]> {
+        let rule: SplitRule = toml::from_str(rule).unwrap();
+        rule.check()?;
+        rule.apply(corpus, Path::new("."))?;
+        Ok(Split::ALL.map(|split| corpus.split(split).iter().map(|row| row.row).collect()))
+    }
+
+    fn of_class(corpus: &Corpus, split: Split, class: &str) -> usize {
+        corpus.split(split).iter().filter(|row| row.annotation.classes() == [class]).count()
+    }
+
+    #[test]
+    fn a_fifth_up_to_a_limit_is_tested_and_up_to_a_limit_trained() {
+        let mut tacred = corpus(&[("a", 500), ("b", 100), ("c", 14)]);
+        split("seed = 1\ntest = { share = 0.2, at_most = 40 }\ntrain = { at_most = 320 }", &mut tacred).unwrap();
+        let counts = |split| ["a", "b", "c"].map(|class| of_class(&tacred, split, class));
+        assert_eq!(counts(Split::Test), [40, 20, 2]);
+        assert_eq!(counts(Split::Train), [320, 80, 12]);
+        assert_eq!(counts(Split::Validation), [0, 0, 0]);
+        assert_eq!(tacred.notes, ["140 of 614 rows are in no split, as `[split]` says"]);
+    }
+
+    #[test]
+    fn shares_counts_and_rows_without_a_class_are_dealt_alike() {
+        let mut mixed = corpus(&[("a", 100), ("", 10)]);
+        let rows = split("test = 0.29\nvalidation = 3", &mut mixed).unwrap();
+        assert_eq!(rows.each_ref().map(Vec::len), [68 + 5, 3 + 3, 29 + 2]);
+        assert!(rows.iter().all(|rows| rows.is_sorted()));
+        // Without a seed, tests are the first rows of a class.
+        assert_eq!(rows[2][..4], [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_seed_shuffles_each_class_on_its_own() {
+        let dealt = |seed: u64, classes: &[(&str, usize)]| {
+            split(&format!("seed = {seed}\ntest = 0.5"), &mut corpus(classes)).unwrap()
+        };
+        assert_eq!(dealt(1, &[("a", 40)]), dealt(1, &[("a", 40)]));
+        assert_ne!(dealt(1, &[("a", 40)]), dealt(2, &[("a", 40)]));
+        let mut alone = corpus(&[("a", 40)]);
+        let mut beside = corpus(&[("a", 40), ("b", 7)]);
+        split("seed = 1\ntest = 0.5", &mut alone).unwrap();
+        split("seed = 1\ntest = 0.5", &mut beside).unwrap();
+        let place = |corpus: &Corpus| -> Vec<usize> {
+            let mut of_a: Vec<(usize, Split)> = Vec::new();
+            for split in Split::ALL {
+                let rows = corpus.split(split).iter().filter(|row| row.annotation.classes() == ["a"]);
+                of_a.extend(rows.map(|row| (row.row, split)));
+            }
+            of_a.sort();
+            of_a.iter().enumerate().filter(|(_, (_, split))| *split == Split::Test).map(|(place, _)| place).collect()
+        };
+        assert_eq!(place(&alone), place(&beside));
+    }
+
+    #[test]
+    fn lists_of_rows_are_followed_and_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let rule = SplitRule {
+            seed: None,
+            train: None,
+            validation: None,
+            test: None,
+            rows: Some(RowLists { train: "train.ids".into(), validation: None, test: Some("test.ids".into()) }),
+        };
+        let write = |train: &str, test: &str| {
+            std::fs::write(folder.path().join("train.ids"), train).unwrap();
+            std::fs::write(folder.path().join("test.ids"), test).unwrap();
+            let mut corpus = corpus(&[("a", 4)]);
+            rule.apply(&mut corpus, folder.path()).map(|()| Split::ALL.map(|split| corpus.split(split).len()))
+        };
+        assert_eq!(write("id0\r\nid3\n\n", "id1\n").unwrap(), [2, 0, 1]);
+        assert!(write("id0\n", "id9\n").unwrap_err().to_string().contains("test.ids:1: the corpus has no row `id9`"));
+        assert!(write("id0\n", "id1\nid0").unwrap_err().to_string().contains("test.ids:2: row `id0` is listed twice"));
+        std::fs::remove_file(folder.path().join("test.ids")).unwrap();
+        let error = rule.apply(&mut corpus(&[("a", 4)]), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("test.ids: no such file; `split.rows.test` names it"), "{error}");
+    }
+
+    #[test]
+    fn keys_that_do_not_agree_are_refused() {
+        for (rule, message) in [
+            ("seed = 1", "`split`: missing"),
+            ("test = 1.5", "`split.test`: a share must lie between 0 and 1"),
+            ("test = 2\n[rows]\ntrain = \"x\"", "`split.rows`: lists stand beside amounts"),
+        ] {
+            let error = split(rule, &mut corpus(&[("a", 1)])).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

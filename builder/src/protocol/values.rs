@@ -1,0 +1,84 @@
+//! The values that keys of a protocol file take.
+
+use serde::Deserialize;
+
+use crate::corpus::Split;
+
+/// What the test file of task k holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tests {
+    /// The rows of tasks `0..=k`.
+    #[default]
+    Cumulative,
+    /// The rows that task k owns.
+    PerTask,
+}
+
+impl Tests {
+    /// Returns the value that stands for it in a protocol file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cumulative => "cumulative",
+            Self::PerTask => "per-task",
+        }
+    }
+}
+
+/// What happens to rows without any class: rows without a relation, and training and validation sentences without
+/// entities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NonePolicy {
+    /// Each task gets a contiguous chunk of them, in file order.
+    Split,
+    /// Every task gets all of them.
+    All,
+    /// They are left out of every task.
+    Drop,
+}
+
+/// Which entity types keep their tags in the training and validation rows of task k; the tags of others become `O`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Masking {
+    /// The types of task k.
+    #[default]
+    Current,
+    /// The types of tasks `0..=k`.
+    Seen,
+    /// All types keep their tags.
+    Off,
+}
+
+/// A task as a protocol file lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskSpec {
+    /// Name shown to people; the joined class names if absent.
+    pub name: Option<String>,
+    /// Relations or entity types that the task introduces.
+    pub classes: Vec<String>,
+}
+
+impl TaskSpec {
+    /// Returns the name shown to people: the given one, or the last parts of the class names.
+    pub fn display_name(&self) -> String {
+        let last_part = |class: &String| class.rsplit('/').next().unwrap_or_default().to_owned();
+        self.name.clone().unwrap_or_else(|| self.classes.iter().map(last_part).collect::<Vec<_>>().join("+"))
+    }
+}
+
+/// A row that the published files lack although their own rule would keep it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erratum {
+    /// The split it is missing from.
+    pub split: Split,
+    /// The tasks (0-based) whose file lacks it.
+    pub tasks: Vec<usize>,
+    /// The row's number in the full corpus file, 0-based.
+    pub row: usize,
+    /// The row's image, which confirms that the corpus is the intended one.
+    pub image: String,
+}

@@ -1,0 +1,111 @@
+//! Collects the rows of one file of predictions and reports those that cannot be read.
+
+use mkgc_builder::labels::LabelSet;
+
+use super::cell::Fault;
+use super::columns::Cells;
+use crate::external::file::PredictionFile;
+use crate::external::problems::{Place, Problems};
+
+/// A row of a file of predictions, before it is compared with the benchmark.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubmittedRow {
+    /// Where it stands.
+    pub place: Place,
+    /// 0-based stage.
+    pub stage: usize,
+    /// Id of the test row.
+    pub id: String,
+    /// Names or ids of labels; `None` if they cannot be read, which is reported.
+    pub prediction: Option<Vec<String>>,
+    /// Scores by label id, minus infinity where the file has none, and none at all if the row has none or if they cannot be
+    /// read, which is reported.
+    pub scores: Vec<f32>,
+}
+
+/// What could be read of a file.
+#[derive(Debug)]
+pub struct FileRows {
+    /// The file as messages show it.
+    pub name: String,
+    /// Stage that the file was given as.
+    pub stage: Option<usize>,
+    /// Its rows.
+    pub rows: Vec<SubmittedRow>,
+    /// Whether every row has a known stage and id, so that missing rows can be told.
+    pub complete: bool,
+}
+
+/// Collects rows.
+pub struct Collector<'a> {
+    labels: &'a LabelSet,
+    problems: &'a mut Problems,
+    file: FileRows,
+}
+
+impl<'a> Collector<'a> {
+    /// Makes the collector of a file.
+    pub fn new(file: &PredictionFile, labels: &'a LabelSet, problems: &'a mut Problems) -> Self {
+        let file = FileRows { name: file.name(), stage: file.stage, rows: Vec::new(), complete: true };
+        Self { labels, problems, file }
+    }
+
+    /// Returns what was collected.
+    pub fn finish(self) -> FileRows {
+        self.file
+    }
+
+    /// Returns whether the stage was given with the file.
+    pub fn stage_given(&self) -> bool {
+        self.file.stage.is_some()
+    }
+
+    /// Reports that the file cannot be read.
+    pub fn unreadable(&mut self, reason: &str) {
+        self.file.complete = false;
+        self.problems.add_once(format!("{}: {reason}", self.file.name));
+    }
+
+    /// Reports a row that cannot be read. `kind` says what such rows have in common.
+    pub fn damaged(&mut self, place: Place, kind: &str, row: &str) {
+        self.file.complete = false;
+        self.report(place, kind, row);
+    }
+
+    /// Takes a row, or reports all that is wrong with it.
+    pub fn add(&mut self, place: Place, cells: &Cells) {
+        let stage = self.stage(place, cells);
+        let id = self.checked(place, cells.id.id());
+        let prediction = self.checked(place, cells.prediction.labels(self.labels));
+        let scores = self.checked(place, cells.scores.scores()).unwrap_or_default();
+        match (stage, id) {
+            (Some(stage), Some(id)) => self.file.rows.push(SubmittedRow { place, stage, id, prediction, scores }),
+            _ => self.file.complete = false,
+        }
+    }
+
+    /// Returns the stage that a row or its file names.
+    fn stage(&mut self, place: Place, cells: &Cells) -> Option<usize> {
+        let named = self.checked(place, cells.stage.stage())?;
+        match (named, self.file.stage) {
+            (Some(named), Some(given)) if named != given => {
+                let kind = format!("rows of another stage than {given}, as which the file was given");
+                self.report(place, &kind, &format!("stage {named}"));
+                None
+            }
+            (None, None) => {
+                self.report(place, "rows without a stage", "nothing in the column `stage`");
+                None
+            }
+            (named, given) => named.or(given),
+        }
+    }
+
+    fn checked<T>(&mut self, place: Place, value: Result<T, Fault>) -> Option<T> {
+        value.map_err(|fault| self.report(place, &fault.kind, &fault.cell)).ok()
+    }
+
+    fn report(&mut self, place: Place, kind: &str, example: &str) {
+        self.problems.add(format!("{}: {kind}", self.file.name), || format!("{place}: {example}"));
+    }
+}

@@ -1,0 +1,38 @@
+//! Reports problems of a submitted row with its file, stage and place.
+
+use super::problems::Problems;
+use super::read::SubmittedRow;
+
+/// A submitted row and the file that it is from.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The file as messages show it.
+    pub file: &'a str,
+    /// The row.
+    pub row: &'a SubmittedRow,
+}
+
+/// What is wrong with predictions, and what is strange about them.
+#[derive(Default)]
+pub struct Report {
+    /// Problems because of which the predictions cannot be scored.
+    pub errors: Problems,
+    /// Problems that their author should know of.
+    pub warnings: Problems,
+}
+
+impl Report {
+    /// Adds a problem because of which the predictions cannot be scored.
+    pub fn error(&mut self, given: Given<'_>, what: &str, example: impl FnOnce() -> String) {
+        add(&mut self.errors, given, what, example);
+    }
+
+    /// Adds a problem that the author of the predictions should know of.
+    pub fn warning(&mut self, given: Given<'_>, what: &str, example: impl FnOnce() -> String) {
+        add(&mut self.warnings, given, what, example);
+    }
+}
+
+fn add(problems: &mut Problems, Given { file, row }: Given<'_>, what: &str, example: impl FnOnce() -> String) {
+    problems.add(format!("{file}: stage {}: {what}", row.stage), || format!("{}: {}", row.place, example()));
+}
