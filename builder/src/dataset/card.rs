@@ -155,8 +155,7 @@ fn configs(manifest: &Manifest) -> Vec<(String, Vec<CardSplit>)> {
         let files: Vec<&ManifestFile> = manifest.task_file(task, of).into_iter().collect();
         split(of.name(), task_file(task, of), &files)
     };
-    let splits =
-        |task| Split::ALL.into_iter().map(|of| task_split(task, of)).filter(|split| split.rows > 0).collect();
+    let splits = |task| Split::ALL.into_iter().map(|of| task_split(task, of)).filter(|split| split.rows > 0).collect();
     let mut configs: Vec<(String, Vec<CardSplit>)> =
         (0..manifest.tasks.len()).map(|task| (format!("task_{task:02}"), splits(task))).collect();
     for (name, file) in [("images", IMAGES_FILE), ("crops", CROPS_FILE)] {

@@ -28,7 +28,8 @@ struct Origin {
 /// The context is not JSON, which does not happen.
 pub fn croissant(manifest: &Manifest, reference: &CorpusReference) -> Result<Value> {
     // A record set without records is an error to those who read it.
-    let parquet: Vec<&ManifestFile> = manifest.files.iter().filter(|file| file.rows.is_some_and(|rows| rows > 0)).collect();
+    let parquet: Vec<&ManifestFile> =
+        manifest.files.iter().filter(|file| file.rows.is_some_and(|rows| rows > 0)).collect();
     let mut files: Vec<Value> = parquet.iter().map(|file| distribution(file)).collect();
     let tasks = parquet.iter().filter(|file| file.path.starts_with(TASKS_FOLDER));
     let columns = row_columns(manifest.task, manifest.row_pictures());

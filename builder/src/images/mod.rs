@@ -10,5 +10,5 @@ mod picture;
 pub use crate::corpus::CropKind;
 pub use decode::decode;
 pub use gallery::{Found, Gallery, GalleryOptions};
-pub use picture::{BadImages, Picture, Viewer, picture_key, placeholder};
 pub(crate) use picture::MISSING;
+pub use picture::{BadImages, Picture, Viewer, picture_key, placeholder};

@@ -141,13 +141,16 @@ fn csv(own: &Submission, stage: impl Fn(usize) -> String) -> String {
     format!("stage,id,prediction,scores\n{}", own.rows().iter().map(row).collect::<String>())
 }
 
+/// Writes a list of labels as a program does.
+type Written<'a> = &'a dyn Fn(&[&str]) -> String;
+
 #[test]
 fn tags_may_be_a_list_as_pandas_writes_it() {
     let own = Submission::perfect(Extraction::Entities);
     let quoted =
         |names: &[&str], between: &str| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(between);
     let no_scores = |_: &[f32]| String::new();
-    let lists: [(&str, &dyn Fn(&[&str]) -> String); 6] = [
+    let lists: [(&str, Written); 6] = [
         ("python.csv", &|names| format!("\"[{}]\"", quoted(names, ", "))),
         ("numpy.csv", &|names| format!("[{}]", quoted(names, " "))),
         ("lines.csv", &|names| format!("\"[{}]\"", quoted(names, "\n "))),

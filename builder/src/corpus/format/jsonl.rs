@@ -1,6 +1,6 @@
 //! JSON with field names of the corpus's own: one object per line, or an array of objects.
 
-use super::json;
+use super::json::{self, Piece};
 use super::lines::lines;
 use super::raw::{Format, Parsed, RawFile};
 use super::rows::{Record, RowFields, RowReader};
@@ -29,7 +29,7 @@ pub(super) fn read_records(reader: &RowReader<'_>, file: &RawFile<'_>) -> Result
     let text = file.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file.bytes);
     if text.trim_ascii_start().starts_with(b"[") {
         let pieces = json::text(file.bytes).and_then(json::elements).map_err(|damage| damage.at(file.path))?;
-        return Ok(reader.read_pieces(0, &pieces, |piece| piece.parse()));
+        return Ok(reader.read_pieces(0, &pieces, Piece::parse));
     }
     let blank = |line: &Result<&str>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
     let lines = lines(file.path, file.bytes).filter(|(_, line)| !blank(line)).collect();

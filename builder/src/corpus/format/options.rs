@@ -64,9 +64,8 @@ impl Options {
 
     /// Returns the path of a field.
     pub(super) fn field(&self, key: &str) -> Keyed<Option<FieldPath>> {
-        Ok(self.get(key, "the name of a field", |value| {
-            value.as_str().filter(|name| !name.is_empty()).map(FieldPath::new)
-        })?)
+        let path = |value: &Value| value.as_str().filter(|name| !name.is_empty()).map(FieldPath::new);
+        self.get(key, "the name of a field", path)
     }
 
     /// Returns a list of texts.

@@ -4,6 +4,7 @@ use arrow::datatypes::Schema;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::ChunkReader;
 
 use super::parquet_values::has_bytes;
@@ -49,7 +50,7 @@ impl Table {
             roots.extend(names.iter().position(|known| known == name));
         }
         let groups = builder.metadata().row_groups();
-        let compression = groups.iter().flat_map(|group| group.columns()).map(|column| column.compression());
+        let compression = groups.iter().flat_map(RowGroupMetaData::columns).map(ColumnChunkMetaData::compression);
         let known = |found: &Compression| {
             matches!(found, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_))
         };

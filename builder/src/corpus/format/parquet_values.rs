@@ -204,7 +204,7 @@ fn structs(
 fn pictures(bytes: &ArrayRef, paths: Option<&ArrayRef>, names: &mut PictureNames) -> Result<Vec<Value>, ArrowError> {
     let bytes = cast(bytes, &DataType::LargeBinary)?;
     let paths = paths.map(|paths| cast(paths, &DataType::LargeUtf8)).transpose()?;
-    let paths = paths.as_ref().map(|paths| paths.as_string::<i64>());
+    let paths = paths.as_ref().map(AsArray::as_string::<i64>);
     let path = |i: usize| paths.filter(|paths| paths.is_valid(i)).map(|paths| paths.value(i));
     let name = |(i, bytes): (usize, Option<&[u8]>)| match (bytes, path(i)) {
         (Some(bytes), path) => Value::Text(names.name(path, bytes)),

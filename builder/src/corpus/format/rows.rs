@@ -146,13 +146,13 @@ impl<'a> RowReader<'a> {
     }
 
     /// Reads records that are pieces of a JSON text, in parallel; the first one has the number `first`.
-    pub(super) fn read_pieces(
+    pub(super) fn read_pieces<'p>(
         &self,
         first: usize,
-        pieces: &[Piece<'_>],
-        parse: impl Fn(&Piece<'_>) -> std::result::Result<Value, Damage> + Sync,
+        pieces: &[Piece<'p>],
+        parse: impl Fn(&Piece<'p>) -> std::result::Result<Value, Damage> + Sync,
     ) -> Vec<Result<Record>> {
-        let read = |(i, piece): (usize, &Piece<'_>)| self.read(first + i, piece.line, parse(piece));
+        let read = |(i, piece): (usize, &Piece<'p>)| self.read(first + i, piece.line, parse(piece));
         pieces.par_iter().enumerate().map(read).collect()
     }
 

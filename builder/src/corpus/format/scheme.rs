@@ -193,10 +193,10 @@ impl Scheme {
         let part = match (self, split(tag)) {
             _ if tag == OUTSIDE => None,
             (Self::Io, None) if !tag.trim().is_empty() => Some((Part::Inside, tag)),
-            (_, None) => return Err(bad()),
             (Self::Io, Some((Part::Inside, class))) => Some((Part::Inside, class)),
-            (Self::Io, Some(_)) => return Err(bad()),
-            (Self::Bio | Self::Iob1, Some((Part::End | Part::Single, _))) => return Err(bad()),
+            (_, None) | (Self::Io, Some(_)) | (Self::Bio | Self::Iob1, Some((Part::End | Part::Single, _))) => {
+                return Err(bad());
+            }
             (_, part) => part,
         };
         let goes_on =

@@ -66,8 +66,13 @@ fn simplified(column: &ArrayRef) -> Option<ArrayRef> {
 
 fn simple_type(of: &DataType) -> Option<DataType> {
     match of {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Some(DataType::Utf8),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Some(DataType::Utf8),
+        DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Null
+        | DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView => Some(DataType::Utf8),
         DataType::Dictionary(_, values) => simple_type(values),
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             Some(DataType::List(Field::new_list_field(simple_type(item.data_type())?, true).into()))
