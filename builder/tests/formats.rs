@@ -191,15 +191,15 @@ fn parse_file(format: &str, path: &Path) -> Parsed {
 
 #[test]
 fn twitter2015_is_the_same_as_columns_and_as_tweets() {
-    for (file, sentences, changed) in [("train.txt", 4000, 186), ("valid.txt", 1000, 53), ("test.txt", 3257, 135)] {
+    // Counted with a program of its own: tags `I-T` whose word before has another type, or none.
+    for (file, sentences, apart) in [("train.txt", 4000, 186), ("valid.txt", 1000, 53), ("test.txt", 3257, 135)] {
         let Some(path) = data(&format!("twitter2015/{file}")) else { return };
         let rows = |format: &str| -> Vec<_> {
-            let parsed = parse(format, "scheme = \"iob1\"", &path, &std::fs::read(&path).unwrap());
-            assert!(parsed.notes[0].ends_with(&format!("changed {changed} of them")), "{:?}", parsed.notes);
+            let parsed = parse_file(format, &path);
+            let note = format!("{apart} tags `I-` that continue no entity were read as the first word of one");
+            assert_eq!(parsed.notes, [note]);
             parsed.records.into_iter().map(Result::unwrap).collect()
         };
-        // As published, some entities begin with I-.
-        assert!(parse_file("twitter", &path).records.iter().any(Result::is_err), "{file}");
         let tweets = rows("twitter");
         assert_eq!(tweets.len(), sentences, "{file}");
         assert_eq!(tweets, rows("conll"));

@@ -262,7 +262,7 @@ fn own(name: &str, classes: &[&str]) -> CorpusSpec {
         about: "Mine.".to_owned(),
         classes: classes.iter().map(|class| (*class).to_owned()).collect(),
         files: ["a.txt", "b.txt", "c.txt"].map(|name| SplitFiles::All(vec![name.to_owned()])),
-        format: Arc::new(Twitter { loose: false }),
+        format: Arc::new(Twitter),
         pictures: PictureFolders::default(),
         class_ids: None,
         reference: CorpusReference {

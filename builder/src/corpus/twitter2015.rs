@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::format::twitter::Twitter;
+use super::format::twitter;
 use super::spec::{CorpusReference, CorpusSpec, CropFolders, CropKind, PictureFolders};
 use super::twitter2017;
 
@@ -11,8 +11,6 @@ pub fn spec() -> CorpusSpec {
     CorpusSpec {
         name: "twitter2015".into(),
         about: "Twitter-2015, multimodal named-entity recognition (jefferyYu/UMT).".into(),
-        // 374 of its entities begin with I-.
-        format: Arc::new(Twitter { loose: true }),
         classes: ["PER", "LOC", "ORG", "OTHER"].map(str::to_owned).to_vec(),
         pictures: PictureFolders {
             images: vec!["twitter2015_images".into()],
@@ -29,6 +27,8 @@ pub fn spec() -> CorpusSpec {
                 },
             ],
         },
+        // Unlike those of Twitter-2017, 374 entities begin with `I-`.
+        format: Arc::new(twitter::tweets()),
         reference: CorpusReference {
             origin: "Twitter-2015 (Zhang et al. 2018, files of <https://github.com/jefferyYu/UMT>)".into(),
             citation:

@@ -15,7 +15,7 @@ pub fn spec() -> CorpusSpec {
         about: "Twitter-2017, multimodal named-entity recognition (jefferyYu/UMT).".into(),
         task: Extraction::Entities,
         files: [&["train.txt"][..], &["valid.txt", "val.txt"], &["test.txt"]].map(SplitFiles::one_of),
-        format: Arc::new(Twitter { loose: false }),
+        format: Arc::new(Twitter),
         classes: ["PER", "LOC", "ORG", "MISC"].map(str::to_owned).to_vec(),
         class_ids: None,
         none: Some(bio::OUTSIDE.into()),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use toml::Table;
 
-use super::columns::Separator;
-use super::conll::Conll;
+use super::columns::{Conll, Separator};
 use super::entities::{EntityFields, Marks, SpanList};
 use super::fewrel::FewRel;
 use super::jsonl::Jsonl;
@@ -42,7 +41,7 @@ type Make = fn(&str, Table) -> Keyed<FormatChoice>;
 /// The formats that a `[corpus]` table can name.
 const FORMATS: [(&str, Make); 8] = [
     ("mnre", |name, table| fixed(name, table, Mnre, Some("None"))),
-    ("twitter", |name, table| columns(name, table, twitter::columns())),
+    ("twitter", |name, table| columns(name, table, twitter::tweets())),
     ("conll", |name, table| columns(name, table, Conll::default())),
     ("fewrel", |name, table| fixed(name, table, FewRel, None)),
     ("tacred", |name, table| fixed(name, table, Tacred, Some("no_relation"))),

@@ -1,15 +1,21 @@
-//! The layout of a file of columns: what separates them, how many there are, and how its tags mark entities.
+//! The layout of a file of columns, as stated or found out: what separates them, how many there are, and how tags mark
+//! entities.
 //!
 //! The majority of the lines decides, so that a damaged line is an error and does not change how the others are read.
 
 use std::collections::BTreeMap;
 
-use super::conll::{Conll, DOCUMENT, HEADER};
 use super::lines::lines;
 use super::raw::RawFile;
 use super::scheme::{Scheme, SchemeSurvey, is_tag};
 use super::sentence::Field;
 use crate::error::{Error, Result};
+
+/// Starts the line that names the picture of a sentence.
+pub(super) const HEADER: &str = "IMGID:";
+
+/// Starts a line that separates documents.
+pub(super) const DOCUMENT: &str = "-DOCSTART-";
 
 /// What separates the columns of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,34 @@ impl Separator {
             Self::Tab => "tabs",
             Self::Blanks => "blanks",
         }
+    }
+}
+
+/// The format of columns. What is not stated is found out per file; see [`Layout`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conll {
+    /// The column of the word, from 0; negative numbers count from the last one, which is -1.
+    pub(super) token_column: i64,
+    /// The column of the tag.
+    pub(super) tag_column: i64,
+    pub(super) separator: Option<Separator>,
+    pub(super) scheme: Option<Scheme>,
+    /// Begins the comments that stand before the first word of a sentence.
+    pub(super) comment: Option<String>,
+    /// Whether every sentence must name its picture, even if none does.
+    pub(super) pictures: bool,
+}
+
+impl Default for Conll {
+    fn default() -> Self {
+        Self { token_column: 0, tag_column: -1, separator: None, scheme: None, comment: None, pictures: false }
+    }
+}
+
+impl Conll {
+    /// Returns whether a line begins as comments do.
+    pub(super) fn may_be_comment(&self, line: &str) -> bool {
+        self.comment.as_ref().is_some_and(|prefix| line.starts_with(prefix))
     }
 }
 
@@ -131,8 +165,8 @@ impl Layout {
             return Err(format!("{found} columns separated by {by}, where most lines have {expected}: `{line}`{hint}"));
         }
         let token = columns[self.token_column];
-        // A no-break space is a word: Twitter-2015 has one.
-        if token.bytes().all(|byte| byte.is_ascii_whitespace()) {
+        // A no-break space is a word of Twitter-2015.
+        if token.trim_ascii().is_empty() {
             return Err("label without token: the word is blank".to_owned());
         }
         Ok((token, columns[self.tag_column]))

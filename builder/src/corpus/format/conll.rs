@@ -6,42 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use super::columns::{Columns, Layout, Separator};
+use super::columns::{Columns, Conll, DOCUMENT, HEADER, Layout};
 use super::lines::lines;
 use super::raw::{Format, Parsed, RawFile, Records};
-use super::scheme::{Scheme, is_tag, types_of};
+use super::scheme::{is_tag, types_of};
 use crate::corpus::types::{Annotation, Instance};
 use crate::error::{Error, Result};
 
-/// Starts the line that names the picture of a sentence.
-pub(super) const HEADER: &str = "IMGID:";
-
-/// Starts a line that separates documents.
-pub(super) const DOCUMENT: &str = "-DOCSTART-";
-
 /// The numbered lines of a sentence.
 type Block<'a> = Vec<(usize, Result<&'a str>)>;
-
-/// The format of columns. What is not stated is found out per file; see [`Layout`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conll {
-    /// The column of the word, from 0; negative numbers count from the last one, which is -1.
-    pub(super) token_column: i64,
-    /// The column of the tag.
-    pub(super) tag_column: i64,
-    pub(super) separator: Option<Separator>,
-    pub(super) scheme: Option<Scheme>,
-    /// Begins the comments that stand before the first word of a sentence.
-    pub(super) comment: Option<String>,
-    /// Whether every sentence must name its picture, even if none does.
-    pub(super) pictures: bool,
-}
-
-impl Default for Conll {
-    fn default() -> Self {
-        Self { token_column: 0, tag_column: -1, separator: None, scheme: None, comment: None, pictures: false }
-    }
-}
 
 impl Format for Conll {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
@@ -74,11 +47,6 @@ impl Conll {
         let in_words = || !block.iter().all(|(_, line)| line.as_ref().is_ok_and(|line| line.starts_with(HEADER)));
         let is_comment = || self.may_be_comment(line) && !in_words() && !layout.reads_as_word(line);
         line.starts_with(DOCUMENT) || is_comment()
-    }
-
-    /// Returns whether a line begins as comments do.
-    pub(super) fn may_be_comment(&self, line: &str) -> bool {
-        self.comment.as_ref().is_some_and(|prefix| line.starts_with(prefix))
     }
 }
 
@@ -261,7 +229,6 @@ mod tests {
                 "Lee",
                 "a.conll:2: word without label: expected 4 columns separated by blanks, found `Lee`",
             ),
-            ("I-PER", "I-LOC", "a.conll:2: `I-LOC` continues no LOC entity"),
             ("I-PER", "X-PER", "a.conll:2: bad tag `X-PER`"),
             ("B-PER", "B-ORG", "a.conll:1: unknown entity type `ORG`; known: PER, LOC"),
         ] {
@@ -272,6 +239,12 @@ mod tests {
             let error = records[0].as_ref().unwrap_err().to_string();
             assert!(error.starts_with(message), "{error}");
         }
+        let error =
+            parse("scheme = 'bio'", "Ann B-PER\nLee I-LOC\n").unwrap().records.remove(0).unwrap_err().to_string();
+        assert!(error.starts_with("a.conll:2: `I-LOC` continues no LOC entity"), "{error}");
+        let loose = parse("", "Ann B-PER\nLee I-LOC\n\u{a0} O\n").unwrap();
+        assert_eq!(loose.notes, ["1 tags `I-` that continue no entity were read as the first word of one"]);
+        assert_eq!(sentences(loose), ["Ann/B-PER Lee/B-LOC \u{a0}/O"]);
         let error =
             parse("separator = 'tab'", "Ann\tB-PER\n \tO\n").unwrap().records.remove(0).unwrap_err().to_string();
         assert_eq!(error, "a.conll:2: label without token: the word is blank");

@@ -40,7 +40,7 @@ impl Piece<'_> {
     ///
     /// # Errors
     /// It is not JSON, or an object in it has a key twice.
-    pub(super) fn parse(&self) -> Result<Value, Damage> {
+    pub(super) fn parse(self) -> Result<Value, Damage> {
         serde_json::from_str(self.text).map_err(|error| damage(&error, self.line))
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn read_records(reader: &RowReader<'_>, file: &RawFile<'_>) -> Result
     }
     let blank = |line: &Result<&str>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
     let lines = lines(file.path, file.bytes).filter(|(_, line)| !blank(line)).collect();
-    Ok(reader.read_lines(lines, |piece| piece.parse()))
+    Ok(reader.read_lines(lines, Piece::parse))
 }
 
 #[cfg(test)]
@@ -147,7 +147,11 @@ mod tests {
             ("", r#"{"tokens": ["a"], "tags": ["O", "O"]}"#, "`tags` has 2 tags for 1 words"),
             ("", r#"{"tokens": ["a"], "tags": [null]}"#, "`tags`: a tag is missing"),
             ("", r#"{"tokens": ["a"], "tags": "O"}"#, "`tags`: expected a list of tags, found text"),
-            ("", r#"{"tokens": ["a", "b"], "tags": ["B-X", "I-Y"]}"#, "word 2 (`b`): `I-Y` continues no Y entity"),
+            (
+                "scheme = 'bio'",
+                r#"{"tokens": ["a", "b"], "tags": ["B-X", "I-Y"]}"#,
+                "word 2 (`b`): `I-Y` continues no Y entity",
+            ),
             ("text = 's'", r#"{"s": " ", "tags": []}"#, "`s` is empty"),
             (
                 SPANS,

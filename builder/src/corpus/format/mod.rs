@@ -30,7 +30,7 @@ pub mod twitter;
 mod value;
 
 pub use choice::{FormatChoice, from_table};
-pub use conll::Conll;
+pub use columns::Conll;
 pub use fewrel::FewRel;
 pub use options::KeyError;
 pub use raw::{ContainedPictures, Format, Parsed, RawFile, Records};

@@ -64,8 +64,8 @@ impl Options {
 
     /// Returns the path of a field.
     pub(super) fn field(&self, key: &str) -> Keyed<Option<FieldPath>> {
-        let path = |value: &Value| value.as_str().filter(|name| !name.is_empty()).map(FieldPath::new);
-        self.get(key, "the name of a field", path)
+        let field = |value: &Value| value.as_str().filter(|name| !name.is_empty()).map(FieldPath::new);
+        self.get(key, "the name of a field", field)
     }
 
     /// Returns a list of texts.

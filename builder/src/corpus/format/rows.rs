@@ -146,13 +146,13 @@ impl<'a> RowReader<'a> {
     }
 
     /// Reads records that are pieces of a JSON text, in parallel; the first one has the number `first`.
-    pub(super) fn read_pieces<'p>(
+    pub(super) fn read_pieces<'t>(
         &self,
         first: usize,
-        pieces: &[Piece<'p>],
-        parse: impl Fn(&Piece<'p>) -> std::result::Result<Value, Damage> + Sync,
+        pieces: &[Piece<'t>],
+        parse: impl Fn(Piece<'t>) -> std::result::Result<Value, Damage> + Sync,
     ) -> Vec<Result<Record>> {
-        let read = |(i, piece): (usize, &Piece<'p>)| self.read(first + i, piece.line, parse(piece));
+        let read = |(i, piece): (usize, &Piece<'t>)| self.read(first + i, piece.line, parse(*piece));
         pieces.par_iter().enumerate().map(read).collect()
     }
 

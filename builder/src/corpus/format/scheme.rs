@@ -13,6 +13,9 @@ use crate::bio::{OUTSIDE, Tag, Tags};
 pub(super) enum Scheme {
     /// `B-T` begins an entity and `I-T` continues it; also called IOB2.
     Bio,
+    /// As [`Scheme::Bio`], but some entities begin with `I-T`, as in Twitter-2015. They are read as evaluation scripts
+    /// read them (`conlleval`, seqeval): an `I-T` that continues nothing begins an entity. No file is stated to be so.
+    LooseBio,
     /// `I-T` begins an entity as well as continuing it; `B-T` only begins one right after another of the same type.
     Iob1,
     /// As BIO, but the last word of several is `E-T` and a single word is `S-T`; in BILOU these are `L-T` and `U-T`.
@@ -104,6 +107,8 @@ impl SchemeSurvey {
             Scheme::Bioes
         } else if self.insides_apart > self.begins_apart {
             Scheme::Iob1
+        } else if self.insides_apart > 0 {
+            Scheme::LooseBio
         } else {
             Scheme::Bio
         }
@@ -133,6 +138,9 @@ impl Scheme {
     pub(super) fn note(self, stated: bool, changed: usize) -> Option<String> {
         let name = match self {
             Self::Bio => return None,
+            Self::LooseBio => {
+                return Some(format!("{changed} tags `I-` that continue no entity were read as the first word of one"));
+            }
             Self::Iob1 => "IOB1",
             Self::Bioes => "BIOES",
             Self::Io => "IO",
@@ -143,7 +151,7 @@ impl Scheme {
 
     fn expected(self) -> &'static str {
         match self {
-            Self::Bio | Self::Iob1 => "O, B-<type> or I-<type>",
+            Self::Bio | Self::LooseBio | Self::Iob1 => "O, B-<type> or I-<type>",
             Self::Bioes => "O, or a type after B-, I-, E- (L-) or S- (U-)",
             Self::Io => "O, I-<type> or <type>",
         }
@@ -193,11 +201,10 @@ impl Scheme {
         let part = match (self, split(tag)) {
             _ if tag == OUTSIDE => None,
             (Self::Io, None) if !tag.trim().is_empty() => Some((Part::Inside, tag)),
-            (Self::Io, Some((Part::Inside, class))) => Some((Part::Inside, class)),
-            (_, None) | (Self::Io, Some(_)) | (Self::Bio | Self::Iob1, Some((Part::End | Part::Single, _))) => {
-                return Err(bad());
-            }
-            (_, part) => part,
+            (_, Some((Part::Inside, class))) => Some((Part::Inside, class)),
+            (Self::Bio | Self::LooseBio | Self::Iob1, Some((Part::Begin, class))) => Some((Part::Begin, class)),
+            (Self::Bioes, Some(part)) => Some(part),
+            _ => return Err(bad()),
         };
         let goes_on =
             part.is_some_and(|(part, class)| before == Some(class) && matches!(part, Part::Inside | Part::End));
@@ -206,7 +213,7 @@ impl Scheme {
         }
         match part {
             None => Ok((Part::Inside, None)),
-            Some((Part::Inside, class)) if !goes_on && matches!(self, Self::Io | Self::Iob1) => {
+            Some((Part::Inside, class)) if !goes_on && matches!(self, Self::Io | Self::Iob1 | Self::LooseBio) => {
                 Ok((Part::Begin, Some(class)))
             }
             Some((Part::Inside, class)) if !goes_on && self == Self::Bio => Err(format!(
@@ -264,13 +271,14 @@ mod tests {
             assert_eq!(found(tags), Scheme::Io, "{tags}");
         }
         assert_eq!(found("O O"), Scheme::Bio);
+        assert_eq!(converted(Scheme::LooseBio, "I-P I-P O B-P I-L B-L"), Ok("B-P I-P O B-P B-L B-L".to_owned()));
         assert_eq!(converted(Scheme::Io, "geo-loc O"), Ok("B-geo-loc O".to_owned()));
     }
 
     #[test]
     fn one_damaged_tag_does_not_change_the_scheme() {
         for (scheme, tags) in [
-            (Scheme::Bio, "B-P O I-P O B-L"),
+            (Scheme::LooseBio, "B-P O I-P O B-L"),
             (Scheme::Bio, "B-P I-P O B-P E-L"),
             (Scheme::Iob1, "I-P O I-L O B-P O I-P"),
             (Scheme::Bioes, "B-P I-P O S-P B-L E-L S-P"),

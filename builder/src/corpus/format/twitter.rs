@@ -1,29 +1,26 @@
 //! The format of the Twitter entity corpora (files of github.com/jefferyYu/UMT): a line `IMGID:<id>`, then one line
 //! `word<TAB>tag` per word, then a blank line.
 
-use super::columns::Separator;
-use super::conll::{Conll, HEADER};
+use super::columns::{Conll, HEADER, Separator};
 use super::raw::{Format, Parsed, RawFile};
 use super::scheme::Scheme;
 use crate::error::Result;
 
-/// The format of the Twitter corpora: one record per block of lines between blank ones; a damaged block is one error.
+/// The format of Twitter-2017, whose tags are strict BIO: one record per block of lines between blank ones; a damaged
+/// block is one error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Twitter {
-    /// Whether `I-T` may begin an entity, as it often does in Twitter-2015; it then becomes `B-T`. Otherwise it is damage.
-    pub loose: bool,
-}
+pub struct Twitter;
 
 impl Format for Twitter {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
-        let scheme = if self.loose { Scheme::Iob1 } else { Scheme::Bio };
-        Conll { scheme: Some(scheme), ..columns() }.parse(file)
+        Conll { scheme: Some(Scheme::Bio), ..tweets() }.parse(file)
     }
 }
 
-/// Returns the columns of the Twitter corpora: BIO tags behind a tab, and a picture for every sentence.
-pub(super) fn columns() -> Conll {
-    Conll { separator: Some(Separator::Tab), scheme: Some(Scheme::Bio), pictures: true, ..Conll::default() }
+/// Returns the format of tweets with any tags: columns with a tab between them, and a picture for every sentence.
+/// Twitter-2015 has entities that begin with `I-`.
+pub fn tweets() -> Conll {
+    Conll { separator: Some(Separator::Tab), pictures: true, ..Conll::default() }
 }
 
 /// Formats a row as in the published text files: with CRLF endings, and the blank line at its end.
@@ -47,7 +44,7 @@ mod tests {
     fn parse_bytes(bytes: &[u8]) -> Records {
         let classes = ["PER".to_owned(), "LOC".to_owned()];
         let file = RawFile { path: Path::new("train.txt"), bytes, classes: &classes, none: "O" };
-        Twitter { loose: false }.parse(&file).unwrap().records
+        Twitter.parse(&file).unwrap().records
     }
 
     fn parsed(text: &str) -> Records {
