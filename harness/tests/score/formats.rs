@@ -106,16 +106,21 @@ fn stages_of_every_format_are_whole_numbers() {
     lines[3]["stage"] = json!(-1);
     lines[4]["stage"] = json!(true);
     let error = own.error(&lines);
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|row: usize| &own.rows()[row].1.id);
     for part in [
-        "wrong.jsonl: stages that are not whole numbers from 0: 4\n    line 1: 0.7\n    line 3: `first`\n    line 4: -1\n    line 5: a ",
-        "wrong.jsonl: rows without a stage: 1\n    line 2: ",
+        format!(
+            "wrong.jsonl: stages that are not whole numbers from 0: 4\n    line 1: {a}: 0.7\n    line 3: {c}: `first`\n    \
+             line 4: {d}: -1\n    line 5: {e}: a truth value, an object or the like"
+        ),
+        format!("wrong.jsonl: rows without a stage: 1\n    line 2: {b}: nothing in the column `stage`"),
     ] {
-        assert!(error.contains(part), "{part} in {error}");
+        assert!(error.contains(&part), "{part} in {error}");
     }
     assert!(!error.contains("without a prediction"), "which rows are missing cannot be told: {error}");
     let error = own.error_of(&[own.file("wrong.csv", csv(&own, |stage| format!("{stage}.7")))]);
     assert!(
-        error.contains("wrong.csv: stages that are not whole numbers from 0") && error.contains("line 2: `0.7`"),
+        error.contains("wrong.csv: stages that are not whole numbers from 0")
+            && error.contains(&format!("line 2: {a}: `0.7`")),
         "{error}"
     );
     let mut wrong = columns(&own);
@@ -125,9 +130,11 @@ fn stages_of_every_format_are_whole_numbers() {
     stages[2] = None;
     wrong[0].1 = Arc::new(Float64Array::from(stages));
     let error = own.error_of(&[own.parquet_of("wrong.parquet", wrong)]);
-    assert!(error.contains("wrong.parquet: stages that are not whole numbers from 0: 1\n    row 1: 0.7"), "{error}");
+    let kind = "wrong.parquet: stages that are not whole numbers from 0: 1";
+    assert!(error.contains(&format!("{kind}\n    row 1: {a}: 0.7")), "{error}");
     assert!(
-        error.contains("wrong.parquet: rows without a stage: 2\n    row 2: ") && error.contains("\n    row 3: "),
+        error.contains(&format!("wrong.parquet: rows without a stage: 2\n    row 2: {b}: "))
+            && error.contains(&format!("\n    row 3: {c}: ")),
         "{error}"
     );
 }

@@ -1,7 +1,9 @@
 //! Mistakes in predictions are all told at once, with their numbers, lines and remedies.
 
-use mkgc_builder::build::{BuildOptions, build};
-use mkgc_builder::corpus::Extraction;
+use std::path::Path;
+
+use mkgc_builder::build::{BuildOptions, CorpusSource, build};
+use mkgc_builder::corpus::{Annotation, Corpus, Extraction, Instance, Mention, Relation, Words};
 use mkgc_harness::external::{PredictionFile, ScoreRequest, score};
 use serde_json::{Value, json};
 
@@ -130,7 +132,7 @@ fn rows_of_a_later_stage_and_of_another_file_are_told_apart() {
     let given = [format!("1={}", files[0]), format!("1={}", files[1])];
     let error = own.error_of(&given);
     assert!(error.contains("all.csv: rows of another stage than 1, as which the file was given: "), "{error}");
-    assert!(error.contains("\n    line 2: stage 0"), "{error}");
+    assert!(error.contains(&format!("\n    line 2: {}: stage 0", own.rows()[0].1.id)), "{error}");
     let error = own.error_of(&[given[0].clone(), own.csv("all.csv")]);
     let line = own.rows().iter().position(|(stage, _)| *stage == 1).unwrap() + 2;
     assert!(
@@ -157,7 +159,10 @@ fn every_row_needs_a_finite_score_or_none() {
     let kind = "scores without a finite number for any label seen so far (leave out `scores` if there are none): 2";
     assert!(error.contains(&format!("{kind}\n    line 1: {}\n    line 3: {}", id(0), id(2))), "{error}");
     let kind = "scores that are not a list of numbers: 2";
-    assert!(error.contains(&format!("{kind}\n    line 4: 0.5\n    line 5: [`high`, 0.5, 0.5]")), "{error}");
+    assert!(
+        error.contains(&format!("{kind}\n    line 4: {}: 0.5\n    line 5: {}: [`high`, 0.5, 0.5]", id(3), id(4))),
+        "{error}"
+    );
 }
 
 #[test]
@@ -194,28 +199,27 @@ fn scores_that_contradict_the_predictions_are_a_warning() {
     );
 }
 
-/// Rows of `/per/per/peer`, the class of the first task, are in the training and validation files alone.
+/// Without pictures; rows of relation `a`, that of the first task, are in the training and validation rows alone.
+fn late(raw: &Path) {
+    let row = |relation: &&str| {
+        let mention = |start: usize| Mention { name: "Ann".to_owned(), start, end: start + 1 };
+        let relation = Relation { head: mention(0), tail: mention(2), relation: Some((*relation).to_owned()) };
+        let annotation = Annotation::Relation(Box::new(relation));
+        Instance { row: 0, line: 0, id: None, tokens: Words::from(vec!["Ann", "met", "Ann"]), image: None, annotation }
+    };
+    let rows = [&["a", "b"][..], &["a", "b"], &["b"]].map(|relations| relations.iter().map(row).collect());
+    let corpus = Corpus::from_rows("made", Extraction::Relations, rows);
+    let protocol = raw.join("late.toml");
+    fs_err::write(&protocol, "name = \"late\"\ncorpus = \"made\"\nn_tasks = 2\n").unwrap();
+    let options = BuildOptions::new(protocol.to_string_lossy(), raw, raw.join("built"));
+    build(&BuildOptions { corpus: CorpusSource::Rows(Box::new(corpus)), ..options }).unwrap();
+}
+
 #[test]
 fn a_stage_without_test_rows_needs_no_predictions() {
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path();
-    for (split, relations) in [("train", &["peer", "alumi"][..]), ("val", &["peer", "alumi"]), ("test", &["alumi"])] {
-        let row = |(i, relation): (usize, &&str)| {
-            let picture = raw.join(format!("img_org/{split}"));
-            fs_err::create_dir_all(&picture).unwrap();
-            image::RgbImage::new(4, 4).save(picture.join(format!("{split}{i}.png"))).unwrap();
-            format!(
-                "{{'token': ['Ann', 'met', 'Bob'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, 't': {{'name': 'Bob', 'pos': [2, 3]}}, \
-                 'img_id': '{split}{i}.png', 'relation': '/per/per/{relation}'}}\n"
-            )
-        };
-        let text: String = relations.iter().enumerate().map(row).collect();
-        fs_err::write(raw.join(format!("mnre_{split}.txt")), text).unwrap();
-    }
-    let tasks = "[[tasks]]\nclasses = [\"/per/per/peer\"]\n[[tasks]]\nclasses = [\"/per/per/alumi\"]\n";
-    let protocol = raw.join("late.toml");
-    fs_err::write(&protocol, format!("name = \"late\"\ncorpus = \"mnre\"\n{tasks}")).unwrap();
-    build(&BuildOptions::new(protocol.to_string_lossy(), raw, raw.join("built"))).unwrap();
+    late(raw);
     let request = |predictions: &[(&str, &str)], out: &str| {
         let file = |(stage, text): &(&str, &str)| {
             let path = raw.join(format!("{stage}.csv"));
@@ -232,7 +236,7 @@ fn a_stage_without_test_rows_needs_no_predictions() {
             out: raw.join(out),
         }
     };
-    let last = ("1", "id,prediction\ntest-000000,/per/per/alumi\n");
+    let last = ("1", "id,prediction\ntest-000000,b\n");
     for (out, predictions) in [("one", &[last][..]), ("both", &[("0", "id,prediction\n"), last])] {
         let result = score(&request(predictions, out)).unwrap().result;
         assert_eq!(result.stages[1].micro_f1.number(), Some(1.0));

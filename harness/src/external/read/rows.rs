@@ -1,5 +1,7 @@
 //! Collects the rows of one file of predictions and reports those that cannot be read.
 
+use std::fmt::Display;
+
 use mkgc_builder::labels::LabelSet;
 
 use super::cell::Fault;
@@ -74,10 +76,13 @@ impl<'a> Collector<'a> {
 
     /// Takes a row, or reports all that is wrong with it.
     pub fn add(&mut self, place: Place, cells: &Cells) {
-        let stage = self.stage(place, cells);
-        let id = self.checked(place, cells.id.id());
-        let prediction = self.checked(place, cells.prediction.labels(self.labels));
-        let scores = self.checked(place, cells.scores.scores()).unwrap_or_default();
+        let id = cells.id.id();
+        // Faults of other cells are shown with the id, if there is one.
+        let row = id.as_ref().map_or_else(|_| place.to_string(), |id| format!("{place}: {id}"));
+        let id = self.checked(place, id);
+        let stage = self.stage(&row, cells);
+        let prediction = self.checked(&row, cells.prediction.labels(self.labels));
+        let scores = self.checked(&row, cells.scores.scores()).unwrap_or_default();
         match (stage, id) {
             (Some(stage), Some(id)) => self.file.rows.push(SubmittedRow { place, stage, id, prediction, scores }),
             _ => self.file.complete = false,
@@ -85,27 +90,27 @@ impl<'a> Collector<'a> {
     }
 
     /// Returns the stage that a row or its file names.
-    fn stage(&mut self, place: Place, cells: &Cells) -> Option<usize> {
-        let named = self.checked(place, cells.stage.stage())?;
+    fn stage(&mut self, row: &str, cells: &Cells) -> Option<usize> {
+        let named = self.checked(row, cells.stage.stage())?;
         match (named, self.file.stage) {
             (Some(named), Some(given)) if named != given => {
                 let kind = format!("rows of another stage than {given}, as which the file was given");
-                self.report(place, &kind, &format!("stage {named}"));
+                self.report(row, &kind, &format!("stage {named}"));
                 None
             }
             (None, None) => {
-                self.report(place, "rows without a stage", "nothing in the column `stage`");
+                self.report(row, "rows without a stage", "nothing in the column `stage`");
                 None
             }
             (named, given) => named.or(given),
         }
     }
 
-    fn checked<T>(&mut self, place: Place, value: Result<T, Fault>) -> Option<T> {
-        value.map_err(|fault| self.report(place, &fault.kind, &fault.cell)).ok()
+    fn checked<T>(&mut self, row: impl Display, value: Result<T, Fault>) -> Option<T> {
+        value.map_err(|fault| self.report(row, &fault.kind, &fault.cell)).ok()
     }
 
-    fn report(&mut self, place: Place, kind: &str, example: &str) {
-        self.problems.add(format!("{}: {kind}", self.file.name), || format!("{place}: {example}"));
+    fn report(&mut self, row: impl Display, kind: &str, example: &str) {
+        self.problems.add(format!("{}: {kind}", self.file.name), || format!("{row}: {example}"));
     }
 }
