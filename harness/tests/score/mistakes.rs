@@ -207,7 +207,7 @@ fn late(raw: &Path) {
         let annotation = Annotation::Relation(Box::new(relation));
         Instance { row: 0, line: 0, id: None, tokens: Words::from(vec!["Ann", "met", "Ann"]), image: None, annotation }
     };
-    let rows = [&["a", "b"][..], &["a", "b"], &["b"]].map(|relations| relations.iter().map(row).collect());
+    let rows = [&["a", "b"][..], &["a"], &["b"]].map(|relations| relations.iter().map(row).collect());
     let corpus = Corpus::from_rows("made", Extraction::Relations, rows);
     let protocol = raw.join("late.toml");
     fs_err::write(&protocol, "name = \"late\"\ncorpus = \"made\"\nn_tasks = 2\n").unwrap();
