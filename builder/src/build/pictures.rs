@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use super::options::{BuildOptions, OnBadImage};
 use super::stats::{CropStats, ImageStats, Stats, Summary};
 use crate::corpus::{Corpus, CropKind, Instance, Split};
-use crate::dataset::{CROPS_FILE, CropKey, IMAGES_FILE, ManifestFile, NewPicture, PICTURES_AT_ONCE, PictureWriter};
+use crate::dataset::{
+    BYTES_AT_ONCE, CROPS_FILE, CropKey, IMAGES_FILE, ManifestFile, NewPicture, PICTURES_AT_ONCE, PictureWriter,
+};
 use crate::error::{Error, Result};
 use crate::files::parent_folder;
 use crate::images::{BadImages, Found, Gallery, MISSING, Picture, Viewer, picture_key, placeholder};
@@ -98,7 +100,7 @@ fn write_images(
     let mut writer =
         if options.embed_images { None } else { Some(PictureWriter::images(folder, by_split, options.shard_bytes)?) };
     let stand_in = placeholder()?;
-    let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
+    let chunks = parts(&named, |(split, id)| gallery.size(*split, id)).map(|chunk| {
         let mut kept = Vec::with_capacity(chunk.len());
         for (&(split, id), checked) in chunk.iter().zip(check_pictures(gallery, chunk, view)?) {
             let split = by_split.then_some(split);
@@ -178,6 +180,22 @@ fn check_pictures(gallery: &Gallery, chunk: &[(Split, &str)], view: Option<Viewe
     chunk.par_iter().with_max_len(1).map(check).collect()
 }
 
+/// Cuts a list of pictures into parts that are in memory at once, given the size of each file.
+fn parts<T>(pictures: &[T], size: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
+    let mut rest = pictures;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |picture: &&T| {
+            let fits = bytes < BYTES_AT_ONCE;
+            bytes += size(picture);
+            fits
+        };
+        let (part, later) = rest.split_at(rest.iter().take(PICTURES_AT_ONCE).take_while(fits).count());
+        rest = later;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// Passes the chunks in order to `write` on a thread of its own, while the next one is prepared. At most three chunks are
 /// in memory.
 fn write_behind<C: Send>(
@@ -214,7 +232,8 @@ fn write_crops(
     let mut stats = CropStats::default();
     let mut writer: Option<PictureWriter> = None;
     let named = named_crops(gallery, corpus);
-    let chunks = named.chunks(PICTURES_AT_ONCE).map(|chunk| {
+    let size = |crop: &CropKey| gallery.crop_size(crop.kind, crop.split, &crop.id);
+    let chunks = parts(&named, size).map(|chunk| {
         let check = |crop: &CropKey| gallery.check_crop(crop.kind, crop.split, &crop.id);
         let checked: Vec<Checked<Picture>> = chunk.par_iter().with_max_len(1).map(check).collect();
         let counted = chunk.iter().zip(checked);
@@ -268,4 +287,18 @@ fn named_crops(gallery: &Gallery, corpus: &Corpus) -> Vec<CropKey> {
         }
     }
     named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_few_large_pictures_or_many_small_ones() {
+        let lengths = |sizes: &[u64]| parts(sizes, |size| *size).map(<[u64]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(&[0; 300]), [128, 128, 44]);
+        assert_eq!(lengths(&[1 << 20; 130]), [64, 64, 2]);
+        assert_eq!(lengths(&[BYTES_AT_ONCE, 1, BYTES_AT_ONCE - 1, 1, 1]), [1, 2, 2]);
+        assert!(lengths(&[]).is_empty());
+    }
 }

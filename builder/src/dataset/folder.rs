@@ -7,7 +7,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::layout::{MANIFEST, PICTURES_AT_ONCE, task_file};
+use super::layout::{BYTES_AT_ONCE, MANIFEST, PICTURES_AT_ONCE, task_file};
 use super::manifest::{Closeness, Manifest};
 use super::rows::{Row, RowLabels};
 use crate::corpus::{Extraction, Mention, Split};
@@ -106,11 +106,14 @@ pub fn read_batches(path: &Path, manifest: &Manifest, mut each: impl FnMut(Vec<R
 pub(super) fn batches(path: &Path, kept: impl Fn(&str) -> bool) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     let damaged = move || Error::dataset(path, "damaged Parquet file; build or download the benchmark again");
     let file = fs_err::File::open(path)?.into_file();
+    let bytes = file.metadata()?.len();
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| damaged())?;
     let fields = builder.schema().fields().iter().enumerate();
     let kept = fields.filter(|(_, field)| kept(field.name())).map(|(i, _)| i);
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
-    let batches = builder.with_projection(mask).with_batch_size(PICTURES_AT_ONCE).build().map_err(|_| damaged())?;
+    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let at_once = (BYTES_AT_ONCE * rows / bytes.max(1)).clamp(1, PICTURES_AT_ONCE as u64) as usize;
+    let batches = builder.with_projection(mask).with_batch_size(at_once).build().map_err(|_| damaged())?;
     Ok(batches.map(move |batch| batch.map_err(|_| damaged())))
 }
 

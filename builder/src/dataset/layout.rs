@@ -56,6 +56,8 @@ pub(crate) fn shards_pattern(file: &str) -> String {
 
 /// Pictures per record batch, which bounds the memory of writers and readers.
 pub(crate) const PICTURES_AT_ONCE: usize = 128;
+/// Bytes of pictures after which a record batch ends, so that large ones do not take memory for many.
+pub(crate) const BYTES_AT_ONCE: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {

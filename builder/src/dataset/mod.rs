@@ -18,7 +18,9 @@ pub(crate) use croissant::croissant;
 pub(crate) use fingerprint::{Content, combined_fingerprint, pictures_content, rows_content};
 pub use folder::BenchmarkFolder;
 pub(crate) use intact::refuse_damage;
-pub(crate) use layout::{CARD_FILE, CROISSANT_FILE, PICTURES_AT_ONCE, STATS_FILE, TASKS_FOLDER, is_part_of};
+pub(crate) use layout::{
+    BYTES_AT_ONCE, CARD_FILE, CROISSANT_FILE, PICTURES_AT_ONCE, STATS_FILE, TASKS_FOLDER, is_part_of,
+};
 pub use layout::{CROPS_FILE, IMAGES_FILE, MANIFEST, task_file};
 pub(crate) use manifest::Closeness;
 pub use manifest::{Manifest, ManifestFile, ManifestTask, SCHEMA_VERSION};

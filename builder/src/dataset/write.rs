@@ -23,6 +23,8 @@ use crate::files::HashingFile;
 
 /// Rows per record batch of a task file, which bounds memory when pictures are embedded.
 const BATCH_ROWS: usize = 512;
+/// Bytes of embedded pictures with which a record batch ends; an Arrow array holds at most 2 GiB.
+const BATCH_BYTES: usize = 256 << 20;
 
 /// Closes a file and returns its manifest entry.
 pub(super) fn close(writer: ArrowWriter<HashingFile>, path: &str, content: Content) -> Result<ManifestFile> {
@@ -67,6 +69,14 @@ pub struct RowFile<'a> {
     pub picture: PictureOf<'a>,
 }
 
+/// Rows of a record batch.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Row>,
+    /// The picture of each row, if pictures are embedded.
+    pictures: Vec<Option<Vec<u8>>>,
+}
+
 impl RowFile<'_> {
     /// Writes the rows, a batch at a time, and returns the manifest entry of the file.
     ///
@@ -77,7 +87,7 @@ impl RowFile<'_> {
         let mut writer = create(&self.folder.join(self.path), schema.clone())?;
         let mut hasher = RowHasher::new(self.labels);
         loop {
-            let chunk: Vec<Row> = rows.by_ref().take(BATCH_ROWS).collect();
+            let Batch { rows: chunk, pictures } = self.next_batch(&mut rows)?;
             if chunk.is_empty() {
                 break;
             }
@@ -87,10 +97,8 @@ impl RowFile<'_> {
                 columns.extend(picture_names(&chunk));
             }
             if self.pictures == RowPictures::Embedded {
-                let picture = |row: &Row| if row.image_id.is_some() { (self.picture)(row).map(Some) } else { Ok(None) };
-                let bytes = chunk.iter().map(picture).collect::<Result<Vec<_>>>()?;
-                columns
-                    .push(images(chunk.iter().map(|row| row.image_id.as_deref()), bytes.iter().map(Option::as_deref)));
+                let names = chunk.iter().map(|row| row.image_id.as_deref());
+                columns.push(images(names, pictures.iter().map(Option::as_deref)));
             }
             writer.write(&RecordBatch::try_new(schema.clone(), columns)?)?;
             if self.pictures == RowPictures::Embedded {
@@ -98,6 +106,22 @@ impl RowFile<'_> {
             }
         }
         close(writer, self.path, hasher.finish())
+    }
+
+    /// Takes the rows of the next record batch, and reads their pictures if these are embedded.
+    fn next_batch(&self, rows: &mut impl Iterator<Item = Row>) -> Result<Batch> {
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        while batch.rows.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+            let Some(row) = rows.next() else { break };
+            if self.pictures == RowPictures::Embedded {
+                let picture = if row.image_id.is_some() { Some((self.picture)(&row)?) } else { None };
+                bytes += picture.as_ref().map_or(0, Vec::len);
+                batch.pictures.push(picture);
+            }
+            batch.rows.push(row);
+        }
+        Ok(batch)
     }
 }
 

@@ -137,6 +137,16 @@ impl Gallery {
         self.crops.folders.iter().flatten().any(|folders| !folders.is_empty())
     }
 
+    /// Returns the bytes that reading a picture takes; 0 if there is none to read.
+    pub fn size(&self, split: Split, name: &str) -> u64 {
+        size(&self.folders[split as usize], name)
+    }
+
+    /// Returns the bytes that reading a crop takes; 0 if there is none to read.
+    pub fn crop_size(&self, kind: CropKind, split: Split, name: &str) -> u64 {
+        size(&self.crops.folders[kind as usize][split as usize], name)
+    }
+
     /// Reads and decodes a picture.
     ///
     /// # Errors
@@ -181,6 +191,13 @@ impl CropFiles {
 /// Checks that the bytes of a picture decode, for [`read`].
 fn checked(bytes: &[u8]) -> Looked<((u32, u32), ())> {
     check(bytes).map(|size| (size, ()))
+}
+
+/// Returns the bytes that [`read`] reads.
+fn size(folders: &[PathBuf], name: &str) -> u64 {
+    let file = Some(name).filter(|name| is_below(name)).and_then(|name| find(folders, name));
+    let size = file.and_then(|file| std::fs::metadata(file.path).ok()).map_or(0, |metadata| metadata.len());
+    if size > MAX_FILE_BYTES { 0 } else { size }
 }
 
 /// Reads the file of a name. `see` turns its bytes into the size and whatever else the caller needs.
