@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::defects::same_rows;
-use super::options::BuildOptions;
-use super::stats::ImageStats;
-use crate::corpus::{self, Corpus, RecordCounts, Split};
+use super::options::{Allowed, BuildOptions};
+use super::stats::{ImageStats, skipped_sentence};
+use crate::corpus::{self, Corpus, Split};
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 
@@ -16,34 +16,6 @@ const SKIPPED_SHARE: f64 = 0.01;
 /// Names of classes, in lower case, that elsewhere mean "no class".
 const NONE_NAMES: [&str; 10] =
     ["none", "na", "n/a", "other", "no_relation", "no relation", "norelation", "no-relation", "null", "nil"];
-
-/// What stops a build unless it is allowed by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Allowed {
-    /// More than 1 % of the records of a split are damaged and left out.
-    Skipped,
-    /// No row of a class is left, because its records were damaged or its pictures could not be used.
-    LostClass,
-    /// Two splits hold the same rows.
-    EqualSplits,
-    /// Rows name pictures, of which none can be used.
-    NoPictures,
-}
-
-impl Allowed {
-    /// Everything that can be allowed.
-    pub const ALL: [Self; 4] = [Self::Skipped, Self::LostClass, Self::EqualSplits, Self::NoPictures];
-
-    /// Returns the name that `mkgc build --allow` takes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::LostClass => "lost-class",
-            Self::EqualSplits => "equal-splits",
-            Self::NoPictures => "no-pictures",
-        }
-    }
-}
 
 /// Rows of each class in each split.
 pub type RowsByClass = BTreeMap<String, [usize; 3]>;
@@ -171,12 +143,6 @@ impl<'a> Checks<'a> {
             }
         }
     }
-}
-
-/// Says how many records of a split were left out, and which share that is.
-pub fn skipped_sentence(split: Split, counts: RecordCounts) -> String {
-    let share = 100.0 * counts.skipped as f64 / counts.read as f64;
-    format!("{} of {} {split} records ({share:.2} %) are damaged and left out", counts.skipped, counts.read)
 }
 
 /// Counts the rows of each class in each split.

@@ -1,9 +1,8 @@
 //! What the dataset card says about the corpus files and the rows that were made of them, in sentences.
 
-use super::checks::skipped_sentence;
 use super::defects::Defects;
-use super::stats::Stats;
-use crate::corpus::{Corpus, Extraction, SourceFile, Split};
+use super::stats::{Stats, published, skipped_sentence};
+use crate::corpus::{Corpus, Extraction, Split};
 
 /// Returns the sentences, without full stops.
 pub fn facts(corpus: &Corpus, stats: &Stats) -> Vec<String> {
@@ -27,20 +26,6 @@ pub fn facts(corpus: &Corpus, stats: &Stats) -> Vec<String> {
     }
     facts.extend(shared(corpus.spec.task, &stats.defects));
     facts
-}
-
-/// Says whether the corpus files are as published; says nothing of files that are not known.
-pub fn published(sources: &[SourceFile]) -> Option<String> {
-    let names = |published: bool| {
-        let files = sources.iter().filter(|file| file.published == Some(published));
-        files.map(|file| file.name.as_str()).collect::<Vec<_>>()
-    };
-    match (names(true).len(), names(false).as_slice()) {
-        (0, []) => None,
-        (known, []) if known == sources.len() => Some("The corpus files are as published".to_owned()),
-        (_, []) => Some(format!("These corpus files are as published: {}", names(true).join(", "))),
-        (_, others) => Some(format!("These corpus files are not as published: {}", others.join(", "))),
-    }
 }
 
 /// Says how many rows of a split an earlier split has as well.

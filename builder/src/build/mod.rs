@@ -25,13 +25,12 @@ use crate::error::{Error, Result};
 use crate::files::{StagedFolder, explain};
 use crate::images::{Gallery, GalleryOptions, Viewer};
 use crate::plan::plan;
-pub use checks::Allowed;
 use checks::{Checks, rows_by_class};
 use contained::Contained;
 pub use defects::{Defects, count_defects};
 pub use family::build_family;
 use folder::FolderWriter;
-pub use options::{BuildOptions, CorpusSource, OnBadCrops, OnBadImage};
+pub use options::{Allowed, BuildOptions, CorpusSource, OnBadCrops, OnBadImage};
 use pictures::{PicturesToWrite, WrittenPictures};
 pub use stats::{CropCounts, CropStats, ImageStats, Stats, Summary, TaskStats};
 

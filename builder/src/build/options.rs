@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::checks::Allowed;
 use crate::corpus::{self, Corpus, CorpusSpec, OnError};
 use crate::dataset::{MANIFEST, MAX_SHARD_BYTES};
 use crate::error::{Error, Result};
@@ -27,6 +26,31 @@ pub enum OnBadCrops {
     Error,
     /// Build without any crops, so that splits do not differ in whether they have some.
     Drop,
+}
+
+/// What stops a build unless it is allowed by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Allowed {
+    /// More than 1 % of the records of a split are damaged and left out.
+    Skipped,
+    /// No row of a class is left, because its records were damaged or its pictures could not be used.
+    LostClass,
+    /// Two splits hold the same rows.
+    EqualSplits,
+    /// Rows name pictures, of which none can be used.
+    NoPictures,
+}
+
+impl Allowed {
+    /// Returns the name that `mkgc build --allow` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::LostClass => "lost-class",
+            Self::EqualSplits => "equal-splits",
+            Self::NoPictures => "no-pictures",
+        }
+    }
 }
 
 /// Where the rows of a benchmark come from.

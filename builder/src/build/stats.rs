@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::defects::Defects;
-use super::facts;
 use crate::bio::Tag;
-use crate::corpus::{Corpus, Extraction, RecordCounts, Skipped, Split};
+use crate::corpus::{Corpus, Extraction, RecordCounts, Skipped, SourceFile, Split};
 use crate::damage::SHOWN;
 use crate::dataset::Manifest;
 use crate::images::{BadImages, MISSING};
@@ -175,6 +174,26 @@ fn write_images(f: &mut fmt::Formatter<'_>, images: &ImageStats) -> fmt::Result 
     }
 }
 
+/// Says whether the corpus files are as published; says nothing of files that are not known.
+pub fn published(sources: &[SourceFile]) -> Option<String> {
+    let names = |published: bool| {
+        let files = sources.iter().filter(|file| file.published == Some(published));
+        files.map(|file| file.name.as_str()).collect::<Vec<_>>()
+    };
+    match (names(true).len(), names(false).as_slice()) {
+        (0, []) => None,
+        (known, []) if known == sources.len() => Some("The corpus files are as published".to_owned()),
+        (_, []) => Some(format!("These corpus files are as published: {}", names(true).join(", "))),
+        (_, others) => Some(format!("These corpus files are not as published: {}", others.join(", "))),
+    }
+}
+
+/// Says how many records of a split were left out, and which share that is.
+pub fn skipped_sentence(split: Split, counts: RecordCounts) -> String {
+    let share = 100.0 * counts.skipped as f64 / counts.read as f64;
+    format!("{} of {} {split} records ({share:.2} %) are damaged and left out", counts.skipped, counts.read)
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.manifest.name, self.out.display())?;
@@ -201,7 +220,7 @@ impl fmt::Display for Summary {
         for skipped in self.stats.skipped.iter().take(SHOWN) {
             writeln!(f, "skipped {}:{}: {}", skipped.file, skipped.line, skipped.reason)?;
         }
-        if let Some(published) = facts::published(&self.manifest.sources) {
+        if let Some(published) = published(&self.manifest.sources) {
             writeln!(f, "{published}")?;
         }
         writeln!(f, "skipped {} damaged records", self.stats.skipped.len())?;

@@ -195,7 +195,7 @@ fn checked(bytes: &[u8]) -> Looked<((u32, u32), ())> {
 
 /// Returns the bytes that [`read`] reads.
 fn size(folders: &[PathBuf], name: &str) -> u64 {
-    let file = Some(name).filter(|name| is_below(name)).and_then(|name| find(folders, name));
+    let file = Some(name).filter(|name| stays_inside(name)).and_then(|name| find(folders, name));
     let size = file.and_then(|file| std::fs::metadata(file.path).ok()).map_or(0, |metadata| metadata.len());
     if size > MAX_FILE_BYTES { 0 } else { size }
 }
