@@ -55,7 +55,7 @@ with open(out, "w") as file:
         classes.update(task["classes"])
         seen = [name == names[0] or (name if relations else name[2:]) in classes for name in names]
         files = load_dataset(benchmark, f"task_{stage:02d}")
-        train += files["train"]
+        train += files.get("train", [])
         # A cumulative file has the test rows of all tasks so far, another those of this task alone.
         if manifest["tests"] == "cumulative":
             test = {}

@@ -52,7 +52,7 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// Columns cannot be put together.
+    /// Columns do not make a record batch of a Parquet file.
     #[error("cannot put the columns of a Parquet file together: {0}")]
     Arrow(arrow::error::ArrowError),
     /// A Parquet file cannot be written.
@@ -141,8 +141,10 @@ impl From<Damages> for Error {
 /// Says in plain words what the system says of a file: `cannot open file `x`: no such file or folder`.
 fn plain_io(error: &io::Error) -> String {
     let text = error.to_string();
-    let text = text.split_once(" (os error ").map_or(text.as_str(), |(text, _)| text);
-    let text = text.strip_prefix("failed to ").map_or_else(|| text.to_owned(), |rest| format!("cannot {rest}"));
+    // Errors of temporary files name the path after the number.
+    let (before, after) = text.split_once(" (os error ").unwrap_or((text.as_str(), ""));
+    let text = format!("{before}{}", after.split_once(')').map_or("", |(_, path)| path));
+    let text = text.strip_prefix("failed to ").map_or_else(|| text.clone(), |rest| format!("cannot {rest}"));
     let text = text.replace("query resolved metadata", "find").replace("query raw metadata", "find");
     match error.kind() {
         io::ErrorKind::NotFound => text.replace("No such file or directory", "no such file or folder"),
@@ -173,5 +175,7 @@ mod tests {
         let error = Error::from(fs_err::File::open("/nowhere/x.json").unwrap_err());
         assert_eq!(error.to_string(), "cannot open file `/nowhere/x.json`: no such file or folder");
         assert!(std::error::Error::source(&error).is_none());
+        let error = Error::from(tempfile::NamedTempFile::new_in("/nowhere").unwrap_err()).to_string();
+        assert!(error.starts_with("no such file or folder at path \"/nowhere/"), "{error}");
     }
 }

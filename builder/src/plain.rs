@@ -168,6 +168,9 @@ fn choices(name: &str, rest: &str) -> String {
 }
 
 fn plain_expected(expected: &str) -> String {
+    if let Some(length) = expected.strip_prefix("an array of length ") {
+        return format!("a list of {length} values");
+    }
     let words = match expected {
         "a string" | "a borrowed string" | "string" => "text",
         "a sequence" => "a list",
@@ -181,12 +184,9 @@ fn plain_expected(expected: &str) -> String {
             "a table of keys and values"
         }
         _ if expected.starts_with("enum ") => "text",
-        _ => expected.strip_prefix("an array of length ").map_or(expected, |_| "a list"),
+        _ => expected,
     };
-    match expected.strip_prefix("an array of length ") {
-        Some(length) => format!("a list of {length} values"),
-        None => words.to_owned(),
-    }
+    words.to_owned()
 }
 
 fn plain_found(found: &str) -> String {

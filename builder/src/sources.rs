@@ -39,13 +39,13 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OtherCorpus {
-    /// What it is.
+    /// What the corpus is, with its version.
     pub title: String,
-    /// Names of its files.
+    /// Names that its files have where they are published.
     pub names: Vec<String>,
     /// Texts that its files contain and those of the right corpus do not.
     pub marks: Vec<String>,
-    /// Where the right files are.
+    /// Says where the files of the right corpus are.
     pub remedy: String,
 }
 
@@ -58,9 +58,9 @@ pub struct PublishedFile {
     /// Other names under which the same bytes are published.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Size in bytes.
+    /// Number of bytes of the whole file, by which another file is known before it is read.
     pub bytes: u64,
-    /// SHA-256 in lower-case hexadecimal.
+    /// SHA-256 of the whole file, in lower-case hexadecimal.
     pub sha256: String,
     /// Addresses that serve the file, in the order in which they are tried.
     #[serde(default)]
@@ -80,9 +80,9 @@ pub struct PublishedFile {
 pub struct Variant {
     /// Name under which they are published.
     pub name: String,
-    /// Size in bytes.
+    /// Number of bytes that the variant has.
     pub bytes: u64,
-    /// SHA-256 in lower-case hexadecimal.
+    /// SHA-256 of the variant, in lower-case hexadecimal.
     pub sha256: String,
     /// Who published them, and what differs.
     pub by: String,
@@ -119,7 +119,7 @@ impl PublishedFile {
 /// Reads what is known of every corpus.
 ///
 /// # Errors
-/// `splits/sources.toml` is damaged; a test reads the one of this build.
+/// `splits/sources.toml` is damaged, which a test rules out for the one of this build.
 pub fn all() -> Result<Vec<Source>> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -135,7 +135,7 @@ pub fn all() -> Result<Vec<Source>> {
 /// SHA-256 in lower-case hexadecimal; `None` if no published file of this name is known.
 ///
 /// # Errors
-/// As [`all`].
+/// The same as those of [`all`].
 pub fn is_published(corpus: &str, name: &str, sha256: &str) -> Result<Option<bool>> {
     let sources = all()?;
     if sources.iter().flat_map(|source| &source.files).any(|file| file.is_published(sha256)) {
@@ -148,7 +148,7 @@ pub fn is_published(corpus: &str, name: &str, sha256: &str) -> Result<Option<boo
 /// Finds a corpus by its name in protocols; there is none for a corpus of the user's own.
 ///
 /// # Errors
-/// As [`all`].
+/// The same as those of [`all`].
 pub fn find(corpus: &str) -> Result<Option<Source>> {
     Ok(all()?.into_iter().find(|source| source.name == corpus))
 }

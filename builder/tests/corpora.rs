@@ -77,6 +77,7 @@ fn a_table_at_fault_is_named_by_its_key() {
         ("train = \"train.conll\"", "train = \"../train.conll\"", "`corpus.train`: `../train.conll` leaves"),
         ("train = \"train.conll\"", "train = [\"train.conll\", \"more.conll\"]", "more.conll: no such file"),
         ("license", "licence", "`corpus.licence`: "),
+        ("language = \"nl\"", "none = \"NA\"", "`corpus.none`: is for relations"),
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text);
@@ -155,6 +156,7 @@ fn a_task_without_training_rows_is_refused_with_its_cause() {
     let mut options = options(folder.path(), text);
     options.corpus = CorpusSource::Rows(Box::new(corpus));
     let error = build(&options).unwrap_err().to_string();
-    let expected = "`tasks[1]`: has no training row of PER: the training file has none; validation has 2 and test 2";
+    let expected =
+        "`tasks[1].classes`: has no training row of PER: the training file has none; validation has 2 and test 2";
     assert!(error.contains(expected), "{error}");
 }

@@ -170,6 +170,19 @@ fn a_file_that_is_there_and_not_as_published_is_replaced_only_on_demand() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_file_is_never_replaced() {
+    let place = Place::new();
+    fs::create_dir(place.path("train.txt")).unwrap();
+    for force in [false, true] {
+        let options = FetchOptions { force, ..place.options() };
+        let source = train(&["http://127.0.0.1:1/train.txt".into()]);
+        let message = fetch(&source, &options, &|_| ()).unwrap_err().to_string();
+        assert_says(&message, &["train.txt: is in the way and no file; remove it"]);
+    }
+    assert_eq!(place.names(), ["train.txt"]);
+}
+
+#[test]
 fn other_published_names_and_variants_count_as_there() {
     let mut source = pair();
     let variant = sources::Variant {

@@ -7,23 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use common::{RawCorpus, mnre_line, write_picture};
+use common::{RawCorpus, THREE_ROWS, mnre_line, write_picture};
 use mkgc_builder::Result;
 use mkgc_builder::build::{Allowed, CorpusSource, OnBadImage, build, build_viewed};
 use mkgc_builder::corpus::{self, OnError, Split};
 use mkgc_builder::dataset::{BenchmarkFolder, IMAGES_FILE, StoredPicture};
 use mkgc_builder::{export, verify};
-
-const PROTOCOL: &str = r#"
-name = "small"
-corpus = "mnre"
-
-[[tasks]]
-classes = ["/per/per/peer"]
-
-[[tasks]]
-classes = ["/per/org/member_of"]
-"#;
 
 fn line(split: &str, row: usize) -> String {
     mnre_line(&format!("{split}_{row}.png"), ["/per/per/peer", "None", "/per/org/member_of"][row % 3])
@@ -42,7 +31,7 @@ fn write_mnre(raw: &Path) {
 }
 
 fn small() -> RawCorpus {
-    RawCorpus::new(PROTOCOL, write_mnre)
+    RawCorpus::new(THREE_ROWS, write_mnre)
 }
 
 impl RawCorpus {
@@ -308,7 +297,7 @@ fn without_an_image_folder_the_benchmark_is_text_only() {
 
 #[test]
 fn a_corpus_of_ones_own_must_be_given() {
-    let mut own = RawCorpus::new(&PROTOCOL.replace("mnre", "own"), write_mnre);
+    let mut own = RawCorpus::new(&THREE_ROWS.replace("mnre", "own"), write_mnre);
     assert!(own.error().starts_with("protocol: `corpus`: unknown corpus `own`"));
     let spec = corpus::CorpusSpec { name: "own".to_owned(), ..corpus::find("mnre").unwrap() };
     own.options.corpus = CorpusSource::Files(Box::new(spec));

@@ -188,9 +188,13 @@ fn a_dictionary_in_the_old_format_stops_the_build_unless_crops_are_dropped() {
     assert!(images.crops_dropped.unwrap().starts_with("mre_dev_dict.pth: "), "the same wherever the corpus is");
 }
 
-/// MNRE's lines, with pictures inside the file: one of four pixels whose red is the number of bytes of the file.
+/// MNRE's lines, with pictures of four pixels inside the file: their red is ten times the split plus their place.
 #[derive(Debug)]
 struct WithPictures;
+
+/// A name that leads from the folder of a split's pictures, `.mkgc-build-x/new/contained/train`, to the one
+/// in which the benchmark is built.
+const ESCAPED: &str = "../../../../escaped.png";
 
 fn png(shade: u8) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
@@ -207,7 +211,7 @@ impl Format for WithPictures {
     fn pictures(&self, path: &Path) -> Result<Option<ContainedPictures>> {
         let name = path.file_name().unwrap().to_str().unwrap();
         let shade = ["mnre_train.txt", "mnre_val.txt", "mnre_test.txt"].iter().position(|file| *file == name).unwrap();
-        let names = ["a.png", "sub/b.png", "../escaped.png"].into_iter().enumerate();
+        let names = ["a.png", "sub/b.png", ESCAPED].into_iter().enumerate();
         Ok(Some(Box::new(names.map(move |(n, name)| Ok((name.to_owned(), png((10 * shade + n) as u8)))))))
     }
 }
@@ -233,6 +237,11 @@ fn pictures_inside_corpus_files_are_found_and_nothing_else_is_left() {
     assert_eq!(shades(&benchmark), expected(&all));
     let left: Vec<_> = fs::read_dir(raw.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "raw, protocol and benchmark: {left:?}");
+    // A folder of pictures that is given must be there all the same.
+    raw.options.images = Some(raw.dir.path().join("nowhere"));
+    raw.options.force = true;
+    let error = build(&raw.options).unwrap_err().to_string();
+    assert!(error.contains("no such folder, so no image folder"), "{error}");
 }
 
 /// MNRE's lines, of which the first has no picture.
@@ -289,8 +298,14 @@ fn the_orders_of_a_family_share_their_pictures() {
     assert_eq!(built.len(), 2);
     assert_eq!(built[0].stats.images, built[1].stats.images);
     assert_eq!(built[1].stats.rows_dropped_for_images, [1; 3]);
-    let files = [0, 1].map(|k| fs::read(built[k].out.join(IMAGES_FILE)).unwrap());
-    assert_eq!(files[0], files[1]);
+    let paths = [0, 1].map(|k| built[k].out.join(IMAGES_FILE));
+    assert_eq!(fs::read(&paths[0]).unwrap(), fs::read(&paths[1]).unwrap());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let [first, second] = paths.each_ref().map(|path| fs::metadata(path).unwrap().ino());
+        assert_eq!(first, second, "the second file is a link to the first");
+    }
     for summary in &built {
         let checks = verify::verify(&summary.out).unwrap();
         assert!(checks.iter().all(|check| check.problem.is_none()), "{checks:?}");
@@ -325,6 +340,14 @@ fn many_pictures_are_written_in_shards_that_are_read_as_one_file() {
     let files = fs::read_dir(raw.options.out.join("images")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(files.count(), 3, "only shards are left");
     assert_eq!(sharded.manifest().fingerprint, whole.manifest().fingerprint);
+    let manifest = raw.built("manifest.json").replace("images-00001-of-00003", "images-00002-of-00003");
+    let lacking = raw.dir.path().join("lacking");
+    fs::create_dir(&lacking).unwrap();
+    let two = manifest.replacen("images/images-00002-of-00003.parquet", "elsewhere.parquet", 1);
+    fs::write(lacking.join("manifest.json"), two).unwrap();
+    let checks = verify::verify(&lacking).unwrap();
+    let own = checks.iter().find(|check| check.path == "manifest.json").unwrap();
+    assert_eq!(own.problem.as_deref(), Some("lists 2 of the 3 parts of images/images.parquet"));
     assert!(raw.built("README.md").contains("path: images/images-*.parquet\n"));
     assert!(raw.built("README.md").contains("num_examples: 60"));
     let croissant: serde_json::Value = serde_json::from_str(&raw.built("croissant.json")).unwrap();
@@ -347,4 +370,22 @@ fn many_pictures_are_written_in_shards_that_are_read_as_one_file() {
         checks.iter().filter(|check| check.problem.is_some()).map(|check| check.path.as_str()).collect();
     assert_eq!(damaged, [wanted[1].as_str()]);
     assert_eq!(sharded.manifest().parts(CROPS_FILE).count(), 0);
+}
+
+#[test]
+fn a_name_of_two_pictures_is_nobodys_where_rows_are_dealt_anew() {
+    let mut raw = same_names();
+    write_picture(&raw.raw("img_org/train/b.png"), 9, 3, [7, 0, 0]);
+    for split in ["val", "test"] {
+        fs::copy(raw.raw("img_org/train/b.png"), raw.raw(&format!("img_org/{split}/b.png"))).unwrap();
+    }
+    fs::write(&raw.options.protocol, format!("{PROTOCOL}\n[split]\ntest = 2\n")).unwrap();
+    let benchmark = raw.build();
+    // Each b.png is the same picture; which a.png a row shows, nobody can tell.
+    let stored = shades(&benchmark);
+    assert_eq!(stored, [("a.png".to_owned(), None), ("b.png".to_owned(), Some(7))]);
+    assert!(raw.stats().images.unwrap().bad["a.png"].contains("different pictures of this name"));
+    raw.options.on_bad_image = OnBadImage::Error;
+    raw.options.out = raw.dir.path().join("stopped");
+    assert!(build(&raw.options).unwrap_err().to_string().contains("give each picture a name of its own"));
 }

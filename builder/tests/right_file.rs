@@ -299,7 +299,7 @@ fn a_class_that_looks_like_no_class_is_warned_about() {
         build(&case.options).unwrap();
         let warnings = case.stats().warnings;
         assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
-        assert!(!warned || warnings[0].contains(&format!("write `none = \"{class}\"`")), "{warnings:?}");
+        assert!(!warned || warnings[0].contains(&format!("write `drop = [\"{class}\"]`")), "{warnings:?}");
     }
 }
 

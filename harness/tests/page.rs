@@ -6,6 +6,7 @@ use std::path::Path;
 use mkgc_harness::metrics::value::Value;
 use mkgc_harness::report::board::{Absent, AbsentKind, Board, Entry};
 use mkgc_harness::report::{self, html, plots};
+use mkgc_harness::run::record::{Model, Trained};
 
 fn last(entry: &Entry) -> f64 {
     entry.stages["micro_f1"].last().unwrap().mean.number().unwrap()
@@ -140,4 +141,29 @@ fn plots_are_well_formed_and_name_every_entry() {
         assert!(cells(&plots::classes(board, entry).unwrap(), "text") >= 20);
         assert!(cells(&plots::training(board, entry).unwrap().unwrap(), "polyline") >= 10);
     }
+}
+
+#[test]
+fn settings_are_those_that_a_method_reads_and_differ_by_value_alone() {
+    let mut board = board("mnre-10");
+    board.entries.retain(|entry| entry.label == "vanilla");
+    board.apart.clear();
+    board.comparisons.clear();
+    let second = board.entries[0].runs[0].clone();
+    board.entries[0].runs.push(second);
+    let page = |change: &dyn Fn(&mut Trained)| {
+        let mut board = board.clone();
+        let Model::Trained(trained) = &mut board.entries[0].runs[1].record.model else { panic!() };
+        change(trained);
+        html::page(&[board]).unwrap()
+    };
+    let differ = |page: &str| page.contains("Settings in which runs on this benchmark differ");
+    let same = page(&|_| {});
+    assert!(same.contains("<code>batch_size</code>") && !same.contains("<code>memory_per_class</code>"));
+    assert!(!differ(&same));
+    // Vanilla does not read this one.
+    assert!(!differ(&page(&|trained| trained.config.memory_per_class += 1)));
+    // Where a value came from does not make it another one.
+    assert!(!differ(&page(&|trained| trained.origins.values_mut().for_each(|origin| origin.push('x')))));
+    assert!(differ(&page(&|trained| trained.config.batch_size += 1)));
 }

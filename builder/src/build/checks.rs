@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::defects::same_rows;
 use super::options::{Allowed, BuildOptions};
 use super::stats::{ImageStats, skipped_sentence};
-use crate::corpus::{self, Corpus, Split};
+use crate::corpus::{self, Corpus, Extraction, Split};
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 
@@ -24,16 +24,16 @@ pub type RowsByClass = BTreeMap<String, [usize; 3]>;
 pub struct Checks<'a> {
     options: &'a BuildOptions,
     protocol: &'a Protocol,
-    /// What stops the build.
+    /// What is wrong and stops the build.
     refusals: Vec<String>,
-    /// What was allowed, or stops nothing.
+    /// What is wrong but was allowed, or is too little to stop the build.
     pub warnings: Vec<String>,
     /// Classes of which no row is left.
     pub lost: Vec<String>,
 }
 
 impl<'a> Checks<'a> {
-    /// Starts with nothing wrong.
+    /// Makes checks that have found nothing wrong yet.
     pub fn new(options: &'a BuildOptions, protocol: &'a Protocol) -> Self {
         Self { options, protocol, refusals: Vec::new(), warnings: Vec::new(), lost: Vec::new() }
     }
@@ -72,7 +72,7 @@ impl<'a> Checks<'a> {
     /// Checks that at least one of the pictures that rows name can be used.
     ///
     /// # Errors
-    /// None can, and the options do not allow it.
+    /// None of them can be used, and the options do not allow it.
     pub fn check_pictures(&mut self, images: &ImageStats) -> Result<()> {
         if images.named > 0 && images.usable == 0 {
             let first = images.bad.iter().next().map_or_else(String::new, |(name, reason)| format!("{name}: {reason}"));
@@ -136,9 +136,12 @@ impl<'a> Checks<'a> {
         for class in &corpus.classes {
             let suspicious = NONE_NAMES.contains(&class.to_lowercase().as_str());
             if suspicious && !known.contains(class) && !self.protocol.is_dropped(class) {
+                let remedy = match corpus.spec.task {
+                    Extraction::Relations => format!("write `none = \"{class}\"` into the `[corpus]` table"),
+                    Extraction::Entities => format!("write `drop = [\"{class}\"]`, and its tags become O"),
+                };
                 self.warnings.push(format!(
-                    "`{class}` is learned as a class, but its name looks like \"no class\"; if that is what it means, write \
-                     `none = \"{class}\"` into the `[corpus]` table"
+                    "`{class}` is learned as a class, but its name looks like \"no class\"; if that is what it means, {remedy}"
                 ));
             }
         }

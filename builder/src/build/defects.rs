@@ -22,7 +22,7 @@ pub struct Defects {
     pub conflicting_relations: [usize; 3],
     /// Rows whose text and annotated spans also occur in the training files; 0 for the training files themselves.
     pub pairs_shared_with_train: [usize; 3],
-    /// Rows whose normalised text (lower case, no @mentions, only ASCII letters and digits) also occurs in the training
+    /// Rows whose normalised text (lower case, no @mentions, only letters and digits) also occurs in the training
     /// files; 0 for the training files themselves.
     pub texts_shared_with_train: [usize; 3],
     /// Test rows whose text and annotated spans also occur in the validation files; 0 for the other splits.
@@ -135,11 +135,11 @@ fn whole(row: &Instance, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the ASCII letters and digits of the text in lower case, without @mentions.
+/// Writes the letters and digits of the text in lower case, without @mentions.
 fn normalised(row: &Instance, out: &mut Vec<u8>) {
     let words = row.tokens.iter().filter(|word| !word.starts_with('@'));
-    let letters = words.flat_map(|word| word.bytes()).filter(u8::is_ascii_alphanumeric);
-    out.extend(letters.map(|letter| letter.to_ascii_lowercase()));
+    let letters = words.flat_map(str::chars).filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase);
+    out.extend(letters.collect::<String>().bytes());
 }
 
 /// Counts the pairs that occur with several relations.

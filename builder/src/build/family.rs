@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 
 /// Builds each order of a protocol into a folder of its own below `options.out`, named after the order. Pictures are read
-/// once: the picture files of the other orders are hard links where the file system has them.
+/// once: the picture files of the other orders are hard links where the file system has them. If an order fails, those
+/// built before it stay.
 ///
 /// # Errors
 /// The protocol describes a single benchmark; one of the folders exists and may not be replaced; what

@@ -93,17 +93,12 @@ impl FolderWriter<'_> {
         let planned = self.plan.tasks[task].split(split);
         let stand_in = placeholder()?;
         let picture = |row: &Row| self.picture(split, row.image_id.as_deref().unwrap_or_default(), &stand_in);
-        let pictures = match (self.corpus.text_only(), self.options.embed_images) {
-            (true, _) => RowPictures::None,
-            (false, true) => RowPictures::Embedded,
-            (false, false) => RowPictures::Named,
-        };
         let file = RowFile {
             folder: self.folder,
             path: &task_file(task, split),
             task: self.corpus.spec.task,
             labels: self.plan.labels.names(),
-            pictures,
+            pictures: RowPictures::new(self.corpus.text_only(), self.options.embed_images),
             picture: &picture,
         };
         file.write(planned.iter().map(|row| self.row(task, split, row)))

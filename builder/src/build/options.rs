@@ -70,7 +70,7 @@ pub enum CorpusSource {
 pub struct BuildOptions {
     /// Name of a shipped protocol, or path of a TOML file.
     pub protocol: String,
-    /// Where the rows come from.
+    /// Where the rows of the benchmark come from.
     pub corpus: CorpusSource,
     /// Which of the protocol's several orders to build, from 1; `None` for a protocol with a single one.
     pub order: Option<usize>,
@@ -140,10 +140,7 @@ impl BuildOptions {
     /// # Errors
     /// The corpus is unknown, or its files cannot be read; the protocol's `[split]` does not fit it.
     pub(super) fn read_corpus(&self, protocol: &Protocol) -> Result<Corpus> {
-        let read = |spec: &CorpusSpec| {
-            self.check_raw()?;
-            corpus::read(spec, &self.raw, self.on_error)
-        };
+        let read = |spec: &CorpusSpec| corpus::read(spec, &self.raw, self.on_error);
         let mut corpus = match &self.corpus {
             CorpusSource::Protocol => read(&protocol.corpus.spec()?)?,
             CorpusSource::Files(spec) => read(spec)?,
@@ -171,18 +168,5 @@ impl BuildOptions {
             Replacing { holding: None, refusal: "exists already; choose another --out, or replace it with --force" }
         };
         Target::open(&self.out, replacing)
-    }
-
-    /// Checks that `raw` is a folder.
-    ///
-    /// # Errors
-    /// It is a file, or is not there.
-    fn check_raw(&self) -> Result<()> {
-        let reason = match (self.raw.exists(), self.raw.is_dir()) {
-            (_, true) => return Ok(()),
-            (true, false) => "is a file; give --raw the folder that holds the corpus files",
-            (false, false) => "no train file, because there is no such folder; give --raw that of the corpus files",
-        };
-        Err(Error::dataset(&self.raw, reason))
     }
 }

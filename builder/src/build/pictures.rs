@@ -23,21 +23,22 @@ type Checked<T> = std::result::Result<T, String>;
 pub struct PicturesToWrite<'a> {
     pub gallery: &'a Gallery,
     pub options: &'a BuildOptions,
-    /// The benchmark folder.
+    /// The benchmark folder under construction.
     pub folder: &'a Path,
-    /// Sees each usable picture.
+    /// Receives each usable picture, if the caller wants them.
     pub view: Option<Viewer<'a>>,
     /// A benchmark that has the same pictures and crops.
     pub shared: Option<&'a Summary>,
 }
 
-/// What was written.
+/// The pictures and crops that were written.
 #[derive(Default)]
 pub struct WrittenPictures {
-    /// `None` if there was no folder of pictures.
+    /// Counts of the pictures; `None` if there was no folder of them.
     pub stats: Option<ImageStats>,
+    /// Manifest entries of the files of pictures and crops.
     pub files: Vec<ManifestFile>,
-    /// Rows that each split has lost.
+    /// Number of rows that each split has lost.
     pub dropped: [usize; 3],
 }
 
@@ -133,7 +134,10 @@ fn write_images(
 /// Says why a picture stops the build, what else could be done, and where a missing one was looked for.
 fn stop_reason(gallery: &Gallery, reason: &str) -> String {
     let remedy = format!("{reason}; --on-bad-image can keep or drop its rows");
-    if reason == MISSING { format!("{remedy}; looked in {}", gallery.looked_in().join(", ")) } else { remedy }
+    match gallery.looked_in() {
+        folders @ [_, ..] if reason == MISSING => format!("{remedy}; looked in {}", folders.join(", ")),
+        _ => remedy,
+    }
 }
 
 /// Removes the rows of bad pictures from the corpus; row numbers stay those of the full files. Returns how many rows

@@ -15,8 +15,8 @@ use crate::sources::Source;
 pub fn check_folder(dir: &Path) -> Result<()> {
     let reason = match (dir.exists(), dir.is_dir()) {
         (_, true) => return Ok(()),
-        (true, false) => "is not a folder; --raw takes the folder that holds the corpus files",
-        (false, false) => "no such folder; --raw takes the folder that holds the corpus files",
+        (true, false) => "is a file; give --raw the folder that holds the corpus files",
+        (false, false) => "no train file, because there is no such folder; give --raw that of the corpus files",
     };
     Err(Error::dataset(dir, reason))
 }

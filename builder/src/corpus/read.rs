@@ -19,7 +19,7 @@ use crate::sources::{self, Source};
 /// What to do with a damaged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnError {
-    /// Stop with file and line.
+    /// Stop with an error that names file and line.
     Fail,
     /// Leave the record out and list it in [`Corpus::skipped`].
     Skip,
@@ -28,11 +28,11 @@ pub enum OnError {
 /// A corpus file that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceFile {
-    /// File name without folder.
+    /// Path below the folder of the corpus.
     pub name: String,
     /// Lower-case hexadecimal SHA-256 of its bytes.
     pub sha256: String,
-    /// Size in bytes.
+    /// Bytes that the file has on disk, compressed or not.
     pub bytes: u64,
     /// Whether the file is as published; absent if no published file of this name is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,16 +42,16 @@ pub struct SourceFile {
 /// Counts of the records in the files of a split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordCounts {
-    /// Records in the files.
+    /// Number of records in the files, with the damaged ones.
     pub read: usize,
-    /// Damaged ones among them that were left out.
+    /// Number of damaged records among them that were left out.
     pub skipped: usize,
 }
 
 /// A record left out under [`OnError::Skip`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Name of the corpus file, without folder.
+    /// Path of the corpus file below the corpus folder.
     pub file: String,
     /// Number of the line at fault, from 1.
     pub line: usize,
@@ -163,7 +163,7 @@ struct Reader<'a> {
     on_error: OnError,
     /// What is known of the published files, if the corpus is a known one.
     source: Option<Source>,
-    /// What was read so far.
+    /// The corpus as far as it has been read.
     corpus: Corpus,
     /// The classes that the first file with such a list declares.
     declared: Vec<String>,
@@ -302,7 +302,8 @@ fn contains_word(text: &[u8], word: &str) -> bool {
         .any(|at| !inside(at.checked_sub(1).and_then(|before| text.get(before))) && !inside(text.get(at + word.len())))
 }
 
-/// Returns the classes of a corpus in the order of their ids: from the file of ids in `dir`, or as published if there is none.
+/// Returns the classes of a corpus in the order of their ids: from the file of ids in `dir`, or as published if there is
+/// none.
 fn classes(spec: &CorpusSpec, dir: &Path) -> Result<Vec<String>> {
     let Some(path) = spec.class_ids.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
         return Ok(spec.classes.clone());

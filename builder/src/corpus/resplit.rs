@@ -33,15 +33,15 @@ pub struct SplitRule {
 
 /// How many rows of a class go to a split.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Amount {
-    /// A number of rows.
+    /// This number of rows, or all of them if there are fewer.
     Count(usize),
     /// A share of the rows of the class, rounded down.
     Share(f64),
     /// A share, all of them if absent, but no more than a number of rows.
     Capped {
-        /// The share; 1 if absent.
+        /// The share of the rows of the class; 1 if absent.
         share: Option<f64>,
         /// The largest number of rows.
         at_most: usize,
@@ -52,11 +52,11 @@ pub enum Amount {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowLists {
-    /// The training rows.
+    /// The file that lists the training rows.
     pub train: String,
-    /// The validation rows; none if absent.
+    /// The file that lists the validation rows; there are none if absent.
     pub validation: Option<String>,
-    /// The test rows; none if absent.
+    /// The file that lists the test rows; there are none if absent.
     pub test: Option<String>,
 }
 
@@ -94,16 +94,23 @@ impl SplitRule {
     }
 
     /// Puts all rows of a corpus into one list, in the order of its splits, and deals them anew. A row is numbered by its
-    /// place in that list.
+    /// place in that list, where damaged records that were left out keep their places: lists of numbers stay right.
     ///
     /// # Errors
-    /// A list of rows cannot be read, names a row twice, or one that the corpus lacks.
+    /// A list of rows cannot be read, names a row twice, or one that the corpus lacks; two rows have the same id.
     pub fn apply(&self, corpus: &mut Corpus, dir: &Path) -> Result<()> {
         let mut pool: Vec<Instance> = Vec::new();
+        let mut first = 0;
         for split in Split::ALL {
-            pool.append(corpus.split_mut(split));
+            let rows = std::mem::take(corpus.split_mut(split));
+            let records = corpus.records[split as usize].read;
+            let count = rows.len().max(records);
+            pool.extend(rows.into_iter().enumerate().map(|(place, row)| {
+                let number = if records == 0 { place } else { row.row };
+                Instance { row: first + number, ..row }
+            }));
+            first += count;
         }
-        pool.iter_mut().enumerate().for_each(|(row, instance)| instance.row = row);
         let dealt = match &self.rows {
             Some(lists) => lists.deal(&pool, dir)?,
             None => self.deal(&pool),
@@ -174,9 +181,14 @@ fn strata(pool: &[Instance]) -> BTreeMap<String, Vec<usize>> {
 impl RowLists {
     /// Reads the lists and returns the split of each row.
     fn deal(&self, pool: &[Instance], dir: &Path) -> Result<Vec<Option<Split>>> {
-        let number =
-            |(index, row): (usize, &Instance)| (row.id.as_deref().map_or(index.to_string(), str::to_owned), index);
-        let rows: BTreeMap<String, usize> = pool.iter().enumerate().map(number).collect();
+        let mut rows: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, row) in pool.iter().enumerate() {
+            let id = row.id.as_deref().map_or_else(|| row.row.to_string(), str::to_owned);
+            if rows.insert(id.clone(), index).is_some() {
+                let reason = format!("two rows have the id `{id}`, so that a list cannot tell which one it names");
+                return Err(Error::protocol("split.rows", reason));
+            }
+        }
         let mut dealt: Vec<Option<Split>> = vec![None; pool.len()];
         let files = [Some(&self.train), self.validation.as_ref(), self.test.as_ref()];
         for (split, file) in Split::ALL.into_iter().zip(files) {
@@ -315,9 +327,30 @@ mod tests {
         assert_eq!(write("id0\r\nid3\n\n", "id1\n").unwrap(), [2, 0, 1]);
         assert!(write("id0\n", "id9\n").unwrap_err().to_string().contains("test.ids:1: the corpus has no row `id9`"));
         assert!(write("id0\n", "id1\nid0").unwrap_err().to_string().contains("test.ids:2: row `id0` is listed twice"));
+        let mut twins = corpus(&[("a", 4)]);
+        twins.train[3].id = twins.train[0].id.clone();
+        let error = rule.apply(&mut twins, folder.path()).unwrap_err().to_string();
+        assert!(error.contains("two rows have the id `id0`"), "{error}");
         std::fs::remove_file(folder.path().join("test.ids")).unwrap();
         let error = rule.apply(&mut corpus(&[("a", 4)]), folder.path()).unwrap_err().to_string();
         assert!(error.contains("test.ids: no such file; `split.rows.test` names it"), "{error}");
+    }
+
+    #[test]
+    fn numbers_in_lists_count_the_damaged_records_that_were_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("train.ids"), "2\n4\n").unwrap();
+        let mut damaged = corpus(&[("a", 4)]);
+        damaged.train.remove(1);
+        damaged.records[0] = RecordCounts { read: 4, skipped: 1 };
+        damaged.test = corpus(&[("a", 1)]).train;
+        damaged.records[2] = RecordCounts { read: 1, skipped: 0 };
+        damaged.train.iter_mut().chain(&mut damaged.test).for_each(|row| row.id = None);
+        let rule: SplitRule = toml::from_str("rows = { train = \"train.ids\" }").unwrap();
+        rule.apply(&mut damaged, folder.path()).unwrap();
+        assert_eq!(damaged.train.iter().map(|row| row.row).collect::<Vec<_>>(), [2, 4]);
+        // The lines are those of the files.
+        assert_eq!(damaged.train.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 1]);
     }
 
     #[test]
@@ -325,6 +358,7 @@ mod tests {
         for (rule, message) in [
             ("seed = 1", "`split`: missing"),
             ("test = 1.5", "`split.test`: a share must lie between 0 and 1"),
+            ("test = -1", "`split.test`: a share must lie between 0 and 1"),
             ("test = 2\n[rows]\ntrain = \"x\"", "`split.rows`: lists stand beside amounts"),
         ] {
             let error = split(rule, &mut corpus(&[("a", 1)])).unwrap_err().to_string();

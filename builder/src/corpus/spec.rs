@@ -16,7 +16,7 @@ pub struct CorpusSpec {
     pub task: Extraction,
     /// The files of each split in the corpus folder, in the order of [`Split::ALL`].
     pub files: [SplitFiles; 3],
-    /// Parses these files.
+    /// The format of these files, which turns their bytes into rows.
     pub format: Arc<dyn Format>,
     /// The classes (relations or entity types) in the order of their ids. If empty, every class that occurs is one, in
     /// the order that the files declare or, if they declare none, sorted by name.
@@ -27,7 +27,7 @@ pub struct CorpusSpec {
     pub none: Option<String>,
     /// Where the corpus keeps its pictures; the default if it has none.
     pub pictures: PictureFolders,
-    /// How to cite the corpus.
+    /// What cards and Croissant files say of the corpus, with its citation.
     pub reference: CorpusReference,
 }
 

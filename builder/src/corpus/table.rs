@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::spec::{CorpusReference, CorpusSpec, PictureFolders, SplitFiles};
-use super::types::Split;
+use super::types::{Extraction, Split};
 use super::{CORPORA, format};
 use crate::error::{Error, Result};
 use crate::files::stays_inside;
@@ -29,6 +29,10 @@ impl CorpusSpec {
         check_inside("images", &images)?;
         let reference = keys.reference(&name)?;
         let format = format::from_table(&format_name, keys.table).map_err(|error| wrong(&error.key, &error.reason))?;
+        if none.is_some() && format.kind == Extraction::Entities {
+            let reason = "is for relations; an entity type that means no class goes into `drop`, and its tags become O";
+            return Err(wrong("none", reason));
+        }
         let none = none.or_else(|| format.none.map(str::to_owned));
         if let Some(none) = none.as_ref().filter(|none| classes.contains(none)) {
             return Err(Error::protocol("corpus.classes", format!("lists `{none}`, which `none` names as no class")));
@@ -110,9 +114,9 @@ impl Keys {
     /// Takes the date, as a TOML date or as text.
     fn date(&mut self) -> Result<Option<String>> {
         if let Some(Value::Datetime(date)) = self.table.get("date") {
-            let date = date.date.map(|date| date.to_string());
+            let date = date.date.ok_or_else(|| wrong("date", "must be a date such as 2020-01-31, not a time"))?;
             self.table.remove("date");
-            return Ok(date);
+            return Ok(Some(date.to_string()));
         }
         self.text("date")
     }

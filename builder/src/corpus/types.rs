@@ -24,11 +24,11 @@ pub enum Extraction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// Rows to train on.
+    /// The rows that methods train on.
     Train,
-    /// Rows to choose settings by.
+    /// The rows by which settings are chosen.
     Validation,
-    /// Rows to measure results on.
+    /// The rows on which results are measured.
     Test,
 }
 

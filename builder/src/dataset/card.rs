@@ -134,7 +134,7 @@ fn size_category(rows: usize) -> &'static str {
     }
 }
 
-/// A split of a config.
+/// A split of a config of the card.
 struct CardSplit {
     name: String,
     path: String,
@@ -159,7 +159,7 @@ fn configs(manifest: &Manifest) -> Vec<(String, Vec<CardSplit>)> {
     let mut configs: Vec<(String, Vec<CardSplit>)> =
         (0..manifest.tasks.len()).map(|task| (format!("task_{task:02}"), splits(task))).collect();
     for (name, file) in [("images", IMAGES_FILE), ("crops", CROPS_FILE)] {
-        let files: Vec<&ManifestFile> = manifest.parts(file).collect();
+        let files = filled_parts(manifest, file);
         match files.len() {
             0 => {}
             1 => configs.push((name.to_owned(), vec![split("train", file.to_owned(), &files)])),
@@ -169,14 +169,19 @@ fn configs(manifest: &Manifest) -> Vec<(String, Vec<CardSplit>)> {
     configs
 }
 
+/// Returns the entries of an images or crops file or its shards that have rows.
+fn filled_parts<'a>(manifest: &'a Manifest, file: &'static str) -> Vec<&'a ManifestFile> {
+    manifest.parts(file).filter(|part| part.rows != Some(0)).collect()
+}
+
 /// Returns how rows and pictures belong together, for people; nothing for a benchmark without an images file.
 fn pictures(manifest: &Manifest) -> &'static str {
-    match (manifest.parts(IMAGES_FILE).next(), manifest.images_by_split) {
-        (None, _) => "",
-        (Some(_), false) => {
+    match (filled_parts(manifest, IMAGES_FILE).is_empty(), manifest.images_by_split) {
+        (true, _) => "",
+        (false, false) => {
             "\nThe config `images` has each picture once: the `image_id` of a row is the `id` of its picture there.\n"
         }
-        (Some(_), true) => {
+        (false, true) => {
             "\nThe config `images` has each picture once. Splits have pictures of their own, and a name may occur in several:\n\
              the picture of a row has the row's `image_id` as `id` and the row's split, `train`, `validation` or `test`, as\n\
              `split`.\n\n\

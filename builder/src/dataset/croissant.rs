@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::layout::{CROPS_FILE, IMAGES_FILE, TASKS_FOLDER, shards_pattern};
+use super::layout::{CROPS_FILE, IMAGES_FILE, TASKS_FOLDER, is_part_of, shards_pattern};
 use super::manifest::{Manifest, ManifestFile};
 use super::schema::{ColumnKind, ColumnSpec, crop_columns, image_columns, row_columns};
 use crate::corpus::CorpusReference;
@@ -14,11 +14,11 @@ const CONTEXT: &str = include_str!("croissant_context.json");
 
 /// Where the fields of a record set are read from.
 struct Origin {
-    /// Name of the record set.
+    /// Name and id of the record set.
     id: String,
     /// The property of a source that names this kind of origin.
     kind: &'static str,
-    /// Its id in the distribution.
+    /// The id of the file or of the set of files in the distribution.
     file: String,
 }
 
@@ -36,7 +36,7 @@ pub fn croissant(manifest: &Manifest, reference: &CorpusReference) -> Result<Val
     let mut record_sets: Vec<Value> =
         tasks.map(|file| record_set(&Origin::of_file(stem(&file.path)), &columns)).collect();
     for (file, columns) in [(IMAGES_FILE, image_columns(manifest.images_by_split)), (CROPS_FILE, crop_columns())] {
-        match manifest.parts(file).count() {
+        match parquet.iter().filter(|entry| is_part_of(file, &entry.path)).count() {
             0 => {}
             1 => record_sets.push(record_set(&Origin::of_file(stem(file)), &columns)),
             _ => {

@@ -66,7 +66,7 @@ impl BenchmarkFolder {
     /// Returns the path of a file of the folder that is there and has the size of its entry in the manifest.
     ///
     /// # Errors
-    /// It has not, or the manifest does not list it.
+    /// The file is missing or has another size, or the manifest does not list it.
     pub(super) fn file(&self, path: &str) -> Result<PathBuf> {
         self.checked(path, Closeness::Size).map(|()| self.dir.join(path))
     }
@@ -74,7 +74,7 @@ impl BenchmarkFolder {
     /// Checks a file that has been read by its SHA-256.
     ///
     /// # Errors
-    /// It has another one.
+    /// The file has another SHA-256 than the manifest says.
     pub(super) fn check_sum(&self, path: &str) -> Result<()> {
         self.checked(path, Closeness::Sum)
     }
@@ -112,7 +112,8 @@ pub(super) fn batches(path: &Path, kept: impl Fn(&str) -> bool) -> Result<impl I
     let kept = fields.filter(|(_, field)| kept(field.name())).map(|(i, _)| i);
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    let at_once = (BYTES_AT_ONCE * rows / bytes.max(1)).clamp(1, PICTURES_AT_ONCE as u64) as usize;
+    // The number of rows is what the file says, so it may be anything.
+    let at_once = (BYTES_AT_ONCE.saturating_mul(rows) / bytes.max(1)).clamp(1, PICTURES_AT_ONCE as u64) as usize;
     let batches = builder.with_projection(mask).with_batch_size(at_once).build().map_err(|_| damaged())?;
     Ok(batches.map(move |batch| batch.map_err(|_| damaged())))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::fingerprint::combined_fingerprint;
 use super::folder::BenchmarkFolder;
-use super::layout::{IMAGES_FILE, MANIFEST, TASKS_FOLDER, task_file};
+use super::layout::{CROPS_FILE, IMAGES_FILE, MANIFEST, TASKS_FOLDER, shards_of, task_file};
 use super::manifest::{Closeness, Manifest, ManifestFile};
 use crate::corpus::Split;
 use crate::error::{Error, Result};
@@ -15,15 +15,21 @@ impl Manifest {
     /// of the task files.
     ///
     /// # Errors
-    /// It does not; the error says where.
+    /// It disagrees with itself; the error says where.
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
         let mut jobs = (0..self.tasks.len()).flat_map(|task| Split::ALL.map(|split| (task, split)));
         if let Some((task, split)) = jobs.find(|(task, split)| self.task_file(*task, *split).is_none()) {
             return Err(format!("lists no {}", task_file(task, split)));
         }
-        let pictures = IMAGES_FILE.trim_end_matches(".parquet");
-        if self.images && !self.embed_images && !self.files.iter().any(|file| file.path.starts_with(pictures)) {
+        if self.images && !self.embed_images && self.parts(IMAGES_FILE).next().is_none() {
             return Err(format!("lists no {IMAGES_FILE}"));
+        }
+        for file in [IMAGES_FILE, CROPS_FILE] {
+            let listed = self.parts(file).count();
+            let wanted = self.parts(file).find_map(|part| shards_of(&part.path)).unwrap_or(listed);
+            if listed != wanted {
+                return Err(format!("lists {listed} of the {wanted} parts of {file}"));
+            }
         }
         let fingerprints = self.row_files().filter_map(|file| file.fingerprint.as_deref());
         if combined_fingerprint(fingerprints) != self.fingerprint {
@@ -56,7 +62,7 @@ impl BenchmarkFolder {
 /// Refuses a folder with damaged files, given as path and problem.
 ///
 /// # Errors
-/// There is one.
+/// There is a damaged file.
 pub fn refuse_damage<'a>(dir: &Path, damaged: impl Iterator<Item = (&'a str, String)>) -> Result<()> {
     let lines: String = damaged.map(|(path, problem)| format!("\n  {path}: {problem}")).collect();
     if lines.is_empty() {

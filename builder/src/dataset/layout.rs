@@ -28,7 +28,7 @@ pub fn task_file(task: usize, split: Split) -> String {
     format!("{TASKS_FOLDER}/task_{task:02}_{split}.parquet")
 }
 
-/// Ends the names of Parquet files.
+/// The extension of Parquet files.
 const PARQUET: &str = ".parquet";
 
 /// Returns the name of one of the `count` files that together take the place of `file`, as the Hugging Face hub numbers
@@ -47,6 +47,11 @@ pub(crate) fn is_part_of(file: &str, path: &str) -> bool {
     let is_number = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     path == file
         || numbers.and_then(|text| text.split_once("-of-")).is_some_and(|(n, of)| is_number(n) && is_number(of))
+}
+
+/// Returns how many shards there are, from the name of one; `None` if the file is whole.
+pub(crate) fn shards_of(path: &str) -> Option<usize> {
+    path.strip_suffix(PARQUET)?.rsplit_once("-of-")?.1.parse().ok()
 }
 
 /// Returns the pattern that matches the shards of `file` and no other file of a benchmark folder.

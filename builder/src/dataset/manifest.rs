@@ -46,9 +46,9 @@ pub struct ManifestFile {
 /// How closely a file is compared with its entry in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closeness {
-    /// It is there and has the size.
+    /// The file is there and has the size.
     Size,
-    /// It also has the SHA-256.
+    /// The file also has the SHA-256.
     Sum,
 }
 
@@ -173,11 +173,7 @@ impl Manifest {
 
     /// Returns what the task files say of pictures.
     pub(crate) fn row_pictures(&self) -> RowPictures {
-        match (self.text_only, self.embed_images) {
-            (true, _) => RowPictures::None,
-            (false, true) => RowPictures::Embedded,
-            (false, false) => RowPictures::Named,
-        }
+        RowPictures::new(self.text_only, self.embed_images)
     }
 
     /// Returns the labels with their classes and tasks.

@@ -33,12 +33,23 @@ pub enum ColumnKind {
 /// What the rows of a task file say of their pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowPictures {
-    /// Nothing: the corpus has none.
+    /// They say nothing, because the corpus has no pictures.
     None,
-    /// The name of the picture and of its crops.
+    /// They have the names of the picture and of its crops.
     Named,
-    /// The names, and the bytes of the picture.
+    /// They have the names and the bytes of the picture.
     Embedded,
+}
+
+impl RowPictures {
+    /// Returns what rows say, given whether the corpus has no pictures and whether they are embedded.
+    pub fn new(text_only: bool, embedded: bool) -> Self {
+        match (text_only, embedded) {
+            (true, _) => Self::None,
+            (false, true) => Self::Embedded,
+            (false, false) => Self::Named,
+        }
+    }
 }
 
 /// A column of a Parquet file.

@@ -21,6 +21,9 @@ use crate::corpus::{Extraction, Mention};
 use crate::error::Result;
 use crate::files::HashingFile;
 
+/// Rows of a row group at most. A writer holds the group that it is at in memory.
+const ROW_GROUP: usize = 1 << 15;
+
 /// Rows per record batch of a task file, which bounds memory when pictures are embedded.
 const BATCH_ROWS: usize = 512;
 /// Bytes of embedded pictures with which a record batch ends; an Arrow array holds at most 2 GiB.
@@ -44,6 +47,7 @@ pub(super) fn create(path: &Path, schema: Arc<Schema>) -> Result<ArrowWriter<Has
     let pictures = ColumnPath::from(vec!["image".to_owned(), "bytes".to_owned()]);
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_column_compression(pictures.clone(), Compression::UNCOMPRESSED)
         .set_column_dictionary_enabled(pictures.clone(), false)
         .set_column_statistics_enabled(pictures, EnabledStatistics::None)
@@ -65,11 +69,11 @@ pub struct RowFile<'a> {
     pub labels: &'a [String],
     /// What the rows say of their pictures.
     pub pictures: RowPictures,
-    /// Reads a picture to embed.
+    /// Reads the picture of a row, if pictures are embedded.
     pub picture: PictureOf<'a>,
 }
 
-/// Rows of a record batch.
+/// The rows of a record batch, with their pictures.
 #[derive(Default)]
 struct Batch {
     rows: Vec<Row>,

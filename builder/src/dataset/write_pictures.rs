@@ -77,7 +77,7 @@ pub struct PictureWriter {
     schema: Arc<Schema>,
     /// Most bytes of a shard, unless one picture is larger.
     limit: u64,
-    /// The finished shards.
+    /// Manifest entries of the finished shards.
     closed: Vec<ManifestFile>,
     shard: Shard,
 }

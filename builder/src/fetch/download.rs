@@ -19,14 +19,14 @@ const MOST_CUTS: usize = 20;
 /// Bytes that are read at once.
 const BUFFER: usize = 64 << 10;
 
-/// A file to download.
+/// What it takes to download one file.
 pub(super) struct Download<'a> {
     pub(super) client: &'a Client,
     pub(super) file: &'a PublishedFile,
     pub(super) report: &'a dyn Fn(Event<'_>),
 }
 
-/// Why bytes do not come.
+/// Why the bytes of a file do not come.
 enum Failure {
     /// The connection was cut, so that asking for the rest may help.
     Cut(String),
@@ -43,7 +43,7 @@ impl From<Error> for Failure {
 }
 
 impl Download<'_> {
-    /// Downloads the file to `target`. Returns why each address failed; none if the file is there.
+    /// Downloads the file to `target`. Returns why each address failed, or `None` if the file is in its place.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -56,7 +56,10 @@ impl Download<'_> {
                     part.install(target)?;
                     return Ok(None);
                 }
-                Err(Failure::Disk(error)) => return Err(error),
+                Err(Failure::Disk(error)) => {
+                    part.leave().ok();
+                    return Err(error);
+                }
                 Err(Failure::Cut(reason) | Failure::Address(reason)) => failures.push(format!("{address}: {reason}")),
             }
         }

@@ -9,32 +9,32 @@ use crate::sources::PublishedFile;
 pub enum Event<'a> {
     /// A file was there before, as published.
     Present {
-        /// The file.
+        /// The file that is not fetched again.
         file: &'a PublishedFile,
-        /// Where it is.
+        /// The path under which it was found, which may be that of another published name.
         path: &'a Path,
     },
-    /// An address is asked for a file.
+    /// An address is about to be asked for a file.
     Start {
-        /// The file.
+        /// The file that is fetched.
         file: &'a PublishedFile,
-        /// The address.
+        /// The address that is asked, before any redirection.
         address: &'a str,
         /// Number of bytes that an earlier attempt has brought.
         start: u64,
     },
-    /// Bytes have come.
+    /// Some bytes of a file have come.
     Bytes {
-        /// The file.
+        /// The file that is fetched.
         file: &'a PublishedFile,
-        /// Number of bytes so far.
+        /// Number of its bytes so far, with those of earlier attempts.
         done: u64,
     },
     /// A file is in its place, with the published sum.
     Done {
-        /// The file.
+        /// The file that was fetched.
         file: &'a PublishedFile,
-        /// Where it is.
+        /// The path to which it was moved.
         path: &'a Path,
     },
 }

@@ -36,7 +36,7 @@ pub struct FetchOptions {
     pub all: bool,
     /// Whether to replace files that are not as published.
     pub force: bool,
-    /// How to reach the network.
+    /// How the network is reached, if it has to be.
     pub network: Network,
 }
 
@@ -99,7 +99,7 @@ struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
-    /// Returns the files to fetch.
+    /// Returns the published files that the options ask for.
     fn files(&self) -> crate::Result<Vec<&'a PublishedFile>> {
         let only = &self.options.only;
         if let Some(file) = self.origin.single(self.source).filter(|_| only.is_empty()) {
@@ -133,7 +133,7 @@ impl<'a> Fetch<'a> {
             return Ok(path);
         }
         let target = self.options.to.join(&file.name);
-        if target.symlink_metadata().is_ok() && !self.options.force {
+        if target.symlink_metadata().is_ok() && !(self.options.force && target.is_file()) {
             let reason = if target.is_file() {
                 format!("{}; --force replaces it", not_published(&sha256_file(&target)?, file))
             } else {

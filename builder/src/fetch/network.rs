@@ -14,10 +14,10 @@ use url::Url;
 use super::forward;
 use crate::error::Error;
 
-/// How often a file may have moved.
+/// How many redirections of one request are followed.
 const MOST_REDIRECTIONS: usize = 10;
 
-/// How the network is reached.
+/// How the network is reached: through which proxies, and with how much patience.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// Address of the proxy for `https` addresses.

@@ -8,13 +8,13 @@ use crate::sources::{PublishedFile, Source};
 /// Where the files of a corpus come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The published addresses.
+    /// The addresses at which the files are published.
     Published,
     /// An address, below which the files have their published names, or which serves one of them.
     Address(String),
     /// A folder that has the files, under one of their published names.
     Folder(PathBuf),
-    /// One of the files.
+    /// A file on the user's disk that is one of the corpus's.
     File(PathBuf),
 }
 

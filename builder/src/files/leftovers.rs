@@ -31,7 +31,7 @@ const WEEK: u64 = 7 * 24 * 60 * 60;
 struct Note {
     pid: u32,
     host: String,
-    /// Seconds since 1970.
+    /// When the build began, in seconds since the beginning of 1970.
     started: u64,
     /// Name of the finished folder, which will stand beside this one.
     out: String,

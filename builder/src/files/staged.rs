@@ -18,7 +18,7 @@ const NEW: &str = "new";
 /// How often a folder that other processes keep replacing is replaced again.
 const ATTEMPTS: usize = 100;
 
-/// A folder under construction.
+/// A folder under construction, which is deleted if it is dropped before it is installed.
 #[derive(Debug)]
 pub struct StagedFolder {
     // Fields are dropped in this order: note, folder, the folders above it.

@@ -62,7 +62,7 @@ impl Target {
     /// Checks that nothing is in the place that may not be replaced.
     ///
     /// # Errors
-    /// Something is.
+    /// Something is there that may not be replaced.
     pub(super) fn check_free(&self) -> Result<()> {
         let mut checked = self.look();
         for _ in 0..FURTHER_LOOKS {

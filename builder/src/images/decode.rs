@@ -180,6 +180,7 @@ mod tests {
         let grey = GrayImage::from_pixel(2, 2, Luma([7]));
         assert_eq!(decode(&file(grey, ImageFormat::Bmp)).unwrap().get_pixel(1, 1).0, [7; 3]);
     }
+
     /// A header of a PNG that promises a size.
     fn promise(width: u32, height: u32) -> Vec<u8> {
         let mut png = file(RgbImage::new(1, 1), ImageFormat::Png);

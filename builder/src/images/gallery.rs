@@ -38,6 +38,8 @@ pub struct Gallery {
     crops: CropFiles,
     /// Why the corpus is used without its crops, if it is.
     crops_dropped: Option<String>,
+    /// Whether a row may come from the files of any split, so that a name must be that of one picture only.
+    dealt: bool,
 }
 
 /// The crop folders and dictionaries of a corpus, by kind and split.
@@ -48,7 +50,7 @@ struct CropFiles {
     dictionaries: [[Crops; 3]; 2],
 }
 
-/// A picture that was found.
+/// A picture that was found in one of the folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The file and its size.
@@ -79,16 +81,14 @@ impl Gallery {
             let all = distinct(folders.iter().flatten().cloned());
             folders = Split::ALL.map(|_| all.clone());
         }
+        if let Some(path) = options.images
+            && known.iter().all(Vec::is_empty)
+        {
+            let missing = if path.is_dir() { "no image folder" } else { "no such folder, so no image folder" };
+            return Err(Error::image(path, format!("{missing}; expected {}", expected_folders(pictures))));
+        }
         if folders.iter().all(Vec::is_empty) {
-            let expected = expected_folders(pictures);
-            return match options.images {
-                Some(path) if !path.is_dir() => {
-                    let reason = format!("no such folder, so no image folder; expected {expected}");
-                    Err(Error::image(path, reason))
-                }
-                Some(path) => Err(Error::image(path, format!("no image folder; expected {expected}"))),
-                None => Ok(None),
-            };
+            return Ok(None);
         }
         let (crops, crops_dropped) = match CropFiles::find(corpus, base, options.raw) {
             _ if options.dealt => (CropFiles::default(), None),
@@ -101,7 +101,7 @@ impl Gallery {
             found => (found?, None),
         };
         let looked_in = distinct(known.iter().flatten().map(|folder| place(folder, options)));
-        Ok(Some(Self { folders, looked_in, crops, crops_dropped }))
+        Ok(Some(Self { folders, looked_in, crops, crops_dropped, dealt: options.dealt }))
     }
 
     /// Returns whether splits have folders of their own, so that the same name may be that of another picture in another
@@ -152,7 +152,7 @@ impl Gallery {
     /// # Errors
     /// The picture cannot be used; the error is the reason.
     pub fn load(&self, split: Split, name: &str) -> Looked<(Found, RgbImage)> {
-        read(&self.folders[split as usize], name, |bytes| decode(bytes).map(|pixels| (pixels.dimensions(), pixels)))
+        self.read(split, name, |bytes| decode(bytes).map(|pixels| (pixels.dimensions(), pixels)))
     }
 
     /// Reads a picture and checks that it decodes, which is less work than [`Gallery::load`].
@@ -160,7 +160,22 @@ impl Gallery {
     /// # Errors
     /// The picture cannot be used; the error is the reason.
     pub fn check(&self, split: Split, name: &str) -> Looked<Found> {
-        read(&self.folders[split as usize], name, checked).map(|(found, ())| found)
+        self.read(split, name, checked).map(|(found, ())| found)
+    }
+
+    fn read<T>(
+        &self,
+        split: Split,
+        name: &str,
+        see: impl FnOnce(&[u8]) -> Looked<((u32, u32), T)>,
+    ) -> Looked<(Found, T)> {
+        let folders = &self.folders[split as usize];
+        if self.dealt && stays_inside(name) && differ(folders, name) {
+            let reason = "the folders of several splits have different pictures of this name, and `[split]` has dealt the \
+                          rows anew; give each picture a name of its own";
+            return Err(reason.to_owned());
+        }
+        read(folders, name, see)
     }
 
     /// Reads a crop that [`Gallery::crops`] names and checks that it decodes.
@@ -213,6 +228,14 @@ fn read<T>(folders: &[PathBuf], name: &str, see: impl FnOnce(&[u8]) -> Looked<((
     let bytes = fs_err::read(&file.path).map_err(|error| error.to_string())?;
     let (size, seen) = see(&bytes)?;
     Ok((Found { picture: Picture::new(bytes, size), renamed: file.renamed }, seen))
+}
+
+/// Returns whether several folders have a file of a name and the files are not the same.
+fn differ(folders: &[PathBuf], name: &str) -> bool {
+    let mut files = folders.iter().map(|folder| folder.join(name)).filter(|path| path.is_file());
+    let Some(first) = files.next() else { return false };
+    let content = |path: &Path| std::fs::read(path).ok();
+    files.any(|other| content(&other) != content(&first))
 }
 
 /// Keeps the first of equal values.

@@ -25,7 +25,8 @@ pub fn plan(corpus: &Corpus, protocol: &Protocol, as_published: bool) -> Result<
     };
     match plan.tasks.iter().position(|task| task.train.is_empty()) {
         Some(k) => {
-            Err(Error::protocol(format!("tasks[{k}]"), no_training_row(corpus, protocol, &plan.tasks[k].classes)))
+            let reason = no_training_row(corpus, protocol, &plan.tasks[k].classes);
+            Err(Error::protocol(protocol.task_key(k), reason))
         }
         None => Ok(plan),
     }

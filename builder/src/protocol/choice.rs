@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub enum CorpusChoice {
     /// The name of one of [`corpus::CORPORA`], or of a corpus that the library is given.
     Named(String),
-    /// A `[corpus]` table.
+    /// The `[corpus]` table that describes the corpus.
     Described(Table),
 }
 

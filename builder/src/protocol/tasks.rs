@@ -28,8 +28,8 @@ impl Protocol {
     /// Returns the tasks, checked against the classes that `corpus` defines and uses.
     ///
     /// # Errors
-    /// A key does not suit the corpus; a class is unknown, in two tasks, or used by the corpus but neither in a task nor dropped; a task is empty;
-    /// `priority` is not a list of all entity types. Messages name the key.
+    /// A key does not suit the corpus; a class is unknown, in two tasks, or used by the corpus but neither in a task nor
+    /// dropped; a task is empty; `priority` is not a list of all entity types. Messages name the key.
     pub fn tasks(&self, corpus: &Corpus) -> Result<Vec<TaskSpec>> {
         if corpus.spec.name != self.corpus.name() {
             let reason = format!("is `{}`, but the files read are `{}`", self.corpus.name(), corpus.spec.name);
@@ -52,7 +52,7 @@ impl Protocol {
         let tasks = if self.listed.is_empty() { self.cut(corpus)? } else { self.listed.clone() };
         let mut task_of: BTreeMap<&str, usize> = BTreeMap::new();
         for (k, task) in tasks.iter().enumerate() {
-            let key = if self.listed.is_empty() { "classes".to_owned() } else { format!("tasks[{k}].classes") };
+            let key = self.task_key(k);
             if task.classes.is_empty() {
                 return Err(Error::protocol(key, "is empty"));
             }
@@ -80,6 +80,15 @@ impl Protocol {
     /// Returns whether `drop` names the class.
     pub fn is_dropped(&self, class: &str) -> bool {
         self.drop.iter().any(|dropped| dropped == class)
+    }
+
+    /// Returns the key of the file that says which classes a task has.
+    pub fn task_key(&self, k: usize) -> String {
+        match self.order {
+            _ if self.listed.is_empty() => "classes".to_owned(),
+            Some(order) => format!("orders[{}][{k}]", order - 1),
+            None => format!("tasks[{k}].classes"),
+        }
     }
 
     /// Returns the entity types, the one that owns a sentence first: as the protocol lists them or, by default, rarest

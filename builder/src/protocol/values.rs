@@ -42,10 +42,10 @@ pub enum NonePolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Masking {
-    /// The types of task k.
+    /// The types of task k keep their tags.
     #[default]
     Current,
-    /// The types of tasks `0..=k`.
+    /// The types of tasks `0..=k` keep their tags.
     Seen,
     /// All types keep their tags.
     Off,

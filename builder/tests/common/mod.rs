@@ -9,7 +9,7 @@ use mkgc_builder::corpus::Mention;
 use mkgc_builder::corpus::format::mnre::format_line;
 use tempfile::TempDir;
 
-/// The protocol of [`three_rows`].
+/// A protocol of two tasks with a relation each.
 pub const THREE_ROWS: &str = r#"
 name = "small"
 corpus = "mnre"

@@ -29,7 +29,7 @@ pub struct Case {
     pub priority: Option<Vec<usize>>,
 }
 
-/// Makes random cases.
+/// Makes random cases of relation or of entity corpora.
 pub fn case(kind: Extraction) -> impl Strategy<Value = Case> {
     let words = if kind == Extraction::Relations { 1..2 } else { 1usize..6 };
     let shuffled = |n: usize| Just((0..n).collect::<Vec<_>>()).prop_shuffle();

@@ -25,7 +25,7 @@ pub struct BuildArgs {
     /// Folder with the images, if not below --raw.
     #[arg(long)]
     images: Option<PathBuf>,
-    /// Folder to create.
+    /// Folder to create. If the protocol has several orders, each gets a folder below it.
     #[arg(long)]
     out: PathBuf,
     /// What to do with a damaged record.
@@ -50,7 +50,7 @@ pub struct BuildArgs {
     /// them.
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u16).range(1..))]
     pixels: Option<u16>,
-    /// Replace --out if it exists.
+    /// Replace the benchmark that is already at --out.
     #[arg(long)]
     force: bool,
 }

@@ -65,7 +65,7 @@ enum Command {
     Score(score::ScoreArgs),
     /// Compare runs with a baseline. Prints a table; the exit code is 1 on a regression.
     Gate(gate::GateArgs),
-    /// List the methods, or the settings of one of them.
+    /// List the shipped benchmarks, the methods, or the settings of one method.
     Ls {
         #[command(subcommand)]
         listing: ls::Listing,

@@ -73,7 +73,7 @@ struct BoardView<'a> {
     drawn: Vec<usize>,
     /// Comparisons between the entries drawn.
     pairs: Vec<&'a Comparison>,
-    /// Settings that all runs share.
+    /// Settings in which all runs that read them agree.
     shared: Vec<Setting>,
 }
 
@@ -153,7 +153,7 @@ struct EntryView<'a> {
     stored: Option<f64>,
     /// For each class, its best F1 before the last task minus its F1 after it.
     lost: Vec<Option<f64>>,
-    /// For each run, the settings that not all runs share.
+    /// For each run, the settings in which runs differ.
     settings: Vec<Vec<Setting>>,
     matrix_plot: Option<String>,
     classes_plot: Option<String>,
@@ -167,7 +167,10 @@ impl<'a> EntryView<'a> {
         let drawn = series.is_some() || entry.rank.is_none();
         let plot = |plot: fn(&Board, &Entry) -> Result<String>| drawn.then(|| plot(board, entry)).transpose();
         let own = |run: &RunCard| -> Result<Vec<Setting>> {
-            Ok(settings(run)?.into_iter().filter(|setting| !shared.contains(setting)).collect())
+            Ok(settings(run)?
+                .into_iter()
+                .filter(|setting| !shared.iter().any(|known| known.key == setting.key))
+                .collect())
         };
         let others = board.entries.iter().filter(|other| other.rank == entry.rank);
         let curve = |plot: fn(&Board, &Entry) -> Result<Option<String>>| {
@@ -242,7 +245,7 @@ fn shared_settings(board: &Board) -> Result<Vec<Setting>> {
     for setting in runs.map(settings).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         match shared.iter().find(|known| known.key == setting.key) {
             None => shared.push(setting),
-            Some(known) if *known == setting => {}
+            Some(known) if known.value == setting.value => {}
             Some(_) => drop(differing.insert(setting.key)),
         }
     }

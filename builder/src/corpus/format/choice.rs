@@ -27,7 +27,7 @@ use crate::corpus::types::Extraction;
 /// A format that a `[corpus]` table chose.
 #[derive(Debug, Clone)]
 pub struct FormatChoice {
-    /// What its records mark.
+    /// Whether its records mark relations or entities.
     pub kind: Extraction,
     /// The format, set up by the keys of the table.
     pub format: Arc<dyn Format>,

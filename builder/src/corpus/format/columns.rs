@@ -20,9 +20,9 @@ pub(super) const DOCUMENT: &str = "-DOCSTART-";
 /// What separates the columns of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Separator {
-    /// One tab.
+    /// Exactly one tab stands between two columns.
     Tab,
-    /// Any number of blanks and tabs.
+    /// Any number of blanks and tabs stands between two columns.
     Blanks,
 }
 
@@ -91,7 +91,7 @@ impl Layout {
     /// Finds out the layout of a file, except for what `format` states.
     ///
     /// # Errors
-    /// The file has too few columns.
+    /// The file has too few columns, or word and tag are in the same one.
     pub(super) fn survey(format: &Conll, file: &RawFile<'_>) -> Result<Self> {
         let separator = format.separator.unwrap_or_else(|| most_common_separator(format, file));
         let mut headers = false;

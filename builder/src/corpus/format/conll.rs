@@ -2,7 +2,7 @@
 //! the shared tasks of CoNLL (Tjong Kim Sang and De Meulder 2003).
 //!
 //! A line `IMGID:<id>` before the words of a sentence names its picture `<id>.jpg`, as in the Twitter corpora. Lines that
-//! begin with `-DOCSTART-` separate documents and are skipped.
+//! begin with `-DOCSTART-` separate documents: they end a sentence, as blank lines do.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +24,8 @@ impl Format for Conll {
         let mut block = Block::new();
         for (number, line) in lines(file.path, file.bytes) {
             match line {
-                Ok(line) if line.trim().is_empty() => reader.end(&mut block),
-                Ok(line) if self.skips(&layout, line, &block) => {}
+                Ok(line) if line.trim().is_empty() || line.starts_with(DOCUMENT) => reader.end(&mut block),
+                Ok(line) if self.is_comment(&layout, line, &block) => {}
                 line => block.push((number, line)),
             }
         }
@@ -42,11 +42,10 @@ impl Format for Conll {
 }
 
 impl Conll {
-    /// Returns whether a line is none of the sentence whose lines so far are `block`.
-    fn skips(&self, layout: &Layout, line: &str, block: &Block<'_>) -> bool {
+    /// Returns whether a line is a comment before the first word of the sentence whose lines so far are `block`.
+    fn is_comment(&self, layout: &Layout, line: &str, block: &Block<'_>) -> bool {
         let in_words = || !block.iter().all(|(_, line)| line.as_ref().is_ok_and(|line| line.starts_with(HEADER)));
-        let is_comment = || self.may_be_comment(line) && !in_words() && !layout.reads_as_word(line);
-        line.starts_with(DOCUMENT) || is_comment()
+        self.may_be_comment(line) && !in_words() && !layout.reads_as_word(line)
     }
 }
 
@@ -173,6 +172,8 @@ mod tests {
             assert_eq!(first.image, None);
             assert_eq!(sentences(parsed), ["Ann/B-PER Lee/I-PER met/O", "Rome/B-LOC"]);
         }
+        let without_blank_lines = parse("", "Ann B-PER\n-DOCSTART- O\nLee B-PER\n").unwrap();
+        assert_eq!(sentences(without_blank_lines), ["Ann/B-PER", "Lee/B-PER"]);
     }
 
     #[test]

@@ -20,12 +20,12 @@ pub(super) enum Marks {
     Spans(SpanList),
 }
 
-/// What a record marks.
+/// The entities that a record marks.
 #[derive(Debug)]
 pub(super) enum Marked {
     /// Tags as they are written: their scheme is that of the whole file.
     Raw(Words),
-    /// BIO tags.
+    /// Tags that are BIO already, made of spans.
     Tags(Tags),
 }
 

@@ -16,7 +16,7 @@ use crate::error::Result;
 /// The key under which a row finds its relation, which is the key of its list in the file.
 const RELATION: &str = "relation";
 
-/// The format of FewRel.
+/// The format of FewRel; it has no settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FewRel;
 

@@ -12,6 +12,7 @@ use serde_json::error::Category;
 
 use super::value::{Value, given_twice};
 use crate::error::Error;
+use crate::plain::without_bom;
 
 /// Damage in a text: the line at fault, from 1, and what is wrong.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// Parses the piece.
+    /// Parses the piece into a tree of values.
     ///
     /// # Errors
     /// It is not JSON, or an object in it has a key twice.
@@ -50,7 +51,7 @@ impl Piece<'_> {
 /// # Errors
 /// It is not UTF-8.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, Damage> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = without_bom(bytes);
     std::str::from_utf8(bytes).map_err(|error| Damage {
         line: 1 + memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count(),
         reason: "invalid UTF-8".to_owned(),

@@ -5,6 +5,7 @@ use super::lines::lines;
 use super::raw::{Format, Parsed, RawFile};
 use super::rows::{Record, RowFields, RowReader};
 use crate::error::Result;
+use crate::plain::without_bom;
 
 /// The format of JSON records whose fields a `[corpus]` table names. Blank lines between records are ignored.
 #[derive(Debug, Clone)]
@@ -26,8 +27,7 @@ impl Format for Jsonl {
 /// # Errors
 /// The file is a damaged array.
 pub(super) fn read_records(reader: &RowReader<'_>, file: &RawFile<'_>) -> Result<Vec<Result<Record>>> {
-    let text = file.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file.bytes);
-    if text.trim_ascii_start().starts_with(b"[") {
+    if without_bom(file.bytes).trim_ascii_start().starts_with(b"[") {
         let pieces = json::text(file.bytes).and_then(json::elements).map_err(|damage| damage.at(file.path))?;
         return Ok(reader.read_pieces(0, &pieces, Piece::parse));
     }

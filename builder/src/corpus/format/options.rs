@@ -51,33 +51,34 @@ impl Options {
         read(value).map(Some).ok_or_else(wrong)
     }
 
-    /// Returns a text that is not empty.
+    /// Returns the text of a key, which must not be empty.
     pub(super) fn text(&self, key: &str) -> Keyed<Option<String>> {
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         self.get(key, "a text that is not empty", text)
     }
 
-    /// Returns a whole number.
+    /// Returns the whole number that a key has.
     pub(super) fn integer(&self, key: &str) -> Keyed<Option<i64>> {
         self.get(key, "a whole number", Value::as_integer)
     }
 
-    /// Returns the path of a field.
+    /// Returns the path of the field that a key names.
     pub(super) fn field(&self, key: &str) -> Keyed<Option<FieldPath>> {
         let field = |value: &Value| value.as_str().filter(|name| !name.is_empty()).map(FieldPath::new);
         self.get(key, "the name of a field", field)
     }
 
-    /// Returns a list of texts.
+    /// Returns the list of texts that a key has.
     pub(super) fn texts(&self, key: &str) -> Keyed<Option<Vec<String>>> {
         self.get(key, "a list of texts", texts)
     }
 
-    /// Returns one or two fields.
+    /// Returns the paths of the one or two fields that a key names.
     pub(super) fn fields(&self, key: &str) -> Keyed<Option<Vec<FieldPath>>> {
         let fields = |value: &Value| {
             let names = value.as_str().map(|name| vec![name.to_owned()]).or_else(|| texts(value))?;
-            (1..=2).contains(&names.len()).then(|| names.iter().map(|name| FieldPath::new(name)).collect())
+            let named = (1..=2).contains(&names.len()) && names.iter().all(|name| !name.is_empty());
+            named.then(|| names.iter().map(|name| FieldPath::new(name)).collect())
         };
         self.get(key, "the name of a field, or a list of two", fields)
     }

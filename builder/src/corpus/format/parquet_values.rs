@@ -91,9 +91,12 @@ impl PictureNames {
 pub(super) fn has_bytes(of: &DataType) -> bool {
     match of {
         DataType::Struct(fields) => fields.iter().any(|field| has_bytes(field.data_type())),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            has_bytes(item.data_type())
-        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => has_bytes(item.data_type()),
+        DataType::Dictionary(_, of) => has_bytes(of),
         other => is_binary(other),
     }
 }

@@ -59,7 +59,7 @@ impl RawFile<'_> {
     }
 }
 
-/// What a file contains.
+/// What a format has read from a file.
 #[derive(Debug, Default)]
 pub struct Parsed {
     /// The records in order: each one a row, or the error that spoils it.
@@ -68,8 +68,8 @@ pub struct Parsed {
     pub classes: Vec<String>,
     /// What was changed on the way and how often, as sentences for the summary and the dataset card.
     pub notes: Vec<String>,
-    /// The classes that damaged records name, as far as they can be read: one of which no intact row exists is lost if
-    /// damaged records are left out.
+    /// The classes that damaged records name, as far as they can be read. A class without an intact row is lost if damaged
+    /// records are left out.
     pub damaged_classes: Vec<String>,
 }
 

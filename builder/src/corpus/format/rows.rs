@@ -35,7 +35,7 @@ pub(super) struct RowReader<'a> {
 }
 
 impl RowFields {
-    /// Returns what is extracted.
+    /// Returns whether relations or entities are extracted.
     pub(super) fn kind(&self) -> Extraction {
         match self {
             Self::Relations(_) => Extraction::Relations,

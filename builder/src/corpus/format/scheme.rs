@@ -68,9 +68,9 @@ pub(super) fn types_of(tags: &[String]) -> Vec<String> {
 pub(super) struct SchemeSurvey {
     begins: usize,
     insides: usize,
-    /// `E-`, `L-`, `S-` and `U-`.
+    /// Number of tags that begin with `E-`, `L-`, `S-` or `U-`.
     ends: usize,
-    /// Tags other than `O` without a prefix.
+    /// Number of tags other than `O` that have no prefix.
     bare: usize,
     /// `B-T` that does not follow a word of type T: IOB1 has none.
     begins_apart: usize,

@@ -9,9 +9,9 @@ pub(super) type Field<T> = Result<T, String>;
 /// Where the words of a record are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WordField {
-    /// A list of words.
+    /// The field has a list of words.
     Tokens(FieldPath),
-    /// A text to split at white space.
+    /// The field has a text, which is split at white space.
     Text(FieldPath),
 }
 
@@ -74,7 +74,7 @@ pub(super) struct SentenceFields {
     pub(super) id: Option<FieldPath>,
 }
 
-/// What every record has.
+/// The words, picture and id of a record.
 #[derive(Debug)]
 pub(super) struct Sentence {
     pub(super) tokens: Words,

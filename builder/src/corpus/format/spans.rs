@@ -65,7 +65,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Says what was counted.
+    /// Returns what was counted, as sentences for the summary.
     pub(super) fn notes(&self) -> Vec<String> {
         let gaps = self.gaps.load(Ordering::Relaxed);
         let repeated = self.repeated.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@ use super::spans::{SpanEnd, SpanField};
 use super::value::FieldPath;
 use crate::error::Result;
 
-/// The format of TACRED.
+/// The format of TACRED; it has no settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tacred;
 

@@ -12,7 +12,7 @@ pub(super) enum Value {
     #[default]
     Null,
     Bool(bool),
-    /// A whole number.
+    /// A whole number that fits into 64 bits.
     Int(i64),
     /// A number with a fraction, or too large for [`Value::Int`].
     Float(f64),
@@ -133,7 +133,7 @@ impl FieldPath {
     /// Returns the value at this place and leaves [`Value::Null`] behind.
     ///
     /// # Errors
-    /// As [`FieldPath::find`].
+    /// There is no such value; the message is that of [`FieldPath::find`].
     pub(super) fn take(&self, record: &mut Value) -> Result<Value, String> {
         let steps = steps(record, &self.0).ok_or_else(|| self.missing(record))?;
         Ok(steps.into_iter().try_fold(record, child_mut).map_or(Value::Null, std::mem::take))
