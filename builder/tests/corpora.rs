@@ -107,13 +107,15 @@ fn in_memory(count: usize) -> Corpus {
 #[test]
 fn a_family_has_a_folder_per_order() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "name = \"made-2\"\ncorpus = \"made\"\norders = [[[\"PER\"], [\"LOC\"]], [[\"LOC\"], [\"PER\"]]]\n";
+    let text = "name = \"made-2\"\ncorpus = \"made\"\npublished = \"made\"\norders = [[[\"PER\"], [\"LOC\"]], [[\"LOC\"], [\"PER\"]]]\n";
     let mut options = options(folder.path(), text);
     options.corpus = CorpusSource::Rows(Box::new(in_memory(3)));
     let built = build_family(&options).unwrap();
     let names: Vec<&str> = built.iter().map(|summary| summary.manifest.name.as_str()).collect();
     assert_eq!(names, ["made-2-order1", "made-2-order2"]);
     assert_eq!(built[1].manifest.order, Some(2));
+    // An export of one order does not lie in the folder of another.
+    assert_eq!(built[1].manifest.published, "made-order2");
     assert_eq!(built[1].manifest.tasks[0].classes, ["LOC"]);
     assert_ne!(built[0].manifest.fingerprint, built[1].manifest.fingerprint);
     assert!(options.out.join("made-2-order2/manifest.json").is_file());

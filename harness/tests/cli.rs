@@ -99,6 +99,8 @@ fn a_build_prepares_the_pictures_that_a_run_reads() {
     let place = Corpora::new();
     let build = "build small.toml --raw . --out data --pixels 32";
     assert!(place.error(build).contains("no image folder here"));
+    let error = place.error(&format!("{build} --max-shard-size 5"));
+    assert!(error.contains("expected a whole number with KB, MB or GB"), "{error}");
     assert_eq!(fs_err::read_dir(place.path("cache")).unwrap().count(), 0, "a failed build leaves nothing behind");
     fs_err::create_dir_all(place.path("img_org/train")).unwrap();
     image::RgbImage::from_pixel(9, 9, image::Rgb([200, 0, 0])).save(place.path("img_org/train/x.jpg")).unwrap();

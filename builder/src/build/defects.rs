@@ -58,7 +58,7 @@ pub fn count_defects(corpus: &Corpus) -> Defects {
 /// Returns whether two splits hold the same rows in any order: texts, annotations and names of pictures. Empty splits do
 /// not.
 pub fn same_rows(one: &[Instance], other: &[Instance]) -> bool {
-    one.len() == other.len() && !one.is_empty() && sorted(&hashes(one, whole)) == sorted(&hashes(other, whole))
+    one.len() == other.len() && !one.is_empty() && sorted(hashes(one, whole)) == sorted(hashes(other, whole))
 }
 
 /// Counts of the rows that an earlier split has as well, in the order of [`Split::ALL`].
@@ -69,12 +69,12 @@ struct SharedRows {
 
 impl SharedRows {
     fn count(corpus: &Corpus, content: fn(&Instance, &mut Vec<u8>)) -> Self {
-        let train = sorted(&hashes(&corpus.train, content));
-        let validation = hashes(&corpus.validation, content);
+        let train = sorted(hashes(&corpus.train, content));
+        let validation = sorted(hashes(&corpus.validation, content));
         let test = hashes(&corpus.test, content);
         Self {
             with_train: [0, shared(&train, &validation), shared(&train, &test)],
-            with_validation: [0, 0, shared(&sorted(&validation), &test)],
+            with_validation: [0, 0, shared(&validation, &test)],
         }
     }
 }
@@ -89,10 +89,9 @@ fn hashes(rows: &[Instance], content: fn(&Instance, &mut Vec<u8>)) -> Vec<u128> 
     rows.par_iter().map_init(Vec::new, hash).collect()
 }
 
-fn sorted(hashes: &[u128]) -> Vec<u128> {
-    let mut sorted = hashes.to_vec();
-    sorted.par_sort_unstable();
-    sorted
+fn sorted(mut hashes: Vec<u128>) -> Vec<u128> {
+    hashes.par_sort_unstable();
+    hashes
 }
 
 /// Counts the hashes that are among the sorted ones.
@@ -144,6 +143,9 @@ fn normalised(row: &Instance, out: &mut Vec<u8>) {
 
 /// Counts the pairs that occur with several relations.
 fn conflicting(rows: &[Instance]) -> usize {
+    if rows.first().is_none_or(|row| row.annotation.relation().is_none()) {
+        return 0;
+    }
     let with_relation = |row: &Instance, out: &mut Vec<u8>| {
         if let Annotation::Relation(of) = &row.annotation {
             out.push(u8::from(of.relation.is_some()));

@@ -127,6 +127,7 @@ impl Protocol {
         }
         let mut one = self.clone();
         one.name = format!("{}-order{order}", self.name);
+        one.published = self.published.as_ref().map(|folder| format!("{folder}-order{order}"));
         one.order = Some(order);
         if let Some(tasks) = self.orders.get(order - 1) {
             one.listed = tasks.iter().map(|classes| TaskSpec { name: None, classes: classes.clone() }).collect();

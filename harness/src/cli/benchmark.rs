@@ -40,6 +40,9 @@ pub struct BuildArgs {
     /// Write the image into each row instead of once into images/.
     #[arg(long)]
     embed_images: bool,
+    /// Largest file of images or crops, in KB, MB or GB; more of them go into further files, as in `datasets`.
+    #[arg(long, value_name = "SIZE", default_value = "500MB", value_parser = parse_size)]
+    max_shard_size: u64,
     /// Build although the corpus files seem to be the wrong ones: what to allow, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     allow: Vec<AllowArg>,
@@ -140,6 +143,7 @@ pub fn build(args: BuildArgs) -> Result<()> {
             OnBadCropsArg::Drop => OnBadCrops::Drop,
         },
         embed_images: args.embed_images,
+        shard_bytes: args.max_shard_size,
         as_published: args.as_published,
         allow: args.allow.into_iter().map(Allowed::from).collect(),
         force: args.force,
@@ -159,6 +163,16 @@ pub fn build(args: BuildArgs) -> Result<()> {
         print!("{summary}");
     }
     Ok(())
+}
+
+/// Parses a size as `datasets` writes it, such as `500MB`, to bytes.
+fn parse_size(size: &str) -> std::result::Result<u64, String> {
+    let units = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
+    let parsed = units.iter().find_map(|(unit, bytes)| {
+        let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*bytes)
+    });
+    parsed.filter(|bytes| *bytes > 0).ok_or_else(|| "expected a whole number with KB, MB or GB, such as 500MB".to_owned())
 }
 
 /// Builds, and keeps what a run will read of each picture.

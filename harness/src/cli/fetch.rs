@@ -64,9 +64,7 @@ fn download(source: &Source, options: &FetchOptions) -> Result<()> {
     let progress = Progress(RefCell::new(ProgressBar::hidden()));
     let fetched = mkgc_builder::fetch::fetch(source, options, &|event| progress.show(event));
     progress.0.borrow().finish_and_clear();
-    for path in fetched? {
-        println!("{}", path.display());
-    }
+    fetched?;
     eprintln!("{}, {}; licence: {}", source.title, source.homepage, source.license);
     for rest in &source.by_hand {
         eprintln!("not fetched: {rest}");
@@ -97,14 +95,17 @@ fn when(file: &PublishedFile) -> String {
     }
 }
 
-/// Shows on stderr what a fetch is doing: a bar on a terminal, and lines.
+/// Prints the path of each file that is there, and shows on stderr what a fetch is doing: a bar on a terminal, and lines.
 struct Progress(RefCell<ProgressBar>);
 
 impl Progress {
     fn show(&self, event: Event<'_>) {
         let mut bar = self.0.borrow_mut();
         match event {
-            Event::Present { path, .. } => eprintln!("{}: there already, as published", path.display()),
+            Event::Present { file, path } => {
+                eprintln!("{}: there already, as published", file.name);
+                println!("{}", path.display());
+            }
             Event::Start { file, address, start } => {
                 bar.finish_and_clear();
                 let place = if start > 0 { format!(" from byte {start} on") } else { String::new() };
@@ -114,9 +115,10 @@ impl Progress {
                 *bar = ProgressBar::with_draw_target(Some(file.bytes), ProgressDrawTarget::stderr()).with_style(style);
             }
             Event::Bytes { done, .. } => bar.set_position(done),
-            Event::Done { path, .. } => {
+            Event::Done { file, path } => {
                 bar.finish_and_clear();
-                eprintln!("{}: as published", path.display());
+                eprintln!("{}: as published", file.name);
+                println!("{}", path.display());
             }
         }
     }
