@@ -109,9 +109,9 @@ pub struct Stats {
 /// What was built; it displays as the text that `mkgc build` prints.
 #[derive(Debug)]
 pub struct Summary {
-    /// Folder of the benchmark.
+    /// Folder that the benchmark was written to.
     pub out: PathBuf,
-    /// Its manifest.
+    /// Manifest of the folder.
     pub manifest: Manifest,
     /// Counts of its rows and pictures, and the defects of the corpus.
     pub stats: Stats,

@@ -20,9 +20,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// A task of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ManifestTask {
-    /// Name shown to people.
+    /// Name of the task as tables show it.
     pub name: String,
-    /// Classes introduced here.
+    /// Classes that the task introduces.
     pub classes: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ pub struct ManifestFile {
     /// Rows of a Parquet file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
-    /// Size.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -76,35 +76,35 @@ impl ManifestFile {
     }
 }
 
-/// The manifest.
+/// What `manifest.json` holds: all that a reader needs to know of a benchmark folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     /// [`SCHEMA_VERSION`] at the time of writing.
     pub schema_version: u32,
-    /// Benchmark name.
+    /// Name of the benchmark, which is that of its protocol.
     pub name: String,
-    /// One line for people.
+    /// One line that says what the benchmark is.
     pub description: String,
-    /// Name of the corpus.
+    /// Name of the corpus that the benchmark was cut from.
     pub corpus: String,
-    /// Task kind.
+    /// Whether rows have a relation or tags.
     pub task: Extraction,
     /// Folder name in the published text layout.
     pub published: String,
     /// Which of the protocol's several orders this is, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<usize>,
-    /// `cumulative` or `per-task`.
+    /// Whether a test holds the rows of all tasks so far (`cumulative`) or of one task (`per-task`).
     pub tests: String,
     /// Label names by id; id 0 is `None` or `O`.
     pub labels: Vec<String>,
-    /// Tasks in order.
+    /// Tasks in the order of learning.
     pub tasks: Vec<ManifestTask>,
     /// SHA-256 of the protocol file.
     pub protocol_sha256: String,
-    /// Its text.
+    /// Text of the protocol.
     pub protocol: String,
-    /// The corpus files.
+    /// Corpus files that the rows were read from.
     pub sources: Vec<SourceFile>,
     /// Whether rows missing upstream were left out.
     pub as_published: bool,

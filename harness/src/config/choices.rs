@@ -21,9 +21,9 @@ pub enum Schedule {
 pub enum VisualSetting {
     /// Crops where the benchmark came with some, else whole images (default).
     Auto,
-    /// Whole images.
+    /// The vision stream sees whole images.
     Image,
-    /// Crops.
+    /// The vision stream sees the crops of each row.
     Crops,
     /// A control: zeros, as an absent crop is, in the form that `auto` picks.
     Blank,
@@ -89,7 +89,7 @@ pub enum Replay {
 pub enum ReplayO {
     /// Unknown: the loss sums over every seen tag there (default).
     Mask,
-    /// Really `O`.
+    /// A stored `O` counts as `O`.
     Keep,
 }
 

@@ -21,7 +21,7 @@ pub use resolve::{Accepted, Overrides, Recipe, Resolved, resolve, unknown};
 pub struct Config {
     /// Passes over each task's training rows.
     pub epochs: usize,
-    /// Rows per step.
+    /// Number of rows in each optimiser step.
     pub batch_size: usize,
     /// AdamW rate of the encoder.
     pub lr_encoder: f64,
@@ -50,7 +50,7 @@ pub struct Config {
     /// Hold encoder, head and memory network to `clip_norm` each, as RP-CRE's code does, instead of all together.
     #[serde(default)]
     pub clip_apart: bool,
-    /// Dropout before the head.
+    /// Dropout rate of the head's input.
     pub head_dropout: f64,
     /// Longest input, special tokens and markers included; longer rows are cut.
     pub max_length: usize,
@@ -67,7 +67,7 @@ pub struct Config {
     pub memory_epochs: usize,
     /// Rounds of activation and reconsolidation (EMAR).
     pub rounds: usize,
-    /// EMR's mixing.
+    /// How EMR mixes stored rows with rows of the current task.
     pub replay: Replay,
     /// EMR's reading of `O` in stored sentences.
     pub replay_o: ReplayO,
@@ -88,7 +88,7 @@ pub struct Config {
     /// Upper layers whose attention LMC shares and distils: 3 of 12 by default, so 1 of a six-layer encoder's. Even that
     /// one costs: with MiniLM, LMC's micro-F1 after the first task of mnre-10 falls from 90.1 to 85.2.
     pub shared_layers: usize,
-    /// Keys of those layers.
+    /// Origin of the keys in the layers with interaction.
     pub key: Key,
     /// Pooling of attention maps in LMC's distillation.
     pub pooling: Pooling,

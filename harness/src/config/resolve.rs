@@ -71,7 +71,7 @@ impl Recipe {
 pub struct Accepted<'a> {
     /// Name of the method, which is also its section in a recipe.
     pub method: &'a str,
-    /// Defaults of the method.
+    /// Settings that the method has before anybody changes one.
     pub defaults: Config,
     /// Keys of the settings that the method reads.
     pub reads: &'a [&'static str],

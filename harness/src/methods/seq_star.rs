@@ -53,13 +53,13 @@ pub const SEQ_STAR: MethodSpec = MethodSpec {
     ..MethodSpec::new("seq-star", |session| Ok(Box::new(SeqStar::new(session)?)))
 };
 
-/// The network.
+/// Trains heads on a network whose encoder is frozen after the first task.
 pub struct SeqStar {
     learner: Learner,
 }
 
 impl SeqStar {
-    /// Makes the network.
+    /// Makes the network with initial weights.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)? })
     }

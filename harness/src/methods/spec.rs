@@ -37,7 +37,7 @@ pub struct MethodSpec {
 /// What a method keeps between tasks, besides the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
-    /// The method keeps nothing.
+    /// The method keeps no row between tasks.
     Nothing,
     /// `memory_per_class` rows of each class.
     RowsPerClass,

@@ -26,7 +26,7 @@ pub struct Trace {
     clock: Option<Clock>,
 }
 
-/// The times of steps.
+/// Measures how long optimiser steps take.
 struct Clock {
     /// Seconds of each step since the end of the one before, and its loss.
     steps: Vec<(f64, f64)>,

@@ -63,13 +63,13 @@ fn mkgformer_defaults(shared: Config, kind: Extraction) -> Config {
     }
 }
 
-/// The network.
+/// Trains one network on each task in turn.
 pub struct Vanilla {
     learner: Learner,
 }
 
 impl Vanilla {
-    /// Makes the network.
+    /// Makes the network with initial weights.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
         Ok(Self { learner: session.learner(0)? })
     }

@@ -7,11 +7,11 @@ use super::value::Value;
 /// Counts of one class, or summed over several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Correct predictions.
+    /// Number of predictions that equal the gold item.
     pub correct: usize,
-    /// All predictions.
+    /// Number of predicted items.
     pub predicted: usize,
-    /// All gold items (support).
+    /// Number of gold items (support).
     pub gold: usize,
 }
 

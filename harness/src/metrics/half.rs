@@ -19,7 +19,7 @@ pub enum Half {
 }
 
 impl Half {
-    /// Both halves.
+    /// Both halves, in the order of tables.
     pub const ALL: [Self; 2] = [Self::Text, Self::Vision];
 
     /// Chooses the labels that this half predicted.

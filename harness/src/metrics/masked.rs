@@ -17,7 +17,7 @@ pub enum Mask {
 }
 
 impl Mask {
-    /// Both masks.
+    /// Both masks, in the order of tables.
     pub const ALL: [Self; 2] = [Self::Class, Self::Task];
 }
 

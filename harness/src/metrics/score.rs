@@ -18,23 +18,23 @@ use crate::run::RunFolder;
 use crate::run::predictions::{self, PredictionRow};
 use crate::run::record::{DatasetRecord, RunRecord, SCHEMA_VERSION};
 
-/// The contents of `result.json`.
+/// What `result.json` holds: the scores of a finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunResult {
-    /// Version of this file.
+    /// Version of the format of `result.json`.
     #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema_version: u32,
-    /// Method.
+    /// Name of the method.
     pub method: String,
-    /// Protocol.
+    /// Name of the benchmark.
     pub benchmark: String,
     /// Content fingerprint of the benchmark.
     pub fingerprint: String,
-    /// Seed of the run.
+    /// Seed that the model was trained with.
     pub train_seed: u64,
-    /// Per stage.
+    /// Scores after each task, in order.
     pub stages: Vec<StageScores>,
-    /// What `matrix[i][j]` is.
+    /// Name of the metric that `matrix[i][j]` holds.
     pub matrix_metric: String,
     /// `R[i][j]`, `j <= i`; a row is empty where an external run has no predictions. Since version 4 a cell is undefined
     /// where the test has nothing of task `j`.

@@ -33,7 +33,7 @@ pub struct StageScores {
     /// Unweighted mean of the F1 of each relation or type seen that has a test row.
     #[serde(default)]
     pub macro_f1: Value,
-    /// The same of the predictions a masked classifier makes, see `formulas.rs`; since version 3.
+    /// The same of the predictions a masked classifier makes, see `metrics/masked.rs`; since version 3.
     #[serde(default, deserialize_with = "known")]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub masked: BTreeMap<Metric, Value>,
@@ -46,7 +46,7 @@ pub struct StageScores {
     pub unnamed: BTreeMap<Metric, Value>,
     /// F1 of each relation or type seen; since version 4 undefined for one without a test row.
     pub f1_by_class: BTreeMap<String, Value>,
-    /// Gold items of each.
+    /// Number of gold items of each class.
     pub support_by_class: BTreeMap<String, usize>,
     /// Confusion between classes of earlier tasks and of this one, where there are predictions; since version 3.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
-    /// Defined.
+    /// The score is defined.
     Number(f64),
-    /// `undefined: reason`.
+    /// The score is not defined, for the reason given as `undefined: reason`.
     Undefined(String),
 }
 
@@ -21,7 +21,7 @@ impl Default for Value {
 }
 
 impl Value {
-    /// Returns `undefined: reason`.
+    /// Returns a value that is undefined for a reason.
     pub fn undefined(reason: &str) -> Self {
         Self::Undefined(format!("undefined: {reason}"))
     }
@@ -71,9 +71,9 @@ impl Value {
 /// How many classes, tasks or stages entered a mean; the others have no test rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entered {
-    /// Those with a score.
+    /// Number of scores that are defined.
     pub n: usize,
-    /// All.
+    /// Number of all scores, defined or not.
     pub of: usize,
 }
 

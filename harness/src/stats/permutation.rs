@@ -9,7 +9,7 @@ use super::sample::{Totals, f1};
 use super::{CHUNK, SEED, Sample};
 use crate::seed::generator;
 
-/// Number of random permutations.
+/// Number of random permutations from which a p value is computed.
 pub const PERMUTATIONS: usize = 10_000;
 
 /// Largest difference that counts as none: sums of the same numbers in another order may differ by rounding.

@@ -141,7 +141,7 @@ fn layer(config: &BertConfig, shared: Option<SharedKey>, reads_logits: bool, vb:
     })
 }
 
-/// BERT without its pooler.
+/// The encoder of BERT, without its pooler, which no head reads.
 pub struct Bert {
     pub(crate) embeddings: TextEmbeddings,
     pub(crate) layers: Vec<Layer>,

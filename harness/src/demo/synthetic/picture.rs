@@ -40,7 +40,7 @@ pub(super) const COLOURS: [[u8; 3]; 8] = [
     [200, 200, 200],
 ];
 
-/// What a picture shows.
+/// Pattern and colours that a picture shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scene {
     pub(super) colour: [u8; 3],

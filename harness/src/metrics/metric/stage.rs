@@ -22,7 +22,7 @@ pub enum PredictionSet {
 /// What a metric counts, and so what the test must have for it to be defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// Test rows.
+    /// The metric counts test rows.
     Rows,
     /// Gold items of the classes seen.
     Items,
@@ -154,7 +154,7 @@ metrics! {
 }
 
 impl StageMetric {
-    /// The main metric.
+    /// The metric that tables are ranked by.
     pub const MAIN: Self = Self::MicroF1;
 
     /// Returns the metrics of one set of predictions.
@@ -210,7 +210,7 @@ impl StageMetric {
         self.spec().basis
     }
 
-    /// Computes the metric.
+    /// Computes the metric from the counts of a stage.
     pub fn compute(self, tally: &Tally) -> Value {
         (self.spec().compute)(tally)
     }
