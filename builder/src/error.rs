@@ -139,7 +139,7 @@ impl From<Damages> for Error {
 }
 
 /// Says in plain words what the system says of a file: `cannot open file `x`: no such file or folder`.
-fn plain_io(error: &io::Error) -> String {
+pub fn plain_io(error: &io::Error) -> String {
     let text = error.to_string();
     // Errors of temporary files name the path after the number.
     let (before, after) = text.split_once(" (os error ").unwrap_or((text.as_str(), ""));

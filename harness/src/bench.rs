@@ -15,6 +15,7 @@ use crate::data::{Benchmark, Example, Task};
 use crate::error::{Error, Result};
 use crate::learner::LearnerSpec;
 use crate::methods::Session;
+use crate::methods::journal::Journal;
 use crate::methods::trace::Trace;
 use crate::run::log::{Log, memory_mib};
 use crate::train::{Request, prepare};
@@ -65,19 +66,25 @@ pub fn steps(request: &Request, timing: &Timing<'_>) -> Result<Value> {
     benchmark.check_rows()?;
     let (spec, record) = prepare(request, &benchmark)?;
     let spec = Rc::new(spec);
-    let folder = tempfile::tempdir().map_err(|error| Error::Usage(format!("a temporary folder: {error}")))?;
-    let mut log = Log::open(&folder.path().join("metrics.jsonl"), "bench", 2, 0, config.lr_encoder)?;
+    let mut log = Log::silent("bench", 2, 0, config.lr_encoder);
     let trace = if timing.trace.is_some() { Trace::recording() } else { Trace::default() };
     let mut trace = trace.with_clock();
-    let mut session =
-        Session { spec: Rc::clone(&spec), config, benchmark: &benchmark, log: &mut log, trace: &mut trace };
+    let mut journal = Journal::default();
+    let mut session = Session {
+        spec: Rc::clone(&spec),
+        config,
+        benchmark: &benchmark,
+        log: &mut log,
+        trace: &mut trace,
+        journal: &mut journal,
+    };
     let mut method = (request.method.create)(&mut session)?;
     let counted = WARM_UP + timing.steps;
     let stages = if timing.second_task { vec![(0, WARM_UP), (1, counted)] } else { vec![(0, counted)] };
     let mut before = 0;
     for (stage, steps) in stages {
         let train = rows(benchmark.training(stage, &spec.tokenizer)?, steps * config.batch_size, timing.length)?;
-        session.log.begin_task(stage);
+        session.log.begin_task(stage, false);
         before = session.trace.steps;
         let task = Task { seen: benchmark.seen(stage), train };
         session.trace.task(&task.seen);

@@ -9,8 +9,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Reading or writing a file (`fs_err` puts the path into the message).
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+    #[error("{}", mkgc_builder::error::plain_io(.0))]
+    Io(std::io::Error),
     /// The benchmark folder is damaged or none.
     #[error(transparent)]
     Builder(#[from] mkgc_builder::error::Error),
@@ -63,9 +63,19 @@ pub enum Error {
     /// A loss that is no number, or infinite.
     #[error("the training loss became {0}: lower lr_encoder or lr_head, or check the encoder's weights")]
     Diverged(f64),
+    /// A signal or a program asked the run to stop. It can go on where it was.
+    #[error("interrupted; the same command goes on with the run")]
+    Interrupted,
     /// Anything else the user asked for that cannot be done.
     #[error("{0}")]
     Usage(String),
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        // The cause is part of the message, so it is not a source that a chain would print a second time.
+        Self::Io(error)
+    }
 }
 
 impl From<candle_core::Error> for Error {

@@ -1,11 +1,15 @@
 //! JSON files, and the builder's atomic writes. A file is written to a temporary sibling and renamed, so that neither another process
 //! nor a later run ever reads half of one.
 
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
+use mkgc_builder::files::parent_folder;
 pub use mkgc_builder::files::write_atomically;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
@@ -26,4 +30,60 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     Ok(write_atomically(path, text.as_bytes())?)
+}
+
+/// Writes a value as indented JSON, atomically, and returns when it has reached the disk.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write_json_durably(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write_durably(path, text.as_bytes())
+}
+
+/// Writes bytes atomically, and returns when they have reached the disk.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = parent_folder(path);
+    let write = || {
+        fs_err::create_dir_all(folder)?;
+        let mut file = NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    let file = write().map_err(|error: io::Error| unwritable(path, &error))?;
+    mkgc_builder::files::persist(file, path)?;
+    sync_folder(folder)
+}
+
+/// Waits until the names in a folder have reached the disk. Some file systems cannot do so and need not.
+///
+/// # Errors
+/// The folder cannot be opened.
+fn sync_folder(folder: &Path) -> Result<()> {
+    #[cfg(unix)]
+    fs_err::File::open(folder)?.sync_all().ok();
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// Makes the error about a file of a run that cannot be written, with the remedy.
+pub fn unwritable(path: &Path, error: &impl Display) -> Error {
+    let text = error.to_string();
+    // Other crates wrap the system's error as text; its number is always there.
+    let number = text.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    let reason = match number.map(|number| io::Error::from_raw_os_error(number).kind()) {
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "the disk is full; free some space",
+        Some(ErrorKind::ReadOnlyFilesystem) => "the disk can only be read; make it writable",
+        Some(ErrorKind::PermissionDenied) => "you may not write to its folder; change its permissions",
+        Some(ErrorKind::NotFound) => "its folder is gone; put it back",
+        _ => return Error::Usage(format!("{}: cannot be written: {text}; check the disk", path.display())),
+    };
+    let reason = format!("{reason} and give the same command again, which goes on");
+    Error::Usage(format!("{}: cannot be written: {reason}", path.display()))
 }

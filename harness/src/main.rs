@@ -1,5 +1,5 @@
 //! The `mkgc` command. stdout is data, stderr is progress; exit codes: 0 fine, 1 verification or gate failed, 2 wrong usage or
-//! input.
+//! input, 75 interrupted by a signal, so that the same command goes on.
 #![allow(clippy::print_stdout, reason = "the command's results go to stdout")]
 
 mod cli;
@@ -7,6 +7,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mkgc_harness::error::Error;
 
 /// Every tensor operation allocates its result; the system allocator would return those pages at once and fault them
 /// in again.
@@ -27,6 +28,9 @@ fn keep_memory() {
 /// Bytes of stack per thread: candle walks a graph by recursion.
 const STACK: usize = 64 << 20;
 
+/// Exit code of a run that a signal stopped and that can go on: `EX_TEMPFAIL` of BSD's sysexits.h.
+const INTERRUPTED: u8 = 75;
+
 fn main() -> ExitCode {
     keep_memory();
     let cli = cli::Cli::parse();
@@ -35,6 +39,10 @@ fn main() -> ExitCode {
     let run = || pool.map_err(Into::into).and_then(|()| cli::run(cli));
     match rayon::join(run, || ()).0 {
         Ok(code) => code,
+        Err(error) if matches!(error.downcast_ref(), Some(Error::Interrupted)) => {
+            eprintln!("{error}");
+            ExitCode::from(INTERRUPTED)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)

@@ -14,6 +14,11 @@ impl DropoutRng {
     pub fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
+
+    /// Returns the generator, whose position says how many masks were drawn.
+    pub fn generator(&mut self) -> &mut ChaCha8Rng {
+        &mut self.0
+    }
 }
 
 /// Whether a network runs in training or in evaluation.

@@ -56,17 +56,28 @@ impl ParamStore {
     /// # Errors
     /// The file cannot be read.
     pub fn with_pretrained(self, path: &Path) -> Result<Self> {
-        let file = Arc::new(WeightFile::open(path)?);
-        let family = if file.shape("pre_layrnorm.weight").is_some() { VISION } else { "" };
+        self.with_shards(&[path.to_path_buf()])
+    }
+
+    /// Takes values from the safetensors files of one model, as [`ParamStore::with_pretrained`] does from one.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn with_shards(self, paths: &[PathBuf]) -> Result<Self> {
+        let files = paths.iter().map(|path| Ok(Arc::new(WeightFile::open(path)?))).collect::<Result<Vec<_>>>()?;
+        let vision = files.iter().any(|file| file.shape("pre_layrnorm.weight").is_some());
+        let family = if vision { VISION } else { "" };
         let renamed = |name: &str| {
             let name = name.strip_prefix("bert.").unwrap_or(name);
             let name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
             format!("{family}{name}")
         };
-        let stored = |name: &String| StoredTensor { file: Arc::clone(&file), name: name.clone() };
         let mut inner = self.lock();
-        inner.sources.push(path.to_path_buf());
-        inner.stored.extend(file.names().map(|name| (renamed(name), stored(name))));
+        for file in &files {
+            let stored = |name: &String| StoredTensor { file: Arc::clone(file), name: name.clone() };
+            inner.sources.push(file.path().to_path_buf());
+            inner.stored.extend(file.names().map(|name| (renamed(name), stored(name))));
+        }
         drop(inner);
         Ok(self)
     }
@@ -130,6 +141,13 @@ impl ParamStore {
             source.as_ref().unwrap_or(&inner.sources).iter().map(|p| p.display().to_string()).collect();
         let reason = format!("holds no tensor `{name}` of shape {:?}; does it belong to config.json?", var.dims());
         Err(Error::encoder(Path::new(&files.join(", ")), reason))
+    }
+
+    /// Returns the tensors of the files that no variable has taken, each with its file and under its name there.
+    pub fn unused(&self) -> Vec<(PathBuf, String)> {
+        let inner = self.lock();
+        let unused = inner.stored.iter().filter(|(name, _)| !inner.used.contains(*name));
+        unused.map(|(_, stored)| (stored.file.path().to_path_buf(), stored.name.clone())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
+use serde_json::Value;
 use tokenizers::models::wordlevel::WordLevel;
-use tokenizers::normalizers::Lowercase;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::{BertNormalizer, Lowercase};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::error::{Error, Result};
@@ -57,6 +60,32 @@ impl WordTokenizer {
             Tokenizer::from_bytes(bytes).map_err(|error| Error::encoder(path, format!("not a tokenizer: {error}")))?;
         inner.with_padding(None);
         let _ = inner.with_truncation(None);
+        Self::new(inner).map_err(|error| Error::encoder(path, error.to_string()))
+    }
+
+    /// Makes BERT's tokenizer of a `vocab.txt`, one piece a line, as `BertTokenizer` of transformers does. Whether it keeps
+    /// upper case and accents is read from `tokenizer_config.json` beside it, if there is one (default: it does not).
+    ///
+    /// # Errors
+    /// A file cannot be read, or the vocabulary lacks `[PAD]`, `[UNK]`, `[CLS]` or `[SEP]`.
+    pub fn from_vocabulary(path: &Path) -> Result<Self> {
+        let bad = |error: tokenizers::Error| Error::encoder(path, error.to_string());
+        let options = path.with_file_name("tokenizer_config.json");
+        let options: Value = match fs_err::read(&options) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|error| Error::encoder(&options, format!("not JSON: {error}")))?,
+            Err(_) => Value::Null,
+        };
+        let set = |key: &str| options.get(key).and_then(Value::as_bool);
+        let text = fs_err::read_to_string(path)?;
+        let vocabulary = text.lines().map(|piece| piece.trim_end().to_owned()).zip(0u32..).collect();
+        let model = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".to_owned()).build().map_err(bad)?;
+        let mut inner = Tokenizer::new(model);
+        let lower = set("do_lower_case").unwrap_or(true);
+        let chinese = set("tokenize_chinese_chars").unwrap_or(true);
+        let normalizer = BertNormalizer::new(true, chinese, set("strip_accents"), lower);
+        inner.with_normalizer(Some(normalizer)).map_err(bad)?;
+        inner.with_pre_tokenizer(Some(BertPreTokenizer));
         Self::new(inner).map_err(|error| Error::encoder(path, error.to_string()))
     }
 

@@ -87,6 +87,39 @@ fn offline_says_what_is_missing_and_what_to_do() {
     assert!(all.contains("models--bert-base-uncased lacks config.json, model.safetensors;"), "{all}");
 }
 
+/// A cache that was copied without its refs.
+#[test]
+fn without_refs_the_only_snapshot_is_meant_and_of_several_one_must_be_named() {
+    let home = tempfile::tempdir().unwrap();
+    let snapshot = cached(home.path(), &FILES);
+    fs_err::remove_dir_all(home.path().join("hub/models--owner--name/refs")).unwrap();
+    let found = offline(home.path()).resolve("owner/name", None, &FILES).unwrap();
+    assert_eq!(found, HubFolder { folder: snapshot.clone(), revision: Some(COMMIT.to_owned()) });
+    let other = COMMIT.replace('0', "f");
+    fs_err::create_dir(snapshot.with_file_name(&other)).unwrap();
+    let error = offline(home.path()).resolve("owner/name", None, &FILES).unwrap_err().to_string();
+    assert!(
+        error.contains("models--owner--name has no refs/main, which says which of its snapshots that is"),
+        "{error}"
+    );
+    assert!(error.ends_with(&format!("give one of them as `owner/name@COMMIT`: {COMMIT}, {other}")), "{error}");
+    assert!(offline(home.path()).resolve(&format!("owner/name@{COMMIT}"), None, &FILES).is_ok());
+    // A hub knows what `main` is.
+    let unreachable = hub(home.path(), "http://127.0.0.1:1", "0");
+    assert!(unreachable.resolve("owner/name", None, &FILES).is_err());
+}
+
+/// Where a hub has no `tokenizer.json`, it may have `vocab.txt`.
+#[test]
+fn the_first_of_several_files_that_a_model_has_is_found() {
+    let home = tempfile::tempdir().unwrap();
+    let snapshot = cached(home.path(), &["vocab.txt"]);
+    let found = offline(home.path()).resolve_any("owner/name", None, &["tokenizer.json", "vocab.txt"]).unwrap();
+    assert_eq!(found.folder, snapshot);
+    let error = offline(home.path()).resolve_any("owner/name", None, &["a.json", "b.json"]).unwrap_err().to_string();
+    assert!(error.contains("lacks a.json"), "{error}");
+}
+
 #[test]
 fn names_that_no_model_has_are_refused() {
     let home = tempfile::tempdir().unwrap();

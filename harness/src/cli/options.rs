@@ -1,6 +1,7 @@
 //! Options that `mkgc train`, `sweep` and `bench` share.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use candle_core::DType;
@@ -10,7 +11,8 @@ use mkgc_harness::config::Recipe;
 use mkgc_harness::data::Benchmark;
 use mkgc_harness::learner::TINY;
 use mkgc_harness::methods::MethodSpec;
-use mkgc_harness::train::Request;
+use mkgc_harness::run::interrupt::Interrupt;
+use mkgc_harness::train::{CHECKPOINT_EVERY, Request};
 
 use super::device;
 
@@ -37,6 +39,10 @@ pub struct RunOptions {
     /// One setting, e.g. `--set epochs=3`; may be repeated. `mkgc ls settings METHOD` lists them.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Minutes between two checkpoints inside a task, also a part of one such as 0.5. With 0, a task is checkpointed only
+    /// when SIGINT, SIGTERM or SIGUSR1 interrupts it. It changes no number.
+    #[arg(long, value_name = "MINUTES", default_value_t = CHECKPOINT_EVERY.as_secs_f64() / 60.0)]
+    checkpoint_every: f64,
 }
 
 impl RunOptions {
@@ -57,7 +63,12 @@ impl RunOptions {
     /// Makes the request for a run of a method with its default settings.
     pub fn request(&self, benchmark: &Path, method: MethodSpec, out: PathBuf) -> Result<Request> {
         let dtype = if self.dtype == "bf16" { DType::BF16 } else { DType::F32 };
+        let Ok(every) = Duration::try_from_secs_f64(self.checkpoint_every * 60.0) else {
+            bail!("--checkpoint-every {}: give a number of minutes, or 0 for none", self.checkpoint_every);
+        };
         Ok(Request {
+            checkpoint_every: Some(every).filter(|every| !every.is_zero()),
+            interrupt: Interrupt::on_signals()?,
             encoder: self.encoder.clone(),
             vision: self.vision.clone(),
             device: device::open(&self.device, dtype)?,

@@ -52,6 +52,9 @@ pub fn train(args: TrainArgs) -> Result<()> {
         print!("{}", settings.to_toml()?);
         return Ok(());
     }
+    for key in &settings.ignored {
+        eprintln!("warning: the recipe sets `{key}`, which {} does not read", method.name);
+    }
     let out = args.out.context("--out is missing")?;
     let request = args.options.request(&args.benchmark, method, out)?;
     let result = Run::open(Request { settings, tasks: args.tasks, ..request })?.train()?;

@@ -29,6 +29,8 @@ pub struct Resolved {
     pub config: Config,
     /// Origin of each key: `default`, the recipe's file name or `flag`.
     pub origins: BTreeMap<String, String>,
+    /// Keys of the recipe's top level that serve other methods, because this one does not read them.
+    pub ignored: Vec<String>,
 }
 
 impl Resolved {
@@ -131,13 +133,14 @@ struct Layers<'a> {
     accepted: &'a Accepted<'a>,
     table: toml::Table,
     origins: BTreeMap<String, String>,
+    ignored: Vec<String>,
 }
 
 impl<'a> Layers<'a> {
     fn new(accepted: &'a Accepted<'a>) -> Result<Self> {
         let table = as_table(&accepted.defaults)?;
         let origins = table.keys().map(|key| (key.clone(), "default".to_owned())).collect();
-        Ok(Self { accepted, table, origins })
+        Ok(Self { accepted, table, origins, ignored: Vec::new() })
     }
 
     /// Takes the keys that the method reads; the others must be settings of other methods.
@@ -148,6 +151,8 @@ impl<'a> Layers<'a> {
             } else if !is_setting(&key) {
                 let every = SETTINGS.iter().map(|setting| setting.key);
                 return Err(config_error(&key, &unknown(&key, every)));
+            } else {
+                self.ignored.push(key);
             }
         }
         Ok(())
@@ -182,7 +187,7 @@ impl<'a> Layers<'a> {
             .table
             .try_into()
             .map_err(|error: toml::de::Error| Error::Usage(format!("configuration: {}", error.message())))?;
-        Ok(Resolved { config, origins: self.origins })
+        Ok(Resolved { config, origins: self.origins, ignored: self.ignored })
     }
 }
 

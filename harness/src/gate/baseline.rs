@@ -55,7 +55,9 @@ pub struct BaselineEntry {
     pub device: String,
     /// Training seeds. A run of each is required.
     pub seeds: Vec<u64>,
-    /// Hashes of the benchmark's rows (`data`), of the text encoder (`encoder`) and of the vision encoder (`vision`).
+    /// Hashes of the benchmark's rows (`data`), of the weights of the text encoder (`encoder`) and of the vision encoder
+    /// (`vision`), and of their configuration and tokenizer (`encoder_config`, `encoder_tokenizer`, `vision_config`), which
+    /// older baselines do not have.
     pub fingerprints: BTreeMap<String, String>,
     /// Expectations by the key of the metric.
     pub metrics: BTreeMap<String, Expectation>,

@@ -97,6 +97,9 @@ fn unknown(baseline: &Baseline, observed: &BTreeMap<GateKey, BySeed>) -> Vec<Str
     runs.filter(|(key, seed, _)| !asked(key, *seed)).map(|(_, _, run)| run.folder.display().to_string()).collect()
 }
 
+/// Fingerprints that are compared only where both sides have them.
+const LATER_FINGERPRINTS: [&str; 3] = ["encoder_config", "encoder_tokenizer", "vision_config"];
+
 impl BaselineEntry {
     /// Returns the metrics of the entry's seeds, or why its runs are missing or of other data or encoders.
     fn comparable<'a>(&self, runs: &'a BySeed) -> Result<Vec<&'a Values>, String> {
@@ -106,7 +109,9 @@ impl BaselineEntry {
             for name in names {
                 let old = self.fingerprints.get(name);
                 let new = run.fingerprints.get(name);
-                if old != new {
+                // Older runs and baselines do not know these.
+                let unknown = LATER_FINGERPRINTS.contains(&name.as_str()) && (old.is_none() || new.is_none());
+                if old != new && !unknown {
                     let text =
                         |print: Option<&String>| print.map_or_else(|| "none".to_owned(), |print| format!("`{print}`"));
                     let folder = run.folder.display();

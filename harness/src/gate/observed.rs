@@ -70,6 +70,11 @@ fn fingerprints(record: &RunRecord) -> BTreeMap<String, String> {
     if let Some(vision) = record.vision() {
         found.insert("vision".to_owned(), vision.encoder.identity.clone());
     }
+    let text = record.trained().map(|trained| ("encoder", &trained.encoder));
+    let vision = record.vision().map(|vision| ("vision", &vision.encoder));
+    for (name, encoder) in text.into_iter().chain(vision) {
+        found.extend(encoder.further().map(|(of, hash)| (format!("{name}_{of}"), hash.clone())));
+    }
     found
 }
 

@@ -25,28 +25,29 @@ pub const TINY: &str = "tiny";
 pub struct EncoderSource {
     text: BertConfig,
     vision: Option<ClipVisionConfig>,
-    text_weights: Option<PathBuf>,
-    vision_weights: Option<PathBuf>,
+    /// Files of the text encoder's weights; none for seeded ones.
+    text_weights: Vec<PathBuf>,
+    /// Files of the vision encoder's weights; none for seeded ones.
+    vision_weights: Vec<PathBuf>,
 }
 
 impl EncoderSource {
     /// Describes encoders of these shapes with seeded weights.
     pub fn seeded(text: BertConfig, vision: Option<ClipVisionConfig>) -> Self {
-        Self { text, vision, text_weights: None, vision_weights: None }
+        Self { text, vision, text_weights: Vec::new(), vision_weights: Vec::new() }
     }
 
     /// Opens `tiny`, a folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a repository of the
-    /// Hugging Face hub; the record says which weights these are.
+    /// Hugging Face hub; the record says which files these are.
     pub fn open(name: &str, benchmark: &Benchmark) -> Result<(Self, WordTokenizer, EncoderRecord)> {
         if name == TINY {
             let tokenizer = WordTokenizer::from_words(benchmark.training_words()?)?;
             return Ok((Self::seeded(tiny_text(), None), tokenizer, EncoderRecord::built_in(name)));
         }
         let files = TextFiles::open(name)?;
-        let record = EncoderRecord::new(name, &files.weights, files.revision)?;
-        let text = files.config;
-        let text_weights = Some(files.weights);
-        Ok((Self { text, vision: None, text_weights, vision_weights: None }, files.tokenizer, record))
+        let record = EncoderRecord::new(name, &files.files)?;
+        let source = Self { text_weights: files.files.weights, ..Self::seeded(files.config, None) };
+        Ok((source, files.tokenizer, record))
     }
 
     /// Adds a vision encoder: `tiny` (as wide and deep as the text encoder), a folder or a repository with a CLIP
@@ -57,15 +58,20 @@ impl EncoderSource {
             return Ok(EncoderRecord::built_in(name));
         }
         let files = VisionFiles::open(name)?;
-        let record = EncoderRecord::new(name, &files.weights, files.revision)?;
+        let record = EncoderRecord::new(name, &files.files)?;
         self.vision = Some(files.config);
-        self.vision_weights = Some(files.weights);
+        self.vision_weights = files.files.weights;
         Ok(record)
     }
 
     /// Returns the side of the vision encoder's input in pixels; none without a vision encoder.
     pub fn image_size(&self) -> Option<usize> {
         self.vision.as_ref().map(|vision| vision.image_size)
+    }
+
+    /// Returns the longest text that the text encoder reads, in word pieces.
+    pub fn positions(&self) -> usize {
+        self.text.max_position_embeddings
     }
 
     /// Returns the hidden sizes of text and vision (0 without a vision encoder).
@@ -83,8 +89,8 @@ impl EncoderSource {
     /// Makes a store of variables that take the pre-trained values when the network asks for them.
     pub fn store(&self, seed: u64, device: &Device) -> Result<ParamStore> {
         let mut store = ParamStore::new(seed, device.clone());
-        for path in [&self.text_weights, &self.vision_weights].into_iter().flatten() {
-            store = store.with_pretrained(path)?;
+        for files in [&self.text_weights, &self.vision_weights] {
+            store = store.with_shards(files)?;
         }
         Ok(store)
     }
@@ -123,7 +129,7 @@ impl EncoderSource {
         for (prefix, weights) in
             [("embeddings.", text), ("encoder.layer.", text), ("vision_model.", &self.vision_weights)]
         {
-            if weights.is_some() {
+            if !weights.is_empty() {
                 store.require_pretrained(prefix)?;
             }
         }

@@ -47,6 +47,7 @@ pub const EMAR_BERT: MethodSpec = MethodSpec {
     defaults: |shared, _| Config { epochs: 2, batch_size: 32, ..shared },
     defaults_source: "Wang et al. 2022 (ACA), code",
     settings: &[TRAINING, STORED_ROWS, &["rounds", "replay_o"]],
+    later_settings: &["replay_o"],
     ..MethodSpec::new("emar-bert", |session| Ok(Box::new(Emar::new(session)?)))
 };
 
@@ -163,6 +164,10 @@ impl Method for Emar {
         let Some(prototypes) = &self.evaluation else { return self.learner.predict(batch, &seen.allowed) };
         let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
         self.learner.decide(&similarities(&features, prototypes)?, batch, &seen.allowed)
+    }
+
+    fn resumes_inside(&self) -> bool {
+        true
     }
 
     fn learner(&self) -> Option<&Learner> {

@@ -30,6 +30,7 @@ pub const EMR: MethodSpec = MethodSpec {
     source: "Wang et al. 2019",
     keeps: Keeps::RowsPerClass,
     settings: &[TRAINING, STORED_ROWS, &["replay", "replay_o"]],
+    later_settings: &["replay", "replay_o"],
     ..MethodSpec::new("emr", |session| Ok(Box::new(Emr::new(session)?)))
 };
 
@@ -41,6 +42,7 @@ pub const CONCAT_REPLAY: MethodSpec = MethodSpec {
     keeps: EMR.keeps,
     create: EMR.create,
     settings: EMR.settings,
+    later_settings: EMR.later_settings,
     ..CONCAT
 };
 
@@ -52,6 +54,7 @@ pub const MKGFORMER_REPLAY: MethodSpec = MethodSpec {
     keeps: EMR.keeps,
     create: EMR.create,
     settings: EMR.settings,
+    later_settings: EMR.later_settings,
     ..MKGFORMER
 };
 
@@ -92,6 +95,10 @@ impl Method for Emr {
         })?;
         self.memory.push(session.select(&self.learner, task)?);
         Ok(())
+    }
+
+    fn resumes_inside(&self) -> bool {
+        true
     }
 
     fn learner(&self) -> Option<&Learner> {

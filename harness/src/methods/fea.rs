@@ -24,6 +24,7 @@ pub const FEA: MethodSpec = MethodSpec {
     source: "Wang et al. 2022 (arXiv 2209.00243)",
     keeps: Keeps::RowsPerClass,
     settings: &[TRAINING, STORED_ROWS, &["memory_epochs", "replay_o"]],
+    later_settings: &["replay_o"],
     ..MethodSpec::new("fea", |session| Ok(Box::new(Fea::new(session)?)))
 };
 
@@ -47,6 +48,10 @@ impl Method for Fea {
         let rows = self.memory.with_newest(session.masks_outside());
         let balanced = Passes { epochs: session.config.memory_epochs, rows: &all(&rows) };
         train_phase(&self.learner, &task.seen, session, "memory", balanced, &mut TaskLoss)
+    }
+
+    fn resumes_inside(&self) -> bool {
+        true
     }
 
     fn learner(&self) -> Option<&Learner> {

@@ -56,6 +56,10 @@ impl Method for Joint {
         train_phase(&self.learner, &task.seen, session, CURRENT, passes, &mut TaskLoss)
     }
 
+    fn resumes_inside(&self) -> bool {
+        true
+    }
+
     fn learner(&self) -> Option<&Learner> {
         Some(&self.learner)
     }

@@ -64,6 +64,10 @@ impl Method for Majority {
         Ok(())
     }
 
+    fn resumes_inside(&self) -> bool {
+        true
+    }
+
     fn learner(&self) -> Option<&Learner> {
         None
     }

@@ -2,16 +2,19 @@
 
 use std::rc::Rc;
 
+use candle_core::{Device, Tensor};
+
 use mkgc_builder::corpus::Extraction;
 use mkgc_models::optim::AdamW;
 
+use super::journal::Journal;
 use super::shared::memory::{self, Memory};
 use super::trace::Trace;
 use crate::config::{Config, ReplayO};
 use crate::data::{Batch, Benchmark, Example, Task, VisibleLabels};
 use crate::error::{Error, Result};
 use crate::learner::{Answer, Learner, LearnerSpec, Prediction};
-use crate::run::checkpoint::State;
+use crate::run::checkpoint::{DonePart, State};
 use crate::run::lambda::LambdaChoice;
 use crate::run::log::Log;
 use crate::seed;
@@ -28,6 +31,8 @@ pub struct Session<'a> {
     pub log: &'a mut Log,
     /// Trace that counts optimiser steps and, if enabled, records what the method did.
     pub trace: &'a mut Trace,
+    /// What is done of the task, for checkpoints inside it.
+    pub journal: &'a mut Journal,
 }
 
 impl Session<'_> {
@@ -55,8 +60,53 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn select(&self, learner: &Learner, task: &Task) -> Result<Vec<Example>> {
-        memory::select(learner, task, self.config, self.benchmark.manifest())
+    pub fn select(&mut self, learner: &Learner, task: &Task) -> Result<Vec<Example>> {
+        let mut kept = self.keep("memory", |session| {
+            let rows = memory::select(learner, task, session.config, session.benchmark.manifest())?;
+            let count = rows.len();
+            let rows = rows.into_iter().map(|row| row as u32).collect();
+            Ok(State::default()
+                .with("rows", [("chosen".to_owned(), Tensor::from_vec(rows, count, &Device::Cpu)?)].into()))
+        })?;
+        let chosen = kept.take("rows").remove("chosen").map_or(Ok(Vec::new()), |rows| rows.to_vec1::<u32>())?;
+        Ok(chosen.into_iter().map(|row| task.train[row as usize].clone()).collect())
+    }
+
+    /// Returns what `make` computes from the network between two phases of a task. In a run that goes on inside the task
+    /// after it was computed, it is the value of the checkpoint, and `make` is not called. `make` may train phases.
+    ///
+    /// # Errors
+    /// Returns the errors of `make`.
+    pub fn keep(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Result<State>) -> Result<State> {
+        let name = format!("value {name}");
+        if let Some(done) = self.journal.next(&name) {
+            self.trace.steps += done.steps;
+            return Ok(done.value.clone());
+        }
+        let before = self.journal.passed();
+        let steps = self.trace.steps;
+        let value = make(self)?;
+        let steps = self.trace.steps - steps;
+        self.journal.finish(before, DonePart { name, steps, value: value.clone() });
+        Ok(value)
+    }
+
+    /// Does what [`Session::keep`] does for a value that replaces earlier ones of its name, which are dropped.
+    ///
+    /// # Errors
+    /// Returns the errors of `make`.
+    pub fn keep_newest(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Result<State>) -> Result<State> {
+        self.keep(name, |session| {
+            session.journal.forget(&format!("value {name}"));
+            make(session)
+        })
+    }
+
+    /// Lets the log go on where the part in progress was left.
+    pub(super) fn resume_log(&mut self) {
+        if let Some(state) = self.journal.take_log() {
+            self.log.restore(state);
+        }
     }
 
     /// Returns whether `O` in a stored sentence counts as unknown when the sentence is replayed (`replay_o`).
@@ -111,6 +161,16 @@ pub trait Method {
             return learner.answer(batch, &seen.allowed);
         }
         Ok(self.predict(batch, seen)?.into_iter().map(Answer::from).collect())
+    }
+
+    /// Returns whether the method can go on inside a task. That is so if [`Method::learn`] trains with
+    /// [`Trainer`](super::shared::training::Trainer), [`train_task`](super::shared::training::train_task) or
+    /// [`train_phase`](super::shared::training::train_phase), and computes what it needs of the network after its first
+    /// phase with [`Session::keep`], [`Session::select`] or
+    /// [`Prototypes::means`](super::shared::prototypes::Prototypes::means). A run of any other method begins a task anew that
+    /// was interrupted.
+    fn resumes_inside(&self) -> bool {
+        false
     }
 
     /// Returns how EWC's λ was chosen; none before it was, and for every other method.

@@ -8,6 +8,7 @@ mod emr;
 pub(crate) mod ewc;
 mod fea;
 mod joint;
+pub mod journal;
 pub mod lmc;
 mod majority;
 pub(crate) mod method;

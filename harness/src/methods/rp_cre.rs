@@ -45,6 +45,7 @@ pub const RP_CRE: MethodSpec = MethodSpec {
     defaults: |shared, _| Config { clip_apart: true, ..shared },
     defaults_source: "fd2014cl/RP-CRE",
     settings: &[TRAINING, STORED_ROWS, &["memory_epochs", "replay_o", "key_size", "lr_memory_network"]],
+    later_settings: &["replay_o"],
     ..MethodSpec::new("rp-cre", |session| Ok(Box::new(RpCre::new(session)?)))
 };
 
@@ -113,7 +114,14 @@ impl Objective for &Refiner {
 
 impl RpCre {
     /// Makes a network and an empty replay buffer.
+    ///
+    /// # Errors
+    /// Settings that store no row, of which prototypes could be made.
     pub fn new(session: &mut Session<'_>) -> Result<Self> {
+        if session.config.memory_per_class == 0 {
+            let reason = "RP-CRE makes its prototypes of stored rows; give at least 1".to_owned();
+            return Err(Error::Config { key: "memory_per_class".to_owned(), reason });
+        }
         Ok(Self { learner: session.learner(0)?, memory: Memory::default(), refiner: None })
     }
 
@@ -151,6 +159,10 @@ impl Method for RpCre {
         let Some(refiner) = &self.refiner else { return self.learner.predict(batch, &seen.allowed) };
         let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
         self.learner.decide(&refiner.scores(&self.learner, &features)?, batch, &seen.allowed)
+    }
+
+    fn resumes_inside(&self) -> bool {
+        true
     }
 
     fn learner(&self) -> Option<&Learner> {

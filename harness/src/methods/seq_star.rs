@@ -158,6 +158,10 @@ impl Method for SeqStar {
         self.learner.decide(&cosines(&self.learner, &features)?, batch, &seen.allowed)
     }
 
+    fn resumes_inside(&self) -> bool {
+        true
+    }
+
     fn learner(&self) -> Option<&Learner> {
         Some(&self.learner)
     }

@@ -32,6 +32,9 @@ pub struct MethodSpec {
     pub defaults_source: &'static str,
     /// Groups of settings that it reads, besides those of every method and of its network.
     pub settings: &'static [&'static [&'static str]],
+    /// Those of the settings that the first task does not depend on, so that a run that fails in its second task can go on
+    /// with other values.
+    pub later_settings: &'static [&'static str],
 }
 
 /// What a method keeps between tasks, besides the network.
@@ -78,6 +81,7 @@ impl MethodSpec {
             defaults: |shared, _| shared,
             defaults_source: "-",
             settings: &[TRAINING],
+            later_settings: &[],
         }
     }
 

@@ -80,6 +80,10 @@ impl Method for Vanilla {
         train_task(&self.learner, task, session, &mut TaskLoss)
     }
 
+    fn resumes_inside(&self) -> bool {
+        true
+    }
+
     fn learner(&self) -> Option<&Learner> {
         Some(&self.learner)
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::load::FinishedRun;
 use crate::config::VisualSetting;
 use crate::error::{Error, Result};
-use crate::run::record::{TaskRecord, VisionRecord};
+use crate::run::record::{EncoderRecord, TaskRecord, VisionRecord};
 
 /// Refuses runs whose numbers must not be compared. The error names two folders, what differs and the remedy.
 pub fn check(runs: &[FinishedRun]) -> Result<()> {
@@ -104,14 +104,29 @@ fn same_pictures(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
     Err(pair.refuse("pictures", &count(ours), &count(theirs)))
 }
 
+/// Returns the encoders of a run: text, then vision.
+fn encoders(run: &FinishedRun) -> Vec<&EncoderRecord> {
+    let vision = run.record.vision().map(|vision| &vision.encoder);
+    run.record.trained().map(|model| &model.encoder).into_iter().chain(vision).collect()
+}
+
+fn described(encoders: &[&EncoderRecord]) -> String {
+    let text = |encoder: &&EncoderRecord| {
+        let further = encoder.further().map(|(of, hash)| format!(" ({of} {hash})")).collect::<String>();
+        format!("{} {}{further}", encoder.name, encoder.identity)
+    };
+    encoders.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
 /// Checks two runs of one row of a table, which may differ in the seed alone.
 fn same_settings(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
     let pair = Pair { one, other, remedy: "name variants in a plan of `mkgc sweep`, or report them apart" };
-    pair.same("encoders", |run| {
-        let vision = run.record.vision().map(|vision| &vision.encoder);
-        let encoders = run.record.trained().map(|model| &model.encoder).into_iter().chain(vision);
-        encoders.map(|encoder| format!("{} {}", encoder.name, encoder.identity)).collect::<Vec<_>>().join(", ")
-    })?;
+    let same = |(one, other): (&EncoderRecord, &EncoderRecord)| one.name == other.name && one.is_same(other);
+    let ours = encoders(one);
+    let theirs = encoders(other);
+    if ours.len() != theirs.len() || !ours.iter().copied().zip(theirs.iter().copied()).all(same) {
+        return Err(pair.refuse("encoders", &described(&ours), &described(&theirs)));
+    }
     let settings = |run: &FinishedRun| serde_json::to_value(run.record.trained().map(|model| &model.config));
     let ours = settings(one)?;
     let theirs = settings(other)?;

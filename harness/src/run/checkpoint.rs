@@ -1,55 +1,26 @@
-//! `checkpoint/`: a method's state after the last finished task. `state.json` is written last and names its tensor file,
-//! so a crash between the two writes leaves the previous checkpoint valid.
+//! `checkpoint/`: what a run needs to go on in another process. `state.json` is a method's state after the last finished
+//! task, `task.json` what has been done of the task after it. Each names a file of tensors.
+//!
+//! The tensors are written and reach the disk before the index that names them, and the index appears by a rename, so a
+//! process that is killed at any point leaves the checkpoint before whole. Of both kinds the two newest are kept:
+//! `state.before.json` and `task.before.json` take the place of one that is damaged. A file of tensors is named after the
+//! CRC-32C of its bytes, by which damage is found.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, safetensors};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::log::LogState;
 use super::record::Cost;
-use crate::error::Result;
-use crate::files::{read_json, write_json};
+pub use super::state::State;
+use crate::error::{Error, Result};
+use crate::files::{read_json, unwritable, write_json_durably};
 
-/// What a method needs to go on in another process, besides its stored rows: tensors by part and name.
-#[derive(Debug, Clone, Default)]
-pub struct State {
-    /// The network's variables by name; tensors of other parts as `part:name`.
-    pub tensors: BTreeMap<String, Tensor>,
-}
-
-impl State {
-    /// Adds the tensors of a part.
-    pub fn with(mut self, part: &str, tensors: BTreeMap<String, Tensor>) -> Self {
-        self.tensors.extend(tensors.into_iter().map(|(name, tensor)| (format!("{part}:{name}"), tensor)));
-        self
-    }
-
-    /// Removes the tensors of a part and returns them by name.
-    pub fn take(&mut self, part: &str) -> BTreeMap<String, Tensor> {
-        let prefix = format!("{part}:");
-        let (taken, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut self.tensors).into_iter().partition(|(name, _)| name.starts_with(&prefix));
-        self.tensors = rest;
-        taken.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
-    }
-
-    /// Returns the network's variables by name.
-    pub fn network(&self) -> BTreeMap<String, Tensor> {
-        let network = self.tensors.iter().filter(|(name, _)| !name.contains(':'));
-        network.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct CheckpointIndex {
-    stage: usize,
-    tensors: String,
-    memory: Vec<Vec<String>>,
-    cost: Cost,
-}
-
-/// The contents of a checkpoint.
+/// The contents of a checkpoint after a task.
 pub struct Saved {
     /// The last task learned, 0-based.
     pub stage: usize,
@@ -61,38 +32,282 @@ pub struct Saved {
     pub cost: Cost,
 }
 
-/// Writes a checkpoint and deletes the previous one.
+/// The contents of a checkpoint inside a task.
+pub struct Inside {
+    /// The task in progress, 0-based.
+    pub task: usize,
+    /// The parts of the task that are done, in order.
+    pub done: Vec<DonePart>,
+    /// Tensors of the part in progress.
+    pub state: State,
+    /// Counts and positions of generators of the part in progress, by name.
+    pub numbers: BTreeMap<String, u64>,
+    /// State of the log.
+    pub log: LogState,
+    /// Wall time of the run so far, in seconds.
+    pub seconds: f64,
+}
+
+/// A part of a task that is done.
+#[derive(Debug, Clone, Default)]
+pub struct DonePart {
+    /// Its name.
+    pub name: String,
+    /// Optimiser steps that it took.
+    pub steps: usize,
+    /// What it came to, besides changes of the network.
+    pub value: State,
+}
+
+/// A file of tensors in the folder.
+#[derive(Serialize, Deserialize)]
+struct TensorFile {
+    tensors: String,
+    /// CRC-32C of its bytes; not known of older checkpoints.
+    #[serde(default)]
+    sum: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateIndex {
+    stage: usize,
+    #[serde(flatten)]
+    file: TensorFile,
+    memory: Vec<Vec<String>>,
+    cost: Cost,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InsideIndex {
+    task: usize,
+    #[serde(flatten)]
+    file: TensorFile,
+    /// Name and steps of each part that is done; the tensors of its value are `N/name` in the file.
+    done: Vec<(String, usize)>,
+    numbers: BTreeMap<String, u64>,
+    log: LogState,
+    seconds: f64,
+}
+
+/// An index file, which names a file of tensors.
+trait Index: Serialize + DeserializeOwned {
+    /// Name of the index without `.json`.
+    const NAME: &'static str;
+
+    fn file(&self) -> &TensorFile;
+}
+
+impl Index for StateIndex {
+    const NAME: &'static str = "state";
+
+    fn file(&self) -> &TensorFile {
+        &self.file
+    }
+}
+
+impl Index for InsideIndex {
+    const NAME: &'static str = "task";
+
+    fn file(&self) -> &TensorFile {
+        &self.file
+    }
+}
+
+/// Writes a checkpoint after a task.
 ///
 /// # Errors
-/// The folder cannot be written.
+/// The folder cannot be written; then the checkpoint before is still there.
 pub fn save(folder: &Path, saved: &Saved) -> Result<()> {
     let stage = saved.stage;
+    let file = write_tensors(folder, &format!("stage_{stage}"), saved.state.tensors.clone())?;
+    install(folder, &StateIndex { stage, file, memory: saved.memory.clone(), cost: saved.cost.clone() })
+}
+
+/// Writes a checkpoint inside a task.
+///
+/// # Errors
+/// The folder cannot be written; then the checkpoint before is still there.
+pub fn save_inside(folder: &Path, inside: &Inside) -> Result<()> {
+    let Inside { task, numbers, log, seconds, .. } = inside;
+    let mut tensors = inside.state.tensors.clone();
+    for (number, part) in inside.done.iter().enumerate() {
+        tensors.extend(part.value.tensors.iter().map(|(name, value)| (format!("{number}/{name}"), value.clone())));
+    }
+    let file = write_tensors(folder, &format!("task_{task}"), tensors)?;
+    let done = inside.done.iter().map(|part| (part.name.clone(), part.steps)).collect();
+    let numbers = numbers.clone();
+    let log = log.clone();
+    install(folder, &InsideIndex { task: *task, file, done, numbers, log, seconds: *seconds })
+}
+
+/// Reads the last whole checkpoint after a task; none if there is none. Says so if a newer one is damaged.
+///
+/// # Errors
+/// The device is out of memory.
+pub fn load(folder: &Path, device: &Device) -> Result<Option<Saved>> {
+    let Some((index, tensors)) = newest::<StateIndex>(folder, device, |_| true)? else { return Ok(None) };
+    let StateIndex { stage, memory, cost, .. } = index;
+    Ok(Some(Saved { stage, state: State { tensors }, memory, cost }))
+}
+
+/// Reads the last whole checkpoint inside a task; none if there is none of this task. Says so if a newer one is damaged.
+///
+/// # Errors
+/// The device is out of memory.
+pub fn load_inside(folder: &Path, task: usize, device: &Device) -> Result<Option<Inside>> {
+    let of_task = |index: &InsideIndex| index.task == task;
+    let Some((index, mut tensors)) = newest::<InsideIndex>(folder, device, of_task)? else { return Ok(None) };
+    let mut parts = Vec::new();
+    for (number, (name, steps)) in index.done.into_iter().enumerate() {
+        let prefix = format!("{number}/");
+        let own: Vec<String> = tensors.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        let own = own.into_iter().filter_map(|name| Some((name[prefix.len()..].to_owned(), tensors.remove(&name)?)));
+        let value = State { tensors: own.collect() };
+        parts.push(DonePart { name, steps, value });
+    }
+    let InsideIndex { task, numbers, log, seconds, .. } = index;
+    Ok(Some(Inside { task, done: parts, state: State { tensors }, numbers, log, seconds }))
+}
+
+/// Deletes the checkpoints inside a task, because the task is finished or begins anew.
+///
+/// # Errors
+/// A file cannot be deleted.
+pub fn remove_inside(folder: &Path) -> Result<()> {
+    for path in [current(folder, InsideIndex::NAME), before(folder, InsideIndex::NAME)] {
+        if path.exists() {
+            fs_err::remove_file(path)?;
+        }
+    }
+    if folder.exists() { remove_unnamed(folder) } else { Ok(()) }
+}
+
+fn current(folder: &Path, name: &str) -> std::path::PathBuf {
+    folder.join(format!("{name}.json"))
+}
+
+fn before(folder: &Path, name: &str) -> std::path::PathBuf {
+    folder.join(format!("{name}.before.json"))
+}
+
+/// Writes tensors into the folder under a name that ends in their sum.
+fn write_tensors(folder: &Path, name: &str, tensors: BTreeMap<String, Tensor>) -> Result<TensorFile> {
     fs_err::create_dir_all(folder)?;
-    let tensors = format!("stage_{stage}.safetensors");
-    let by_name = saved.state.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
-    safetensors::save(&by_name, folder.join(&tensors))?;
-    let index = CheckpointIndex { stage, tensors, memory: saved.memory.clone(), cost: saved.cost.clone() };
-    write_json(&folder.join("state.json"), &index)?;
-    if stage > 0 {
-        let before = folder.join(format!("stage_{}.safetensors", stage - 1));
-        if before.exists() {
-            fs_err::remove_file(before)?;
+    let unnamed = folder.join(format!("{name}.part"));
+    let written = write_synced(&unnamed, tensors);
+    if written.is_err() {
+        // Half a file helps nobody, least of all on a full disk.
+        fs_err::remove_file(&unnamed).ok();
+    }
+    let sum = written?;
+    let tensors = format!("{name}-{sum:08x}.safetensors");
+    fs_err::rename(unnamed, folder.join(&tensors))?;
+    Ok(TensorFile { tensors, sum: Some(sum) })
+}
+
+/// Writes tensors so that they have reached the disk, and returns the sum of the file.
+fn write_synced(path: &Path, tensors: BTreeMap<String, Tensor>) -> Result<u32> {
+    let by_name = tensors.into_iter().collect();
+    safetensors::save(&by_name, path).map_err(|error| unwritable(path, &error))?;
+    fs_err::File::open(path)?.sync_all()?;
+    sum_of(path)
+}
+
+/// Computes the CRC-32C of a file.
+fn sum_of(path: &Path) -> Result<u32> {
+    let mut file = fs_err::File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut sum = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(sum);
+        }
+        sum = crc32c::crc32c_append(sum, &buffer[..read]);
+    }
+}
+
+/// Makes an index the current one of its kind, the current one that before it, and deletes what no index names.
+fn install<I: Index>(folder: &Path, index: &I) -> Result<()> {
+    let path = current(folder, I::NAME);
+    if path.exists() {
+        fs_err::rename(&path, before(folder, I::NAME))?;
+    }
+    write_json_durably(&path, index)?;
+    remove_unnamed(folder)
+}
+
+/// Deletes the files of tensors that no index names.
+fn remove_unnamed(folder: &Path) -> Result<()> {
+    let mut named = Vec::new();
+    for name in [StateIndex::NAME, InsideIndex::NAME] {
+        for path in [current(folder, name), before(folder, name)] {
+            let file: Option<TensorFile> = read_json(&path).ok();
+            named.extend(file.map(|file| file.tensors));
+        }
+    }
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let known = |name: &str| named.iter().any(|named| named == name);
+        let is_tensors = path.extension().is_some_and(|extension| extension == "safetensors" || extension == "part");
+        if is_tensors && !path.file_name().and_then(|name| name.to_str()).is_some_and(known) {
+            fs_err::remove_file(path)?;
         }
     }
     Ok(())
 }
 
-/// Reads the last checkpoint; none if there is none.
-///
-/// # Errors
-/// The checkpoint is damaged.
-pub fn load(folder: &Path, device: &Device) -> Result<Option<Saved>> {
-    let path = folder.join("state.json");
-    if !path.exists() {
-        return Ok(None);
+/// Reads the newest whole checkpoint of a kind that is `wanted`, with its tensors.
+fn newest<I: Index>(
+    folder: &Path,
+    device: &Device,
+    wanted: impl Fn(&I) -> bool,
+) -> Result<Option<(I, BTreeMap<String, Tensor>)>> {
+    for path in [current(folder, I::NAME), before(folder, I::NAME)] {
+        if !path.exists() {
+            continue;
+        }
+        match whole::<I>(folder, &path) {
+            Ok(index) if wanted(&index) => {
+                let tensors = safetensors::load(folder.join(&index.file().tensors), device)?;
+                return Ok(Some((index, tensors.into_iter().collect())));
+            }
+            Ok(_) => {}
+            Err(reason) => eprintln!("warning: {reason}; the run goes on from the checkpoint before it"),
+        }
     }
-    let index: CheckpointIndex = read_json(&path)?;
-    let tensors = safetensors::load(folder.join(&index.tensors), device)?.into_iter().collect();
-    let CheckpointIndex { stage, memory, cost, .. } = index;
-    Ok(Some(Saved { stage, state: State { tensors }, memory, cost }))
+    Ok(None)
+}
+
+/// Reads an index whose file of tensors is whole.
+fn whole<I: Index>(folder: &Path, path: &Path) -> Result<I> {
+    let damaged =
+        |path: &Path, reason: &str| Error::Usage(format!("{}: the checkpoint is damaged: {reason}", path.display()));
+    let index: I = read_json(path).map_err(|_| damaged(path, "it is cut off or was changed"))?;
+    let TensorFile { tensors, sum } = index.file();
+    let file = folder.join(tensors);
+    if !file.is_file() {
+        return Err(damaged(&file, "the file is missing"));
+    }
+    let same = match sum {
+        Some(sum) => sum_of(&file)? == *sum,
+        None => safetensors::load(&file, &Device::Cpu).is_ok(),
+    };
+    if same { Ok(index) } else { Err(damaged(&file, "its bytes are not those that were written")) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// `/dev/full` is a disk without space.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_named_with_the_remedy() {
+        let tensors = BTreeMap::from([("a".to_owned(), Tensor::new(&[1.0f32; 5000], &Device::Cpu).unwrap())]);
+        let message = write_synced(Path::new("/dev/full"), tensors).unwrap_err().to_string();
+        let expected = "/dev/full: cannot be written: the disk is full; free some space and give the same command again, which goes on";
+        assert_eq!(message, expected);
+    }
 }

@@ -1,12 +1,13 @@
 //! What `run.json` says of the data and the encoders that a run used.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mkgc_builder::corpus::Extraction;
 use mkgc_builder::dataset::Manifest;
-use mkgc_builder::files::sha256_file;
+use mkgc_builder::files::{sha256_file, sha256_hex};
 use mkgc_builder::labels::LabelSet;
 use mkgc_models::inputs::Visual;
+use mkgc_models::pretrained::EncoderFiles;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,13 +59,20 @@ impl DatasetRecord {
     }
 }
 
-/// An encoder's weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// An encoder's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncoderRecord {
     /// `tiny`, the last part of the folder, or the repository.
     pub name: String,
-    /// `tiny`, or the SHA-256 of the weights.
+    /// `tiny`, or the SHA-256 of the weights; of weights in several files, that of the lines `SHA-256  NAME` of all files in
+    /// the order of their names, as `sha256sum` prints them.
     pub identity: String,
+    /// SHA-256 of `config.json`; not known of older runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub config: Option<String>,
+    /// SHA-256 of `tokenizer.json`, or of `vocab.txt` where that stands for it; not known of older runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tokenizer: Option<String>,
     /// Commit of the repository the weights came from.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub revision: Option<String>,
@@ -73,18 +81,47 @@ pub struct EncoderRecord {
 impl EncoderRecord {
     /// Describes a built-in shape with seeded weights.
     pub fn built_in(name: &str) -> Self {
-        Self { name: name.to_owned(), identity: name.to_owned(), revision: None }
+        Self { name: name.to_owned(), identity: name.to_owned(), ..Self::default() }
     }
 
-    /// Describes weights from a file.
+    /// Describes an encoder of files.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn new(name: &str, weights: &Path, revision: Option<String>) -> Result<Self> {
-        let identity = sha256_file(weights)?;
+    /// A file cannot be read.
+    pub fn new(name: &str, files: &EncoderFiles) -> Result<Self> {
+        let revision = files.revision.clone();
         let name = if revision.is_some() { name.to_owned() } else { last_part(name) };
-        Ok(Self { name, identity, revision })
+        let identity = match files.weights.as_slice() {
+            [weights] => sha256_file(weights)?,
+            shards => sha256_hex(sums(shards)?.as_bytes()),
+        };
+        let config = Some(sha256_file(&files.config)?);
+        let tokenizer = files.tokenizer.as_deref().map(sha256_file).transpose()?;
+        Ok(Self { name, identity, config, tokenizer, revision })
     }
+
+    /// Returns the hashes besides that of the weights, as far as they are known, by what they are of.
+    pub fn further(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let hashes = [("config", self.config.as_ref()), ("tokenizer", self.tokenizer.as_ref())];
+        hashes.into_iter().filter_map(|(of, hash)| Some((of, hash?)))
+    }
+
+    /// Returns whether both are the same network with the same tokenizer, as far as both records tell.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |one: &Option<String>, other: &Option<String>| one.is_none() || other.is_none() || one == other;
+        self.identity == other.identity && same(&self.config, &other.config) && same(&self.tokenizer, &other.tokenizer)
+    }
+}
+
+/// Returns the lines that `sha256sum` prints of files.
+fn sums(files: &[PathBuf]) -> Result<String> {
+    let mut lines = Vec::new();
+    for path in files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        lines.push(format!("{}  {name}\n", sha256_file(path)?));
+    }
+    lines.sort_by(|a, b| a[64..].cmp(&b[64..]));
+    Ok(lines.concat())
 }
 
 /// What the vision stream of a run saw.

@@ -8,19 +8,23 @@ pub mod external;
 pub mod failure;
 pub mod find;
 mod inputs;
+pub mod interrupt;
 pub(crate) mod json;
 pub mod lambda;
 pub mod line;
+pub mod lock;
 pub mod log;
 pub mod predictions;
 pub mod record;
+mod state;
 pub mod tensorboard;
 mod versions;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::files::{read_json, write_json};
+use crate::files::{read_json, write_json_durably};
 use record::{Cost, RunRecord};
 
 /// The paths of a run.
@@ -55,6 +59,11 @@ impl RunFolder {
         self.dir.join("failure.json")
     }
 
+    /// Returns the path of `lock.json`.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("lock.json")
+    }
+
     /// Returns the path of `checkpoint/`.
     pub fn checkpoint(&self) -> PathBuf {
         self.dir.join("checkpoint")
@@ -86,27 +95,76 @@ impl RunFolder {
 
     /// Adds the cost of a finished run to `run.json`.
     pub fn charge(&self, record: &RunRecord, cost: Cost) -> Result<()> {
-        write_json(&self.dir.join("run.json"), &RunRecord { cost: Some(cost), ..record.clone() })
+        self.write(&RunRecord { cost: Some(cost), ..record.clone() })
     }
 
-    /// Creates the folder of a run, or opens that of a run with the same settings, also to learn more tasks than it
-    /// was started for.
-    pub fn open(&self, record: &RunRecord) -> Result<()> {
-        if self.started() {
-            let earlier = self.record()?;
-            if let Some(what) = earlier.difference(record) {
-                let reason = format!("was started with another {what}; choose another --out, or delete the folder");
-                return Err(self.error(&reason));
-            }
-            return self.extend(&earlier, record);
-        }
+    /// Checks that a new run may begin here.
+    ///
+    /// # Errors
+    /// The place is a file, or a folder that holds something else.
+    pub fn check_free(&self) -> Result<()> {
         if self.dir.is_file() {
             return Err(self.error("is a file where a folder is to be made; choose another --out"));
         }
-        if self.dir.exists() && fs_err::read_dir(&self.dir)?.next().is_some() {
-            return Err(self.error("is not empty and holds no run.json; choose another --out"));
+        let entries = match fs_err::read_dir(&self.dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            // What a process leaves that is killed while it begins a run.
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name != "lock.json" && ![".lock-", ".tmp"].iter().any(|prefix| name.starts_with(prefix)) {
+                return Err(self.error("is not empty and holds no run.json; choose another --out"));
+            }
         }
-        write_json(&self.dir.join("run.json"), record)
+        Ok(())
+    }
+
+    /// Begins a run, or opens one with the same settings, also to learn more tasks than it was started for. A run that
+    /// failed may go on with other settings on which nothing depends that it has learned: any before its first task is
+    /// learned, and after that task those of `later`.
+    ///
+    /// # Errors
+    /// The run was started with other settings; the folder cannot be written.
+    pub fn open(&self, record: &RunRecord, later: &[&str]) -> Result<()> {
+        if !self.started() {
+            self.check_free()?;
+            return self.write(record);
+        }
+        let earlier = self.record()?;
+        let Some(what) = earlier.difference(record) else { return self.extend(&earlier, record) };
+        let learned = self.tasks_learned(earlier.tasks());
+        if self.failure().exists() && !self.result().exists() && earlier.may_become(record, learned, later) {
+            checkpoint::remove_inside(&self.checkpoint())?;
+            return self.write(record);
+        }
+        let changes = earlier.changes(record).filter(|_| what == "configuration");
+        let changes = changes.map_or_else(String::new, |changes| format!(" ({changes})"));
+        let depends = if learned > 0 { ", on which the tasks depend that it has learned" } else { "" };
+        let reason =
+            format!("was started with another {what}{changes}{depends}; choose a new --out, or delete the folder");
+        Err(self.error(&reason))
+    }
+
+    /// Returns whether the run is finished that `record` asks for.
+    ///
+    /// # Errors
+    /// `run.json` cannot be read.
+    pub fn is_finished(&self, record: &RunRecord) -> Result<bool> {
+        Ok(self.started() && self.result().exists() && self.record()?.tasks() == record.tasks())
+    }
+
+    /// Writes `run.json`.
+    fn write(&self, record: &RunRecord) -> Result<()> {
+        write_json_durably(&self.dir.join("run.json"), record)
+    }
+
+    /// Deletes the checkpoint of a finished run, which a process leaves that is killed just before it would delete it.
+    ///
+    /// # Errors
+    /// The folder cannot be deleted.
+    pub fn remove_checkpoint(&self) -> Result<()> {
+        if self.checkpoint().exists() { Ok(fs_err::remove_dir_all(self.checkpoint())?) } else { Ok(()) }
     }
 
     /// Extends the run to as many tasks as `record` says; a result over fewer tasks is deleted, because it is no
@@ -124,7 +182,7 @@ impl RunFolder {
         if self.result().exists() {
             fs_err::remove_file(self.result())?;
         }
-        write_json(&self.dir.join("run.json"), record)
+        self.write(record)
     }
 
     /// Makes an error about this folder.

@@ -20,7 +20,7 @@ use parquet::file::properties::WriterProperties;
 use schemars::JsonSchema;
 
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::write_durably;
 
 /// One test row and what was predicted for it: a row of `predictions.parquet`.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
@@ -67,7 +67,7 @@ pub fn write(path: &Path, rows: &[PredictionRow]) -> Result<()> {
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(zstd))?;
     writer.write(&batch)?;
     writer.close()?;
-    Ok(write_atomically(path, &bytes)?)
+    write_durably(path, &bytes)
 }
 
 fn labels<'a>(rows: impl Iterator<Item = &'a Vec<u32>>) -> ArrayRef {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mkgc_builder::dataset::Manifest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::external::ExternalRecord;
 pub use super::inputs::{DatasetRecord, EncoderRecord, TaskRecord, VisionRecord};
@@ -159,14 +160,52 @@ impl RunRecord {
             ("mkgc version", self.code_version == other.code_version),
             ("method", self.method == other.method && self.variant == other.variant),
             ("benchmark", self.dataset == other.dataset),
-            ("encoder", ours.encoder.identity == theirs.encoder.identity),
-            ("vision encoder or set of images", ours.vision == theirs.vision),
+            ("encoder", ours.encoder.is_same(&theirs.encoder)),
+            ("vision encoder or set of images", same_vision(ours.vision.as_ref(), theirs.vision.as_ref())),
             // Not the threads: they do not change a number.
             ("device", ours.device == theirs.device),
             ("number type (--dtype)", ours.dtype == theirs.dtype),
             ("configuration", ours.config == theirs.config),
         ];
         checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
+    }
+
+    /// Returns whether a run of which `learned` tasks are learned would have learned the same with the settings of `other`:
+    /// nothing depends on settings before the first task is learned, and that task does not depend on those of `later`.
+    pub fn may_become(&self, other: &Self, learned: usize, later: &[&str]) -> bool {
+        let same_run = self.method == other.method && self.variant == other.variant && self.dataset == other.dataset;
+        let (Some(ours), Some(theirs)) = (self.trained(), other.trained()) else { return false };
+        let with_theirs = Trained { config: theirs.config.clone(), ..ours.clone() };
+        let rest = Self { model: Model::Trained(Box::new(with_theirs)), ..self.clone() };
+        match learned {
+            0 => same_run,
+            1 => {
+                let keys = self.changed_settings(other);
+                rest.difference(other).is_none() && keys.iter().all(|(key, ..)| later.contains(&key.as_str()))
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the settings whose values differ, as `batch_size 16, now 8`; none if no setting differs.
+    pub fn changes(&self, other: &Self) -> Option<String> {
+        let changed = self.changed_settings(other);
+        let texts = changed.into_iter().map(|(key, before, now)| format!("{key} {before}, now {now}"));
+        Some(texts.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
+    }
+
+    /// Returns key and both values of every setting that differs.
+    fn changed_settings(&self, other: &Self) -> Vec<(String, Value, Value)> {
+        let table = |record: &Self| match record.trained().map(|trained| serde_json::to_value(&trained.config)) {
+            Some(Ok(Value::Object(table))) => table,
+            _ => serde_json::Map::new(),
+        };
+        let theirs = table(other);
+        let pairs = table(self).into_iter().map(|(key, value)| {
+            let now = theirs.get(&key).cloned().unwrap_or_default();
+            (key, value, now)
+        });
+        pairs.filter(|(_, before, now)| before != now).collect()
     }
 
     /// Returns whether the method saw generated pictures in place of the corpus's own.
@@ -189,11 +228,20 @@ impl RunRecord {
     }
 }
 
+fn same_vision(ours: Option<&VisionRecord>, theirs: Option<&VisionRecord>) -> bool {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) => {
+            let encoder = ours.encoder.clone();
+            ours.encoder.is_same(&theirs.encoder) && *ours == VisionRecord { encoder, ..theirs.clone() }
+        }
+        (ours, theirs) => ours.is_none() && theirs.is_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use mkgc_models::inputs::Visual;
-    use serde_json::Value;
 
     use super::*;
     use crate::config::{HeadInput, Schedule, VisualSetting};

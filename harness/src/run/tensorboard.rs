@@ -137,7 +137,7 @@ mod tests {
         };
         // The version, and for each line kept its event and one of its step.
         assert_eq!(count(), 5);
-        log.begin_task(1);
+        log.begin_task(1, false);
         log.phase(4);
         log.step(0, 4, 0.5).unwrap();
         log.end_phase().unwrap();

@@ -29,11 +29,12 @@
 //! # Ok::<(), mkgc_harness::error::Error>(())
 //! ```
 
+mod before;
 mod prepare;
 mod progress;
 mod request;
 mod run;
 
 pub(crate) use prepare::prepare;
-pub use request::{Request, stop_after};
+pub use request::{CHECKPOINT_EVERY, Request, stop_after};
 pub use run::{Run, Training};

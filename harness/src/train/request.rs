@@ -1,6 +1,7 @@
 //! What to run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use candle_core::{DType, Device};
 
@@ -9,6 +10,7 @@ use crate::data::{Benchmark, cache};
 use crate::error::{Error, Result};
 use crate::learner::TINY;
 use crate::methods::{MethodSpec, registry};
+use crate::run::interrupt::Interrupt;
 
 /// What to run. [`Request::new`] has defaults for everything but benchmark, method and folder.
 #[derive(Debug, Clone)]
@@ -37,7 +39,15 @@ pub struct Request {
     pub dtype: DType,
     /// Folder of prepared pictures. Default: none, which stands for [`cache::folder`].
     pub cache: Option<PathBuf>,
+    /// Time between two checkpoints inside a task; none for no other ones than where the run is interrupted. Default: ten
+    /// minutes.
+    pub checkpoint_every: Option<Duration>,
+    /// What asks the run to stop before its end. Default: nothing.
+    pub interrupt: Interrupt,
 }
+
+/// Default of [`Request::checkpoint_every`].
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(10 * 60);
 
 impl Request {
     /// Asks for a run of `method` with its default settings and `tiny` encoders on the CPU.
@@ -60,6 +70,8 @@ impl Request {
             device_name: "cpu".to_owned(),
             dtype: DType::F32,
             cache: None,
+            checkpoint_every: Some(CHECKPOINT_EVERY),
+            interrupt: Interrupt::default(),
         })
     }
 

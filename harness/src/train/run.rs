@@ -1,22 +1,24 @@
 //! A run: opened, trained task by task, resumed.
 
 use std::rc::Rc;
-use std::time::Instant;
 
+use super::before;
 use super::prepare::prepare;
 use super::progress::Progress;
 use super::request::Request;
 use crate::data::{Benchmark, Task};
 use crate::error::{Error, Result};
-use crate::files::write_json;
-use crate::learner::{Learner, LearnerSpec};
+use crate::files::write_json_durably;
+use crate::learner::LearnerSpec;
+use crate::methods::journal::{Checkpoints, Journal};
 use crate::methods::shared::memory::Memory;
 use crate::methods::shared::predict::predict;
 use crate::methods::trace::Trace;
 use crate::methods::{Method, Session};
 use crate::metrics::score::{RunResult, score_run};
 use crate::metrics::stage::{self, StageScores};
-use crate::run::checkpoint::{self, Saved};
+use crate::run::checkpoint::{self, Inside, Saved};
+use crate::run::lock::Lock;
 use crate::run::log::Log;
 use crate::run::predictions;
 use crate::run::record::{Cost, RunRecord};
@@ -29,14 +31,17 @@ pub struct Run {
     spec: Rc<LearnerSpec>,
     folder: RunFolder,
     record: RunRecord,
+    /// Keeps other processes away from the folder. None of a finished run, which is only shown.
+    _lock: Option<Lock>,
 }
 
 impl Run {
-    /// Opens benchmark, encoders and pictures, and creates the run folder or opens one of the same settings.
+    /// Opens benchmark, encoders and pictures, and creates the run folder or opens one of the same settings, which no other
+    /// process may work on until the run is dropped.
     ///
     /// # Errors
     /// Data or encoders that cannot be read; settings that no network can have, which leave no folder behind; a folder of
-    /// another run.
+    /// another run, or one that another process works on.
     pub fn open(request: Request) -> Result<Self> {
         let config = &request.settings.config;
         let benchmark = Benchmark::open(&request.benchmark, config.max_length)?;
@@ -44,10 +49,13 @@ impl Run {
         let spec = Rc::new(spec);
         let folder = RunFolder::new(&request.out);
         if !folder.started() {
-            Learner::new(&spec, config, 0)?;
+            folder.check_free()?;
+            before::check(&request, &benchmark, &spec)?;
+            fs_err::create_dir_all(folder.dir())?;
         }
-        folder.open(&record)?;
-        Ok(Self { request, benchmark, spec, folder, record })
+        let lock = if folder.is_finished(&record)? { None } else { Some(Lock::take(&folder)?) };
+        folder.open(&record, request.method.later_settings)?;
+        Ok(Self { request, benchmark, spec, folder, record, _lock: lock })
     }
 
     /// Returns the number of tasks that the run learns.
@@ -62,11 +70,17 @@ impl Run {
     /// Returns the errors of [`Training`], which are also written to `failure.json`.
     pub fn train(&self) -> Result<RunResult> {
         if self.folder.result().exists() {
+            if self.record.stop_after.is_none()
+                && let Err(error) = self.folder.remove_checkpoint()
+            {
+                eprintln!("warning: {error}");
+            }
             return RunResult::read(&self.folder);
         }
         failure::clear(&self.folder)?;
-        let outcome = self.train_all();
+        let outcome = self.train_all().map_err(|error| self.with_remedy(error));
         if let Err(error) = &outcome
+            && !matches!(error, Error::Interrupted)
             && let Err(second) = failure::write(&self.folder, self.record.dataset.tasks.len(), error)
         {
             eprintln!("warning: {second}");
@@ -74,9 +88,28 @@ impl Run {
         outcome
     }
 
+    /// Adds to an error whose remedy is a setting where the run with that setting goes.
+    fn with_remedy(&self, error: Error) -> Error {
+        if !matches!(error, Error::Diverged(_) | Error::GpuMemory | Error::Config { .. }) {
+            return error;
+        }
+        let place = match (self.folder.tasks_learned(self.tasks()), self.request.method.later_settings) {
+            (0, _) => "with other settings, the same --out begins again".to_owned(),
+            (1, later) if !later.is_empty() => {
+                format!(
+                    "with another {}, the same --out goes on; with other settings, give a new --out",
+                    later.join(", ")
+                )
+            }
+            _ => "with other settings, give a new --out, because the tasks learned so far depend on them".to_owned(),
+        };
+        self.folder.error(&format!("{error} ({place})"))
+    }
+
     fn train_all(&self) -> Result<RunResult> {
         let mut training = self.resume()?;
         for task in training.next_task()..self.tasks() {
+            training.journal.check()?;
             training.train_task(task)?;
             training.evaluate(task)?;
             training.save(task)?;
@@ -91,11 +124,15 @@ impl Run {
     /// A damaged benchmark or checkpoint; settings that the method cannot use with this benchmark.
     pub fn resume(&self) -> Result<Training<'_>> {
         self.benchmark.check_rows()?;
-        let saved = checkpoint::load(&self.folder.checkpoint(), &self.request.device)?;
+        let folder = self.folder.checkpoint();
+        let saved = checkpoint::load(&folder, &self.request.device)?;
         let next_task = saved.as_ref().map_or(0, |saved| saved.stage + 1);
-        let (mut log, progress) = self.log(next_task)?;
+        let inside = checkpoint::load_inside(&folder, next_task, &self.request.device)?;
+        let (mut log, progress) = self.log(next_task, inside.as_ref().map_or(0, |inside| inside.log.lines))?;
         let mut trace = Trace::default();
-        let mut method = (self.request.method.create)(&mut self.session(&mut log, &mut trace))?;
+        let seconds = saved.as_ref().map_or(0.0, |saved| saved.cost.wall_seconds);
+        let mut journal = self.journal(inside.as_ref().map_or(seconds, |inside| inside.seconds));
+        let mut method = (self.request.method.create)(&mut self.session(&mut log, &mut trace, &mut journal))?;
         let mut cost = Cost::default();
         if let Some(mut saved) = saved {
             method.restore(&mut saved.state)?;
@@ -105,14 +142,22 @@ impl Run {
             cost = saved.cost;
         }
         let before = cost.clone();
-        Ok(Training { run: self, log, trace, method, progress, next_task, before, cost, started: Instant::now() })
+        Ok(Training { run: self, log, trace, journal, method, progress, next_task, inside, before, cost })
     }
 
-    /// Opens the log and repeats the scores of the tasks before `next_task` in it.
-    fn log(&self, next_task: usize) -> Result<(Log, Progress)> {
+    /// Makes the journal of a run that has taken so many seconds.
+    fn journal(&self, seconds: f64) -> Journal {
+        let folder = Some(self.folder.checkpoint());
+        let interrupt = self.request.interrupt.clone();
+        Journal::new(Checkpoints { folder, every: self.request.checkpoint_every, interrupt }, seconds)
+    }
+
+    /// Opens the log with so many lines of the task that is learned next, and repeats the scores of the tasks before it.
+    fn log(&self, next_task: usize, lines: usize) -> Result<(Log, Progress)> {
         let title = format!("{} {}", self.record.dataset.name, self.record.method);
         let rate = self.request.settings.config.lr_encoder;
-        let mut log = Log::open(&self.folder.metrics(), &title, self.benchmark.tasks(), next_task, rate)?;
+        let tasks = self.benchmark.tasks();
+        let mut log = Log::open_inside(&self.folder.metrics(), &title, tasks, (next_task, lines), rate)?;
         let mut progress = Progress::default();
         for task in 0..next_task {
             let predicted = predictions::read(&self.folder.predictions(task))?;
@@ -122,9 +167,9 @@ impl Run {
         Ok((log, progress))
     }
 
-    fn session<'a>(&'a self, log: &'a mut Log, trace: &'a mut Trace) -> Session<'a> {
+    fn session<'a>(&'a self, log: &'a mut Log, trace: &'a mut Trace, journal: &'a mut Journal) -> Session<'a> {
         let config = &self.request.settings.config;
-        Session { spec: Rc::clone(&self.spec), config, benchmark: &self.benchmark, log, trace }
+        Session { spec: Rc::clone(&self.spec), config, benchmark: &self.benchmark, log, trace, journal }
     }
 }
 
@@ -133,14 +178,16 @@ pub struct Training<'r> {
     run: &'r Run,
     log: Log,
     trace: Trace,
+    journal: Journal,
     method: Box<dyn Method>,
     progress: Progress,
     next_task: usize,
+    /// Where the next task goes on, if an earlier process began it.
+    inside: Option<Inside>,
     /// What the run had cost when it resumed.
     before: Cost,
     /// What it has cost after the last task evaluated.
     cost: Cost,
-    started: Instant,
 }
 
 impl Training<'_> {
@@ -154,10 +201,11 @@ impl Training<'_> {
         self.method.as_ref()
     }
 
-    /// Trains on a task, which must be [`Training::next_task`].
+    /// Trains on a task, which must be [`Training::next_task`], or on what is left of it.
     ///
     /// # Errors
-    /// Another task; the loss diverges; rows or pictures that cannot be read.
+    /// Another task; the loss diverges; rows or pictures that cannot be read; [`Error::Interrupted`] after a step at which
+    /// [`Request::interrupt`] asked the run to stop, and after a checkpoint.
     pub fn train_task(&mut self, task: usize) -> Result<()> {
         if task != self.next_task {
             let next = self.next_task + 1;
@@ -165,11 +213,13 @@ impl Training<'_> {
             return Err(Error::Usage(format!("task {next} is trained next, not task {asked}: tasks have an order")));
         }
         let run = self.run;
-        self.log.begin_task(task);
+        let inside = self.inside.take();
+        self.log.begin_task(task, inside.is_some());
+        self.journal.begin(task, self.method.resumes_inside(), inside);
         let train = run.benchmark.training(task, &run.spec.tokenizer)?;
         let task = Task { seen: run.benchmark.seen(task), train };
         self.trace.task(&task.seen);
-        self.method.learn(&task, &mut run.session(&mut self.log, &mut self.trace))?;
+        self.method.learn(&task, &mut run.session(&mut self.log, &mut self.trace, &mut self.journal))?;
         self.next_task += 1;
         Ok(())
     }
@@ -182,7 +232,7 @@ impl Training<'_> {
         let run = self.run;
         let seen = run.benchmark.seen(task);
         let rows = run.benchmark.test_rows(task)?;
-        let session = run.session(&mut self.log, &mut self.trace);
+        let session = run.session(&mut self.log, &mut self.trace, &mut self.journal);
         let predicted = predict(self.method.as_ref(), &session, &seen, &rows)?;
         predictions::write(&run.folder.predictions(task), &predicted)?;
         let scores = stage::score(&run.record.dataset, task, &predicted);
@@ -197,7 +247,7 @@ impl Training<'_> {
         Cost {
             optimiser_steps: self.before.optimiser_steps + self.trace.steps,
             tuning_steps: self.before.tuning_steps + self.trace.tuning_steps,
-            wall_seconds: self.before.wall_seconds + self.started.elapsed().as_secs_f64(),
+            wall_seconds: self.journal.seconds(),
             stored_rows: memory.map_or(0, |memory| memory.rows().len()),
             stored_by_class: memory.map(|memory| memory.by_class(manifest)).unwrap_or_default(),
             ewc: self.method.choice().cloned(),
@@ -211,7 +261,9 @@ impl Training<'_> {
     pub fn save(&self, task: usize) -> Result<()> {
         let memory = self.method.memory().map(Memory::ids).unwrap_or_default();
         let saved = Saved { stage: task, state: self.method.state()?, memory, cost: self.cost.clone() };
-        checkpoint::save(&self.run.folder.checkpoint(), &saved)
+        let folder = self.run.folder.checkpoint();
+        checkpoint::save(&folder, &saved)?;
+        checkpoint::remove_inside(&folder)
     }
 
     /// Derives the result from the stored predictions and writes it with the cost. Deletes the checkpoint unless the run
@@ -223,9 +275,9 @@ impl Training<'_> {
         let run = self.run;
         let result = score_run(&run.folder)?;
         run.folder.charge(&run.record, self.cost)?;
-        write_json(&run.folder.result(), &result)?;
+        write_json_durably(&run.folder.result(), &result)?;
         if run.record.stop_after.is_none() {
-            fs_err::remove_dir_all(run.folder.checkpoint())?;
+            run.folder.remove_checkpoint()?;
         }
         Ok(result)
     }

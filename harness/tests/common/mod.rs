@@ -16,6 +16,7 @@ use mkgc_harness::config::{Config, Overrides, Recipe, Resolved};
 use mkgc_harness::data::{Benchmark, Pictures, Task};
 use mkgc_harness::error::Result;
 use mkgc_harness::learner::{EncoderSource, LearnerSpec, Prediction};
+use mkgc_harness::methods::journal::Journal;
 use mkgc_harness::methods::shared::memory::Memory;
 use mkgc_harness::methods::trace::Trace;
 use mkgc_harness::methods::{Method, Session, registry};
@@ -184,12 +185,14 @@ impl Place {
         let (benchmark, spec) = (self.benchmark(&config), self.spec(method, &config));
         let mut trace = Trace::recording();
         let mut log = Log::open(&self.folder.path().join("metrics.jsonl"), "tiny", 2, 0, config.lr_encoder)?;
+        let mut journal = Journal::default();
         let mut session = Session {
             spec: Rc::clone(&spec),
             config: &config,
             benchmark: &benchmark,
             log: &mut log,
             trace: &mut trace,
+            journal: &mut journal,
         };
         let mut learned = (registry::find(method)?.create)(&mut session)?;
         if let Some(mut saved) = saved {

@@ -1,36 +1,52 @@
-//! Reads encoder folders in Hugging Face's layout: `config.json`, `model.safetensors` and, for text, `tokenizer.json`.
+//! Reads encoder folders in Hugging Face's layout: `config.json`, `model.safetensors` (or the files that
+//! `model.safetensors.index.json` names, as `save_pretrained` writes large models) and, for text, `tokenizer.json` or else
+//! BERT's `vocab.txt`.
 
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::hub::Hub;
+use super::hub::{Hub, HubFolder};
+use super::shards::{INDEX, shards};
 use crate::encoders::{BertConfig, ClipVisionConfig};
 use crate::error::{Error, Result};
 use crate::text::WordTokenizer;
 
-/// Reads shape, tokenizer and path of the weights from a BERT folder.
-fn load_bert(dir: &Path) -> Result<(BertConfig, WordTokenizer, PathBuf)> {
-    let path = dir.join("config.json");
-    let value = read_json(&path)?;
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+const VOCABULARY: &str = "vocab.txt";
+
+/// Reads the shape of a BERT.
+fn load_bert(path: &Path) -> Result<BertConfig> {
+    let value = read_json(path)?;
     if let Some(kind) = model_type(&value).filter(|kind| *kind != "bert") {
-        return Err(Error::encoder(&path, format!("model_type is `{kind}`, expected `bert`")));
+        return Err(Error::encoder(path, format!("model_type is `{kind}`, expected `bert`")));
     }
-    let config: BertConfig = parse(&path, value)?;
-    let tokenizer = WordTokenizer::from_file(&dir.join("tokenizer.json"))?;
-    let tokens = tokenizer.base_size();
-    if tokens > config.vocab_size {
-        let reason = format!("vocab_size is {}, but tokenizer.json has {tokens} tokens", config.vocab_size);
-        return Err(Error::encoder(&path, reason));
-    }
-    Ok((config, tokenizer, weights(dir)?))
+    let config: BertConfig = parse(path, value)?;
+    check_dropout(path, "hidden_dropout_prob", config.hidden_dropout_prob)?;
+    check_dropout(path, "attention_probs_dropout_prob", config.attention_probs_dropout_prob)?;
+    Ok(config)
 }
 
-/// Reads shape and path of the weights from a folder that holds a `CLIPModel` or a `CLIPVisionModel`.
-fn load_clip(dir: &Path) -> Result<(ClipVisionConfig, PathBuf)> {
-    let path = dir.join("config.json");
-    let value = read_json(&path)?;
+/// Reads the tokenizer of a folder, and the path that it is in.
+fn load_tokenizer(dir: &Path) -> Result<(WordTokenizer, PathBuf)> {
+    let path = dir.join(TOKENIZER);
+    let vocabulary = dir.join(VOCABULARY);
+    if path.is_file() {
+        return Ok((WordTokenizer::from_file(&path)?, path));
+    }
+    if vocabulary.is_file() {
+        return Ok((WordTokenizer::from_vocabulary(&vocabulary)?, vocabulary));
+    }
+    let reason = format!("missing, and so is {VOCABULARY}; save the tokenizer with `transformers` (save_pretrained)");
+    Err(Error::encoder(&path, reason))
+}
+
+/// Reads the shape of the vision part of a `CLIPModel` or a `CLIPVisionModel`.
+fn load_clip(path: &Path) -> Result<ClipVisionConfig> {
+    let value = read_json(path)?;
     // Old files write the vision part twice, and transformers prefers the one with `_dict`.
     let nested = ["vision_config_dict", "vision_config"].into_iter().filter_map(|key| value.get(key));
     let nested = nested.into_iter().find(|part| part.is_object()).cloned();
@@ -41,13 +57,26 @@ fn load_clip(dir: &Path) -> Result<(ClipVisionConfig, PathBuf)> {
         (Some("clip_vision_model") | None, _) => value,
         (Some(kind), _) => {
             let reason = format!("model_type is `{kind}`, expected `clip` or `clip_vision_model`");
-            return Err(Error::encoder(&path, reason));
+            return Err(Error::encoder(path, reason));
         }
     };
-    Ok((parse(&path, vision)?, weights(dir)?))
+    let config: ClipVisionConfig = parse(path, vision)?;
+    check_dropout(path, "attention_dropout", config.attention_dropout)?;
+    Ok(config)
+}
+
+/// Refuses a probability of dropout that drops everything or is none.
+fn check_dropout(path: &Path, key: &str, value: f64) -> Result<()> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::encoder(path, format!("{key} is {value}, but a probability of dropout must lie in [0, 1)")))
 }
 
 fn read_json(path: &Path) -> Result<Value> {
+    if !path.is_file() {
+        return Err(Error::encoder(path, "missing; give a folder that `transformers` wrote (save_pretrained)"));
+    }
     serde_json::from_slice(&fs_err::read(path)?).map_err(|error| Error::encoder(path, format!("not JSON: {error}")))
 }
 
@@ -59,24 +88,66 @@ fn model_type(value: &Value) -> Option<&str> {
     value.get("model_type").and_then(Value::as_str)
 }
 
-fn weights(dir: &Path) -> Result<PathBuf> {
-    let path = dir.join("model.safetensors");
-    if !path.is_file() {
+/// Returns the files that hold the weights of a folder.
+fn weights(dir: &Path) -> Result<Vec<PathBuf>> {
+    let path = dir.join(WEIGHTS);
+    if path.is_file() {
+        return Ok(vec![path]);
+    }
+    let index = dir.join(INDEX);
+    if !index.is_file() {
         return Err(Error::encoder(&path, "missing; convert other formats with `transformers` (save_pretrained)"));
     }
-    Ok(path)
+    let files: Vec<PathBuf> = shards(&index)?.into_iter().map(|name| dir.join(name)).collect();
+    match files.iter().find(|file| !file.is_file()) {
+        Some(missing) => Err(Error::encoder(missing, format!("missing, and {INDEX} names it; fetch the model again"))),
+        None => Ok(files),
+    }
 }
 
-/// The files of a text encoder.
+/// Finds the files of a model: a folder, or a repository of the hub. Where that lacks one of the ordinary files, it may have
+/// `vocab.txt` instead of `tokenizer.json`, and an index with several files of weights instead of one.
+fn found(name: &str, ordinary: &[&str]) -> Result<HubFolder> {
+    let hub = Hub::from_env();
+    let error = match hub.resolve(name, None, ordinary) {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    let alternatives = |file: &str| match file {
+        TOKENIZER => hub.resolve_any(name, None, &[TOKENIZER, VOCABULARY]),
+        WEIGHTS => hub.resolve_any(name, None, &[WEIGHTS, INDEX]),
+        file => hub.resolve(name, None, &[file]),
+    };
+    let found = ordinary.iter().map(|file| alternatives(file)).collect::<Result<Vec<_>>>();
+    let Some(found) = found.ok().and_then(|mut found| found.pop()) else { return Err(error) };
+    if found.folder.join(WEIGHTS).is_file() {
+        return Ok(found);
+    }
+    let names = shards(&found.folder.join(INDEX))?;
+    hub.resolve(name, None, &names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The files that an encoder was read from, which together say what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderFiles {
+    /// The files of the weights, in the order of their names.
+    pub weights: Vec<PathBuf>,
+    /// `config.json`.
+    pub config: PathBuf,
+    /// `tokenizer.json` or `vocab.txt`; none of a vision encoder.
+    pub tokenizer: Option<PathBuf>,
+    /// Commit of the hub's repository that the files are from; a folder has none.
+    pub revision: Option<String>,
+}
+
+/// A text encoder of files.
 pub struct TextFiles {
     /// Shape of the encoder.
     pub config: BertConfig,
     /// Tokenizer of the encoder.
     pub tokenizer: WordTokenizer,
-    /// Path of `model.safetensors`.
-    pub weights: PathBuf,
-    /// Commit of the hub's repository that the files are from; a folder has none.
-    pub revision: Option<String>,
+    /// The files.
+    pub files: EncoderFiles,
 }
 
 impl TextFiles {
@@ -86,20 +157,28 @@ impl TextFiles {
     /// The name is neither; a file is missing, cannot be fetched or cannot be read; the model is no BERT; or the
     /// tokenizer has more tokens than the embedding has rows.
     pub fn open(name: &str) -> Result<Self> {
-        let found = Hub::from_env().resolve(name, None, &["config.json", "tokenizer.json", "model.safetensors"])?;
-        let (config, tokenizer, weights) = load_bert(&found.folder)?;
-        Ok(Self { config, tokenizer, weights, revision: found.revision })
+        let found = found(name, &[CONFIG, TOKENIZER, WEIGHTS])?;
+        let path = found.folder.join(CONFIG);
+        let config = load_bert(&path)?;
+        let (tokenizer, vocabulary) = load_tokenizer(&found.folder)?;
+        let tokens = tokenizer.base_size();
+        if tokens > config.vocab_size {
+            let file = vocabulary.file_name().unwrap_or_default().to_string_lossy();
+            let reason = format!("vocab_size is {}, but {file} has {tokens} tokens", config.vocab_size);
+            return Err(Error::encoder(&path, reason));
+        }
+        let weights = weights(&found.folder)?;
+        let files = EncoderFiles { weights, config: path, tokenizer: Some(vocabulary), revision: found.revision };
+        Ok(Self { config, tokenizer, files })
     }
 }
 
-/// The files of a vision encoder.
+/// A vision encoder of files.
 pub struct VisionFiles {
     /// Shape of the encoder.
     pub config: ClipVisionConfig,
-    /// Path of `model.safetensors`.
-    pub weights: PathBuf,
-    /// Commit of the hub's repository that the files are from; a folder has none.
-    pub revision: Option<String>,
+    /// The files.
+    pub files: EncoderFiles,
 }
 
 impl VisionFiles {
@@ -108,9 +187,11 @@ impl VisionFiles {
     /// # Errors
     /// The name is neither; a file is missing, cannot be fetched or cannot be read; or the model is no CLIP.
     pub fn open(name: &str) -> Result<Self> {
-        let found = Hub::from_env().resolve(name, None, &["config.json", "model.safetensors"])?;
-        let (config, weights) = load_clip(&found.folder)?;
-        Ok(Self { config, weights, revision: found.revision })
+        let found = found(name, &[CONFIG, WEIGHTS])?;
+        let path = found.folder.join(CONFIG);
+        let config = load_clip(&path)?;
+        let weights = weights(&found.folder)?;
+        Ok(Self { config, files: EncoderFiles { weights, config: path, tokenizer: None, revision: found.revision } })
     }
 }
 
@@ -124,7 +205,7 @@ mod tests {
         if weights {
             fs_err::write(dir.path().join("model.safetensors"), "").unwrap();
         }
-        load_clip(dir.path()).map(|(config, _)| config)
+        Ok(VisionFiles::open(dir.path().to_str().unwrap())?.config)
     }
 
     #[test]
@@ -156,5 +237,63 @@ mod tests {
         refused("{", true, "config.json: not JSON");
         refused(r#"{"model_type": "clip", "vision_config": {"hidden_size": "x"}}"#, true, "config.json: invalid type");
         refused(r#"{"model_type": "clip"}"#, false, "model.safetensors: missing");
+        refused(
+            r#"{"model_type": "clip_vision_model", "attention_dropout": 1.0}"#,
+            true,
+            "config.json: attention_dropout is 1, but a probability of dropout must lie in [0, 1)",
+        );
+    }
+
+    /// A folder of a text encoder with the given files.
+    fn text(files: &[(&str, &str)]) -> Result<TextFiles> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs_err::write(dir.path().join(name), content).unwrap();
+        }
+        TextFiles::open(dir.path().to_str().unwrap())
+    }
+
+    const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\ncafe\nplay\n##ing\n,\n";
+
+    #[test]
+    fn a_vocabulary_stands_for_a_tokenizer() {
+        let config = (CONFIG, r#"{"model_type": "bert", "vocab_size": 8}"#);
+        let files = text(&[config, (VOCABULARY, WORDS), (WEIGHTS, "")]).unwrap();
+        assert!(files.files.tokenizer.unwrap().ends_with(VOCABULARY));
+        let words = ["Café", "playing,", "x"].map(str::to_owned);
+        assert_eq!(files.tokenizer.sentence(&words, 20).unwrap().ids, [2, 4, 5, 6, 7, 1, 3]);
+        let cased = (r"tokenizer_config.json", r#"{"do_lower_case": false}"#);
+        let files = text(&[config, (VOCABULARY, WORDS), cased, (WEIGHTS, "")]).unwrap();
+        assert_eq!(files.tokenizer.sentence(&words, 20).unwrap().ids, [2, 1, 5, 6, 7, 1, 3]);
+        let missing = text(&[config, (WEIGHTS, "")]).err().unwrap().to_string();
+        assert!(missing.contains("tokenizer.json: missing, and so is vocab.txt; save the tokenizer"), "{missing}");
+        let few = text(&[(CONFIG, r#"{"vocab_size": 4}"#), (VOCABULARY, WORDS), (WEIGHTS, "")]).err().unwrap();
+        assert!(few.to_string().contains("vocab_size is 4, but vocab.txt has 8 tokens"), "{few}");
+        let dropout = (CONFIG, r#"{"model_type": "bert", "vocab_size": 8, "hidden_dropout_prob": 1.5}"#);
+        let refused = text(&[dropout, (VOCABULARY, WORDS), (WEIGHTS, "")]).err().unwrap().to_string();
+        assert!(refused.contains("config.json: hidden_dropout_prob is 1.5"), "{refused}");
+    }
+
+    #[test]
+    fn weights_in_several_files_are_those_that_the_index_names() {
+        let config = (CONFIG, r#"{"model_type": "bert", "vocab_size": 8}"#);
+        let index = (
+            INDEX,
+            r#"{"metadata": {}, "weight_map": {"b": "m-2.safetensors", "a": "m-1.safetensors", "c": "m-2.safetensors"}}"#,
+        );
+        let words = (VOCABULARY, WORDS);
+        let one = ("m-1.safetensors", "");
+        let files = text(&[config, words, index, one, ("m-2.safetensors", "")]).unwrap();
+        let names: Vec<_> = files.files.weights.iter().map(|path| path.file_name().unwrap()).collect();
+        assert_eq!(names, ["m-1.safetensors", "m-2.safetensors"]);
+        let refused = |index: &str, words: &str| {
+            let error = text(&[config, (VOCABULARY, WORDS), (INDEX, index), one]).err().unwrap().to_string();
+            assert!(error.contains(words), "{error}");
+        };
+        refused(index.1, "m-2.safetensors: missing, and model.safetensors.index.json names it");
+        refused("{", "model.safetensors.index.json: not JSON");
+        refused(r#"{"weight_map": {"a": "../m-1.safetensors"}}"#, "names a file outside its folder");
+        refused(r#"{"weight_map": {}}"#, "names no file");
+        refused(r#"{"weights": 1}"#, "has no weight_map");
     }
 }

@@ -76,15 +76,7 @@ impl Hub {
         let held = |file: &str| cached.as_ref().is_some_and(|folder| folder.join(file).is_file());
         let missing: Vec<&str> = files.iter().copied().filter(|file| !held(file)).collect();
         if self.offline && !missing.is_empty() {
-            let folder = self.cache.join(at(revision).folder_name());
-            return Err(hub_error(
-                format!("`{id}` (revision {revision})"),
-                format!(
-                    "HF_HUB_OFFLINE is set and the cache {} lacks {}; unset it to download, or give a folder",
-                    folder.display(),
-                    missing.join(", ")
-                ),
-            ));
+            return Err(self.lacks(id, &at(revision), &missing));
         }
         for file in missing {
             let pinned = commit.as_deref().unwrap_or(revision);
@@ -96,6 +88,26 @@ impl Hub {
         Ok(HubFolder { folder: cache.pointer_path(&commit), revision: Some(commit) })
     }
 
+    /// Finds the first of `alternatives` that the model has, as [`Hub::resolve`] finds all of some files.
+    ///
+    /// # Errors
+    /// The model has none of them; the error is that of the first.
+    pub fn resolve_any(&self, name: &str, revision: Option<&str>, alternatives: &[&str]) -> Result<HubFolder> {
+        let cached = Self { offline: true, ..self.clone() };
+        let held = alternatives.iter().find_map(|file| cached.resolve(name, revision, &[file]).ok());
+        if let Some(found) = held {
+            return Ok(found);
+        }
+        let mut first = None;
+        for file in alternatives {
+            match self.resolve(name, revision, &[file]) {
+                Ok(found) => return Ok(found),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| hub_error(format!("`{name}`"), "no file was asked for")))
+    }
+
     /// Returns the commit that the cache has for a revision.
     fn commit(&self, repo: &Repo) -> Option<String> {
         let revision = repo.revision();
@@ -103,7 +115,35 @@ impl Hub {
             return Some(revision.to_owned());
         }
         let noted = self.cache.join(repo.folder_name()).join("refs").join(revision);
-        fs_err::read_to_string(noted).ok().map(|commit| commit.trim().to_owned())
+        let noted = fs_err::read_to_string(noted).ok().map(|commit| commit.trim().to_owned());
+        // A cache that was copied without its refs: without the network, the only snapshot is the one that is meant.
+        noted.or_else(|| self.snapshots(repo).pop().filter(|_| self.offline && self.snapshots(repo).len() == 1))
+    }
+
+    /// Returns the commits of which the cache holds files, sorted.
+    fn snapshots(&self, repo: &Repo) -> Vec<String> {
+        let folder = self.cache.join(repo.folder_name()).join("snapshots");
+        let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
+        let mut commits: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        commits.sort();
+        commits
+    }
+
+    /// Says what the cache lacks while the hub is offline, and what to do.
+    fn lacks(&self, id: &str, repo: &Repo, missing: &[&str]) -> Error {
+        let revision = repo.revision();
+        let what = format!("`{id}` (revision {revision})");
+        let folder = self.cache.join(repo.folder_name());
+        let folder = folder.display();
+        let snapshots = self.snapshots(repo);
+        if self.commit(repo).is_none() && !snapshots.is_empty() {
+            let commits = snapshots.join(", ");
+            let reason =
+                format!("the cache {folder} has no refs/{revision}, which says which of its snapshots that is");
+            return hub_error(what, format!("{reason}; give one of them as `{id}@COMMIT`: {commits}"));
+        }
+        let reason = format!("HF_HUB_OFFLINE is set and the cache {folder} lacks {}", missing.join(", "));
+        hub_error(what, format!("{reason}; unset it to download, or give a folder"))
     }
 
     fn download(&self, repo: Repo, file: &str) -> std::result::Result<PathBuf, ApiError> {

@@ -2,8 +2,9 @@
 
 mod folder;
 mod hub;
+mod shards;
 mod weights;
 
-pub use folder::{TextFiles, VisionFiles};
+pub use folder::{EncoderFiles, TextFiles, VisionFiles};
 pub use hub::{Hub, HubFolder};
 pub(crate) use weights::WeightFile;

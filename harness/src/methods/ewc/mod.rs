@@ -37,9 +37,10 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 use rand::seq::index;
 
+use super::journal::{Progress, Start};
 use super::method::{Method, Session};
 use super::shared::predict::predict;
-use super::shared::training::{Objective, TaskLoss, train_task};
+use super::shared::training::{Objective, TaskLoss, set_all, train_task};
 use super::spec::{Keeps, MethodSpec};
 use crate::config::settings::TRAINING;
 use crate::data::{Batch, Example, Task};
@@ -57,6 +58,7 @@ pub const EWC: MethodSpec = MethodSpec {
     source: "Kirkpatrick et al. 2017; Schwarz et al. 2018",
     keeps: Keeps::Other("Fisher information and old weights"),
     settings: &[TRAINING, &["ewc_lambda", "ewc_grid", "ewc_gamma", "fisher_rows"]],
+    later_settings: &["ewc_lambda", "ewc_grid", "ewc_gamma"],
     ..MethodSpec::new("ewc", |session| Ok(Box::new(Ewc::new(session)?)))
 };
 
@@ -114,36 +116,74 @@ impl Ewc {
         drawn.sort_unstable();
         let rows: Vec<&Example> = drawn.into_iter().map(|row| &task.train[row]).collect();
         session.trace.fisher(&rows);
-        let single = rows.iter().map(|row| self.learner.batch(&[row]));
-        let squares = squares(&self.learner, single, &task.seen.allowed, |_, gradient| Ok(gradient))?;
+        let squares = self.squares(&rows, &task.seen.allowed, session)?;
         let anchors = std::mem::take(&mut self.anchors);
         self.anchors = anchored(&self.learner, anchors, squares, (config.ewc_gamma, n))?;
         Ok(())
+    }
+
+    /// Sums the squared gradients of single rows. A run can be left after any row and go on there.
+    fn squares(
+        &self,
+        rows: &[&Example],
+        allowed: &[bool],
+        session: &mut Session<'_>,
+    ) -> Result<BTreeMap<String, Tensor>> {
+        let learner = &self.learner;
+        let mut sums = BTreeMap::new();
+        let mut first = 0;
+        if let Start::Within(Progress { mut state, numbers }) = session.journal.start("fisher") {
+            set_all(learner.params().vars().iter(), &state.take("variables"))?;
+            sums = state.take("sums");
+            first = numbers.get("rows").copied().unwrap_or_default() as usize;
+            session.resume_log();
+        }
+        for (row, done) in rows.iter().zip(1..).skip(first) {
+            add_squares(&mut sums, learner, &learner.batch(&[row])?, allowed, |_, gradient| Ok(gradient))?;
+            session.journal.step(&*session.log, || {
+                let state = State::default().with("variables", learner.params().tensors()?).with("sums", sums.clone());
+                Ok(Progress { state, numbers: [("rows".to_owned(), done)].into() })
+            })?;
+        }
+        Ok(sums)
     }
 }
 
 /// Sums squared gradients over batches, by variable, without dropout. `of` makes what is squared of the gradient of a
 /// variable for a batch: the gradient itself in EWC.
+#[cfg(test)]
 pub(crate) fn squares<'b>(
     learner: &Learner,
     batches: impl Iterator<Item = Result<Batch<'b>>>,
     allowed: &[bool],
     mut of: impl FnMut(&str, Tensor) -> Result<Tensor>,
 ) -> Result<BTreeMap<String, Tensor>> {
-    let mut sums: BTreeMap<String, Tensor> = BTreeMap::new();
+    let mut sums = BTreeMap::new();
     for batch in batches {
-        let mut grads = backward(&learner.loss(&batch?, allowed, &mut Mode::Eval)?)?;
-        for (name, var) in learner.params().vars() {
-            let Some(gradient) = grads.remove(var.as_tensor()) else { continue };
-            let square = of(&name, gradient)?.sqr()?;
-            let sum = match sums.remove(&name) {
-                Some(sum) => (sum + square)?,
-                None => square,
-            };
-            sums.insert(name, sum);
-        }
+        add_squares(&mut sums, learner, &batch?, allowed, &mut of)?;
     }
     Ok(sums)
+}
+
+/// Adds the squared gradients of a batch to sums by variable.
+fn add_squares(
+    sums: &mut BTreeMap<String, Tensor>,
+    learner: &Learner,
+    batch: &Batch<'_>,
+    allowed: &[bool],
+    mut of: impl FnMut(&str, Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    let mut grads = backward(&learner.loss(batch, allowed, &mut Mode::Eval)?)?;
+    for (name, var) in learner.params().vars() {
+        let Some(gradient) = grads.remove(var.as_tensor()) else { continue };
+        let square = of(&name, gradient)?.sqr()?;
+        let sum = match sums.remove(&name) {
+            Some(sum) => (sum + square)?,
+            None => square,
+        };
+        sums.insert(name, sum);
+    }
+    Ok(())
 }
 
 /// Computes the next anchors: γ F + squares / n, at the network's values.
@@ -208,6 +248,10 @@ impl Method for Ewc {
             self.train(lambda, task, session)?;
         }
         self.consolidate(task, session)
+    }
+
+    fn resumes_inside(&self) -> bool {
+        true
     }
 
     fn learner(&self) -> Option<&Learner> {

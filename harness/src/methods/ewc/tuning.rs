@@ -11,14 +11,44 @@ use crate::data::Benchmark;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::methods::method::Session;
+use crate::run::checkpoint::State;
 use crate::run::lambda::{LambdaChoice, LambdaScore};
-use crate::run::log::Line;
 
 /// The best trial so far.
 struct Best {
     score: LambdaScore,
-    values: BTreeMap<String, Tensor>,
-    lines: Vec<Line>,
+    /// The network's variables after it, and the lines of its log.
+    made: State,
+}
+
+/// Parts of what a trial leaves behind.
+const SCORE: &str = "score";
+const NETWORK: &str = "network";
+const LINES: &str = "lines";
+
+/// Returns the micro-F1 of a trial as a part of a checkpoint; none where training diverged.
+fn scored(outcome: Result<f64>) -> Result<State> {
+    match outcome {
+        Err(Error::Diverged(_)) => Ok(State::default()),
+        outcome => Ok(State::default().with(SCORE, [(SCORE.to_owned(), Tensor::new(outcome?, &Device::Cpu)?)].into())),
+    }
+}
+
+/// Returns the network and the lines of the log after a trial as parts of a checkpoint.
+fn made(learner: &Learner, lines: &[String]) -> Result<State> {
+    let text = lines.join("\n").into_bytes();
+    let state = State::default().with(NETWORK, learner.params().tensors()?);
+    if text.is_empty() {
+        return Ok(state);
+    }
+    let size = text.len();
+    Ok(state.with(LINES, [(LINES.to_owned(), Tensor::from_vec(text, size, &Device::Cpu)?)].into()))
+}
+
+/// Reads the lines that [`made`] stored.
+fn lines(state: &mut State) -> Result<Vec<String>> {
+    let bytes = state.take(LINES).remove(LINES).map_or(Ok(Vec::new()), |text| text.to_vec1::<u8>())?;
+    Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
 }
 
 /// Runs `trial`, which trains with a λ and returns its micro-F1, for each λ of the grid from the same variables. Leaves
@@ -41,22 +71,23 @@ pub(super) fn search(
         learner.params().load(&start)?;
         session.trace.candidate(lambda);
         session.log.hold();
-        let outcome = trial(lambda, session);
-        let lines = session.log.held();
-        if let Err(Error::Diverged(_)) = outcome {
+        let mut outcome = session.keep(&format!("trial {lambda}"), |session| scored(trial(lambda, session)))?;
+        let held = session.log.held();
+        let Some(micro_f1) = outcome.take(SCORE).remove(SCORE) else {
             scores.push(LambdaScore { lambda, micro_f1: 0.0 });
             continue;
-        }
-        let score = LambdaScore { lambda, micro_f1: outcome? };
+        };
+        let score = LambdaScore { lambda, micro_f1: micro_f1.to_scalar()? };
         if best.as_ref().is_none_or(|best| score.micro_f1 > best.score.micro_f1) {
-            best = Some(Best { score, values: learner.params().tensors()?, lines });
+            best = Some(Best { score, made: session.keep_newest("best trial", |_| made(learner, &held))? });
         }
         scores.push(score);
     }
     let diverged = "training diverged with every value of ewc_grid: give smaller ones, or lower lr_encoder";
-    let best = best.ok_or_else(|| Error::Usage(diverged.to_owned()))?;
-    learner.params().load(&best.values)?;
-    session.log.keep(&best.lines)?;
+    let diverged = || Error::Config { key: "ewc_grid".to_owned(), reason: diverged.to_owned() };
+    let mut best = best.ok_or_else(diverged)?;
+    learner.params().load(&best.made.take(NETWORK))?;
+    session.log.keep(&lines(&mut best.made)?)?;
     session.trace.chosen(best.score.lambda, steps, scores.len());
     Ok((best.score.lambda, scores))
 }

@@ -97,6 +97,10 @@ impl Objective for Balanced<'_> {
         }
     }
 
+    fn generator(&mut self) -> Option<&mut ChaCha8Rng> {
+        Some(&mut self.noise)
+    }
+
     fn adjust(&mut self, learner: &Learner, grads: &mut GradStore) -> Result<()> {
         let balance = self.balance();
         if !self.config.noise && matches!(balance, Balance::Known(known) if known == Coefficients::default()) {

@@ -79,6 +79,7 @@ pub const LMC: MethodSpec = MethodSpec {
         &["memory_epochs", "replay_o", "optimiser_per_task"],
         &["shared_layers", "key", "lr_key", "lr_bias", "pooling", "lambda", "alpha", "noise"],
     ],
+    later_settings: &["memory_epochs", "replay_o", "pooling", "lambda"],
     ..MethodSpec::new("lmc", |session| Ok(Box::new(Lmc::new(session)?)))
 };
 
@@ -205,6 +206,10 @@ impl Method for Lmc {
             self.phase("memory", passes, None, seen, session)?;
         }
         Ok(())
+    }
+
+    fn resumes_inside(&self) -> bool {
+        true
     }
 
     fn learner(&self) -> Option<&Learner> {

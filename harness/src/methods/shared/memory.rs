@@ -96,21 +96,21 @@ impl Memory {
     }
 }
 
-/// Chooses the rows to store of a task: `memory_per_class` per class (fewer where a class has fewer rows), without duplicates, in
+/// Chooses the rows of a task to store, by their index: `memory_per_class` per class (fewer where a class has fewer rows), without duplicates, in
 /// class order. RE classes are relations, `None` included; NER classes are entity types and, with `memory_outside`, `O`
 /// for sentences without any entity of the task (protocols with `none = "drop"` have none). A sentence may stand for two
 /// types and is stored once; LMC's code files it under its first type alone.
 ///
 /// # Errors
 /// The device is out of memory.
-pub fn select(learner: &Learner, task: &Task, config: &Config, manifest: &Manifest) -> Result<Vec<Example>> {
+pub fn select(learner: &Learner, task: &Task, config: &Config, manifest: &Manifest) -> Result<Vec<usize>> {
     let mut rng = seed::generator(config.train_seed, "memory", task.seen.task);
     let mut kept = BTreeSet::new();
     let mut memory = Vec::new();
     let classes = Classes::new(manifest, config.memory_outside);
     let mut keep = |row: usize| {
         if kept.insert(row) {
-            memory.push(task.train[row].clone());
+            memory.push(row);
         }
     };
     match config.selection {

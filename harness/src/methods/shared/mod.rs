@@ -7,4 +7,5 @@ mod objective;
 pub mod predict;
 pub mod prototypes;
 pub mod schedule;
+mod step;
 pub mod training;

@@ -5,6 +5,7 @@ use candle_core::backprop::GradStore;
 use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
+use rand_chacha::ChaCha8Rng;
 
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -32,6 +33,11 @@ pub trait Objective {
 
     /// Receives the numbers of [`Objective::pending`].
     fn read(&mut self, _numbers: &[f32]) {}
+
+    /// Returns the generator that the objective draws from, whose position is part of checkpoints inside a task.
+    fn generator(&mut self) -> Option<&mut ChaCha8Rng> {
+        None
+    }
 
     /// Changes the gradients in place, before they are clipped.
     ///

@@ -9,6 +9,7 @@ use crate::data::Example;
 use crate::error::Result;
 use crate::learner::Learner;
 use crate::methods::method::Session;
+use crate::run::checkpoint::State;
 
 /// Prototypes: one feature vector per class.
 #[derive(Debug, Clone)]
@@ -50,7 +51,10 @@ impl Prototypes {
         purpose: &str,
         session: &mut Session<'_>,
     ) -> Result<Option<Self>> {
-        let means = Self::from_features(features(learner, rows)?)?;
+        let kept = session.keep(&format!("prototypes {purpose}"), |_| {
+            Self::from_features(features(learner, rows)?)?.map_or_else(|| Ok(State::default()), Self::into_state)
+        })?;
+        let means = Self::from_state(kept)?;
         session.trace.prototypes(purpose, rows, means.as_ref().map_or(&[], |means| &means.classes));
         Ok(means)
     }
@@ -96,6 +100,26 @@ impl Prototypes {
         let (classes, means): (Vec<u32>, Vec<(Tensor, usize)>) = means.into_iter().unzip();
         let (vectors, items): (Vec<Tensor>, Vec<usize>) = means.into_iter().unzip();
         Ok(Some(Self { classes, vectors: Tensor::stack(&vectors, 0)?, items }))
+    }
+
+    /// Returns the prototypes as tensors, for checkpoints.
+    fn into_state(self) -> Result<State> {
+        let device = &self.vectors.device().clone();
+        let count = |items: &usize| *items as u32;
+        let items = Tensor::new(self.items.iter().map(count).collect::<Vec<u32>>(), device)?;
+        let classes = Tensor::new(self.classes, device)?;
+        let tensors = [("classes", classes), ("items", items), ("vectors", self.vectors)];
+        Ok(State { tensors: tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into() })
+    }
+
+    /// Returns what [`Prototypes::into_state`] made of some; none if it was made of none.
+    fn from_state(mut state: State) -> Result<Option<Self>> {
+        let mut take = |name: &str| state.tensors.remove(name);
+        let (Some(classes), Some(items), Some(vectors)) = (take("classes"), take("items"), take("vectors")) else {
+            return Ok(None);
+        };
+        let items = items.to_vec1::<u32>()?.into_iter().map(|items| items as usize).collect();
+        Ok(Some(Self { classes: classes.to_vec1()?, vectors, items }))
     }
 
     /// Returns the index of a label id in [`Prototypes::classes`].

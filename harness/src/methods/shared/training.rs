@@ -2,9 +2,13 @@
 //!
 //! A method hands [`train_task`] or [`train_phase`] an [`Objective`], which is the loss with whatever changes its gradients.
 //! Methods whose steps are not one per batch of the task drive a [`Trainer`] themselves.
+//!
+//! A phase can be left after any step and entered there in another process: a checkpoint holds the variables, the moments,
+//! the positions of the generators and how many steps were taken, and the plan of all steps is made again.
 
-use candle_core::Tensor;
-use candle_core::backprop::GradStore;
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
 use mkgc_models::mode::{DropoutRng, Mode};
 use mkgc_models::ops::backward;
 use mkgc_models::optim::AdamW;
@@ -13,92 +17,22 @@ use rand_chacha::ChaCha8Rng;
 use super::balance::{self, RHO};
 pub use super::objective::{Objective, TaskLoss, update};
 use super::schedule;
+pub use super::step::Step;
+use super::step::{Shared, StepPart, Unfinished, parts};
 use crate::config::Softmax;
 use crate::data::{Batch, Example, Task, VisibleLabels, batches};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::methods::journal::{Progress, Start};
 use crate::methods::method::Session;
+use crate::run::checkpoint::{DonePart, State};
 use crate::seed;
-
-/// One batch of a step.
-struct StepPart<'r> {
-    epoch: usize,
-    phase: &'r str,
-    /// Share of the step's rows that this batch holds.
-    share: f64,
-    /// Whether this is the last batch of the step.
-    last: bool,
-    /// Rows of the task to log after the step.
-    done: Option<usize>,
-}
-
-/// Splits a step into as few batches of at most `size` rows as hold its rows.
-fn parts<'r>(
-    step: Step<'r>,
-    size: usize,
-    epoch: usize,
-    done: Option<usize>,
-) -> impl Iterator<Item = (StepPart<'r>, Vec<&'r Example>)> {
-    let Step { phase, rows } = step;
-    let count = rows.len();
-    let batches = count.div_ceil(size);
-    (0..batches).map(move |number| {
-        let chunk = rows[number * size..count.min((number + 1) * size)].to_vec();
-        let share = chunk.len() as f64 / count as f64;
-        let last = number + 1 == batches;
-        (StepPart { epoch, phase, share, last, done: done.filter(|_| last) }, chunk)
-    })
-}
-
-/// Sums over the batches of an unfinished step.
-#[derive(Default)]
-struct Unfinished<'r> {
-    grads: Option<GradStore>,
-    loss: f64,
-    rows: Vec<&'r Example>,
-}
-
-/// The objective of one batch of a step: the loss is weighted with the batch's share of the rows, and the gradients of the
-/// previous batches are added.
-struct Shared<'a, O> {
-    objective: &'a mut O,
-    share: f64,
-    before: Option<GradStore>,
-}
-
-impl<O: Objective> Shared<'_, O> {
-    /// Adds the gradients of the previous batches.
-    fn add_previous(&mut self, grads: &mut GradStore) -> Result<()> {
-        Ok(self.before.take().map_or(Ok(()), |before| grads.extend(before))?)
-    }
-}
-
-impl<O: Objective> Objective for Shared<'_, O> {
-    fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
-        Ok((self.objective.loss(learner, batch, allowed, mode)? * self.share)?)
-    }
-
-    fn pending(&self) -> Option<&Tensor> {
-        self.objective.pending()
-    }
-
-    fn read(&mut self, numbers: &[f32]) {
-        self.objective.read(numbers);
-    }
-
-    fn adjust(&mut self, learner: &Learner, grads: &mut GradStore) -> Result<()> {
-        self.add_previous(grads)?;
-        self.objective.adjust(learner, grads)
-    }
-
-    fn settle(&mut self) -> Result<()> {
-        self.objective.settle()
-    }
-}
 
 /// Trains one phase of a task: holds the optimiser, the phase's shuffle and dropout generators, and the labels that
 /// compete in the loss.
 pub struct Trainer<'a> {
+    /// Name of the phase in checkpoints.
+    name: String,
     learner: &'a Learner,
     optimiser: &'a mut AdamW,
     dropout: DropoutRng,
@@ -129,6 +63,7 @@ impl<'a> Trainer<'a> {
         };
         let purpose = |of: &str| if name == CURRENT { of.to_owned() } else { format!("{of}/{name}") };
         Self {
+            name: format!("phase {name}"),
             learner,
             optimiser,
             dropout: DropoutRng::new(seed::derive(config.train_seed, &purpose("dropout"), seen.task)),
@@ -192,6 +127,15 @@ impl<'a> Trainer<'a> {
         objective: &mut impl Objective,
         mut steps: impl FnMut(Vec<&'r Example>) -> Vec<Step<'r>>,
     ) -> Result<()> {
+        let before = session.trace.steps;
+        let entered = match session.journal.start(&self.name) {
+            Start::Passed(steps) => {
+                session.trace.steps += steps;
+                return Ok(());
+            }
+            Start::Anew => None,
+            Start::Within(progress) => Some(progress),
+        };
         let Passes { epochs, rows } = passes;
         let size = session.config.batch_size;
         session.log.phase(epochs * rows.len());
@@ -207,30 +151,94 @@ impl<'a> Trainer<'a> {
             }
         }
         let planned = plans.iter().filter(|(part, _)| part.last).count();
-        let mut taken = 0;
+        let mut taken = entered.map_or(Ok(0), |progress| self.enter(session, objective, progress))?;
+        let mut ends = plans.iter().enumerate().filter(|(_, (part, _))| part.last).map(|(at, _)| at + 1);
+        let first = taken.checked_sub(1).and_then(|last| ends.nth(last)).unwrap_or(0);
+        let left = plans.split_off(first);
         let mut unfinished = Unfinished::default();
-        self.learner.batches(plans, |part, batch| {
+        self.learner.batches(left, |part, batch| {
             let factor = schedule::factor(session.config, taken, planned);
             self.optimiser.scale_rates(factor);
             session.log.scale_rate(factor);
             let measured = if part.done.is_some() && objective.scalars().is_none() { self.ratio(batch)? } else { None };
             let Some(loss) = self.part(session, &part, objective, batch, &mut unfinished)? else { return Ok(()) };
             taken += 1;
-            let Some(rows) = part.done else { return Ok(()) };
-            let ratio = measured.map(|ratio| (RHO, ratio));
-            session.log.scalars(objective.scalars().into_iter().flatten().chain(ratio));
-            session.log.step(part.epoch, rows, loss)
+            if let Some(rows) = part.done {
+                let ratio = measured.map(|ratio| (RHO, ratio));
+                session.log.scalars(objective.scalars().into_iter().flatten().chain(ratio));
+                session.log.step(part.epoch, rows, loss)?;
+            }
+            session.journal.step(&*session.log, || self.progress(objective, taken))
         })?;
-        session.log.end_phase()
+        session.log.end_phase()?;
+        let steps = session.trace.steps - before;
+        let passed = session.journal.passed();
+        session.journal.finish(passed, DonePart { name: self.name.clone(), steps, value: State::default() });
+        Ok(())
+    }
+
+    /// Returns the state of the phase after `taken` of its steps.
+    fn progress(&mut self, objective: &mut impl Objective, taken: usize) -> Result<Progress> {
+        let vars = self.optimiser.vars().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let state = State::default().with(VARIABLES, vars).with(OPTIMISER, self.optimiser.state()?);
+        let mut numbers = BTreeMap::from([
+            (TAKEN.to_owned(), taken as u64),
+            (BATCHES.to_owned(), self.batches as u64),
+            (DROPOUT.to_owned(), position(self.dropout.generator())),
+        ]);
+        numbers.extend(objective.generator().map(|generator| (OBJECTIVE.to_owned(), position(generator))));
+        Ok(Progress { state, numbers })
+    }
+
+    /// Puts the phase into a state that [`Trainer::progress`] returned, and returns the number of steps taken.
+    fn enter(
+        &mut self,
+        session: &mut Session<'_>,
+        objective: &mut impl Objective,
+        progress: Progress,
+    ) -> Result<usize> {
+        let Progress { mut state, numbers } = progress;
+        let number = |name: &str| numbers.get(name).copied().unwrap_or_default();
+        set_all(self.optimiser.vars(), &state.take(VARIABLES))?;
+        self.optimiser.load_state(&state.take(OPTIMISER))?;
+        self.batches = number(BATCHES) as usize;
+        self.dropout.generator().set_word_pos(number(DROPOUT).into());
+        if let Some(generator) = objective.generator() {
+            generator.set_word_pos(number(OBJECTIVE).into());
+        }
+        let taken = number(TAKEN) as usize;
+        session.trace.steps += taken;
+        session.resume_log();
+        Ok(taken)
     }
 }
 
-/// An optimiser step that a method asks for.
-pub struct Step<'r> {
-    /// The step's phase, as the trace records it.
-    pub phase: &'r str,
-    /// The rows that the step is on.
-    pub rows: Vec<&'r Example>,
+/// Parts and numbers of the state of a phase.
+const VARIABLES: &str = "variables";
+const OPTIMISER: &str = "optimiser";
+const TAKEN: &str = "taken";
+const BATCHES: &str = "batches";
+const DROPOUT: &str = "dropout";
+const OBJECTIVE: &str = "objective";
+
+/// Returns the position of a generator: words drawn, which stay far below 2⁶⁴.
+fn position(generator: &ChaCha8Rng) -> u64 {
+    generator.get_word_pos() as u64
+}
+
+/// Sets variables to the values of their names.
+///
+/// # Errors
+/// A variable has no value, or one of another shape.
+pub(crate) fn set_all<'v>(
+    vars: impl Iterator<Item = &'v (String, Var)>,
+    values: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    for (name, var) in vars {
+        let missing = || Error::Usage(format!("the checkpoint inside the task holds no value of `{name}`"));
+        var.set(values.get(name).ok_or_else(missing)?)?;
+    }
+    Ok(())
 }
 
 /// Name of the phase that trains on a task's own rows.

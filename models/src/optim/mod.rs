@@ -5,6 +5,8 @@
 //! without a gradient is not changed. A schedule scales every lr by one factor, also where lr scales the weight decay,
 //! as PyTorch's `LambdaLR` does.
 
+mod norm;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +17,7 @@ use macro_rules_attribute::apply;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::simd::vectorised;
+use norm::{CHUNK, norm};
 
 /// Settings that all groups share.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -193,6 +196,11 @@ impl AdamW {
         norm(&self.groups, grads)
     }
 
+    /// Returns the variables of all groups with their names.
+    pub fn vars(&self) -> impl Iterator<Item = &(String, Var)> {
+        self.groups.iter().flat_map(|group| &group.vars)
+    }
+
     /// Returns the state to store: moments as `<variable>.m` and `<variable>.v`, and `step`.
     ///
     /// # Errors
@@ -237,29 +245,6 @@ impl AdamW {
         self.step = step;
         Ok(())
     }
-}
-
-/// Elements that one thread handles at a time: a fixed number, so that sums do not depend on the number of threads.
-const CHUNK: usize = 1 << 16;
-
-fn norm(groups: &[ParamGroup], grads: &GradStore) -> Result<f64> {
-    let mut total = 0.0;
-    for (_, var) in groups.iter().flat_map(|group| &group.vars) {
-        let Some(grad) = grads.get(var.as_tensor()) else { continue };
-        total += if grad.device().is_cpu() {
-            sum_of_squares(&grad.contiguous()?)?
-        } else {
-            f64::from(grad.sqr()?.sum_all()?.to_scalar::<f32>()?)
-        };
-    }
-    Ok(total.sqrt())
-}
-
-fn sum_of_squares(grad: &Tensor) -> Result<f64> {
-    let (storage, layout) = grad.storage_and_layout();
-    let candle_core::Storage::Cpu(storage) = &*storage else { return Ok(0.0) };
-    let values = ops::values(storage, layout)?;
-    Ok(ops::run(values.chunks(CHUNK), |chunk| ops::squares(chunk, 0.0)).into_iter().sum())
 }
 
 impl GroupUpdate {
