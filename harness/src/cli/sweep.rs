@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use clap::{ArgGroup, Args};
-use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, Sweep};
+use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, PlannedRun, Sweep};
+use mkgc_harness::train::Request;
 
 use super::device;
 use super::options::RunOptions;
@@ -76,9 +77,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     }
     if let Some(number) = args.run {
         let number = number.map_or_else(|| array_number(args.offset), Ok)?;
-        // The number must be right before a GPU is opened.
-        sweep.run(number)?;
-        sweep::make_one(&sweep, number, device::open(&sweep.device, dtype)?)?;
+        sweep::make_one(&sweep, number, |run| args.request(&sweep, run))?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.report {
@@ -150,6 +149,16 @@ impl SweepArgs {
             dtype,
             settings,
         })
+    }
+
+    /// Makes the request for a run, whose benchmark must have been built, with what it shares with the others.
+    fn request(&self, sweep: &Sweep, run: &PlannedRun) -> Result<Request> {
+        let mut options = self.options.clone();
+        options.encoder = Some(run.encoder.clone());
+        options.vision = Some(run.vision.clone());
+        options.device = Some(sweep.device.clone());
+        options.dtype = Some(sweep.dtype.clone());
+        options.request(sweep.benchmark(run), *run.method, sweep.folder(run)?.dir().to_owned())
     }
 
     /// Returns the arguments of this program that make a single run of the same sweep, up to its number.
