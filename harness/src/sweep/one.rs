@@ -20,8 +20,8 @@ pub(super) const CHILD: &str = "MKGC_SWEEP_CHILD";
 pub fn make_one<E: From<Error> + Display>(
     sweep: &Sweep,
     number: usize,
-    request: impl FnOnce(&PlannedRun) -> std::result::Result<Request, E>,
-) -> std::result::Result<(), E> {
+    request: impl FnOnce(&PlannedRun) -> Result<Request, E>,
+) -> Result<(), E> {
     let run = sweep.run(number)?;
     if std::env::var_os(CHILD).is_some() {
         stop_with_parent();
@@ -37,7 +37,7 @@ pub fn make_one<E: From<Error> + Display>(
 
 /// Notes why the run failed. A note that cannot be written must not hide the error itself.
 fn note(sweep: &Sweep, run: &PlannedRun, error: &impl Display) {
-    if let Err(second) = sweep.note_failure(run, error.to_string()) {
+    if let Err(second) = sweep.note_failure(run, format!("{error:#}")) {
         eprintln!("warning: {second}");
     }
 }
