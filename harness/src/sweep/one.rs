@@ -1,0 +1,53 @@
+//! Makes a single run of a sweep in this process: what the sweep's child processes and the tasks of a cluster do.
+
+use std::fmt::Display;
+use std::io::Read;
+
+use super::matrix::Sweep;
+use super::signals;
+use super::spec::PlannedRun;
+use crate::error::Error;
+use crate::train::{Request, Run};
+
+/// Variable that tells a child process of a sweep that its standard input is a pipe that ends with its parent.
+pub(super) const CHILD: &str = "MKGC_SWEEP_CHILD";
+
+/// Makes run number `number`. Builds its benchmark if that is missing, and then asks for the `request`, to which the plan's
+/// settings, variant and number of tasks are added. A finished run is left as it is.
+///
+/// # Errors
+/// There is no such run; `request` fails; what [`Run::train`] fails for. Failures are noted for the sweep's other commands.
+pub fn make_one<E: From<Error> + Display>(
+    sweep: &Sweep,
+    number: usize,
+    request: impl FnOnce(&PlannedRun) -> Result<Request, E>,
+) -> Result<(), E> {
+    let run = sweep.run(number)?;
+    if std::env::var_os(CHILD).is_some() {
+        stop_with_parent();
+    }
+    sweep.clear_failure(run)?;
+    let ready = sweep.benchmarks[run.benchmark].ensure();
+    let request = ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note(sweep, run, error))?;
+    let settings = run.settings.clone();
+    let request = Request { settings, variant: run.variant.clone(), tasks: run.tasks, ..request };
+    Run::open(request).and_then(|run| run.train()).inspect_err(|error| note(sweep, run, error))?;
+    Ok(())
+}
+
+/// Notes why the run failed. A note that cannot be written must not hide the error itself.
+fn note(sweep: &Sweep, run: &PlannedRun, error: &impl Display) {
+    if let Err(second) = sweep.note_failure(run, format!("{error:#}")) {
+        eprintln!("warning: {second}");
+    }
+}
+
+/// Ends this process, with a checkpoint, when the sweep that started it is gone: nobody would look after it.
+fn stop_with_parent() {
+    std::thread::spawn(|| {
+        let mut rest = Vec::new();
+        std::io::stdin().read_to_end(&mut rest).ok();
+        eprintln!("the sweep that started this run is gone");
+        signals::terminate_self();
+    });
+}

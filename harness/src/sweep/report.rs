@@ -1,0 +1,87 @@
+//! What a sweep has to show: the report over its finished runs, and the gaps with their causes.
+
+use std::path::PathBuf;
+
+use super::matrix::Sweep;
+use super::spec::PlannedRun;
+use super::state::State;
+use crate::error::Result;
+use crate::report::board::{Absent, AbsentKind};
+use crate::report::{self, Loaded};
+
+/// A run without a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Folder of the run below `runs/`.
+    pub name: String,
+    /// Why there is no result.
+    pub cause: String,
+    /// What the run printed, if it ever began.
+    pub log: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name, self.cause)?;
+        self.log.as_ref().map_or(Ok(()), |log| write!(f, " (see {})", log.display()))
+    }
+}
+
+/// Writes the report over the finished runs of a sweep below its folder. Returns the text, which is empty if no run is
+/// finished, and the runs that it lacks.
+///
+/// # Errors
+/// The runs cannot be compared; the report cannot be written.
+pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
+    let mut finished = Vec::new();
+    let mut gaps = Vec::new();
+    let mut known = Vec::new();
+    for run in &sweep.runs {
+        let Some((kind, cause)) = missing(&sweep.observe(run)?.state) else {
+            finished.push(sweep.folder(run)?.dir().to_owned());
+            continue;
+        };
+        let log = Some(sweep.log(run)?).filter(|log| log.exists());
+        let gap = Gap { name: run.name.clone(), cause, log };
+        known.push((sweep.benchmarks[run.benchmark].name.clone(), absent(sweep, run, kind, &gap)?));
+        gaps.push(gap);
+    }
+    if finished.is_empty() {
+        return Ok((String::new(), gaps));
+    }
+    let Loaded { runs, mut absent } = report::load(&finished)?;
+    // Finished runs whose predictions cannot be read.
+    for (benchmark, run) in &absent {
+        let name = run.folder.clone().unwrap_or_else(|| format!("{} on {benchmark}", run.label));
+        gaps.push(Gap { name, cause: format!("{}: {}", run.kind, run.cause), log: None });
+    }
+    absent.extend(known);
+    let boards = report::boards(Loaded { runs, absent })?;
+    Ok((report::write(&boards, &sweep.out()?.join("report"))?, gaps))
+}
+
+/// Says why a run has no result; none if it has one.
+fn missing(state: &State) -> Option<(AbsentKind, String)> {
+    match state {
+        State::Finished => None,
+        State::Waiting => Some((AbsentKind::Missing, "has not begun".to_owned())),
+        State::Running => Some((AbsentKind::Unfinished, "is still running".to_owned())),
+        State::Interrupted(cause) => Some((AbsentKind::Unfinished, format!("is unfinished: {cause}"))),
+        State::Failed(cause) => Some((AbsentKind::Failed, format!("failed: {cause}"))),
+    }
+}
+
+/// Describes a gap as reports show it.
+fn absent(sweep: &Sweep, run: &PlannedRun, kind: AbsentKind, gap: &Gap) -> Result<Absent> {
+    let folder = sweep.folder(run)?;
+    let variant = run.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
+    let planned = |_| format!("{}{variant}", run.method.name);
+    Ok(Absent {
+        label: folder.record().map_or_else(planned, |record| record.label()),
+        seed: Some(run.settings.config.train_seed),
+        kind,
+        cause: gap.cause.clone(),
+        folder: folder.started().then(|| folder.dir().display().to_string()),
+        log: gap.log.as_ref().map(|log| log.display().to_string()),
+    })
+}
