@@ -17,8 +17,17 @@ pub fn build_family(options: &BuildOptions) -> Result<Vec<Summary>> {
     if protocol.orders() == 0 {
         return Err(Error::protocol("orders", "missing: this protocol describes a single benchmark"));
     }
+    build_orders(options, &(1..=protocol.orders()).collect::<Vec<_>>())
+}
+
+/// Builds some orders of a protocol, counted from 1, as [`build_family`] builds all of them.
+///
+/// # Errors
+/// The protocol lacks one of the orders; what [`build_family`] fails for.
+pub fn build_orders(options: &BuildOptions, orders: &[usize]) -> Result<Vec<Summary>> {
+    let protocol = Protocol::load(&options.protocol)?;
     let mut members = Vec::new();
-    for order in 1..=protocol.orders() {
+    for order in orders.iter().copied() {
         let out = options.out.join(protocol.with_order(order)?.name);
         members.push(BuildOptions { order: Some(order), out, ..options.clone() });
     }

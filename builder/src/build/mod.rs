@@ -28,7 +28,7 @@ use crate::plan::plan;
 use checks::{Checks, rows_by_class};
 use contained::Contained;
 pub use defects::{Defects, count_defects};
-pub use family::build_family;
+pub use family::{build_family, build_orders};
 use folder::FolderWriter;
 pub use options::{Allowed, BuildOptions, CorpusSource, OnBadCrops, OnBadImage};
 use pictures::{PicturesToWrite, WrittenPictures};

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use crate::corpus::{self, Corpus, CorpusSpec, OnError};
 use crate::dataset::{MANIFEST, MAX_SHARD_BYTES};
 use crate::error::{Error, Result};
@@ -9,7 +11,8 @@ use crate::files::{Replacing, Target};
 use crate::protocol::Protocol;
 
 /// What to do with a missing or undecodable image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnBadImage {
     /// Keep the rows that show it; a grey picture stands in and is marked as such.
     Placeholder,
@@ -20,7 +23,8 @@ pub enum OnBadImage {
 }
 
 /// What to do with a crop dictionary that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnBadCrops {
     /// Stop the build with an error.
     Error,
@@ -29,7 +33,8 @@ pub enum OnBadCrops {
 }
 
 /// What stops a build unless it is allowed by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Allowed {
     /// More than 1 % of the records of a split are damaged and left out.
     Skipped,

@@ -17,7 +17,8 @@ use crate::plain;
 use crate::sources::{self, Source};
 
 /// What to do with a damaged record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnError {
     /// Stop with an error that names file and line.
     Fail,

@@ -113,6 +113,11 @@ impl Protocol {
         self.orders.len().max(self.order_seeds.len())
     }
 
+    /// Returns how many tasks a benchmark of this protocol has; [`Protocol::with_order`] chooses among several orders first.
+    pub fn task_count(&self) -> usize {
+        if self.listed.is_empty() { self.n_tasks.unwrap_or(1) } else { self.listed.len() }
+    }
+
     /// Returns the benchmark of one order, counted from 1; its name ends in `-order1` and so on.
     ///
     /// # Errors

@@ -3,6 +3,18 @@
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 
+/// Checks the name of a device without opening it: a sweep leaves that to the processes of its runs.
+///
+/// # Errors
+/// A name that [`open`] does not know, a program without GPU support, a number type that the device does not have.
+pub fn check(name: &str, dtype: DType) -> Result<()> {
+    match ordinal(name)? {
+        None => open(name, dtype).map(drop),
+        Some(_) if cfg!(feature = "cuda") => Ok(()),
+        Some(ordinal) => gpu(ordinal, dtype).map(drop).with_context(|| format!("--device {name}")),
+    }
+}
+
 /// Opens the device called `name`: `cpu`, `cuda` or `cuda:N`.
 ///
 /// # Errors

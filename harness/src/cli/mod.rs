@@ -51,7 +51,7 @@ enum Command {
     Export(benchmark::ExportArgs),
     /// Train a method on a benchmark, task after task; resumes an interrupted run.
     Train(train::TrainArgs),
-    /// Train the runs of a plan of methods, seeds and variants one after another, and report.
+    /// Train the runs of a plan: benchmarks, methods, seeds, variants and encoders, some at a time, and report.
     Sweep(sweep::SweepArgs),
     /// Time the optimiser steps of a method on rows of a benchmark: JSON to stdout.
     Bench(bench::BenchArgs),
@@ -96,7 +96,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Verify { dir } => return benchmark::verify(&dir),
         Command::Export(args) => benchmark::export(&args)?,
         Command::Train(args) => train::train(args)?,
-        Command::Sweep(args) => sweep::sweep(&args)?,
+        Command::Sweep(args) => return sweep::sweep(&args),
         Command::Bench(args) => bench::bench(&args)?,
         Command::Kernels { device } => return bench::kernels(&device),
         Command::Score(args) => score::score(args)?,

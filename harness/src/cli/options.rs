@@ -1,5 +1,6 @@
 //! Options that `mkgc train`, `sweep` and `bench` share.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,21 +20,22 @@ use super::device;
 pub struct RunOptions {
     /// Text encoder: `tiny`, a folder with config.json, tokenizer.json and model.safetensors of a BERT, or a repository
     /// of the Hugging Face hub (`owner/name[@revision]`).
-    #[arg(long, default_value = TINY)]
-    encoder: String,
+    /// Default: `tiny`.
+    #[arg(long)]
+    pub encoder: Option<String>,
     /// Vision encoder of multimodal methods: `tiny`, a folder with config.json and model.safetensors of a CLIP model,
-    /// or a repository of the Hugging Face hub.
-    #[arg(long, default_value = TINY)]
-    vision: String,
+    /// or a repository of the Hugging Face hub. Default: `tiny`.
+    #[arg(long)]
+    pub vision: Option<String>,
     /// TOML file with settings; flags win over it.
     #[arg(long)]
-    recipe: Option<PathBuf>,
-    /// Where to compute: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N).
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// Number type of states and products: f32, or bf16 on a GPU. Weights and sums stay in f32.
-    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
-    dtype: String,
+    pub recipe: Option<PathBuf>,
+    /// Where to compute: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N). Default: `cpu`.
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Number type of states and products: f32, or bf16 on a GPU. Weights and sums stay in f32. Default: f32.
+    #[arg(long, value_parser = ["f32", "bf16"])]
+    pub dtype: Option<String>,
     /// One setting, e.g. `--set epochs=3`; may be repeated. `mkgc ls settings METHOD` lists them.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -56,15 +58,33 @@ impl RunOptions {
 
     /// Makes the request for a run of a method with its default settings.
     pub fn request(&self, benchmark: &Path, method: MethodSpec, out: PathBuf) -> Result<Request> {
-        let dtype = if self.dtype == "bf16" { DType::BF16 } else { DType::F32 };
+        let dtype = if self.dtype.as_deref() == Some("bf16") { DType::BF16 } else { DType::F32 };
+        let device = self.device.as_deref().unwrap_or("cpu");
+        let encoder = |name: &Option<String>| name.clone().unwrap_or_else(|| TINY.to_owned());
         Ok(Request {
-            encoder: self.encoder.clone(),
-            vision: self.vision.clone(),
-            device: device::open(&self.device, dtype)?,
-            device_name: self.device.clone(),
+            encoder: encoder(&self.encoder),
+            vision: encoder(&self.vision),
+            device: device::open(device, dtype)?,
+            device_name: device.to_owned(),
             dtype,
             ..Request::new(benchmark, method, out)?
         })
+    }
+
+    /// Returns the arguments that give these options to another process.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let recipe = self.recipe.as_ref().map(OsString::from);
+        let text = |value: &Option<String>| value.as_ref().map(OsString::from);
+        let options = [
+            ("--encoder", text(&self.encoder)),
+            ("--vision", text(&self.vision)),
+            ("--recipe", recipe),
+            ("--device", text(&self.device)),
+            ("--dtype", text(&self.dtype)),
+        ];
+        let set = self.set.iter().map(|setting| ("--set", Some(OsString::from(setting))));
+        let given = options.into_iter().chain(set).filter_map(|(name, value)| Some([OsString::from(name), value?]));
+        given.flatten().collect()
     }
 }
 

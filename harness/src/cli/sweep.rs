@@ -1,62 +1,169 @@
 //! `mkgc sweep`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use clap::Args;
-use mkgc_harness::config::Overrides;
-use mkgc_harness::data::Benchmark;
-use mkgc_harness::methods::registry;
-use mkgc_harness::sweep::{self, Plan};
-use mkgc_harness::train::{Request, stop_after};
+use anyhow::{Context, Result, bail};
+use candle_core::DType;
+use clap::{ArgGroup, Args};
+use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, Sweep};
 
+use super::device;
 use super::options::RunOptions;
 
+/// Exit code of a sweep that was interrupted: the same command goes on with it.
+const INTERRUPTED: u8 = 75;
+
 #[derive(Args)]
+#[command(group(ArgGroup::new("instead").args(["dry_run", "status", "report", "run"])))]
 pub struct SweepArgs {
-    /// TOML file that says which methods, seeds and variants to run (see harness/plans/).
+    /// TOML file that says which benchmarks, methods, seeds, variants and encoders to run (docs/sweep.md).
     plan: PathBuf,
-    /// Benchmark folders; each run is made on each of them.
-    #[arg(long, required = true, num_args = 1..)]
+    /// Benchmark folders, in place of those of the plan; each run is made on each of them.
+    #[arg(long, num_args = 1..)]
     benchmark: Vec<PathBuf>,
     #[command(flatten)]
     options: RunOptions,
-    /// Folder for runs/ and report/; finished runs in it are kept and interrupted ones resume.
+    /// Folder for benchmarks/, runs/, logs/ and report/; finished runs in it are kept and interrupted ones resume.
     #[arg(long)]
-    out: PathBuf,
+    out: Option<PathBuf>,
+    /// Print the numbered list of runs with their spec hashes, and stop.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print what has become of each run, and stop.
+    #[arg(long)]
+    status: bool,
+    /// Write the report over the finished runs and list the others with causes and logs; exit code 1 if there are any.
+    #[arg(long)]
+    report: bool,
+    /// Make run N of the list and nothing else. Without N, the number is SLURM_ARRAY_TASK_ID plus --offset, or
+    /// JOB_COMPLETION_INDEX plus --offset.
+    #[arg(long, value_name = "N", num_args = 0..=1)]
+    run: Option<Option<usize>>,
+    /// What to add to the number that the cluster gives, because it limits the numbers of an array.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "run")]
+    offset: usize,
+    /// Runs at a time, each a process of its own with its share of the threads and, if there are several, one of the GPUs.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_jobs)]
+    jobs: usize,
+    /// Make runs again that have failed; without it, they stay as they are and are listed at the end.
+    #[arg(long)]
+    retry_failed: bool,
+    /// Memory that a run takes: no run is started beside others without so much to spare (default: 1 GiB, or what the
+    /// largest so far has taken).
+    #[arg(long, value_name = "GIB")]
+    memory_per_run: Option<f64>,
 }
 
-/// Trains the runs of a plan and prints the report over them.
-pub fn sweep(args: &SweepArgs) -> Result<()> {
+fn parse_jobs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(|| "give a whole number from 1 on".to_owned())
+}
+
+/// Makes the runs of a plan and prints the report over them, or does what a flag asks for instead.
+pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     let plan = Plan::read(&args.plan)?;
-    let requests = requests(args, &plan)?;
-    let (report, failures) = sweep::run(&requests, &args.out.join("report"))?;
-    print!("{report}");
-    if !failures.is_empty() {
-        let failed = failures.len();
-        let all = requests.len();
-        bail!("{failed} of {all} runs failed; the same command makes them again:\n{}", failures.join("\n"));
+    let sweep = Sweep::new(&plan, &args.given()?)?;
+    let dtype = if sweep.dtype == "bf16" { DType::BF16 } else { DType::F32 };
+    device::check(&sweep.device, dtype)?;
+    if args.dry_run {
+        print!("{}", sweep.list());
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(())
+    if args.status {
+        print!("{}", sweep::status(&sweep)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(number) = args.run {
+        let number = number.map_or_else(|| array_number(args.offset), Ok)?;
+        // The number must be right before a GPU is opened.
+        sweep.run(number)?;
+        sweep::make_one(&sweep, number, device::open(&sweep.device, dtype)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.report {
+        let gaps = report(&sweep)?;
+        return Ok(if gaps.is_empty() { ExitCode::SUCCESS } else { list(&gaps, sweep.runs.len()) });
+    }
+    make(args, &plan)
 }
 
-/// Resolves every run's settings before the first one starts: a typing error in the last one must not wait for it.
-fn requests(args: &SweepArgs, plan: &Plan) -> Result<Vec<Request>> {
-    let recipe = args.options.recipe()?;
-    let shared = args.options.set()?;
-    plan.check_shared(&shared)?;
-    let mut requests = Vec::new();
-    for benchmark in &args.benchmark {
-        let opened = Benchmark::open(benchmark, usize::MAX)?;
-        stop_after(plan.tasks, &opened)?;
-        for planned in plan.runs() {
-            let out = args.out.join("runs").join(&opened.manifest().name).join(planned.folder());
-            let method = *registry::find(&planned.method)?;
-            let given = Overrides { recipe: recipe.as_ref(), shared: shared.clone(), flags: planned.settings };
-            let settings = registry::resolve(opened.kind(), &method, given)?;
-            let request = args.options.request(benchmark, method, out)?;
-            requests.push(Request { settings, variant: planned.variant, tasks: plan.tasks, ..request });
-        }
+fn make(args: &SweepArgs, plan: &Plan) -> Result<ExitCode> {
+    let given = args.given()?;
+    let sweep = Sweep::new(plan, &given)?;
+    sweep.build()?;
+    // A benchmark that has just been built may not suit a method.
+    let sweep = Sweep::new(plan, &given)?;
+    let memory = args.memory_per_run.map(|gib| (gib * f64::from(1 << 30)) as u64);
+    let options = JobOptions { jobs: args.jobs, retry_failed: args.retry_failed, memory, arguments: args.single_run() };
+    let outcome = sweep::make(&sweep, &options)?;
+    if outcome == Outcome::Interrupted {
+        eprintln!("interrupted; the same command goes on");
+        return Ok(ExitCode::from(INTERRUPTED));
     }
-    Ok(requests)
+    let gaps = report(&sweep)?;
+    if gaps.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let all = sweep.runs.len();
+    let listed: Vec<String> = gaps.iter().map(ToString::to_string).collect();
+    let remedy = "the same command goes on with unfinished runs, and with --retry-failed it makes failed ones again";
+    bail!("{} of {all} runs failed; {remedy}:\n{}", gaps.len(), listed.join("\n"))
+}
+
+/// Prints the report over the finished runs and returns the others.
+fn report(sweep: &Sweep) -> Result<Vec<Gap>> {
+    let (text, gaps) = sweep::write_report(sweep)?;
+    print!("{text}");
+    Ok(gaps)
+}
+
+fn list(gaps: &[Gap], all: usize) -> ExitCode {
+    eprintln!("{} of {all} runs have no result:", gaps.len());
+    for gap in gaps {
+        eprintln!("{gap}");
+    }
+    ExitCode::FAILURE
+}
+
+/// Returns the number of the run that a cluster asks this process for.
+fn array_number(offset: usize) -> Result<usize> {
+    const VARIABLES: [&str; 2] = ["SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"];
+    let found = VARIABLES.into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
+    let (name, value) = found.with_context(|| format!("--run needs a number, or one of {}", VARIABLES.join(", ")))?;
+    let number: usize = value.parse().with_context(|| format!("{name} is `{value}`, which is no number"))?;
+    Ok(number + offset)
+}
+
+impl SweepArgs {
+    /// Returns what the command line says beside the plan.
+    fn given(&self) -> Result<Given> {
+        let RunOptions { encoder, vision, recipe, device, dtype, .. } = self.options.clone();
+        let settings = self.options.set()?;
+        Ok(Given {
+            benchmarks: self.benchmark.clone(),
+            out: self.out.clone(),
+            encoder,
+            vision,
+            recipe,
+            device,
+            dtype,
+            settings,
+        })
+    }
+
+    /// Returns the arguments of this program that make a single run of the same sweep, up to its number.
+    pub fn single_run(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["sweep".into(), self.plan.clone().into()];
+        if !self.benchmark.is_empty() {
+            arguments.push("--benchmark".into());
+            arguments.extend(self.benchmark.iter().map(Into::into));
+        }
+        arguments.extend(self.options.arguments());
+        if let Some(out) = &self.out {
+            arguments.extend(["--out".into(), out.into()]);
+        }
+        arguments.push("--run".into());
+        arguments
+    }
 }

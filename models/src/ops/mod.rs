@@ -53,7 +53,7 @@ pub(crate) use cuda::{
     AttentionMemory, NoisyGrad, SumRatio, VarStep, adamw, add_noise, attention_memory, cross_entropy,
 };
 #[cfg(feature = "cuda")]
-pub use cuda::{GpuError, open_gpu};
+pub use cuda::{GpuError, gpu_count, open_gpu};
 pub use dispatch::composed;
 #[cfg(feature = "cuda")]
 pub(crate) use dispatch::on_gpu;

@@ -18,7 +18,7 @@ pub(super) use crf::{ChainInputs, crf_nll, viterbi};
 pub(crate) use nodes::cross_entropy;
 pub(super) use nodes::{dropout, embedding};
 pub(super) use norm::layer_norm;
-pub use open::{GpuError, open_gpu};
+pub use open::{GpuError, gpu_count, open_gpu};
 pub(crate) use optimiser::{NoisyGrad, SumRatio, VarStep, adamw, add_noise};
 pub(super) use softmax::softmax;
 pub(super) use sublayer::{GpuPart, sublayer};

@@ -97,6 +97,12 @@ pub fn open_gpu(ordinal: usize, dtype: DType) -> Result<Device, GpuError> {
     Ok(device)
 }
 
+/// Returns how many GPUs the driver shows to this process, 0 without a driver. None of them is opened.
+pub fn gpu_count() -> usize {
+    let count = init().and_then(|()| driver::get_count());
+    count.ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
+}
+
 /// Asks the driver whether the GPU can run the kernels, so that the error names the reason before candle fails.
 fn check(ordinal: usize, dtype: DType) -> Result<(), GpuError> {
     let none = |error: DriverError| GpuError::None(error.to_string());

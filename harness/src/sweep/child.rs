@@ -1,0 +1,111 @@
+//! A child process that makes a single run, and how it ended.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use mkgc_builder::files::parent_folder;
+
+use super::one::CHILD;
+use super::signals;
+use super::spec::PlannedRun;
+use crate::error::Result;
+
+/// Exit code of a run that was interrupted and saved a checkpoint.
+const INTERRUPTED: i32 = 75;
+
+/// Starts the process of a run: this program with `arguments` and the number of the run. What it prints is added to `log`.
+///
+/// # Errors
+/// The log cannot be written; the process cannot be started.
+pub(super) fn spawn(
+    log: &Path,
+    run: &PlannedRun,
+    arguments: &[OsString],
+    environment: Vec<(&'static str, String)>,
+) -> Result<Child> {
+    fs_err::create_dir_all(parent_folder(log))?;
+    append(log, &format!("== run {} {} {}", run.number, run.hash, run.name))?;
+    let log = fs_err::OpenOptions::new().append(true).open(log)?.into_file();
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(arguments).arg(run.number.to_string());
+    command.envs(environment).env(CHILD, "1");
+    command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+    signals::apart(&mut command);
+    Ok(command.spawn()?)
+}
+
+/// Adds a line to a file.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn append(log: &Path, line: &str) -> Result<()> {
+    let mut file = fs_err::OpenOptions::new().create(true).append(true).open(log)?;
+    Ok(writeln!(file, "{line}")?)
+}
+
+/// How the process of a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The run says that it is finished.
+    Done,
+    /// The run was told to stop, and saved a checkpoint.
+    Interrupted,
+    /// The run ended with an error, which it has told.
+    Error,
+    /// Somebody, or the system for want of memory, ended the process; the run can go on. Says how.
+    Killed(String),
+    /// The process broke, and would break again. Says how.
+    Crashed(String),
+}
+
+impl Ending {
+    /// Tells from an exit status how a process ended.
+    pub fn of(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(0) => Self::Done,
+            Some(INTERRUPTED) => Self::Interrupted,
+            Some(_) => Self::Error,
+            None => Self::by_signal(status),
+        }
+    }
+
+    #[cfg(unix)]
+    fn by_signal(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1};
+        use signal_hook::low_level::signal_name;
+
+        let number = status.signal().unwrap_or_default();
+        let name = signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned);
+        match number {
+            SIGKILL => Self::Killed(format!("was killed ({name}): by hand, or because memory ran out")),
+            SIGHUP | SIGINT | SIGTERM | SIGUSR1 => Self::Killed(format!("was ended by {name}")),
+            _ => Self::Crashed(format!("crashed ({name})")),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn by_signal(status: ExitStatus) -> Self {
+        Self::Crashed(format!("crashed ({status})"))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn an_ending_tells_what_can_go_on_from_what_would_break_again() {
+        let of = |status| Ending::of(ExitStatus::from_raw(status));
+        assert_eq!([of(0), of(75 << 8), of(2 << 8)], [Ending::Done, Ending::Interrupted, Ending::Error]);
+        assert_eq!(of(101 << 8), Ending::Error, "a panic has told what it is");
+        assert!(matches!(of(9), Ending::Killed(how) if how.contains("SIGKILL") && how.contains("memory")));
+        assert!(matches!(of(15), Ending::Killed(how) if how.contains("SIGTERM")));
+        assert!(matches!(of(11), Ending::Crashed(how) if how.contains("SIGSEGV")));
+    }
+}

@@ -1,0 +1,273 @@
+//! Makes the runs of a sweep as child processes of this program, some at a time. A child that crashes takes no other down,
+//! and one that is killed goes on from its checkpoint in the next sweep.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant, SystemTime};
+
+use mkgc_models::pretrained::{TextFiles, VisionFiles};
+
+use super::child::{self, Ending};
+use super::live::View;
+use super::matrix::Sweep;
+use super::resources::{Memory, Shares};
+use super::signals::{self, Caught};
+use super::spec::PlannedRun;
+use super::state::{Observed, State, last_line, time_left};
+use super::table::{Row, duration, rows};
+use crate::error::Result;
+use crate::learner::TINY;
+
+/// Time between two looks at the children.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How to make the runs.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// The most runs at a time, at least 1.
+    pub jobs: usize,
+    /// Make runs again that have failed.
+    pub retry_failed: bool,
+    /// Bytes of memory that a run takes, if the user knows; default: what the largest so far has taken.
+    pub memory: Option<u64>,
+    /// Arguments of this program that make a single run, without its number: `sweep PLAN … --run`.
+    pub arguments: Vec<OsString>,
+}
+
+/// How a sweep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every run had its turn.
+    Done,
+    /// A signal stopped it; the runs in training were told to save their checkpoints.
+    Interrupted,
+}
+
+/// Makes the runs that are not finished. Runs that have failed are made again only if the options say so. Their benchmarks
+/// must have been built, see [`Sweep::build`].
+///
+/// # Errors
+/// An encoder cannot be opened; the folder cannot be written; a process cannot be started.
+pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
+    let rows = rows(sweep)?;
+    let is_open = |row: &&Row| match row.observed.state {
+        State::Finished => false,
+        State::Failed(_) => options.retry_failed,
+        State::Waiting | State::Running | State::Interrupted(_) => true,
+    };
+    let queue: VecDeque<usize> = rows.iter().filter(is_open).map(|row| row.number).collect();
+    open_encoders(sweep, &queue)?;
+    let mut jobs = Jobs {
+        sweep,
+        options,
+        shares: Shares::new(options.jobs, &sweep.device),
+        memory: Memory::new(options.memory),
+        view: View::new(options.jobs),
+        short: None,
+        active: Vec::new(),
+        queue,
+        rows,
+    };
+    for number in jobs.queue.clone() {
+        jobs.rows[number].observed.state = State::Waiting;
+    }
+    jobs.work()
+}
+
+/// Opens every encoder of the runs once, so that a wrong name stops the sweep at once and children do not download the
+/// same files side by side.
+fn open_encoders(sweep: &Sweep, queue: &VecDeque<usize>) -> Result<()> {
+    let mut opened = BTreeSet::new();
+    for run in queue.iter().map(|number| &sweep.runs[*number]) {
+        if run.encoder != TINY && opened.insert((&run.encoder, false)) {
+            TextFiles::open(&run.encoder)?;
+        }
+        if run.method.multimodal() && run.vision != TINY && opened.insert((&run.vision, true)) {
+            VisionFiles::open(&run.vision)?;
+        }
+    }
+    Ok(())
+}
+
+/// A run in training.
+struct Active {
+    number: usize,
+    /// Which share of threads and GPUs it has.
+    slot: usize,
+    /// Its standard input is a pipe that ends with this process, which tells it when that is gone.
+    process: Child,
+    since: Instant,
+}
+
+struct Jobs<'a> {
+    sweep: &'a Sweep,
+    options: &'a JobOptions,
+    shares: Shares,
+    memory: Memory,
+    view: View,
+    /// Why no further run is started, if memory is short.
+    short: Option<String>,
+    active: Vec<Active>,
+    queue: VecDeque<usize>,
+    rows: Vec<Row>,
+}
+
+impl Jobs<'_> {
+    fn work(mut self) -> Result<Outcome> {
+        let signals = Caught::new()?;
+        let mut outcome = Outcome::Done;
+        let worked = loop {
+            if let Some(signal) = signals.take() {
+                outcome = Outcome::Interrupted;
+                self.view.tell(&format!("stopping {} runs; each saves a checkpoint", self.active.len()));
+                self.active.iter().for_each(|run| signals::send(&run.process, signal));
+            }
+            let step = self.step(outcome == Outcome::Done);
+            if step.is_err() || self.active.is_empty() && (self.queue.is_empty() || outcome == Outcome::Interrupted) {
+                break step;
+            }
+            std::thread::sleep(TICK);
+        };
+        self.view.draw(&self.rows, None);
+        worked.map(|()| outcome)
+    }
+
+    fn step(&mut self, start: bool) -> Result<()> {
+        self.reap()?;
+        if start {
+            self.start()?;
+        }
+        if self.view.is_due() {
+            self.memory.look(self.active.iter().map(|run| run.process.id()));
+            self.look()?;
+            self.view.draw(&self.rows, self.short.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Starts runs as long as there is a free slot and room in memory. A run alone is always started.
+    fn start(&mut self) -> Result<()> {
+        while let Some(number) = self.queue.front().copied().filter(|_| self.active.len() < self.options.jobs) {
+            if !self.active.is_empty()
+                && let Some(shortage) = self.memory.shortage()
+            {
+                if self.short.is_none() {
+                    self.view.tell(&format!("no further run is started for now: {shortage}"));
+                }
+                self.short = Some(format!("waiting for memory: {shortage}"));
+                return Ok(());
+            }
+            self.short = None;
+            let taken = |slot: &usize| self.active.iter().any(|run| run.slot == *slot);
+            let slot = (0..self.options.jobs).find(|slot| !taken(slot)).unwrap_or_default();
+            let run = &self.sweep.runs[number];
+            let process =
+                child::spawn(&self.sweep.log(run)?, run, &self.options.arguments, self.shares.environment(slot))?;
+            self.queue.pop_front();
+            self.rows[number].observed.state = State::Running;
+            self.active.push(Active { number, slot, process, since: Instant::now() });
+            self.memory.look(self.active.iter().map(|run| run.process.id()));
+            self.tell(number, "started");
+        }
+        Ok(())
+    }
+
+    /// Takes leave of the children that have ended.
+    fn reap(&mut self) -> Result<()> {
+        let mut index = 0;
+        while index < self.active.len() {
+            let Some(status) = self.active[index].process.try_wait()? else {
+                index += 1;
+                continue;
+            };
+            let ended = self.active.remove(index);
+            self.ended(&ended, status)?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, ended: &Active, status: ExitStatus) -> Result<()> {
+        let run = &self.sweep.runs[ended.number];
+        let ending = Ending::of(status);
+        if let Ending::Killed(how) | Ending::Crashed(how) = &ending {
+            child::append(&self.sweep.log(run)?, &format!("mkgc sweep: the process {how}"))?;
+        }
+        let before = self.sweep.observe(run)?.state;
+        let cause = match &ending {
+            Ending::Crashed(how) => Some(format!("the process {how}")),
+            Ending::Done if before != State::Finished => Some("the process ended without a result".to_owned()),
+            Ending::Error if !matches!(before, State::Failed(_)) => {
+                Some(last_line(&self.sweep.log(run)?).unwrap_or_else(|| "it said nothing".to_owned()))
+            }
+            Ending::Done | Ending::Error | Ending::Interrupted | Ending::Killed(_) => None,
+        };
+        if let Some(cause) = cause {
+            self.sweep.note_failure(run, cause)?;
+        }
+        self.rows[ended.number].observed = self.sweep.observe(run)?;
+        let time = duration(ended.since.elapsed());
+        let text = match &self.rows[ended.number].observed.state {
+            State::Finished => format!("finished in {time}"),
+            State::Failed(cause) => format!("failed after {time}: {cause}; see {}", self.sweep.log(run)?.display()),
+            _ => format!("interrupted after {time}; the same command goes on with it"),
+        };
+        self.tell(ended.number, &text);
+        Ok(())
+    }
+
+    fn tell(&self, number: usize, text: &str) {
+        let name = &self.rows[number].name;
+        self.view.tell(&format!("run {number} {name}: {text}"));
+    }
+
+    /// Looks at the folders of the runs in training, and estimates the time that each run still takes.
+    fn look(&mut self) -> Result<()> {
+        let usual = UsualTimes::new(self.sweep, &self.rows);
+        for index in 0..self.active.len() {
+            let number = self.active[index].number;
+            let run = &self.sweep.runs[number];
+            let folder = self.sweep.folder(run)?;
+            let row = &mut self.rows[number];
+            let before = row.observed.learned;
+            row.observed.learned = folder.tasks_learned(row.observed.tasks);
+            let since = self.active[index].since.elapsed();
+            let by_others = || usual.of(run).map(|usual| usual.saturating_sub(since));
+            row.left = time_left(&folder, &row.observed, SystemTime::now()).or_else(by_others);
+            let Observed { learned, tasks, .. } = row.observed;
+            if learned > before {
+                let left = row.left.map_or_else(String::new, |left| format!(", about {} left", duration(left)));
+                self.tell(number, &format!("{learned} of {tasks} tasks learned{left}"));
+            }
+        }
+        for (row, run) in self.rows.iter_mut().zip(&self.sweep.runs) {
+            if row.observed.state != State::Running {
+                row.left = usual.of(run).filter(|_| row.observed.state == State::Waiting);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long the finished runs took.
+struct UsualTimes(BTreeMap<(usize, &'static str), (f64, f64)>);
+
+impl UsualTimes {
+    fn new(sweep: &Sweep, rows: &[Row]) -> Self {
+        let mut sums: BTreeMap<(usize, &'static str), (f64, f64)> = BTreeMap::new();
+        for (row, run) in rows.iter().zip(&sweep.runs) {
+            if let (State::Finished, Some(seconds)) = (&row.observed.state, row.observed.seconds) {
+                let sum = sums.entry((run.benchmark, run.method.name)).or_default();
+                *sum = (sum.0 + seconds, sum.1 + 1.0);
+            }
+        }
+        Self(sums)
+    }
+
+    /// Returns the mean over the runs of the same method on the same benchmark or, if there are none, over all runs.
+    fn of(&self, run: &PlannedRun) -> Option<Duration> {
+        let all = || self.0.values().copied().reduce(|a, b| (a.0 + b.0, a.1 + b.1));
+        let (seconds, runs) = self.0.get(&(run.benchmark, run.method.name)).copied().or_else(all)?;
+        Duration::try_from_secs_f64(seconds / runs).ok()
+    }
+}

@@ -1,0 +1,99 @@
+//! Signals: what Ctrl-C and the like ask of a sweep, and how it passes them on. Every child has a process group of its own,
+//! so that a Ctrl-C on the terminal reaches the sweep alone and each child hears of it once.
+
+#[cfg(unix)]
+pub(super) use unix::{Caught, apart, send, terminate_self};
+
+#[cfg(not(unix))]
+pub(super) use other::{Caught, apart, send, terminate_self};
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use rustix::process::{Pid, Signal, kill_process};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    use signal_hook::{flag, low_level};
+
+    use crate::error::Result;
+
+    /// The signals that stop a sweep. While it lives, they no longer end the process.
+    pub struct Caught {
+        last: Arc<AtomicUsize>,
+        done: Arc<AtomicBool>,
+    }
+
+    impl Caught {
+        /// Begins to catch them.
+        pub fn new() -> Result<Self> {
+            let last = Arc::new(AtomicUsize::new(0));
+            let done = Arc::new(AtomicBool::new(false));
+            for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
+                flag::register_conditional_default(signal, Arc::clone(&done))?;
+                flag::register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
+            }
+            Ok(Self { last, done })
+        }
+
+        /// Returns the signal that arrived since the last call, as children understand it.
+        pub fn take(&self) -> Option<i32> {
+            let signal = i32::try_from(self.last.swap(0, Ordering::SeqCst)).ok().filter(|signal| *signal != 0)?;
+            Some(if signal == SIGHUP { SIGTERM } else { signal })
+        }
+    }
+
+    impl Drop for Caught {
+        fn drop(&mut self) {
+            self.done.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Gives a command a process group of its own.
+    pub fn apart(command: &mut Command) {
+        command.process_group(0);
+    }
+
+    /// Sends a signal to a child that has not been waited for, so its number still belongs to it. One that has just ended
+    /// needs no signal.
+    pub fn send(child: &Child, signal: i32) {
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            kill_process(Pid::from_child(child), signal).ok();
+        }
+    }
+
+    /// Sends SIGTERM to this process.
+    pub fn terminate_self() {
+        low_level::raise(SIGTERM).ok();
+    }
+}
+
+#[cfg(not(unix))]
+mod other {
+    use std::process::{Child, Command};
+
+    use crate::error::Result;
+
+    /// Ctrl-C ends a sweep and its children at once on this system.
+    pub struct Caught;
+
+    impl Caught {
+        pub fn new() -> Result<Self> {
+            Ok(Self)
+        }
+
+        pub fn take(&self) -> Option<i32> {
+            None
+        }
+    }
+
+    pub fn apart(_: &mut Command) {}
+
+    pub fn send(_: &Child, _: i32) {}
+
+    pub fn terminate_self() {
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,67 @@
+//! A planned run and its identity: a hash of everything in the plan that decides its numbers. It names the run wherever the
+//! sweep is made, so paths are not part of it.
+
+use std::path::Path;
+
+use mkgc_builder::files::sha256_hex;
+use serde_json::json;
+
+use super::benchmarks::SweepBenchmark;
+use crate::config::Resolved;
+use crate::error::Result;
+use crate::methods::MethodSpec;
+
+/// Version of what is hashed.
+const VERSION: u32 = 1;
+
+/// Hexadecimal digits that are shown.
+const DIGITS: usize = 16;
+
+/// One run of a sweep.
+#[derive(Debug, Clone)]
+pub struct PlannedRun {
+    /// Number of the run in the list, from 0.
+    pub number: usize,
+    /// The method.
+    pub method: &'static MethodSpec,
+    /// Name of the variant and of the encoders, where the plan names some.
+    pub variant: Option<String>,
+    /// Settings, with the origin of each.
+    pub settings: Resolved,
+    /// Text encoder.
+    pub encoder: String,
+    /// Vision encoder, which only multimodal methods read.
+    pub vision: String,
+    /// Number of tasks after which the run stops, as the plan says.
+    pub tasks: Option<usize>,
+    /// Folder of the run below `runs/`, e.g. `mnre-10/lmc-no-distillation-seed42`.
+    pub name: String,
+    /// Identity of the run, the same wherever and whenever the sweep is made: 16 hexadecimal digits.
+    pub hash: String,
+    pub(super) benchmark: usize,
+}
+
+/// Returns the name of an encoder as `run.json` has it: the last part of a folder's path, or the name itself.
+pub(super) fn encoder_name(encoder: &str) -> String {
+    let path = Path::new(encoder);
+    let folder = path.file_name().filter(|_| path.is_dir());
+    folder.map_or_else(|| encoder.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Returns the spec hash of a run: 16 hexadecimal digits of the SHA-256 of its method, variant, benchmark, settings,
+/// encoders, kind of device, number type and number of tasks.
+pub(super) fn hash(run: &PlannedRun, benchmark: &SweepBenchmark, device: &str, dtype: &str) -> Result<String> {
+    let spec = json!({
+        "version": VERSION,
+        "method": run.method.name,
+        "variant": run.variant,
+        "benchmark": [benchmark.name, benchmark.identity],
+        "tasks": run.tasks,
+        "config": serde_json::to_value(&run.settings.config)?,
+        "text": encoder_name(&run.encoder),
+        "vision": run.method.multimodal().then(|| encoder_name(&run.vision)),
+        "device": device.split(':').next(),
+        "dtype": dtype,
+    });
+    Ok(sha256_hex(spec.to_string().as_bytes())[..DIGITS].to_owned())
+}

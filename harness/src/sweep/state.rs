@@ -1,0 +1,190 @@
+//! What a run has reached, read from its folder, its log and the failure that its process noted.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::matrix::Sweep;
+use super::spec::{PlannedRun, encoder_name};
+use crate::error::Result;
+use crate::files::{read_json, write_json};
+use crate::run::RunFolder;
+use crate::run::failure::Failure;
+use crate::run::record::{RunRecord, SCHEMA_VERSION};
+
+/// What has become of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The run has not begun.
+    Waiting,
+    /// A process trains it.
+    Running,
+    /// The run began and has no result yet. Says how its process ended; a sweep goes on from the checkpoint.
+    Interrupted(String),
+    /// The run ended with an error. Says which.
+    Failed(String),
+    /// The run has its result.
+    Finished,
+}
+
+/// A run as its folder shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// What has become of it.
+    pub state: State,
+    /// Number of tasks that it has learned.
+    pub learned: usize,
+    /// Number of tasks that it has to learn.
+    pub tasks: usize,
+    /// Seconds that a finished run took.
+    pub seconds: Option<f64>,
+}
+
+impl Sweep {
+    /// Looks at the folder of a run. A run that a process trains at this moment looks interrupted.
+    ///
+    /// # Errors
+    /// There is no folder for the sweep.
+    pub fn observe(&self, run: &PlannedRun) -> Result<Observed> {
+        let folder = self.folder(run)?;
+        let tasks = run.tasks.unwrap_or(self.benchmarks[run.benchmark].tasks);
+        let learned = folder.tasks_learned(tasks);
+        let record = folder.started().then(|| folder.record());
+        let mut seconds = None;
+        let state = match record {
+            None => self.noted(run)?.unwrap_or(State::Waiting),
+            Some(Err(error)) => State::Failed(error.to_string()),
+            Some(Ok(record)) => {
+                seconds = record.cost.as_ref().map(|cost| cost.wall_seconds);
+                self.begun(run, &record, tasks)?
+            }
+        };
+        Ok(Observed { state, learned, tasks, seconds })
+    }
+
+    /// Returns the state of a run whose folder has a record.
+    fn begun(&self, run: &PlannedRun, record: &RunRecord, tasks: usize) -> Result<State> {
+        let folder = self.folder(run)?;
+        if let Some(what) = self.difference(run, record) {
+            let reason = format!("was started with another {what}; choose another --out, or delete the folder");
+            return Ok(State::Failed(folder.error(&reason).to_string()));
+        }
+        if folder.result().exists() && record.tasks() == tasks {
+            return Ok(State::Finished);
+        }
+        if folder.failure().exists() {
+            return Ok(failed(&folder.failure()));
+        }
+        if let Some(state) = self.noted(run)? {
+            return Ok(state);
+        }
+        let learned = folder.tasks_learned(tasks);
+        let last = last_line(&self.log(run)?).map_or_else(String::new, |line| format!("; its log ends with: {line}"));
+        Ok(State::Interrupted(format!("stopped after {learned} of {tasks} tasks{last}")))
+    }
+
+    /// Returns what makes a run folder that of another run. The weights of encoders are compared when the run is opened.
+    fn difference(&self, run: &PlannedRun, record: &RunRecord) -> Option<&'static str> {
+        let Some(trained) = record.trained() else { return Some("origin") };
+        let benchmark = &self.benchmarks[run.benchmark];
+        let vision = run.method.multimodal().then(|| encoder_name(&run.vision));
+        let same_data = |fingerprint: &str| record.dataset.fingerprint == fingerprint;
+        let checks = [
+            ("method", record.method == run.method.name && record.variant == run.variant),
+            ("benchmark", benchmark.manifest.as_ref().is_none_or(|manifest| same_data(&manifest.fingerprint))),
+            ("encoder", trained.encoder.name == encoder_name(&run.encoder)),
+            ("vision encoder", trained.vision.as_ref().map(|vision| &vision.encoder.name) == vision.as_ref()),
+            ("device", record.device_kind() == self.device.split(':').next().unwrap_or_default()),
+            ("number type (--dtype)", trained.dtype == self.dtype),
+            ("configuration", trained.config == run.settings.config),
+        ];
+        checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
+    }
+
+    /// Returns the path of the note of a failure that the run folder has no `failure.json` for, because the run ended
+    /// before its folder was made, or without a word.
+    fn note(&self, run: &PlannedRun) -> Result<PathBuf> {
+        Ok(self.out()?.join("logs").join(format!("{}.failure.json", run.name)))
+    }
+
+    fn noted(&self, run: &PlannedRun) -> Result<Option<State>> {
+        let note = self.note(run)?;
+        Ok(note.exists().then(|| failed(&note)))
+    }
+
+    /// Notes why a run failed, unless its folder says so.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(super) fn note_failure(&self, run: &PlannedRun, cause: String) -> Result<()> {
+        if self.folder(run)?.failure().exists() {
+            return Ok(());
+        }
+        let failure = Failure {
+            schema_version: SCHEMA_VERSION,
+            code_version: env!("CARGO_PKG_VERSION").to_owned(),
+            tasks_learned: self.observe(run)?.learned,
+            error: vec![cause],
+        };
+        write_json(&self.note(run)?, &failure)
+    }
+
+    /// Deletes the note of a failure, because the run is made again.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(super) fn clear_failure(&self, run: &PlannedRun) -> Result<()> {
+        let note = self.note(run)?;
+        if note.exists() { Ok(fs_err::remove_file(note)?) } else { Ok(()) }
+    }
+}
+
+fn failed(path: &Path) -> State {
+    State::Failed(match read_json::<Failure>(path) {
+        Ok(failure) => failure.error.join(": "),
+        Err(error) => error.to_string(),
+    })
+}
+
+/// Returns the last line of a file that is not empty.
+pub(super) fn last_line(path: &Path) -> Option<String> {
+    let bytes = fs_err::read(path).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// Estimates how long a run in training still takes, from the times at which its record and its predictions were written:
+/// the median time of a task for each of those that are left. None before the first task is learned.
+pub(super) fn time_left(folder: &RunFolder, observed: &Observed, now: SystemTime) -> Option<Duration> {
+    let written = |path: PathBuf| fs_err::metadata(path).ok()?.modified().ok();
+    let stages = (0..observed.learned).map(|stage| folder.predictions(stage));
+    let times: Vec<SystemTime> =
+        std::iter::once(folder.metrics().with_file_name("run.json")).chain(stages).filter_map(written).collect();
+    remaining(&times, observed.tasks - observed.learned, now)
+}
+
+/// Returns the median of the differences of `times`, for each of the tasks that are `left`, less the time since the last.
+fn remaining(times: &[SystemTime], left: usize, now: SystemTime) -> Option<Duration> {
+    let mut gaps: Vec<Duration> = times.windows(2).filter_map(|pair| pair[1].duration_since(pair[0]).ok()).collect();
+    gaps.sort_unstable();
+    let task = *gaps.get(gaps.len() / 2)?;
+    let since = now.duration_since(*times.last()?).unwrap_or_default();
+    let left = u32::try_from(left).unwrap_or(u32::MAX);
+    Some(task.saturating_mul(left).saturating_sub(since.min(task)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_a_usual_task_for_each_task_left() {
+        let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(remaining(&[at(100)], 4, at(110)), None, "no task is learned");
+        assert_eq!(remaining(&[at(100), at(160)], 3, at(170)), Some(Duration::from_secs(170)));
+        // A night passed between the second task and the third.
+        let times = [at(100), at(160), at(220), at(50_000), at(50_060)];
+        assert_eq!(remaining(&times, 2, at(50_060)), Some(Duration::from_secs(120)));
+        assert_eq!(remaining(&times, 1, at(99_999)), Some(Duration::ZERO), "late is not negative");
+    }
+}
