@@ -17,6 +17,7 @@ mod plan;
 mod report;
 mod resources;
 mod signals;
+pub mod slurm;
 mod spec;
 mod state;
 mod table;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::matrix::Sweep;
+use super::slurm::{Notes, notes};
 use super::spec::PlannedRun;
 use super::state::State;
 use crate::error::Result;
@@ -36,9 +37,10 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
     let mut gaps = Vec::new();
     let mut begun = Vec::new();
     let mut missing = Vec::new();
+    let notes = notes(sweep)?;
     for run in &sweep.runs {
         let folder = sweep.folder(run)?;
-        let gap = gap(sweep, run)?;
+        let gap = gap(sweep, run, &notes)?;
         if folder.started() {
             begun.push(folder.dir().to_owned());
         } else if let Some(gap) = &gap {
@@ -55,15 +57,19 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
     Ok((report::write(&boards, &sweep.out()?.join("report"))?, gaps))
 }
 
-fn gap(sweep: &Sweep, run: &PlannedRun) -> Result<Option<Gap>> {
-    let cause = match sweep.observe(run)?.state {
+fn gap(sweep: &Sweep, run: &PlannedRun, notes: &Notes) -> Result<Option<Gap>> {
+    let mut cause = match sweep.observe(run)?.state {
         State::Finished => return Ok(None),
         State::Waiting => "has not begun".to_owned(),
         State::Running => "is still running".to_owned(),
         State::Interrupted(cause) => format!("is unfinished: {cause}"),
         State::Failed(cause) => format!("failed: {cause}"),
     };
-    let log = Some(sweep.log(run)?).filter(|log| log.exists());
+    let mut log = Some(sweep.log(run)?).filter(|log| log.exists());
+    if let Some((path, said)) = notes.get(&run.name) {
+        cause = format!("{cause}; Slurm says: {said}");
+        log = log.or_else(|| Some(path.clone()));
+    }
     Ok(Some(Gap { name: run.name.clone(), cause, log }))
 }
 

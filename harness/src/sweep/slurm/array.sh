@@ -8,6 +8,7 @@ log={{logs}}/$name.log
 mkdir -p -- "${log%/*}"
 export RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-$SLURM_CPUS_ON_NODE}
 
+echo "== run $number $hash $name: Slurm job $SLURM_JOB_ID on $(uname -n)" >> "$log"
 {{mkgc}} --run "$number" --expect "$hash" >> "$log" 2>&1 &
 run=$!
 limit=

@@ -16,10 +16,13 @@ use std::path::Path;
 use self::chunk::{Chunk, chunks};
 use self::script::Scripts;
 use self::submission::{Array, Jobs, Submission};
-use super::matrix::{PlannedRun, Sweep};
+use super::jobs::open_encoders;
+use super::matrix::Sweep;
+use super::spec::PlannedRun;
+use super::state::State;
 use crate::error::{Error, Result};
 
-pub use submission::note;
+pub use submission::{Notes, notes};
 
 /// Seconds before the time limit at which Slurm signals a run, which then writes its checkpoint. Slurm may be 60 s early.
 const MARGIN: u32 = 120;
@@ -41,14 +44,22 @@ pub struct SlurmOptions {
     pub gres: Option<String>,
     /// How many runs may run at a time.
     pub at_once: Option<usize>,
+    /// Submit runs again that have failed.
+    pub retry_failed: bool,
 }
 
 impl SlurmOptions {
-    /// Refuses arguments that would break what mkgc relies on.
+    /// Refuses what cannot work on a cluster.
     ///
     /// # Errors
-    /// An option of sbatch that the jobs need for themselves.
-    fn check(&self) -> Result<()> {
+    /// An option of sbatch that the jobs need for themselves; a certain GPU.
+    fn check(&self, sweep: &Sweep) -> Result<()> {
+        if sweep.device.contains(':') {
+            let device = &sweep.device;
+            return Err(Error::Usage(format!(
+                "--device {device}: Slurm chooses the GPU of each run; give --device cuda"
+            )));
+        }
         let name = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
         match self.sbatch.iter().chain(&self.merge).map(name).find(|name| OURS.contains(&name.as_str())) {
             Some(name) => Err(Error::Usage(format!(
@@ -59,19 +70,19 @@ impl SlurmOptions {
         }
     }
 
-    /// Returns the resources to ask for, unless the user's own arguments do.
-    fn resources(&self) -> Option<String> {
+    /// Returns the generic resources to ask for: those given or, on a GPU, one, unless the user's own arguments ask for some.
+    fn resources(&self, sweep: &Sweep) -> Option<String> {
         let own = |argument: &String| argument.starts_with("--gres") || argument.starts_with("--gpus");
-        let gres = self.gres.as_ref().filter(|_| !self.sbatch.iter().any(own))?;
-        Some(format!("--gres={gres}"))
+        let one = || (sweep.device == "cuda" && !self.sbatch.iter().any(own)).then(|| "gpu:1".to_owned());
+        Some(format!("--gres={}", self.gres.clone().or_else(one)?))
     }
 
     /// Returns the arguments of `sbatch` for an array.
-    fn array(&self, scripts: &Scripts, chunk: &Chunk, after: Option<&str>) -> Vec<String> {
+    fn array(&self, sweep: &Sweep, scripts: &Scripts, chunk: &Chunk, after: Option<&str>) -> Vec<String> {
         let mut arguments = vec!["--parsable".to_owned(), "--requeue".to_owned(), "--open-mode=append".to_owned()];
         arguments.push(format!("--job-name={}", scripts.name));
         arguments.push(format!("--signal=B:USR1@{MARGIN}"));
-        arguments.extend(self.resources());
+        arguments.extend(self.resources(sweep));
         arguments.extend(self.sbatch.clone());
         arguments.push(format!("--array={}", chunk.array()));
         arguments.push(format!("--output={}", scripts.notes()));
@@ -94,52 +105,53 @@ impl SlurmOptions {
     }
 }
 
-/// Submits runs, by their numbers, and returns what to tell the user. Runs that an earlier submission still has in the queue
-/// are left to it. What is submitted is noted at once, so that a command that fails half-way can be repeated.
+/// Submits the runs that are not finished, and returns what to tell the user. Runs that an earlier submission still has in
+/// the queue are left to it. What is submitted is noted at once, so that a command that fails half-way can be repeated. The
+/// benchmarks must have been built, see [`Sweep::build`].
 ///
 /// # Errors
-/// Slurm's commands are missing or refuse; the folder cannot be written.
-pub fn submit(sweep: &Sweep, numbers: &[usize], options: &SlurmOptions) -> Result<String> {
-    options.check()?;
+/// Slurm's commands are missing or refuse; an encoder cannot be opened; the folder cannot be written.
+pub fn submit(sweep: &Sweep, options: &SlurmOptions) -> Result<String> {
+    options.check(sweep)?;
     let largest = client::largest_array()?;
     let earlier = Submission::all(sweep.out()?)?;
-    let (runs, waiting) = split(sweep, numbers, &earlier)?;
+    let Parted { runs, waiting, failed } = part(sweep, options, &earlier)?;
+    let others = others(waiting.runs, failed);
     if runs.is_empty() {
-        return Ok(format!("nothing to submit: {} runs are in the queue, the others are finished or failed\n", waiting.runs));
+        return Ok(format!("nothing to submit: no run is open{others}\n"));
     }
+    open_encoders(runs.iter().copied())?;
     let mut submission = Submission::create(sweep.out()?, &runs)?;
     let scripts = Scripts::write(submission.folder(), sweep, options)?;
     for chunk in chunks(runs.len(), largest, options.at_once) {
         let after = chunk.after.map(|index| submission.jobs.arrays[index].job.clone());
-        let job = client::submit(&options.array(&scripts, &chunk, after.as_deref()));
+        let job = client::submit(&options.array(sweep, &scripts, &chunk, after.as_deref()));
         let job = job.map_err(|error| half_way(error, &submission.jobs))?;
         submission.jobs.arrays.push(Array { job, offset: chunk.offset, len: chunk.len });
         submission.save()?;
     }
     let arrays = submission.jobs.arrays.iter().map(|array| array.job.clone());
-    let after: Vec<String> = arrays.chain(waiting.jobs.iter().cloned()).collect();
+    let after: Vec<String> = arrays.chain(waiting.jobs).collect();
     let merge = client::submit(&options.merge(&scripts, &after)).map_err(|error| half_way(error, &submission.jobs))?;
     submission.jobs.merge = Some(merge);
     submission.save()?;
     cancel_reports(&earlier);
-    Ok(told(sweep.out()?, runs.len(), waiting.runs, &submission))
+    Ok(told(sweep.out()?, &format!("{} runs{others}", runs.len()), &submission))
 }
 
 /// Returns the commands that [`submit`] would call. Nothing is written or submitted.
 ///
 /// # Errors
 /// Slurm's commands are missing or refuse.
-pub fn preview(sweep: &Sweep, numbers: &[usize], options: &SlurmOptions) -> Result<String> {
-    options.check()?;
+pub fn preview(sweep: &Sweep, options: &SlurmOptions) -> Result<String> {
+    options.check(sweep)?;
     let largest = client::largest_array()?;
-    let (runs, _) = split(sweep, numbers, &Submission::all(sweep.out()?)?)?;
+    let runs = part(sweep, options, &Submission::all(sweep.out()?)?)?.runs;
     let scripts = Scripts::named(&Submission::next(sweep.out()?), sweep)?;
     let id = |index: usize| format!("ARRAY{}", index + 1);
     let chunks = chunks(runs.len(), largest, options.at_once);
-    let mut commands: Vec<Vec<String>> = Vec::new();
-    for chunk in &chunks {
-        commands.push(options.array(&scripts, chunk, chunk.after.map(id).as_deref()));
-    }
+    let array = |chunk: &Chunk| options.array(sweep, &scripts, chunk, chunk.after.map(id).as_deref());
+    let mut commands: Vec<Vec<String>> = chunks.iter().map(array).collect();
     if !chunks.is_empty() {
         commands.push(options.merge(&scripts, &(0..chunks.len()).map(id).collect::<Vec<_>>()));
     }
@@ -153,33 +165,46 @@ struct Waiting {
     jobs: BTreeSet<String>,
 }
 
-/// Parts runs into those to submit and those that an earlier submission still has in the queue.
-fn split<'a>(
-    sweep: &'a Sweep,
-    numbers: &[usize],
-    earlier: &[Submission],
-) -> Result<(Vec<&'a PlannedRun>, Waiting)> {
+/// The runs of a sweep that are not finished.
+struct Parted<'a> {
+    /// Those to submit.
+    runs: Vec<&'a PlannedRun>,
+    waiting: Waiting,
+    /// How many have failed and are not made again.
+    failed: usize,
+}
+
+/// Parts runs into those to submit, those that an earlier submission still has in the queue and those that failed.
+fn part<'a>(sweep: &'a Sweep, options: &SlurmOptions, earlier: &[Submission]) -> Result<Parted<'a>> {
     let queued = if earlier.is_empty() { BTreeSet::new() } else { client::queued()? };
-    let mut names = BTreeSet::new();
     let mut waiting = Waiting::default();
-    for submission in earlier {
-        for (job, name) in submission.tasks().filter(|(job, index, _)| queued.contains(&(job.clone(), *index))).map(
-            |(job, _, name)| (job, name),
-        ) {
+    let mut names = BTreeSet::new();
+    for (job, index, name) in earlier.iter().flat_map(Submission::tasks) {
+        if queued.contains(&(job.clone(), index)) {
             waiting.jobs.insert(job);
             names.insert(name);
         }
     }
-    let mut runs = Vec::new();
-    for number in numbers {
-        let run = sweep.run(*number)?;
+    let mut parted = Parted { runs: Vec::new(), waiting, failed: 0 };
+    for run in &sweep.runs {
+        let state = sweep.observe(run)?.state;
         if names.contains(&run.name) {
-            waiting.runs += 1;
-        } else {
-            runs.push(run);
+            parted.waiting.runs += 1;
+        } else if state.is_open(options.retry_failed) {
+            parted.runs.push(run);
+        } else if state != State::Finished {
+            parted.failed += 1;
         }
     }
-    Ok((runs, waiting))
+    Ok(parted)
+}
+
+/// Says of which runs a submission takes no notice.
+fn others(queued: usize, failed: usize) -> String {
+    let queued = (queued > 0).then(|| format!("{queued} are in the queue already"));
+    let failed = (failed > 0).then(|| format!("{failed} have failed and are submitted again with --retry-failed"));
+    let all: Vec<String> = queued.into_iter().chain(failed).collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join("; ")) }
 }
 
 /// Cancels the reports of earlier submissions that have not begun, because the new one waits for their runs as well.
@@ -199,18 +224,17 @@ fn half_way(error: Error, jobs: &Jobs) -> Error {
 }
 
 /// Says what was submitted and how to watch it.
-fn told(out: &Path, runs: usize, waiting: usize, submission: &Submission) -> String {
+fn told(out: &Path, what: &str, submission: &Submission) -> String {
     let jobs = &submission.jobs;
     let ids: Vec<&str> = jobs.arrays.iter().map(|array| array.job.as_str()).chain(jobs.merge.as_deref()).collect();
     let arrays: String = jobs.arrays.iter().map(|array| format!("array {}: {} runs\n", array.job, array.len)).collect();
-    let others = if waiting == 0 { String::new() } else { format!(" ({waiting} more are in the queue already)") };
     let merge = jobs.merge.as_deref().unwrap_or_default();
-    let out = out.display();
+    let report = out.join("report").display().to_string();
     let folder = submission.folder().display();
     format!(
-        "submitted {runs} runs{others}; scripts and list in {folder}\n{arrays}report {merge}: {out}/report, gaps in \
-         {folder}/merge.log\nwatch with `squeue --me`, or with the same command and --status in place of --slurm; cancel \
-         with `scancel {}`\n",
+        "submitted {what}; list, scripts and what Slurm says are in {folder}\n{arrays}job {merge} writes the report to \
+         {report} and lists the gaps in {folder}/merge.log\nwatch: the same command with --status in place of --slurm\n\
+         cancel: scancel {}\n",
         ids.join(" ")
     )
 }

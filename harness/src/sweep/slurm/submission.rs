@@ -1,5 +1,6 @@
 //! The folder of a submission: which runs were submitted as which tasks of which jobs.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::files::{read_json, write_atomically, write_json};
-use crate::sweep::matrix::{PlannedRun, Sweep};
+use crate::sweep::matrix::Sweep;
+use crate::sweep::spec::PlannedRun;
 
 /// The list of runs, one a line: number, spec hash, name.
 pub(super) const LIST: &str = "runs.tsv";
@@ -80,7 +82,8 @@ impl Submission {
             }
         }
         folders.retain(|folder| folder.join(JOBS).is_file());
-        folders.sort();
+        // `1000` comes after `999`.
+        folders.sort_by_key(|folder| (folder.as_os_str().len(), folder.clone()));
         folders.into_iter().map(Self::read).collect()
     }
 
@@ -111,18 +114,28 @@ impl Submission {
     }
 }
 
-/// Returns what Slurm had to say of a run in its last submission, and the file that says so: that a time limit was reached,
-/// memory ran out or a node was lost.
+/// For the name of a run, what Slurm had to say of it, and the file that says so.
+pub type Notes = BTreeMap<String, (PathBuf, String)>;
+
+/// Returns what Slurm had to say of the runs in their last submissions: that a time limit was reached, memory ran out or a
+/// node was lost.
 ///
 /// # Errors
 /// The folder of a submission cannot be read.
-pub fn note(sweep: &Sweep, run: &PlannedRun) -> Result<Option<(PathBuf, String)>> {
-    for submission in Submission::all(sweep.out()?)?.iter().rev() {
-        let Some((job, index, _)) = submission.tasks().find(|(_, _, name)| *name == run.name) else { continue };
-        let path = submission.folder().join(format!("{job}_{index}.out"));
-        let text = if path.is_file() { String::from_utf8_lossy(&fs_err::read(&path)?).into_owned() } else { String::new() };
-        let last = text.lines().rev().find(|line| !line.trim().is_empty());
-        return Ok(last.map(|line| (path, line.trim().to_owned())));
+pub fn notes(sweep: &Sweep) -> Result<Notes> {
+    let mut notes = Notes::new();
+    for submission in Submission::all(sweep.out()?)? {
+        for (job, index, name) in submission.tasks() {
+            notes.remove(&name);
+            let path = submission.folder.join(format!("{job}_{index}.out"));
+            if !path.is_file() {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&fs_err::read(&path)?).into_owned();
+            if let Some(last) = text.lines().rev().find(|line| !line.trim().is_empty()) {
+                notes.insert(name, (path, last.trim().to_owned()));
+            }
+        }
     }
-    Ok(None)
+    Ok(notes)
 }
