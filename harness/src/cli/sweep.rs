@@ -88,10 +88,10 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
         // The number must be right before a GPU is opened.
         let run = sweep.run(number)?;
         if args.slurm.expect.as_ref().is_some_and(|expected| *expected != run.hash) {
-            let remedy = "submit the plan as it is now with `mkgc sweep --slurm`, or restore it";
+            let name = &run.name;
+            let remedy = "restore what has changed, or submit the plan as it is now with `mkgc sweep --slurm`";
             bail!(
-                "run {number} ({}) is not the one that was submitted, so the plan, a recipe or a benchmark has changed; {remedy}",
-                run.name
+                "run {number}, {name}, is not the one that was submitted: the plan, a recipe or a benchmark has changed; {remedy}"
             );
         }
         sweep::make_one(&sweep, number, device::open(&sweep.device, dtype)?)?;
