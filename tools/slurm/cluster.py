@@ -16,7 +16,7 @@ import sys
 import time
 
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "scancel"]
-PACKAGES = "slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"
+PACKAGES = ["slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge"]
 
 CONFIG = """
 ClusterName=mkgc
@@ -52,6 +52,19 @@ PartitionName=all Nodes=ALL Default=YES State=UP MaxTime=INFINITE
 """
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 Gres=gpu:1 State=UNKNOWN\n"
 CGROUP = "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nConstrainCores=no\n"
+
+
+def missing():
+    """Returns the programs that are not installed."""
+    return [program for program in PROGRAMS if shutil.which(program) is None]
+
+
+def install():
+    """Installs what is missing. The services that come with the packages have no configuration and do not start."""
+    if missing():
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
+            subprocess.run(["apt-get", "--quiet=2", *command], env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
 def adopt_orphans():
@@ -125,9 +138,9 @@ class Cluster:
     """A cluster whose files are in `root`. Use it in a `with` statement; the end of that ends every process."""
 
     def __init__(self, root, nodes=("n1", "n2"), max_array_size=4):
-        missing = [program for program in PROGRAMS if shutil.which(program) is None]
-        if missing or os.geteuid() != 0:
-            raise SystemExit(f"needs root and {', '.join(PROGRAMS)}: apt-get install --no-install-recommends {PACKAGES}")
+        if missing() or os.geteuid() != 0:
+            packages = " ".join(PACKAGES)
+            raise SystemExit(f"needs root and {', '.join(PROGRAMS)}: apt-get install --no-install-recommends {packages}")
         self.root = pathlib.Path(root).resolve()
         self.nodes = list(nodes)
         self.processes = {}
