@@ -1,69 +1,10 @@
 //! The command as a user meets it: exit codes, what goes to stdout and stderr, errors that name the remedy.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-use std::process::Command;
+mod common;
 
+use common::corpora::{Corpora, rows};
 use mkgc_models::simd;
-use tempfile::TempDir;
-
-/// A folder with a raw corpus of two relations and a protocol for it.
-struct Corpora(TempDir);
-
-fn rows(split: &str, n: usize) -> String {
-    let row = |i: usize| {
-        let relation = ["/per/per/peer", "None", "/per/org/member_of"][i % 3];
-        format!(
-            "{{'token': ['Ann', 'met', 'Bob', '{split}'], 'h': {{'name': 'Ann', 'pos': [0, 1]}}, \
-             't': {{'name': 'Bob', 'pos': [2, 3]}}, 'img_id': 'x.jpg', 'relation': '{relation}'}}\n"
-        )
-    };
-    (0..n).map(row).collect()
-}
-
-impl Corpora {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Self(dir);
-        for split in ["train", "val", "test"] {
-            fs_err::write(place.path(&format!("mnre_{split}.txt")), rows(split, 12)).unwrap();
-        }
-        let tasks = "name = \"small\"\ncorpus = \"mnre\"\n[[tasks]]\nclasses = [\"/per/per/peer\"]\n[[tasks]]\nclasses = [\"/per/org/member_of\"]\n";
-        fs_err::write(place.path("small.toml"), tasks).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Runs `mkgc` here; exit code, stdout, stderr.
-    fn mkgc(&self, line: &str) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));
-        command.env("HF_HUB_OFFLINE", "1").env("MKGC_CACHE", self.path("cache")).current_dir(self.0.path());
-        let output = command.args(line.split_whitespace()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    fn ok(&self, line: &str) -> String {
-        let (code, out, err) = self.mkgc(line);
-        assert_eq!(code, 0, "{line}: {err}");
-        out
-    }
-
-    /// The error of a line that must fail with exit code 2 and print nothing to stdout.
-    fn error(&self, line: &str) -> String {
-        let (code, out, err) = self.mkgc(line);
-        assert_eq!((code, out.as_str()), (2, ""), "{line}: {err}");
-        err
-    }
-
-    fn build(&self) -> PathBuf {
-        self.ok("build small.toml --raw . --out data");
-        self.path("data")
-    }
-}
 
 const TRAIN: &str = "train data --epochs 1 --set max_length=16";
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::matrix::Sweep;
-use super::slurm::{Notes, notes};
+use super::slurm::notes;
 use super::spec::PlannedRun;
 use super::state::State;
 use crate::error::Result;
@@ -34,54 +34,60 @@ impl std::fmt::Display for Gap {
 /// # Errors
 /// The runs cannot be compared; the report cannot be written.
 pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
+    let mut finished = Vec::new();
     let mut gaps = Vec::new();
-    let mut begun = Vec::new();
-    let mut missing = Vec::new();
+    let mut known = Vec::new();
     let notes = notes(sweep)?;
     for run in &sweep.runs {
-        let folder = sweep.folder(run)?;
-        let gap = gap(sweep, run, &notes)?;
-        if folder.started() {
-            begun.push(folder.dir().to_owned());
-        } else if let Some(gap) = &gap {
-            missing.push((sweep.benchmarks[run.benchmark].name.clone(), absent(run, gap)));
+        let Some((kind, mut cause)) = missing(&sweep.observe(run)?.state) else {
+            finished.push(sweep.folder(run)?.dir().to_owned());
+            continue;
+        };
+        let mut log = Some(sweep.log(run)?).filter(|log| log.exists());
+        if let Some((path, said)) = notes.get(&run.name) {
+            cause = format!("{cause}; Slurm says: {said}");
+            log = log.or_else(|| Some(path.clone()));
         }
-        gaps.extend(gap);
+        let gap = Gap { name: run.name.clone(), cause, log };
+        known.push((sweep.benchmarks[run.benchmark].name.clone(), absent(sweep, run, kind, &gap)?));
+        gaps.push(gap);
     }
-    if gaps.len() == sweep.runs.len() {
+    if finished.is_empty() {
         return Ok((String::new(), gaps));
     }
-    let Loaded { runs, mut absent } = report::load(&begun)?;
-    absent.extend(missing);
+    let Loaded { runs, mut absent } = report::load(&finished)?;
+    // Finished runs whose predictions cannot be read.
+    for (benchmark, run) in &absent {
+        let name = run.folder.clone().unwrap_or_else(|| format!("{} on {benchmark}", run.label));
+        gaps.push(Gap { name, cause: format!("{}: {}", run.kind, run.cause), log: None });
+    }
+    absent.extend(known);
     let boards = report::boards(Loaded { runs, absent })?;
     Ok((report::write(&boards, &sweep.out()?.join("report"))?, gaps))
 }
 
-fn gap(sweep: &Sweep, run: &PlannedRun, notes: &Notes) -> Result<Option<Gap>> {
-    let mut cause = match sweep.observe(run)?.state {
-        State::Finished => return Ok(None),
-        State::Waiting => "has not begun".to_owned(),
-        State::Running => "is still running".to_owned(),
-        State::Interrupted(cause) => format!("is unfinished: {cause}"),
-        State::Failed(cause) => format!("failed: {cause}"),
-    };
-    let mut log = Some(sweep.log(run)?).filter(|log| log.exists());
-    if let Some((path, said)) = notes.get(&run.name) {
-        cause = format!("{cause}; Slurm says: {said}");
-        log = log.or_else(|| Some(path.clone()));
+/// Says why a run has no result; none if it has one.
+fn missing(state: &State) -> Option<(AbsentKind, String)> {
+    match state {
+        State::Finished => None,
+        State::Waiting => Some((AbsentKind::Missing, "has not begun".to_owned())),
+        State::Running => Some((AbsentKind::Unfinished, "is still running".to_owned())),
+        State::Interrupted(cause) => Some((AbsentKind::Unfinished, format!("is unfinished: {cause}"))),
+        State::Failed(cause) => Some((AbsentKind::Failed, format!("failed: {cause}"))),
     }
-    Ok(Some(Gap { name: run.name.clone(), cause, log }))
 }
 
-/// Describes a run without a folder, which a report cannot find by itself.
-fn absent(run: &PlannedRun, gap: &Gap) -> Absent {
+/// Describes a gap as reports show it.
+fn absent(sweep: &Sweep, run: &PlannedRun, kind: AbsentKind, gap: &Gap) -> Result<Absent> {
+    let folder = sweep.folder(run)?;
     let variant = run.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
-    Absent {
-        label: format!("{}{variant}", run.method.name),
+    let planned = |_| format!("{}{variant}", run.method.name);
+    Ok(Absent {
+        label: folder.record().map_or_else(planned, |record| record.label()),
         seed: Some(run.settings.config.train_seed),
-        kind: if gap.log.is_some() { AbsentKind::Failed } else { AbsentKind::Missing },
+        kind,
         cause: gap.cause.clone(),
-        folder: None,
+        folder: folder.started().then(|| folder.dir().display().to_string()),
         log: gap.log.as_ref().map(|log| log.display().to_string()),
-    }
+    })
 }

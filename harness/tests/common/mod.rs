@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of this")]
 
 pub mod bug;
+pub mod corpora;
 pub mod runs;
 
 use std::ops::Range;
