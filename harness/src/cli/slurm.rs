@@ -8,8 +8,8 @@ use mkgc_harness::sweep::slurm::SlurmOptions;
 #[derive(Args)]
 #[command(next_help_heading = "Slurm")]
 pub struct SlurmArgs {
-    /// Submit the runs to Slurm as job arrays, and a job after them that writes the report; --jobs is then how many run at
-    /// a time. With --dry-run, print the commands instead (docs/cluster.md).
+    /// Submit the runs to Slurm as job arrays, and a job after them that writes the report; --jobs is then how many run
+    /// at a time. With --dry-run, print the commands instead (docs/cluster.md).
     #[arg(long, conflicts_with_all = ["status", "report", "run", "memory_per_run"])]
     pub slurm: bool,
     /// One argument for the `sbatch` of every job, e.g. `--sbatch-arg=--partition=gpu`; may be repeated.

@@ -1,5 +1,5 @@
-//! Cuts a list of runs into job arrays. `MaxArraySize` of a cluster is one more than the highest index of an array, so a
-//! longer list takes several arrays, whose tasks add an offset to their index.
+//! Cuts a list of runs into job arrays. `MaxArraySize` of a cluster is one more than the highest index of an array, so
+//! a longer list takes several arrays, whose tasks add an offset to their index.
 
 /// One job array: a part of the list of runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,9 @@ impl Chunk {
     }
 }
 
-/// Cuts `runs` runs into as few arrays as `largest` allows, all of about one length. If at most `at_once` runs may run at a
-/// time, the arrays share that number; if there are more arrays than that, the later ones wait for earlier ones to end.
+/// Cuts `runs` runs into as few arrays as `largest` allows, all of about one length. If at most `at_once` runs may run
+/// at a time, the arrays share that number; if there are more arrays than that, the later ones wait for earlier ones to
+/// end.
 pub(super) fn chunks(runs: usize, largest: usize, at_once: Option<usize>) -> Vec<Chunk> {
     let arrays = runs.div_ceil(largest.max(1));
     let lanes = at_once.map_or(arrays, |at_once| arrays.min(at_once));

@@ -2,8 +2,8 @@
 //!
 //! A submission is a folder, `slurm/001` below the sweep's: `runs.tsv` (number, spec hash and name of each run that was
 //! submitted), `array.sh` and `merge.sh` (the jobs), `jobs.json` (their ids) and what Slurm had to say of tasks that did
-//! not go well (`JOB_INDEX.out`). The list is that of the submission, so a plan that changes while jobs wait is noticed and
-//! never mistaken. Nothing here judges a run by Slurm's word: what counts is the run's own folder.
+//! not go well (`JOB_INDEX.out`). The list is that of the submission, so a plan that changes while jobs wait is noticed.
+//! Nothing here judges a run by Slurm's word: what counts is the run's own folder.
 
 mod chunk;
 mod client;
@@ -24,7 +24,8 @@ use crate::error::{Error, Result};
 
 pub use submission::{Notes, notes};
 
-/// Seconds before the time limit at which Slurm signals a run, which then writes its checkpoint. Slurm may be 60 s early.
+/// Seconds before the time limit at which Slurm signals a run, which then writes its checkpoint. Slurm may be 60 s
+/// early.
 const MARGIN: u32 = 120;
 
 /// Options of sbatch that the jobs of a sweep need for themselves.
@@ -70,7 +71,8 @@ impl SlurmOptions {
         }
     }
 
-    /// Returns the generic resources to ask for: those given or, on a GPU, one, unless the user's own arguments ask for some.
+    /// Returns the generic resources to ask for: those given or, on a GPU, `gpu:1`, unless the user's own arguments ask
+    /// for some.
     fn resources(&self, sweep: &Sweep) -> Option<String> {
         let own = |argument: &String| argument.starts_with("--gres") || argument.starts_with("--gpus");
         let one = || (sweep.device == "cuda" && !self.sbatch.iter().any(own)).then(|| "gpu:1".to_owned());
@@ -105,9 +107,9 @@ impl SlurmOptions {
     }
 }
 
-/// Submits the runs that are not finished, and returns what to tell the user. Runs that an earlier submission still has in
-/// the queue are left to it. What is submitted is noted at once, so that a command that fails half-way can be repeated. The
-/// benchmarks must have been built, see [`Sweep::build`].
+/// Submits the runs that are not finished, and returns what to tell the user. Runs that an earlier submission still has
+/// in the queue are left to it. What is submitted is noted at once, so that a command that fails half-way can be repeated.
+/// The benchmarks must have been built, see [`Sweep::build`].
 ///
 /// # Errors
 /// Slurm's commands are missing or refuse; an encoder cannot be opened; the folder cannot be written.
@@ -122,7 +124,7 @@ pub fn submit(sweep: &Sweep, options: &SlurmOptions) -> Result<String> {
     }
     open_encoders(runs.iter().copied())?;
     let mut submission = Submission::create(sweep.out()?, &runs)?;
-    let scripts = Scripts::write(submission.folder(), sweep, options)?;
+    let scripts = Scripts::write(submission.folder(), sweep, &options.command)?;
     for chunk in chunks(runs.len(), largest, options.at_once) {
         let after = chunk.after.map(|index| submission.jobs.arrays[index].job.clone());
         let job = client::submit(&options.array(sweep, &scripts, &chunk, after.as_deref()));

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::SlurmOptions;
 use super::submission::LIST;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
@@ -29,8 +28,8 @@ impl Scripts {
         Ok(Self { folder: std::path::absolute(folder)?, name: format!("mkgc-{name}") })
     }
 
-    /// Writes the scripts.
-    pub fn write(folder: &Path, sweep: &Sweep, options: &SlurmOptions) -> Result<Self> {
+    /// Writes the scripts. `command` is the program with the arguments that name the sweep.
+    pub fn write(folder: &Path, sweep: &Sweep, command: &[String]) -> Result<Self> {
         let scripts = Self::named(folder, sweep)?;
         let logs = std::path::absolute(sweep.logs()?)?;
         let values = [
@@ -38,7 +37,7 @@ impl Scripts {
             ("{{list}}", quoted(&[text(&scripts.folder.join(LIST))?])?),
             ("{{logs}}", quoted(&[text(&logs)?])?),
             ("{{notes}}", quoted(&[text(&scripts.folder)?])?),
-            ("{{mkgc}}", quoted(&options.command)?),
+            ("{{mkgc}}", quoted(command)?),
         ];
         for (path, template) in [(scripts.array(), ARRAY), (scripts.merge(), MERGE)] {
             let filled = values.iter().fold(template.to_owned(), |text, (key, value)| text.replace(key, value));

@@ -117,8 +117,8 @@ impl Submission {
 /// For the name of a run, what Slurm had to say of it, and the file that says so.
 pub type Notes = BTreeMap<String, (PathBuf, String)>;
 
-/// Returns what Slurm had to say of the runs in their last submissions: that a time limit was reached, memory ran out or a
-/// node was lost.
+/// Returns what Slurm had to say of the runs in their last submissions: that a time limit was reached, memory ran out or
+/// a node was lost.
 ///
 /// # Errors
 /// The folder of a submission cannot be read.
