@@ -144,8 +144,9 @@ fn what_cannot_work_is_refused_before_anything_is_submitted() {
     let said = cluster.error("sweep plan.toml --slurm --sbatch-arg=--array=0-5");
     assert!(said.contains("--sbatch-arg --array: mkgc sets this option itself"), "{said}");
     assert!(cluster.read("calls").is_empty());
-    let alone = cluster.0.error("sweep plan.toml --slurm");
-    assert!(alone.contains("`scontrol` is not on the PATH") || alone.contains("`scontrol` ended"), "{alone}");
+    let output = cluster.command("sweep plan.toml --slurm").env("PATH", "/nowhere").output().unwrap();
+    let alone = String::from_utf8(output.stderr).unwrap();
+    assert!(alone.contains("`scontrol` is not on the PATH; call `mkgc sweep --slurm` where"), "{alone}");
     let shown = cluster.ok("sweep plan.toml --slurm --dry-run");
     assert!(shown.lines().count() == 3 && shown.contains("--dependency=afterany:ARRAY1:ARRAY2"), "{shown}");
     assert!(cluster.read("calls").is_empty() && !cluster.0.path("out/slurm").exists());
