@@ -8,6 +8,7 @@ mod gate;
 mod ls;
 mod options;
 mod score;
+mod slurm;
 mod sweep;
 mod train;
 

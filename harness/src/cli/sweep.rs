@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::DType;
 use clap::{ArgGroup, Args};
+use mkgc_harness::sweep::slurm::{self, SlurmOptions};
 use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, PlannedRun, Sweep};
 use mkgc_harness::train::Request;
 
 use super::device;
 use super::options::RunOptions;
+use super::slurm::SlurmArgs;
 
 /// Exit code of a sweep that was interrupted: the same command goes on with it.
 const INTERRUPTED: u8 = 75;
@@ -46,8 +48,9 @@ pub struct SweepArgs {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "run")]
     offset: usize,
     /// Runs at a time, each a process of its own with its share of the threads and, if there are several, one of the GPUs.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_jobs)]
-    jobs: usize,
+    /// Default: 1.
+    #[arg(long, value_name = "N", value_parser = parse_jobs)]
+    jobs: Option<usize>,
     /// Make runs again that have failed; without it, they stay as they are and are listed at the end.
     #[arg(long)]
     retry_failed: bool,
@@ -55,6 +58,8 @@ pub struct SweepArgs {
     /// largest so far has taken).
     #[arg(long, value_name = "GIB")]
     memory_per_run: Option<f64>,
+    #[command(flatten)]
+    slurm: SlurmArgs,
 }
 
 fn parse_jobs(text: &str) -> Result<usize, String> {
@@ -67,6 +72,10 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     let sweep = Sweep::new(&plan, &args.given()?)?;
     let dtype = if sweep.dtype == "bf16" { DType::BF16 } else { DType::F32 };
     device::check(&sweep.device, dtype)?;
+    if args.dry_run && args.slurm.slurm {
+        print!("{}", slurm::preview(&sweep, &args.slurm_options()?)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.dry_run {
         print!("{}", sweep.list());
         return Ok(ExitCode::SUCCESS);
@@ -77,6 +86,15 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     }
     if let Some(number) = args.run {
         let number = number.map_or_else(|| array_number(args.offset), Ok)?;
+        // The run must be the right one before a GPU is opened.
+        let run = sweep.run(number)?;
+        if args.slurm.expect.as_ref().is_some_and(|expected| *expected != run.hash) {
+            let name = &run.name;
+            let remedy = "restore what has changed, or submit the plan as it is now with `mkgc sweep --slurm`";
+            bail!(
+                "run {number}, {name}, is not the one that was submitted: the plan, a recipe or a benchmark has changed; {remedy}"
+            );
+        }
         sweep::make_one(&sweep, number, |run| args.request(&sweep, run))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -93,8 +111,13 @@ fn make(args: &SweepArgs, plan: &Plan) -> Result<ExitCode> {
     sweep.build()?;
     // A benchmark that has just been built may not suit a method.
     let sweep = Sweep::new(plan, &given)?;
+    if args.slurm.slurm {
+        print!("{}", slurm::submit(&sweep, &args.slurm_options()?)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let memory = args.memory_per_run.map(|gib| (gib * f64::from(1 << 30)) as u64);
-    let options = JobOptions { jobs: args.jobs, retry_failed: args.retry_failed, memory, arguments: args.single_run() };
+    let jobs = args.jobs.unwrap_or(1);
+    let options = JobOptions { jobs, retry_failed: args.retry_failed, memory, arguments: args.single_run() };
     let outcome = sweep::make(&sweep, &options)?;
     if outcome == Outcome::Interrupted {
         eprintln!("interrupted; the same command goes on");
@@ -161,8 +184,23 @@ impl SweepArgs {
         options.request(sweep.benchmark(run), *run.method, sweep.folder(run)?.dir().to_owned())
     }
 
+    fn slurm_options(&self) -> Result<SlurmOptions> {
+        let text = |argument: OsString| {
+            argument.into_string().map_err(|argument| anyhow!("{}: jobs need arguments in UTF-8", argument.display()))
+        };
+        let arguments = self.of_jobs().into_iter().map(text).collect::<Result<_>>()?;
+        self.slurm.options(arguments, self.jobs, self.retry_failed)
+    }
+
     /// Returns the arguments of this program that make a single run of the same sweep, up to its number.
-    pub fn single_run(&self) -> Vec<OsString> {
+    fn single_run(&self) -> Vec<OsString> {
+        let mut arguments = self.of_jobs();
+        arguments.push("--run".into());
+        arguments
+    }
+
+    /// Returns the arguments of this program that name the same sweep.
+    fn of_jobs(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["sweep".into(), self.plan.clone().into()];
         if !self.benchmark.is_empty() {
             arguments.push("--benchmark".into());
@@ -172,7 +210,6 @@ impl SweepArgs {
         if let Some(out) = &self.out {
             arguments.extend(["--out".into(), out.into()]);
         }
-        arguments.push("--run".into());
         arguments
     }
 }

@@ -51,13 +51,9 @@ pub enum Outcome {
 /// An encoder cannot be opened; the folder cannot be written; a process cannot be started.
 pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
     let rows = rows(sweep)?;
-    let is_open = |row: &&Row| match row.observed.state {
-        State::Finished => false,
-        State::Failed(_) => options.retry_failed,
-        State::Waiting | State::Running | State::Interrupted(_) => true,
-    };
+    let is_open = |row: &&Row| row.observed.state.is_open(options.retry_failed);
     let queue: VecDeque<usize> = rows.iter().filter(is_open).map(|row| row.number).collect();
-    open_encoders(sweep, &queue)?;
+    open_encoders(queue.iter().map(|number| &sweep.runs[*number]))?;
     let mut jobs = Jobs {
         sweep,
         options,
@@ -77,9 +73,9 @@ pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
 
 /// Opens every encoder of the runs once, so that a wrong name stops the sweep at once and children do not download the
 /// same files side by side.
-fn open_encoders(sweep: &Sweep, queue: &VecDeque<usize>) -> Result<()> {
+pub(super) fn open_encoders<'a>(runs: impl IntoIterator<Item = &'a PlannedRun>) -> Result<()> {
     let mut opened = BTreeSet::new();
-    for run in queue.iter().map(|number| &sweep.runs[*number]) {
+    for run in runs {
         if run.encoder != TINY && opened.insert((&run.encoder, false)) {
             TextFiles::open(&run.encoder)?;
         }

@@ -100,7 +100,12 @@ impl Sweep {
     /// # Errors
     /// There is no folder for the sweep.
     pub fn log(&self, run: &PlannedRun) -> Result<PathBuf> {
-        Ok(self.out()?.join("logs").join(format!("{}.log", run.name)))
+        Ok(self.logs()?.join(format!("{}.log", run.name)))
+    }
+
+    /// Returns the folder with what runs printed.
+    pub(super) fn logs(&self) -> Result<PathBuf> {
+        Ok(self.out()?.join("logs"))
     }
 
     /// Returns the benchmark folder of a run, which may have to be built first.

@@ -4,6 +4,8 @@
 //! [`make`] builds what is missing and makes the runs, [`make_one`] makes a single one in this process, and [`write_report`]
 //! compares what is finished. `docs/sweep.md` explains every key.
 //!
+//! [`slurm`] submits the runs to a cluster instead (`docs/cluster.md`).
+//!
 //! What a run has reached is always read from its folder, never remembered, so a sweep goes on after any crash, and the
 //! same functions serve runs that another program started.
 
@@ -17,6 +19,7 @@ mod plan;
 mod report;
 mod resources;
 mod signals;
+pub mod slurm;
 mod spec;
 mod state;
 mod table;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::matrix::Sweep;
+use super::slurm::notes;
 use super::spec::PlannedRun;
 use super::state::State;
 use crate::error::Result;
@@ -36,12 +37,17 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
     let mut finished = Vec::new();
     let mut gaps = Vec::new();
     let mut known = Vec::new();
+    let notes = notes(sweep)?;
     for run in &sweep.runs {
-        let Some((kind, cause)) = missing(&sweep.observe(run)?.state) else {
+        let Some((kind, mut cause)) = missing(&sweep.observe(run)?.state) else {
             finished.push(sweep.folder(run)?.dir().to_owned());
             continue;
         };
-        let log = Some(sweep.log(run)?).filter(|log| log.exists());
+        let mut log = Some(sweep.log(run)?).filter(|log| log.exists());
+        if let Some((path, said)) = notes.get(&run.name) {
+            cause = format!("{cause}; Slurm says: {said}");
+            log = log.or_else(|| Some(path.clone()));
+        }
         let gap = Gap { name: run.name.clone(), cause, log };
         known.push((sweep.benchmarks[run.benchmark].name.clone(), absent(sweep, run, kind, &gap)?));
         gaps.push(gap);

@@ -26,6 +26,17 @@ pub enum State {
     Finished,
 }
 
+impl State {
+    /// Tells whether the run is to be made. One that has failed is only if `retry_failed`.
+    pub(super) fn is_open(&self, retry_failed: bool) -> bool {
+        match self {
+            Self::Finished => false,
+            Self::Failed(_) => retry_failed,
+            Self::Waiting | Self::Running | Self::Interrupted(_) => true,
+        }
+    }
+}
+
 /// A run as its folder shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
@@ -103,7 +114,7 @@ impl Sweep {
     /// Returns the path of the note of a failure that the run folder has no `failure.json` for, because the run ended
     /// before its folder was made, or without a word.
     fn note(&self, run: &PlannedRun) -> Result<PathBuf> {
-        Ok(self.out()?.join("logs").join(format!("{}.failure.json", run.name)))
+        Ok(self.logs()?.join(format!("{}.failure.json", run.name)))
     }
 
     fn noted(&self, run: &PlannedRun) -> Result<Option<State>> {
