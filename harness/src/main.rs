@@ -1,12 +1,11 @@
 //! The `mkgc` command. stdout is data, stderr is progress; exit codes: 0 fine, 1 verification or gate failed, 2 wrong usage or
 //! input.
-#![allow(clippy::print_stdout, reason = "the command's results go to stdout")]
-
 mod cli;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use mkgc_harness::console::note;
 
 /// Every tensor operation allocates its result; the system allocator would return those pages at once and fault them
 /// in again.
@@ -36,7 +35,7 @@ fn main() -> ExitCode {
     match rayon::join(run, || ()).0 {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

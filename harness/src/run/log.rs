@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub use super::line::{Line, read};
 use super::tensorboard::EventFile;
+use crate::console::note;
 use crate::error::Result;
 
 /// Seconds between plain progress lines, and steps between lines of `metrics.jsonl`.
@@ -152,7 +153,7 @@ impl Log {
             let rate = self.done as f64 / self.started.elapsed().as_secs_f64();
             let left = (self.total - self.done) as f64 / rate;
             let share = format!("{}/{} rows, {rate:.1} samples/s, eta {left:.0} s", self.done, self.total);
-            eprintln!("{}: {share}, loss {loss:.4}", self.heading());
+            note(format_args!("{}: {share}, loss {loss:.4}", self.heading()));
         }
         Ok(())
     }
@@ -196,7 +197,7 @@ impl Log {
         let scalars: Vec<(&str, f64)> = tags.iter().map(|(tag, value)| (tag.as_str(), *value)).collect();
         self.events.scalars(task, &scalars)?;
         if ProgressDrawTarget::stderr().is_hidden() {
-            eprintln!("{} task {}/{}: {summary}", self.title, task + 1, self.stages);
+            note(format_args!("{} task {}/{}: {summary}", self.title, task + 1, self.stages));
         }
         Ok(())
     }

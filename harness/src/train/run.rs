@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::prepare::prepare;
 use super::progress::Progress;
 use super::request::Request;
+use crate::console::note;
 use crate::data::{Benchmark, Task};
 use crate::error::{Error, Result};
 use crate::files::write_json;
@@ -69,7 +70,7 @@ impl Run {
         if let Err(error) = &outcome
             && let Err(second) = failure::write(&self.folder, self.record.dataset.tasks.len(), error)
         {
-            eprintln!("warning: {second}");
+            note(format_args!("warning: {second}"));
         }
         outcome
     }
