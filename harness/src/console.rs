@@ -26,8 +26,7 @@ pub fn print(text: &str) -> Result<()> {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
                 _ => error.to_string(),
             };
-            let remedy = "files are written all the same; send stdout to another place";
-            Err(Error::Usage(format!("stdout cannot be written: {reason}; {remedy}")))
+            Err(Error::Usage(format!("stdout cannot be written: {reason}; send it to another place")))
         }
     }
 }

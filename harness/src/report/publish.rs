@@ -136,7 +136,7 @@ fn readme(boards: &[Board], report: &str) -> Result<String> {
     Ok(format!(
         "---\npretty_name: {title}\ntags:\n- continual-learning\n- knowledge-graph-construction\nconfigs:\n\
          - config_name: scores\n  data_files: scores.csv\n---\n\
-         This is a board of [mkgc](index.html). `index.html` is the page, `board.json` and the tables are for programs, and \
+         This is a board of mkgc. `index.html` is the page, `board.json` and the tables are for programs, and \
          `runs` holds the record and the predictions of every run. `mkgc report` of this folder derives every number again \
          and merges it with other boards and runs.\n\n{report}"
     ))
