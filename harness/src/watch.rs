@@ -11,7 +11,7 @@ use crate::metrics::{Metric, StageMetric};
 use crate::run::find::find;
 use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::record::RunRecord;
-use crate::run::state::{self, Stop};
+use crate::run::stop::{Stop, stop};
 use crate::run::{RunFolder, log};
 
 /// A run that has written nothing for so long is said to have stopped. Runs write every 50 batches.
@@ -102,7 +102,7 @@ fn watched(path: &Path, now: SystemTime) -> Watched {
 }
 
 fn doing(folder: &RunFolder, record: &RunRecord, silent: Option<Duration>) -> Doing {
-    match state::stop(folder, record) {
+    match stop(folder, record) {
         None => {
             let result = RunResult::read(folder).ok();
             let last = result.and_then(|result| Some(result.stages.last()?.get(StageMetric::MAIN).number()));

@@ -11,7 +11,7 @@ use crate::metrics::{MatrixMetric, Metric, StageMetric};
 use crate::run::RunFolder;
 use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::record::RunRecord;
-use crate::run::state::{self, Stop};
+use crate::run::stop::{Stop, stop};
 
 /// The metrics of a baseline: scores after the last task, and those over all tasks.
 pub const METRICS: [Metric; 7] = [
@@ -122,7 +122,7 @@ fn fingerprints(record: &RunRecord) -> BTreeMap<String, String> {
 
 /// Recomputes the metrics, and refuses a `result.json` that says something else.
 fn values(folder: &RunFolder, record: &RunRecord) -> std::result::Result<Values, String> {
-    if let Some(Stop { failed, cause, .. }) = state::stop(folder, record) {
+    if let Some(Stop { failed, cause, .. }) = stop(folder, record) {
         let what = if failed { "failed" } else { "not finished" };
         return Err(format!("{}: {what}: {cause}", shown(folder.dir())));
     }

@@ -16,7 +16,7 @@ use crate::run::find::find;
 use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::log::{self, Line};
 use crate::run::record::{DatasetRecord, RunRecord};
-use crate::run::state::{self, Stop};
+use crate::run::stop::{Stop, stop};
 
 /// A finished run.
 pub struct FinishedRun {
@@ -86,7 +86,7 @@ fn read(path: &Path) -> Outcome {
         Ok(record) => record,
         Err(error) => return unknown(&folder, &error),
     };
-    if let Some(stop) = state::stop(&folder, &record) {
+    if let Some(stop) = stop(&folder, &record) {
         return absent(&folder, record, stop);
     }
     finished(&folder, &record).map_or_else(

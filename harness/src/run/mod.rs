@@ -15,7 +15,7 @@ pub mod line;
 pub mod log;
 pub mod predictions;
 pub mod record;
-pub mod state;
+pub mod stop;
 pub mod tensorboard;
 mod versions;
 
