@@ -178,7 +178,7 @@ impl Expectation {
             let reason = "scores are shares from 0 to 1, so the gate could never fail; give less than 1, e.g. 0.02";
             return Err(format!("a tolerance of {allowed} allows any score: {reason}"));
         }
-        match Metric::from_key(metric).map(|metric| metric.direction()) {
+        match Metric::from_key(metric).map(Metric::direction) {
             Some(direction) if direction != self.direction => {
                 Err(format!("`direction` is the wrong way round, so the gate would pass what is worse; {REMAKE}"))
             }

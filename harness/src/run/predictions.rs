@@ -96,7 +96,7 @@ fn scores(rows: &[PredictionRow]) -> ArrayRef {
 pub fn read(path: &Path) -> Result<Vec<PredictionRow>> {
     let file = fs_err::File::open(path)?.into_parts().0;
     let damaged = || Error::Usage(format!("{}: is no whole Parquet file; {REMEDY}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
     let mut rows = Vec::new();
     for batch in reader.map_err(|_| damaged())? {
         rows.append(&mut read_batch(&batch.map_err(|_| damaged())?, path)?);
