@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use mkgc_models::error::without_backtrace;
+
 /// Result with the harness's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -81,7 +83,8 @@ impl From<std::io::Error> for Error {
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         // candle keeps the driver's error as text alone.
-        if error.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY") { Self::GpuMemory } else { Self::Candle(error) }
+        let full = error.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY");
+        if full { Self::GpuMemory } else { Self::Candle(without_backtrace(error)) }
     }
 }
 

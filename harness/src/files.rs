@@ -7,6 +7,7 @@ use std::path::Path;
 
 use mkgc_builder::files::parent_folder;
 pub use mkgc_builder::files::write_atomically;
+use mkgc_builder::plain;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
@@ -16,10 +17,10 @@ use crate::error::{Error, Result};
 /// Reads a JSON file.
 ///
 /// # Errors
-/// A file that is missing or does not hold a `T`; the message names the path.
+/// A file that is missing or does not hold a `T`; the message names the path, the line and the key.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs_err::read_to_string(path)?;
-    serde_json::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    let bytes = fs_err::read(path)?;
+    plain::json(&bytes).map_err(|misread| Error::Usage(format!("{}: {misread}", path.display())))
 }
 
 /// Writes a value as indented JSON, atomically.

@@ -1,12 +1,12 @@
 //! The `mkgc` command. stdout is data, stderr is progress; exit codes: 0 fine, 1 verification or gate failed, 2 wrong usage or
 //! input, 75 interrupted by a signal, so that the same command goes on.
-#![allow(clippy::print_stdout, reason = "the command's results go to stdout")]
 
 mod cli;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use mkgc_harness::console::note;
 use mkgc_harness::error::Error;
 
 /// Every tensor operation allocates its result; the system allocator would return those pages at once and fault them
@@ -40,11 +40,11 @@ fn main() -> ExitCode {
     match rayon::join(run, || ()).0 {
         Ok(code) => code,
         Err(error) if matches!(error.downcast_ref(), Some(Error::Interrupted)) => {
-            eprintln!("{error}");
+            note(&error);
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

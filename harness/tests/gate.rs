@@ -16,7 +16,7 @@ use mkgc_harness::gate::{Outcome, OutcomeLine, Verdict, check, junit, show, upda
 use mkgc_harness::methods::{MethodSpec, registry};
 use mkgc_harness::run::find::find;
 use mkgc_harness::train::Request;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 
@@ -211,6 +211,44 @@ fn wrong_input_ends_with_exit_code_2_and_a_remedy() {
 }
 
 #[test]
+fn a_gate_that_cannot_fail_is_refused() {
+    let gate = Gate::new();
+    let run = gate.one("vanilla");
+    let good = serde_json::to_value(gate.baseline(&run, Tolerance::Absolute(0.1))).unwrap();
+    let metric = |value: &mut Value, key: &str, new: Value| value["entries"][0]["metrics"]["last_micro_f1"][key] = new;
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, Change<'_>); 9] = [
+        ("`entries` is empty, so the gate could never fail", &|value| value["entries"] = json!([])),
+        ("last_micro_f1: a tolerance of 1 allows any score", &|value| {
+            metric(value, "tolerance", json!({"absolute": 1}))
+        }),
+        ("last_micro_f1: a tolerance of 100 allows any", &|value| metric(value, "tolerance", json!({"absolute": 100}))),
+        ("allows any score", &|value| {
+            metric(value, "std", 0.5.into());
+            metric(value, "tolerance", json!({"standard_errors": 3}));
+        }),
+        ("`direction` is the wrong way round", &|value| metric(value, "direction", "lower_is_better".into())),
+        ("`seeds` names a seed twice", &|value| value["entries"][0]["seeds"] = json!([3, 3, 3])),
+        ("is listed twice for cpu", &|value| {
+            let entry = value["entries"][0].clone();
+            value["entries"].as_array_mut().unwrap().push(entry);
+        }),
+        ("unknown key `tolerence` (did you mean `tolerance`?)", &|value| metric(value, "tolerence", 1.into())),
+        ("key `seeds` is missing", &|value| drop(value["entries"][0].as_object_mut().unwrap().remove("seeds"))),
+    ];
+    for (message, change) in cases {
+        let mut value = good.clone();
+        change(&mut value);
+        fs_err::write(gate.path("b.json"), value.to_string()).unwrap();
+        let (code, out, error) = gate.mkgc(&["--baseline", "b.json", "vanilla"], &[]);
+        assert!((code, out.as_str()) == (2, "") && error.contains(message), "{message}: {code} {out} {error}");
+        assert!(error.contains("b.json: "), "{error}");
+    }
+    let (code, _, error) = gate.mkgc(&["--baseline", "new.json", "vanilla", "--update", "--tolerance", "1"], &[]);
+    assert!(code == 2 && error.contains("allows any score") && !gate.path("new.json").exists(), "{error}");
+}
+
+#[test]
 fn xml_and_commands_escape_what_would_break_them() {
     let line = OutcomeLine {
         key: GateKey { benchmark: "a & b".to_owned(), method: "<x>".to_owned(), device: "cpu".to_owned() },
@@ -225,4 +263,10 @@ fn xml_and_commands_escape_what_would_break_them() {
     let xml = String::from_utf8(junit::xml(&outcome).unwrap()).unwrap();
     assert!(xml.contains("a &amp; b.&lt;x&gt;.cpu") && xml.contains("100 % &quot;worse&quot;"), "{xml}");
     assert!(show::annotations(&outcome)[0].ends_with("%0Alast_micro_f1: 100 %25 \"worse\""));
+    // Names that XML forbids and Markdown would read as HTML.
+    let mut strange = outcome;
+    strange.lines[0].key.method = "<b>|\u{1b}[31m\0".to_owned();
+    let xml = String::from_utf8(junit::xml(&strange).unwrap()).unwrap();
+    roxmltree::Document::parse(&xml).unwrap();
+    assert!(show::markdown(&strange).contains("| &lt;b>\\| [31m  |"), "{}", show::markdown(&strange));
 }

@@ -14,7 +14,7 @@ pub enum Error {
     Io(#[from] std::io::Error),
     /// A tensor operation failed, because of shapes, types or the device.
     #[error("tensor: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(candle_core::Error),
     /// A file of an encoder folder cannot be used.
     #[error("{}: {reason}", path.display())]
     Encoder {
@@ -42,9 +42,48 @@ pub enum Error {
     State(String),
 }
 
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(without_backtrace(error))
+    }
+}
+
+/// Takes out of an error the stack traces that candle puts into its message where `RUST_BACKTRACE` is set. They say nothing
+/// to whoever reads the message, and would end up in files.
+pub fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
+    use candle_core::Error::{Context, WithBacktrace, WithPath};
+    let inside = |inner: Box<candle_core::Error>| Box::new(without_backtrace(*inner));
+    match error {
+        WithBacktrace { inner, .. } => without_backtrace(*inner),
+        Context { inner, context } => Context { inner: inside(inner), context },
+        WithPath { inner, path } => WithPath { inner: inside(inner), path },
+        error => error,
+    }
+}
+
 impl Error {
     /// Creates the error of an encoder file.
     pub fn encoder(path: &Path, reason: impl Into<String>) -> Self {
         Self::Encoder { path: path.to_path_buf(), reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::backtrace::Backtrace;
+
+    use super::*;
+
+    #[test]
+    fn messages_hold_no_stack_trace() {
+        let traced = |inner: candle_core::Error| candle_core::Error::WithBacktrace {
+            inner: Box::new(inner),
+            backtrace: Box::new(Backtrace::force_capture()),
+        };
+        let error = traced(candle_core::Error::Msg("no tensor `a`".to_owned())).with_path("model.safetensors");
+        let error = traced(error.context("opening"));
+        assert!(error.to_string().contains("messages_hold_no_stack_trace"), "the test has a stack trace: {error}");
+        let text = Error::from(error).to_string();
+        assert_eq!(text, "tensor: opening\npath: \"model.safetensors\" no tensor `a`");
     }
 }

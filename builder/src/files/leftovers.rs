@@ -17,6 +17,11 @@ use super::paths::is_plain_name;
 /// Names of folders under construction begin with this.
 pub(super) const PREFIX: &str = ".mkgc-build-";
 
+/// Returns whether a folder of this name is under construction, or was when its command was killed.
+pub fn is_under_construction(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 /// The folder that was moved aside to make room for the new one.
 pub(super) const OLD: &str = "old";
 
@@ -67,7 +72,7 @@ pub(super) fn unsign(root: &Path) {
 /// aside and before it moved the new one in, the old folder is put back. Whatever cannot be removed stays.
 pub(super) fn remove_leftovers(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let ours = is_under_construction(&entry.file_name().to_string_lossy());
         if ours && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_leftover(parent, &entry.path()).ok();
         }

@@ -8,7 +8,7 @@ mod staged;
 mod target;
 
 pub use failure::explain;
-pub use leftovers::host;
+pub use leftovers::{host, is_under_construction};
 pub use paths::{is_plain_name, join_inside, parent_folder, stays_inside};
 pub use staged::StagedFolder;
 pub use target::{Replacing, Target};

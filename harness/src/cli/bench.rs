@@ -8,6 +8,7 @@ use candle_core::DType;
 use clap::Args;
 use mkgc_harness::bench::{self, Timing};
 use mkgc_harness::config::Overrides;
+use mkgc_harness::console::print;
 use mkgc_harness::methods::registry;
 use mkgc_harness::train::Request;
 
@@ -50,8 +51,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         length: args.length,
         trace: args.account.as_deref(),
     };
-    println!("{}", bench::steps(&Request { settings, ..request }, &timing)?);
-    Ok(())
+    Ok(print(&format!("{}\n", bench::steps(&Request { settings, ..request }, &timing)?))?)
 }
 
 /// Compares every kernel with its twin on the CPU; exit code 1 if one is off.
@@ -63,7 +63,7 @@ pub fn kernels(name: &str) -> Result<ExitCode> {
     #[cfg(feature = "cuda")]
     {
         let checks = mkgc_models::kernel_check::check_kernels(&device)?;
-        println!("{}", serde_json::to_string_pretty(&checks)?);
+        print(&format!("{}\n", serde_json::to_string_pretty(&checks)?))?;
         if !checks.iter().all(mkgc_models::kernel_check::KernelCheck::passed) {
             return Ok(ExitCode::FAILURE);
         }

@@ -10,6 +10,8 @@ use mkgc_builder::build::{Allowed, BuildOptions, OnBadCrops, OnBadImage, Summary
 use mkgc_builder::corpus::OnError;
 use mkgc_builder::dataset::BenchmarkFolder;
 use mkgc_builder::protocol::Protocol;
+use mkgc_builder::verify::FileCheck;
+use mkgc_harness::console::{note, print};
 use mkgc_harness::data::cache::{self, PixelWriter};
 
 #[derive(Args)]
@@ -158,11 +160,10 @@ pub fn build(args: BuildArgs) -> Result<()> {
     };
     for summary in &summaries {
         for warning in &summary.stats.warnings {
-            eprintln!("warning: {}: {warning}", summary.manifest.name);
+            note(format_args!("warning: {}: {warning}", summary.manifest.name));
         }
-        print!("{summary}");
     }
-    Ok(())
+    Ok(print(&summaries.iter().map(ToString::to_string).collect::<String>())?)
 }
 
 /// Parses a size as `datasets` writes it, such as `500MB`, to bytes.
@@ -188,22 +189,23 @@ fn build_prepared(options: &BuildOptions, side: usize) -> Result<Summary> {
 /// Prints one line per file; exit code 1 if any fails. Files that the manifest does not list are named on stderr.
 pub fn verify(dir: &Path) -> Result<ExitCode> {
     let checks = mkgc_builder::verify::verify(dir)?;
-    for check in &checks {
-        println!("{}  {}", check.problem.as_deref().unwrap_or("ok"), check.path);
-    }
+    let line = |check: &FileCheck| format!("{}  {}\n", check.problem.as_deref().unwrap_or("ok"), check.path);
+    let printed = print(&checks.iter().map(line).collect::<String>());
     let others = mkgc_builder::verify::other_files(dir)?;
     if !others.is_empty() {
-        eprintln!("not in the manifest, so not checked: {}", others.join(", "));
+        note(format_args!("not in the manifest, so not checked: {}", others.join(", ")));
     }
     let failed = checks.iter().filter(|check| check.problem.is_some()).count();
-    eprintln!("{} files, {failed} failed", checks.len());
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    note(format_args!("{} files, {failed} failed", checks.len()));
+    if failed > 0 {
+        return Ok(ExitCode::FAILURE);
+    }
+    printed?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub fn export(args: &ExportArgs) -> Result<()> {
     let Layout::Continuemkgc = args.layout;
-    for path in mkgc_builder::export::continuemkgc(&args.dir, &args.out)? {
-        println!("{}", path.display());
-    }
-    Ok(())
+    let paths = mkgc_builder::export::continuemkgc(&args.dir, &args.out)?;
+    Ok(print(&paths.iter().map(|path| format!("{}\n", path.display())).collect::<String>())?)
 }

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mkgc_builder::error::hint;
 use mkgc_builder::fetch::{Event, FetchOptions, Network};
 use mkgc_builder::sources::{self, PublishedFile, Source};
+use mkgc_harness::console::{note, print};
 
 #[derive(Args)]
 pub struct FetchArgs {
@@ -53,37 +54,36 @@ pub fn fetch(args: FetchArgs) -> Result<()> {
             let FetchArgs { from, only, all, force, .. } = args;
             download(source, &FetchOptions { to, from, only, all, force, network: Network::from_env() })
         }
-        _ => {
-            list(&sources);
-            Ok(())
-        }
+        _ => Ok(print(&list(&sources))?),
     }
 }
 
 fn download(source: &Source, options: &FetchOptions) -> Result<()> {
-    let progress = Progress(RefCell::new(ProgressBar::hidden()));
+    let progress = Progress { bar: RefCell::new(ProgressBar::hidden()), paths: RefCell::default() };
     let fetched = mkgc_builder::fetch::fetch(source, options, &|event| progress.show(event));
-    progress.0.borrow().finish_and_clear();
+    progress.bar.borrow().finish_and_clear();
+    print(&progress.paths.borrow().iter().map(|path| format!("{}\n", path.display())).collect::<String>())?;
     fetched?;
-    eprintln!("{}, {}; licence: {}", source.title, source.homepage, source.license);
+    note(format_args!("{}, {}; licence: {}", source.title, source.homepage, source.license));
     for rest in &source.by_hand {
-        eprintln!("not fetched: {rest}");
+        note(format_args!("not fetched: {rest}"));
     }
     Ok(())
 }
 
-fn list(sources: &[Source]) {
-    println!("corpus\tfile\tbytes\tfetched\tlicence\taddress");
+fn list(sources: &[Source]) -> String {
+    let mut text = "corpus\tfile\tbytes\tfetched\tlicence\taddress\n".to_owned();
     for source in sources {
         let Source { name, license, homepage, .. } = source;
         if source.files.is_empty() {
-            println!("{name}\t\t\tno: {}\t{license}\t{homepage}", source.by_hand.join("; "));
+            text += &format!("{name}\t\t\tno: {}\t{license}\t{homepage}\n", source.by_hand.join("; "));
         }
         for file in &source.files {
             let address = file.addresses.first().map_or("", String::as_str);
-            println!("{name}\t{}\t{}\t{}\t{license}\t{address}", file.name, file.bytes, when(file));
+            text += &format!("{name}\t{}\t{}\t{}\t{license}\t{address}\n", file.name, file.bytes, when(file));
         }
     }
+    text
 }
 
 /// Says when a file is fetched.
@@ -95,21 +95,25 @@ fn when(file: &PublishedFile) -> String {
     }
 }
 
-/// Prints the path of each file that is there, and shows on stderr what a fetch is doing: a bar on a terminal, and lines.
-struct Progress(RefCell<ProgressBar>);
+/// Shows on stderr what a fetch is doing: a bar on a terminal, and lines.
+struct Progress {
+    bar: RefCell<ProgressBar>,
+    /// The files that are there, as they come.
+    paths: RefCell<Vec<PathBuf>>,
+}
 
 impl Progress {
     fn show(&self, event: Event<'_>) {
-        let mut bar = self.0.borrow_mut();
+        let mut bar = self.bar.borrow_mut();
         match event {
             Event::Present { file, path } => {
-                eprintln!("{}: there already, as published", file.name);
-                println!("{}", path.display());
+                note(format_args!("{}: there already, as published", file.name));
+                self.paths.borrow_mut().push(path.to_owned());
             }
             Event::Start { file, address, start } => {
                 bar.finish_and_clear();
                 let place = if start > 0 { format!(" from byte {start} on") } else { String::new() };
-                eprintln!("{} ({} bytes){place}: {address}", file.name, file.bytes);
+                note(format_args!("{} ({} bytes){place}: {address}", file.name, file.bytes));
                 let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}");
                 let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
                 *bar = ProgressBar::with_draw_target(Some(file.bytes), ProgressDrawTarget::stderr()).with_style(style);
@@ -117,8 +121,8 @@ impl Progress {
             Event::Bytes { done, .. } => bar.set_position(done),
             Event::Done { file, path } => {
                 bar.finish_and_clear();
-                eprintln!("{}: as published", file.name);
-                println!("{}", path.display());
+                note(format_args!("{}: as published", file.name));
+                self.paths.borrow_mut().push(path.to_owned());
             }
         }
     }

@@ -1,6 +1,5 @@
 //! `mkgc gate`: its arguments, and where its outcome goes.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use mkgc_harness::console::{note, print};
 use mkgc_harness::files::write_atomically;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
-use mkgc_harness::gate::key::GateKey;
-use mkgc_harness::gate::observed::{BySeed, observe};
+use mkgc_harness::gate::observed::{Observations, observe};
 use mkgc_harness::gate::{Outcome, check, junit, show, update};
 use mkgc_harness::run::find::find;
 
@@ -48,33 +47,40 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = check(&Baseline::read(&args.baseline)?, &observed, args.strict_gain);
-    let table = show::markdown(&outcome);
-    print!("{table}");
-    if let Some(path) = &args.junit {
-        write_atomically(path, &junit::xml(&outcome)?)?;
+    let told = tell(args, &outcome);
+    if outcome.failed() {
+        // The verdict is what the exit code must say, even if it cannot be written everywhere.
+        told.into_iter().filter_map(Result::err).for_each(|error| note(format_args!("error: {error:#}")));
+        return Ok(ExitCode::FAILURE);
     }
-    tell_github(&outcome, &table)?;
-    Ok(if outcome.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    told.into_iter().collect::<Result<()>>()?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn rewrite(args: &GateArgs, observed: &BTreeMap<GateKey, BySeed>) -> Result<()> {
+/// Tells the outcome in every place: files and annotations first, then stdout, whose reader may have gone.
+fn tell(args: &GateArgs, outcome: &Outcome) -> [Result<()>; 3] {
+    let table = show::markdown(outcome);
+    let written = args.junit.as_ref().map_or(Ok(()), |path| Ok(write_atomically(path, &junit::xml(outcome)?)?));
+    [written, tell_github(outcome, &table), print(&table).map_err(Into::into)]
+}
+
+fn rewrite(args: &GateArgs, observed: &Observations) -> Result<()> {
     let old = if args.baseline.exists() { Some(Baseline::read(&args.baseline)?) } else { None };
     let errors = args.standard_errors.map(Tolerance::StandardErrors);
     let new = update::update(old.as_ref(), observed, args.tolerance.map(Tolerance::Absolute).or(errors))?;
     new.write(&args.baseline)?;
     let changes = update::diff(old.as_ref(), &new);
-    changes.iter().for_each(|change| println!("{change}"));
-    eprintln!("{}: {} changes", args.baseline.display(), changes.len());
-    Ok(())
+    note(format_args!("{}: {} changes", args.baseline.display(), changes.len()));
+    Ok(print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())?)
 }
 
 /// Writes annotations and the job summary if GitHub Actions asks for them.
 fn tell_github(outcome: &Outcome, table: &str) -> Result<()> {
     if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
-        show::annotations(outcome).iter().for_each(|line| eprintln!("{line}"));
+        show::annotations(outcome).iter().for_each(note);
     }
     if let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(PathBuf::from(path))?;
         writeln!(file, "## mkgc gate\n\n{table}")?;
     }
     Ok(())

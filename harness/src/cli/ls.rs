@@ -6,6 +6,7 @@ use mkgc_builder::corpus::Extraction;
 use mkgc_builder::protocol::{Protocol, SHIPPED};
 use mkgc_harness::config::Config;
 use mkgc_harness::config::settings::SETTINGS;
+use mkgc_harness::console::print;
 use mkgc_harness::methods::{METHODS, MethodSpec, registry};
 use schemars::schema_for;
 use serde_json::{Map, Value};
@@ -25,41 +26,42 @@ pub enum Listing {
 
 /// Prints the listing that was asked for.
 pub fn ls(listing: &Listing) -> Result<()> {
-    match listing {
+    let table = match listing {
         Listing::Benchmarks => benchmarks()?,
         Listing::Methods => methods(),
         Listing::Settings { method } => settings(registry::find(method)?)?,
-    }
-    Ok(())
+    };
+    Ok(print(&table)?)
 }
 
-fn benchmarks() -> Result<()> {
-    println!("name\tcorpus\torders\tabout");
+fn benchmarks() -> Result<String> {
+    let mut table = "name\tcorpus\torders\tabout\n".to_owned();
     for (name, text) in SHIPPED {
         let protocol = Protocol::parse(text)?;
         let orders = protocol.orders().max(1);
-        println!("{name}\t{}\t{orders}\t{}", protocol.corpus.name(), protocol.description);
+        table += &format!("{name}\t{}\t{orders}\t{}\n", protocol.corpus.name(), protocol.description);
     }
-    Ok(())
+    Ok(table)
 }
 
-fn methods() {
-    println!("name\tmodality\trehearses\tmemory\tsource\tabout");
+fn methods() -> String {
+    let mut table = "name\tmodality\trehearses\tmemory\tsource\tabout\n".to_owned();
     for method in METHODS {
         let rehearses = if method.rehearses() { "yes" } else { "no" };
         let name = method.name;
         let modality = method.modality();
         let memory = method.keeps.phrase();
-        println!("{name}\t{modality}\t{rehearses}\t{memory}\t{}\t{}", method.source, method.about);
+        table += &format!("{name}\t{modality}\t{rehearses}\t{memory}\t{}\t{}\n", method.source, method.about);
     }
+    table
 }
 
-fn settings(method: &MethodSpec) -> Result<()> {
+fn settings(method: &MethodSpec) -> Result<String> {
     let reads = method.reads();
     let meanings = schema_for!(Config).to_value();
     let relations = Defaults::new(method, Extraction::Relations)?;
     let entities = Defaults::new(method, Extraction::Entities)?;
-    println!("setting\tdefault\tunit\tsource\tabout");
+    let mut table = "setting\tdefault\tunit\tsource\tabout\n".to_owned();
     for setting in SETTINGS.iter().filter(|setting| reads.contains(&setting.key)) {
         let key = setting.key;
         let relations_value = relations.value(key);
@@ -73,9 +75,9 @@ fn settings(method: &MethodSpec) -> Result<()> {
         let unit = setting.unit;
         let source = if changed { method.defaults_source } else { setting.source };
         let about = meanings["properties"][key]["description"].as_str().unwrap_or_default().replace('\n', " ");
-        println!("{key}\t{default}\t{unit}\t{source}\t{about}");
+        table += &format!("{key}\t{default}\t{unit}\t{source}\t{about}\n");
     }
-    Ok(())
+    Ok(table)
 }
 
 /// The defaults of a method beside the shared ones.

@@ -11,6 +11,7 @@ mod score;
 mod slurm;
 mod sweep;
 mod train;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use candle_core::DType;
 use clap::{Parser, Subcommand};
+use mkgc_harness::console::print;
 use mkgc_harness::report;
 
 /// Class-incremental benchmarks for multimodal knowledge-graph construction: build splits, train, compare.
@@ -73,13 +75,20 @@ enum Command {
     },
     /// Compare runs. Prints Markdown, and writes Markdown, HTML, CSV, LaTeX, SVG and JSON into a folder.
     Report {
-        /// Run folders, or folders that contain some.
+        /// Run folders, folders that contain some, or published boards.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
-        /// Folder to write report.md, report.html, board.json, the tables and the plots into.
-        #[arg(long)]
-        out: PathBuf,
+        /// Folder to write report.md, report.html, board.json, the tables and the plots into. Of what is there, only files
+        /// of an earlier report are replaced.
+        #[arg(long, required_unless_present = "publish")]
+        out: Option<PathBuf>,
+        /// Folder to publish: the page (index.html), board.json, the tables and plots, and the record and predictions of
+        /// every run. GitHub Pages and the Hugging Face hub show it as it is, and `mkgc report` reads it again.
+        #[arg(long, value_name = "DIR")]
+        publish: Option<PathBuf>,
     },
+    /// Show what runs are doing: a table of running and finished runs, renewed on a terminal until all have ended.
+    Watch(watch::WatchArgs),
     /// Write the JSON Schemas of manifest, run records, results and predictions.
     Schema {
         /// Folder to write them into.
@@ -103,9 +112,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Score(args) => score::score(args)?,
         Command::Gate(args) => return gate::gate(&args),
         Command::Ls { listing } => ls::ls(&listing)?,
-        Command::Report { runs, out } => {
-            print!("{}", report::write(&report::boards(report::load(&runs)?)?, &out)?);
+        Command::Report { runs, out, publish } => {
+            let boards = report::boards(report::load(&runs)?)?;
+            let published = publish.map(|dir| report::publish(&boards, &dir)).transpose()?;
+            let written = out.map(|out| report::write(&boards, &out)).transpose()?;
+            print(&written.or(published).unwrap_or_default())?;
         }
+        Command::Watch(args) => watch::watch(&args)?,
         Command::Schema { out } => mkgc_harness::schema::write(&out)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -115,6 +128,5 @@ fn demo(out: Option<PathBuf>, name: &str) -> Result<()> {
     let device = device::open(name, DType::F32)?;
     let temporary = tempfile::tempdir()?;
     let folder = out.unwrap_or_else(|| temporary.path().to_owned());
-    print!("{}", mkgc_harness::demo::run(&folder, &device, name)?);
-    Ok(())
+    Ok(print(&mkgc_harness::demo::run(&folder, &device, name)?)?)
 }

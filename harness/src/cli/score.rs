@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use mkgc_harness::console::{note, print};
 use mkgc_harness::external::{self, PredictionFile, ScoreRequest, Scored};
 
 #[derive(Args)]
@@ -38,8 +39,7 @@ pub fn score(args: ScoreArgs) -> Result<()> {
     let request = ScoreRequest { benchmark: data, predictions, name, description, url, train_seed, out };
     let Scored { result, warnings } = external::score(&request)?;
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        note(format_args!("warning: {warning}"));
     }
-    println!("{}", serde_json::to_string_pretty(&result)?);
-    Ok(())
+    Ok(print(&format!("{}\n", serde_json::to_string_pretty(&result)?))?)
 }

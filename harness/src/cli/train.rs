@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use mkgc_harness::config::Overrides;
+use mkgc_harness::console::print;
 use mkgc_harness::methods::registry;
 use mkgc_harness::train::{Request, Run};
 
@@ -49,8 +50,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let given = Overrides { recipe: recipe.as_ref(), flags, ..Overrides::default() };
     let settings = registry::resolve(kind(&args.benchmark)?, &method, given)?;
     if args.print_config {
-        print!("{}", settings.to_toml()?);
-        return Ok(());
+        return Ok(print(&settings.to_toml()?)?);
     }
     for key in &settings.ignored {
         eprintln!("warning: the recipe sets `{key}`, which {} does not read", method.name);
@@ -58,6 +58,5 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let out = args.out.context("--out is missing")?;
     let request = args.options.request(&args.benchmark, method, out)?;
     let result = Run::open(Request { settings, tasks: args.tasks, ..request })?.train()?;
-    println!("{}", serde_json::to_string_pretty(&result)?);
-    Ok(())
+    Ok(print(&format!("{}\n", serde_json::to_string_pretty(&result)?))?)
 }

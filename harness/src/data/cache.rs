@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::console::note;
 use crate::error::{Error, Result};
 
 /// Part of every file's name: raise it when `decode`, `resize_crop` or a crate behind them changes a pixel.
@@ -167,10 +168,10 @@ impl PixelFile {
         if path.exists() {
             match Self::open(path, side) {
                 Ok(file) => return Ok(file),
-                Err(reason) => eprintln!("warning: {}: {reason}; it is made again", path.display()),
+                Err(reason) => note(format_args!("warning: {}: {reason}; it is made again", path.display())),
             }
         }
-        eprintln!("preparing pictures, once: {}", path.display());
+        note(format_args!("preparing pictures, once: {}", path.display()));
         let writer = PixelWriter::create(parent_folder(path), side)?;
         fill(&writer)?;
         writer.finish(path)?;

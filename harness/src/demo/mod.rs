@@ -10,8 +10,10 @@ use mkgc_builder::build::{BuildOptions, OnBadImage, build};
 use mkgc_builder::corpus::Extraction;
 
 use crate::config::{Overrides, Recipe};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::methods::registry;
+use crate::owned::OwnedFolder;
 use crate::report;
 use crate::train::{Request, Run};
 
@@ -31,15 +33,22 @@ const BENCHMARKS: [(&str, &str, Extraction, Generator); 2] = [
     ("demo-ner", synthetic::TWITTER_PROTOCOL, Extraction::Entities, synthetic::write_twitter2017),
 ];
 
+/// What the demo writes into its folder.
+const PARTS: [&str; 6] = ["benchmarks", "cache", "raw", "recipe.toml", "report", "runs"];
+
 /// Fills `out` with `raw/`, `benchmarks/`, `cache/`, `runs/` and `report/`, and returns the report's main tables. Computes
 /// on `device`, which `run.json` calls `device_name`.
 ///
 /// # Errors
-/// The folder cannot be written; a run fails.
+/// The folder holds files of the demo's names that are not its own, or cannot be written; a run fails.
 pub fn run(out: &Path, device: &Device, device_name: &str) -> Result<String> {
     let path = out.join("recipe.toml");
-    fs_err::create_dir_all(out)?;
-    fs_err::write(&path, RECIPE)?;
+    OwnedFolder::open(out, "demo", &PARTS.map(str::to_owned).into())?;
+    if path.exists() && fs_err::read(&path)? != RECIPE.as_bytes() {
+        let reason = "is not the demo's recipe any more; choose another --out, or move it away";
+        return Err(Error::Usage(format!("{}: {reason}", path.display())));
+    }
+    write_atomically(&path, RECIPE.as_bytes())?;
     let recipe = Recipe::read(&path)?;
     let mut runs = Vec::new();
     for (name, protocol, task, generate) in BENCHMARKS {

@@ -20,7 +20,7 @@
 //! `expected` is the mean over the seeds and `std` their sample standard deviation, given from two seeds on. Scores are
 //! shares, from 0 to 1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use super::key::GateKey;
 use crate::error::{Error, Result};
 use crate::files::{read_json, write_json};
+use crate::metrics::Metric;
 use crate::metrics::metric::Direction;
 
 /// The version of the file format.
@@ -88,6 +89,9 @@ pub enum Tolerance {
     StandardErrors(f64),
 }
 
+/// What to do about a baseline that a hand has damaged.
+const REMAKE: &str = "make the baseline again with `mkgc gate --update`";
+
 impl Expectation {
     /// Returns the tolerance in units of the metric.
     pub fn allowed(&self, seeds: usize) -> f64 {
@@ -105,14 +109,12 @@ impl Baseline {
         if !path.exists() {
             return Err(bad("there is no such file; make it with `mkgc gate --update`".to_owned()));
         }
-        let value: serde_json::Value = read_json(path)?;
-        if value["schema_version"] != SCHEMA_VERSION {
-            return Err(bad(format!(
-                "schema_version is {}, this mkgc reads {SCHEMA_VERSION}",
-                value["schema_version"]
-            )));
+        let version: Version = read_json(path)?;
+        if version.schema_version != SCHEMA_VERSION {
+            let found = version.schema_version;
+            return Err(bad(format!("schema_version is {found}, this mkgc reads {SCHEMA_VERSION}")));
         }
-        let baseline: Self = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
+        let baseline: Self = read_json(path)?;
         baseline.check().map_err(bad)?;
         Ok(baseline)
     }
@@ -124,10 +126,26 @@ impl Baseline {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        self.entries.iter().try_for_each(|entry| {
-            entry.check().map_err(|reason| format!("{} × {}: {reason}", entry.benchmark, entry.method))
-        })
+        if self.entries.is_empty() {
+            return Err(
+                "`entries` is empty, so the gate could never fail; make it with `mkgc gate --update`".to_owned()
+            );
+        }
+        for (index, entry) in self.entries.iter().enumerate() {
+            let bad = |reason: String| format!("{} × {}: {reason}", entry.benchmark, entry.method);
+            if self.entries[..index].iter().any(|other| other.key() == entry.key()) {
+                return Err(bad(format!("is listed twice for {}; delete one of the entries", entry.device)));
+            }
+            entry.check().map_err(bad)?;
+        }
+        Ok(())
     }
+}
+
+/// What every version of the file format holds.
+#[derive(Deserialize)]
+struct Version {
+    schema_version: u32,
 }
 
 impl BaselineEntry {
@@ -140,14 +158,33 @@ impl BaselineEntry {
         if self.seeds.is_empty() || self.metrics.is_empty() {
             return Err("`seeds` and `metrics` must name at least one each".to_owned());
         }
-        for (name, metric) in &self.metrics {
-            let allowed = metric.allowed(self.seeds.len());
-            if !(allowed.is_finite() && allowed >= 0.0) {
-                return Err(format!(
-                    "{name}: the tolerance must be 0 or a positive number, and `standard_errors` needs `std`"
-                ));
-            }
+        let distinct: BTreeSet<u64> = self.seeds.iter().copied().collect();
+        if distinct.len() < self.seeds.len() {
+            return Err("`seeds` names a seed twice, but it counts once; name each seed once".to_owned());
         }
-        Ok(())
+        self.metrics.iter().try_for_each(|(name, metric)| {
+            metric.check(name, self.seeds.len()).map_err(|reason| format!("{name}: {reason}"))
+        })
+    }
+}
+
+impl Expectation {
+    /// Checks that the expectation can be met and can be missed.
+    fn check(&self, metric: &str, seeds: usize) -> std::result::Result<(), String> {
+        let allowed = self.allowed(seeds);
+        if !(allowed.is_finite() && allowed >= 0.0) {
+            let reason = "the tolerance must be 0 or a positive number, and `standard_errors` needs `std`";
+            return Err(reason.to_owned());
+        }
+        if allowed >= 1.0 {
+            let reason = "scores are shares from 0 to 1, so the gate could never fail; give less than 1, e.g. 0.02";
+            return Err(format!("a tolerance of {allowed} allows any score: {reason}"));
+        }
+        match Metric::from_key(metric).map(Metric::direction) {
+            Some(direction) if direction != self.direction => {
+                Err(format!("`direction` is the wrong way round, so the gate would pass what is worse; {REMAKE}"))
+            }
+            _ => Ok(()),
+        }
     }
 }

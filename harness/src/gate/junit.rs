@@ -4,6 +4,7 @@ use quick_xml::Writer;
 
 use super::{Outcome, OutcomeLine, Verdict};
 use crate::error::Result;
+use crate::escape::visible;
 
 /// Returns the bytes of the XML file.
 pub fn xml(outcome: &Outcome) -> Result<Vec<u8>> {
@@ -25,7 +26,7 @@ pub fn xml(outcome: &Outcome) -> Result<Vec<u8>> {
 
 fn counts(name: &str, lines: &[&OutcomeLine]) -> [(&'static str, String); 3] {
     let failures = lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
-    [("name", name.to_owned()), ("tests", lines.len().to_string()), ("failures", failures.to_string())]
+    [("name", visible(name).into_owned()), ("tests", lines.len().to_string()), ("failures", failures.to_string())]
 }
 
 fn pair<'a>((key, value): &'a (&'static str, String)) -> (&'a str, &'a str) {
@@ -40,8 +41,9 @@ fn suite(writer: &mut Writer<&mut Vec<u8>>, name: &str, lines: &[&OutcomeLine]) 
 
 fn case(writer: &mut Writer<&mut Vec<u8>>, line: &OutcomeLine) -> std::io::Result<()> {
     let class = format!("{}.{}.{}", line.key.benchmark, line.key.method, line.key.device);
+    let [class, metric, reason] = [&class, &line.metric, &line.reason].map(|text| visible(text));
     let element =
-        writer.create_element("testcase").with_attributes([("classname", class.as_str()), ("name", &line.metric)]);
+        writer.create_element("testcase").with_attributes([("classname", class.as_ref()), ("name", metric.as_ref())]);
     if line.verdict == Verdict::Pass {
         element.write_empty()?;
         return Ok(());
@@ -49,9 +51,9 @@ fn case(writer: &mut Writer<&mut Vec<u8>>, line: &OutcomeLine) -> std::io::Resul
     // JUnit has no verdict between pass and failure, so a gain is reported as output.
     element.write_inner_content(|writer| {
         if line.verdict == Verdict::Fail {
-            writer.create_element("failure").with_attribute(("message", line.reason.as_str())).write_empty()?;
+            writer.create_element("failure").with_attribute(("message", reason.as_ref())).write_empty()?;
         } else {
-            let text = quick_xml::events::BytesText::new(&line.reason);
+            let text = quick_xml::events::BytesText::new(&reason);
             writer.create_element("system-out").write_text_content(text)?;
         }
         Ok(())

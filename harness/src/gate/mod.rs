@@ -13,7 +13,7 @@ use crate::metrics::metric::Direction;
 use crate::metrics::value::Value;
 use baseline::{Baseline, BaselineEntry, Expectation};
 use key::GateKey;
-use observed::{BySeed, Observed, Values};
+use observed::{BySeed, Observations, Observed, Unreadable, Values};
 
 /// Whether an expectation is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,18 +26,21 @@ pub enum Verdict {
     Fail,
 }
 
-/// The verdict on one metric of one entry.
+/// Stands for the metric in the line of a run that cannot be read.
+pub const NO_METRIC: &str = "run";
+
+/// The verdict on one metric of one entry, or on a run that cannot be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutcomeLine {
     /// The entry's benchmark, method and kind of device.
     pub key: GateKey,
-    /// The key of the metric, which an old or a newer mkgc may have written.
+    /// The key of the metric, which an old or a newer mkgc may have written; [`NO_METRIC`] of a run that cannot be read.
     pub metric: String,
-    /// The mean that the baseline expects.
+    /// The mean that the baseline expects; no number of a run that cannot be read.
     pub expected: f64,
     /// The mean over the baseline's seeds, if it is defined.
     pub observed: Option<f64>,
-    /// The tolerance in units of the metric.
+    /// The tolerance in units of the metric; no number of a run that cannot be read.
     pub allowed: f64,
     /// Whether the expectation is met.
     pub verdict: Verdict,
@@ -48,7 +51,7 @@ pub struct OutcomeLine {
 /// The verdicts on all expectations of a baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// One line per metric, in the order of the baseline.
+    /// One line per metric, in the order of the baseline, then one per run that cannot be read.
     pub lines: Vec<OutcomeLine>,
     /// Folders of runs that no entry asks for.
     pub unknown: Vec<String>,
@@ -61,12 +64,13 @@ impl Outcome {
     }
 }
 
-/// Compares runs with a baseline. With `strict_gain`, an unexpected gain fails as well.
-pub fn check(baseline: &Baseline, observed: &BTreeMap<GateKey, BySeed>, strict_gain: bool) -> Outcome {
+/// Compares runs with a baseline. With `strict_gain`, an unexpected gain fails as well. So does a run whose record cannot be
+/// read, because it may be one that the baseline asks for.
+pub fn check(baseline: &Baseline, observed: &Observations, strict_gain: bool) -> Outcome {
     let none = BySeed::new();
     let mut lines = Vec::new();
     for entry in &baseline.entries {
-        let runs = observed.get(&entry.key()).unwrap_or(&none);
+        let runs = observed.runs.get(&entry.key()).unwrap_or(&none);
         let comparable = entry.comparable(runs);
         for (metric, expectation) in &entry.metrics {
             let (observed, outcome) = match &comparable {
@@ -85,7 +89,21 @@ pub fn check(baseline: &Baseline, observed: &BTreeMap<GateKey, BySeed>, strict_g
             });
         }
     }
-    Outcome { lines, unknown: unknown(baseline, observed) }
+    lines.extend(observed.unreadable.iter().map(unreadable));
+    Outcome { lines, unknown: unknown(baseline, &observed.runs) }
+}
+
+/// Makes the line of a run whose record cannot be read.
+fn unreadable(run: &Unreadable) -> OutcomeLine {
+    OutcomeLine {
+        key: run.key.clone(),
+        metric: NO_METRIC.to_owned(),
+        expected: f64::NAN,
+        observed: None,
+        allowed: f64::NAN,
+        verdict: Verdict::Fail,
+        reason: format!("{}: {}", run.folder.display(), run.cause),
+    }
 }
 
 /// Lists the folders of runs that no entry asks for.

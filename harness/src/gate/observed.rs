@@ -9,7 +9,9 @@ use crate::metrics::score::{RunResult, score_run};
 use crate::metrics::value::Value;
 use crate::metrics::{MatrixMetric, Metric, StageMetric};
 use crate::run::RunFolder;
+use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::record::RunRecord;
+use crate::run::stop::{Stop, stop};
 
 /// The metrics of a baseline: scores after the last task, and those over all tasks.
 pub const METRICS: [Metric; 7] = [
@@ -38,17 +40,54 @@ pub struct Observed {
     pub values: std::result::Result<Values, String>,
 }
 
-/// Reads runs. Two runs of one key and seed cannot be told apart and are an error.
-pub fn observe(folders: &[PathBuf]) -> Result<BTreeMap<GateKey, BySeed>> {
-    let mut observed: BTreeMap<GateKey, BySeed> = BTreeMap::new();
+/// A run whose record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// The benchmark, the method and the kind of device, `unknown` where no file says them.
+    pub key: GateKey,
+    /// Why it cannot be read.
+    pub cause: String,
+}
+
+/// The runs that a gate is given.
+#[derive(Default)]
+pub struct Observations {
+    /// The runs by what a baseline names them.
+    pub runs: BTreeMap<GateKey, BySeed>,
+    /// The runs whose records cannot be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Observations {
+    /// Returns what a baseline names the runs.
+    pub fn into_keys(self) -> impl Iterator<Item = GateKey> {
+        self.runs.into_keys()
+    }
+}
+
+/// Reads runs.
+///
+/// # Errors
+/// Two runs of one key and seed, which cannot be told apart.
+pub fn observe(folders: &[PathBuf]) -> Result<Observations> {
+    let mut observed = Observations::default();
     for path in folders {
         let folder = RunFolder::new(path);
-        let record = folder.record()?;
+        let record = match folder.record() {
+            Ok(record) => record,
+            Err(error) => {
+                observed.unreadable.push(unreadable(&folder, &error));
+                continue;
+            }
+        };
         let device = record.device_kind().to_owned();
         let key = GateKey { benchmark: record.dataset.name.clone(), method: record.label(), device };
-        let runs = observed.entry(key).or_default();
+        let runs = observed.runs.entry(key).or_default();
         let seed = record.train_seed();
-        let run = Observed { folder: path.clone(), fingerprints: fingerprints(&record), values: values(&folder) };
+        let run =
+            Observed { folder: path.clone(), fingerprints: fingerprints(&record), values: values(&folder, &record) };
         if let Some(other) = runs.insert(seed, run) {
             let reason =
                 format!("is a second run of {} with seed {seed}, beside {}", record.label(), shown(&other.folder));
@@ -56,6 +95,14 @@ pub fn observe(folders: &[PathBuf]) -> Result<BTreeMap<GateKey, BySeed>> {
         }
     }
     Ok(observed)
+}
+
+fn unreadable(folder: &RunFolder, error: &Error) -> Unreadable {
+    let Hints { benchmark, label, .. } = hints(folder);
+    let unknown = || "unknown".to_owned();
+    let method = label.unwrap_or_else(|| folder_name(folder.dir()));
+    let key = GateKey { benchmark: benchmark.unwrap_or_else(unknown), method, device: unknown() };
+    Unreadable { folder: folder.dir().to_owned(), key, cause: format!("its record cannot be read: {error}") }
 }
 
 fn shown(path: &Path) -> String {
@@ -79,9 +126,10 @@ fn fingerprints(record: &RunRecord) -> BTreeMap<String, String> {
 }
 
 /// Recomputes the metrics, and refuses a `result.json` that says something else.
-fn values(folder: &RunFolder) -> std::result::Result<Values, String> {
-    if !folder.result().exists() {
-        return Err(format!("{}: not finished (no result.json)", shown(folder.dir())));
+fn values(folder: &RunFolder, record: &RunRecord) -> std::result::Result<Values, String> {
+    if let Some(Stop { failed, cause, .. }) = stop(folder, record) {
+        let what = if failed { "failed" } else { "not finished" };
+        return Err(format!("{}: {what}: {cause}", shown(folder.dir())));
     }
     let text = |error: Error| error.to_string();
     let stored = metrics(&RunResult::read(folder).map_err(text)?);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::key::GateKey;
 use super::{Outcome, OutcomeLine, Verdict};
+use crate::escape;
 
 /// Returns a table with one line per metric, followed by the number of verdicts of each kind.
 pub fn markdown(outcome: &Outcome) -> String {
@@ -12,9 +13,12 @@ pub fn markdown(outcome: &Outcome) -> String {
     );
     for line in &outcome.lines {
         let GateKey { benchmark, method, device } = &line.key;
-        let observed = line.observed.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
-        let numbers = format!("{:.4} | {observed} | {:.4}", line.expected, line.allowed);
-        text += &format!("| {benchmark} | {method} | {device} | {} | {numbers} | {} |\n", line.metric, verdict(line));
+        let [benchmark, method, device, metric] =
+            [benchmark, method, device, &line.metric].map(|name| escape::markdown(name));
+        let [expected, observed, allowed] =
+            [line.expected, line.observed.unwrap_or(f64::NAN), line.allowed].map(decimals);
+        let numbers = format!("{expected} | {observed} | {allowed}");
+        text += &format!("| {benchmark} | {method} | {device} | {metric} | {numbers} | {} |\n", verdict(line));
     }
     let count = |verdict| outcome.lines.iter().filter(|line| line.verdict == verdict).count();
     let passed = count(Verdict::Pass);
@@ -22,13 +26,18 @@ pub fn markdown(outcome: &Outcome) -> String {
     let failed = count(Verdict::Fail);
     text += &format!("\n{passed} passed, {gains} gained, {failed} failed.\n");
     if !outcome.unknown.is_empty() {
-        text += &format!("Not in the baseline: {}.\n", outcome.unknown.join(", "));
+        let unknown: Vec<String> = outcome.unknown.iter().map(|folder| escape::markdown(folder)).collect();
+        text += &format!("Not in the baseline: {}.\n", unknown.join(", "));
     }
     text
 }
 
+fn decimals(number: f64) -> String {
+    if number.is_nan() { "-".to_owned() } else { format!("{number:.4}") }
+}
+
 fn verdict(line: &OutcomeLine) -> String {
-    let reason = line.reason.replace('|', "\\|");
+    let reason = escape::markdown(&line.reason);
     match line.verdict {
         Verdict::Pass => "pass".to_owned(),
         Verdict::Gain => format!("gain: {reason}"),

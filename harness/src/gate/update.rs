@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use super::baseline::{Baseline, BaselineEntry, Expectation, SCHEMA_VERSION, Tolerance};
 use super::key::GateKey;
-use super::observed::{BySeed, METRICS};
+use super::observed::{BySeed, METRICS, Observations, Unreadable};
 use crate::error::{Error, Result};
 use crate::metrics::value::Value;
 
 /// Makes a baseline of exactly these runs, without metrics that are undefined for a benchmark. `tolerance` applies to every
 /// expectation; if it is `None`, expectations keep the tolerance they have in `old`.
-pub fn update(
-    old: Option<&Baseline>,
-    observed: &BTreeMap<GateKey, BySeed>,
-    tolerance: Option<Tolerance>,
-) -> Result<Baseline> {
-    let entries = observed.iter().map(|(key, runs)| {
+///
+/// # Errors
+/// A run is unfinished, damaged or of other data than those of the same method; a tolerance is missing.
+pub fn update(old: Option<&Baseline>, observed: &Observations, tolerance: Option<Tolerance>) -> Result<Baseline> {
+    if let Some(Unreadable { folder, cause, .. }) = observed.unreadable.first() {
+        return Err(Error::Usage(format!("{}: {cause}", folder.display())));
+    }
+    let entries = observed.runs.iter().map(|(key, runs)| {
         let before = old.and_then(|old| old.entries.iter().find(|entry| entry.key() == *key));
         entry(key, runs, before, tolerance)
     });

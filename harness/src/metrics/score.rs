@@ -12,11 +12,11 @@ use super::labels::LabelsOf;
 use super::metric::{MatrixFormula, MatrixMetric, Metric, StageMetric, known};
 use super::stage::{self, StageScores};
 use super::value::{Entered, Mean, Value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::read_json;
-use crate::run::RunFolder;
 use crate::run::predictions::{self, PredictionRow};
 use crate::run::record::{DatasetRecord, RunRecord, SCHEMA_VERSION};
+use crate::run::{REMEDY, RunFolder};
 
 /// What `result.json` holds: the scores of a finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +57,7 @@ impl RunResult {
     /// Reads `result.json` of any released version. Versions before 4 have fewer metrics, and numbers where version 4 says
     /// that the test has nothing to score. [`score_run`] derives every metric from the predictions instead.
     pub fn read(folder: &RunFolder) -> Result<Self> {
-        let result: Self = read_json(&folder.result())?;
+        let result: Self = read_json(&folder.result()).map_err(|error| Error::Usage(format!("{error}; {REMEDY}")))?;
         if !(1..=SCHEMA_VERSION).contains(&result.schema_version) {
             let version = result.schema_version;
             let reason = format!("result.json: schema version {version}, this mkgc reads 1 to {SCHEMA_VERSION}");
@@ -84,9 +84,33 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<
             let reason = format!("stage {stage} has no predictions; finish it with `mkgc train` on the same folder");
             return Err(folder.error(&reason));
         }
-        predictions::read(&path).map(Some)
+        let rows = predictions::read(&path)?;
+        let fault = rows.iter().find_map(|row| fault(&record.dataset, row).map(|fault| (row, fault)));
+        if let Some((row, fault)) = fault {
+            return Err(Error::Usage(format!("{}: row `{}` {fault}; {REMEDY}", path.display(), row.id)));
+        }
+        Ok(Some(rows))
     };
     (0..record.tasks()).map(read).collect()
+}
+
+/// Returns what is wrong with a row of predictions, so that nothing is scored that does not belong to the benchmark.
+fn fault(dataset: &DatasetRecord, row: &PredictionRow) -> Option<String> {
+    let words = row.gold.len();
+    let relations = dataset.task == Extraction::Relations;
+    if row.predicted.len() != words || (relations && words != 1) {
+        return Some(format!("has {words} gold labels and {} predicted ones", row.predicted.len()));
+    }
+    if [&row.text, &row.vision].iter().any(|half| !half.is_empty() && half.len() != words) {
+        return Some("has another number of labels of a half of the network".to_owned());
+    }
+    let known = dataset.labels.len();
+    let mut labels = row.gold.iter().chain(&row.predicted).chain(&row.text).chain(&row.vision);
+    if let Some(id) = labels.find(|id| **id as usize >= known) {
+        return Some(format!("has label {id}, and the benchmark has {known} labels"));
+    }
+    let tasks = dataset.tasks.len();
+    row.owner.filter(|owner| *owner >= tasks).map(|owner| format!("is of task {}, and there are {tasks}", owner + 1))
 }
 
 /// Computes all metrics, given the predictions after each task.

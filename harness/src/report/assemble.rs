@@ -2,43 +2,95 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mkgc_builder::corpus::Extraction;
 use polars::prelude::DataFrame;
 
 use super::agree;
 use super::board::{Absent, AbsentKind, Board, ClassRow, Confusion, Entry, MetricInfo, RunCard};
 use super::bounds::{Bounds, mean_matrix};
-use super::load::{FinishedRun, Group, Loaded};
+use super::load::{AbsentRun, FinishedRun, Group, Loaded};
 use super::scores::{self, Estimates};
 use super::significance;
+use crate::console::note;
 use crate::error::{Error, Result};
 use crate::methods;
 use crate::metrics::Metric;
 use crate::metrics::confusion::ConfusionCounts;
 use crate::metrics::value::Value;
+use crate::run::record::DatasetRecord;
 
-/// Makes one board for each benchmark with a finished run. Runs that must not be compared are an error.
+/// Makes one board for each benchmark that a run is of, finished or not. A run of which no file says the benchmark is listed
+/// on every board.
+///
+/// # Errors
+/// Runs must not be compared; no run can be read.
 pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
-    let Loaded { runs, mut absent } = loaded;
-    let mut by_benchmark: BTreeMap<String, Vec<FinishedRun>> = BTreeMap::new();
+    let Loaded { runs, absent } = loaded;
+    let mut by_benchmark: BTreeMap<String, Runs> = BTreeMap::new();
     for run in runs {
-        by_benchmark.entry(run.record.dataset.name.clone()).or_default().push(run);
+        by_benchmark.entry(run.record.dataset.name.clone()).or_default().finished.push(run);
     }
-    if let Some((_, first)) = absent.first().filter(|_| by_benchmark.is_empty()) {
-        let folder = first.folder.as_deref().unwrap_or_default();
-        return Err(Error::Usage(format!("no run is finished; run {folder} is {}: {}", first.kind, first.cause)));
+    for dataset in absent.iter().filter_map(|run| run.dataset.as_ref()) {
+        by_benchmark.entry(dataset.name.clone()).or_default().dataset.get_or_insert_with(|| dataset.clone());
     }
-    let mut boards = Vec::new();
-    for (name, runs) in by_benchmark {
-        agree::check(&runs)?;
-        let (own, others) = absent.into_iter().partition::<Vec<_>, _>(|(benchmark, _)| *benchmark == name);
-        absent = others;
-        boards.push(board(runs, own.into_iter().map(|(_, absent)| absent).collect())?);
+    if by_benchmark.is_empty() {
+        let causes: Vec<String> = absent.iter().map(|run| named(&run.absent)).collect();
+        return Err(Error::Usage(format!("no run can be read:\n{}", causes.join("\n"))));
     }
-    if let Some((benchmark, run)) = absent.first() {
-        let folder = run.folder.as_deref().unwrap_or_default();
-        eprintln!("warning: no run on {benchmark} is finished; run {folder} is {}: {}", run.kind, run.cause);
+    for AbsentRun { benchmark, absent, .. } in absent {
+        match benchmark.and_then(|benchmark| by_benchmark.get_mut(&benchmark)) {
+            Some(runs) => runs.absent.push(absent),
+            None => by_benchmark.values_mut().for_each(|runs| runs.absent.push(absent.clone())),
+        }
     }
-    Ok(boards)
+    by_benchmark.into_iter().map(|(name, runs)| runs.board(&name)).collect()
+}
+
+/// The runs of a benchmark.
+#[derive(Default)]
+struct Runs {
+    finished: Vec<FinishedRun>,
+    absent: Vec<Absent>,
+    /// The benchmark, as a run without a result has it.
+    dataset: Option<DatasetRecord>,
+}
+
+impl Runs {
+    fn board(self, name: &str) -> Result<Board> {
+        if let Some(dataset) = self.dataset.filter(|_| self.finished.is_empty()) {
+            let causes: Vec<String> = self.absent.iter().map(named).collect();
+            note(format_args!("warning: no run on {name} is finished:\n{}", causes.join("\n")));
+            return empty(dataset, self.absent);
+        }
+        agree::check(&self.finished)?;
+        board(self.finished, self.absent)
+    }
+}
+
+/// Says what happened to a run without a number.
+fn named(run: &Absent) -> String {
+    format!("run {} is {}: {}", run.folder.as_deref().unwrap_or_default(), run.kind, run.cause)
+}
+
+/// Makes the board of a benchmark without a finished run.
+fn empty(dataset: DatasetRecord, absent: Vec<Absent>) -> Result<Board> {
+    Ok(Board {
+        metrics: described(dataset.task),
+        benchmark: dataset.name,
+        task: dataset.task,
+        fingerprint: dataset.fingerprint,
+        tasks: dataset.tasks,
+        entries: Vec::new(),
+        apart: Vec::new(),
+        comparisons: Vec::new(),
+        absent,
+        scores: scores::frame(&Group::new(), &Bounds::new(&[]))?,
+    })
+}
+
+/// Describes every metric.
+fn described(task: Extraction) -> Vec<MetricInfo> {
+    Metric::all().map(|metric| MetricInfo::new(metric, task)).collect()
 }
 
 /// A row of the tables and what it is made of.
@@ -71,7 +123,7 @@ fn board(runs: Vec<FinishedRun>, mut absent: Vec<Absent>) -> Result<Board> {
         task: dataset.task,
         fingerprint: dataset.fingerprint,
         tasks: dataset.tasks,
-        metrics: Metric::all().map(|metric| MetricInfo::new(metric, dataset.task)).collect(),
+        metrics: described(dataset.task),
         entries,
         apart,
         comparisons,
@@ -84,7 +136,8 @@ fn split(rows: Vec<TableRow>) -> (Vec<Entry>, Vec<Group>) {
     rows.into_iter().map(|row| (row.entry, row.runs)).unzip()
 }
 
-/// Groups runs by label, in the order of methods and, within a method, as given. A second run of a seed becomes absent.
+/// Groups runs by label, in the order of methods and, within a method, as given. A second run of a seed becomes absent; a copy
+/// of the first one, as another board may hold it, is none.
 fn groups(mut runs: Vec<FinishedRun>, absent: &mut Vec<Absent>) -> Vec<Group> {
     runs.sort_by_key(|run| methods::registry::position(&run.record.method));
     let mut groups: Vec<(String, Group)> = Vec::new();
@@ -97,6 +150,9 @@ fn groups(mut runs: Vec<FinishedRun>, absent: &mut Vec<Absent>) -> Vec<Group> {
         });
         let folder = Some(run.folder.display().to_string());
         if let Some(shown) = groups[index].1.get(&seed) {
+            if shown.record == run.record && shown.result == run.result && shown.counts == run.counts {
+                continue;
+            }
             let cause = format!("the same method, variant and seed as {}, which is shown", shown.folder.display());
             absent.push(Absent { label, seed: Some(seed), kind: AbsentKind::Duplicate, cause, folder, log: None });
         } else {

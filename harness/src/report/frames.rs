@@ -1,11 +1,14 @@
 //! The report's CSV files, written from polars frames. `scores.csv` is the frame that [`super::scores`] makes.
 
-use polars::df;
-use polars::prelude::{Column, CsvWriter, DataFrame, SerWriter};
+use std::borrow::Cow;
 
-use super::board::{Board, ClassRow, Entry, Estimate};
+use polars::df;
+use polars::prelude::{Column, CsvWriter, DataFrame, PlSmallStr, SerWriter};
+
+use super::board::{Absent, Board, ClassRow, Entry, Estimate};
 use super::table::Table;
 use crate::error::Result;
+use crate::escape;
 
 /// One end of one of an estimate's intervals.
 type IntervalEnd = fn(&Estimate) -> Option<f64>;
@@ -83,8 +86,35 @@ fn each<'a, R, T>(rows: &'a [R], field: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(field).collect()
 }
 
-/// Returns the bytes of a CSV file.
+/// Makes the frame of the runs without a number, of all boards. A run whose benchmark is not known is listed once per
+/// board.
+pub fn absent(boards: &[Board]) -> Result<DataFrame> {
+    let rows: Vec<(&Board, &Absent)> =
+        boards.iter().flat_map(|board| board.absent.iter().map(move |run| (board, run))).collect();
+    Ok(df!(
+        "benchmark" => each(&rows, |(board, _)| board.benchmark.as_str()),
+        "method" => each(&rows, |(_, run)| run.label.as_str()),
+        "seed" => each(&rows, |(_, run)| run.seed),
+        "what" => each(&rows, |(_, run)| run.kind.to_string()),
+        "cause" => each(&rows, |(_, run)| run.cause.as_str()),
+        "folder" => each(&rows, |(_, run)| run.folder.as_deref()),
+        "log" => each(&rows, |(_, run)| run.log.as_deref()),
+    )?)
+}
+
+/// Returns the bytes of a CSV file. Text that a spreadsheet would compute is marked as text.
 pub fn csv(mut frame: DataFrame) -> Result<Vec<u8>> {
+    let names: Vec<PlSmallStr> = frame.get_column_names_owned();
+    for name in names {
+        let column = frame.column(&name)?;
+        if let Ok(texts) = column.str()
+            && texts.iter().flatten().any(|text| matches!(escape::csv(text), Cow::Owned(_)))
+        {
+            let texts: Vec<Option<Cow<'_, str>>> = texts.iter().map(|text| text.map(escape::csv)).collect();
+            let texts = Column::new(name, texts.iter().map(Option::as_deref).collect::<Vec<_>>());
+            frame.with_column(texts)?;
+        }
+    }
     let mut bytes = Vec::new();
     CsvWriter::new(&mut bytes).with_float_precision(Some(6)).finish(&mut frame)?;
     Ok(bytes)

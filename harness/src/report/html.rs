@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minijinja::{AutoEscape, Environment, Value, context};
+use minijinja::{AutoEscape, Environment, Value, context, escape_formatter};
 use serde::Serialize;
 
 use super::board::{Board, Comparison, Entry, MetricInfo, RunCard};
 use super::plots;
 use super::table::APART;
 use crate::error::Result;
+use crate::escape::visible;
 use crate::methods::{MethodSpec, registry};
 use crate::metrics::metric::PredictionSet;
 use crate::metrics::{MatrixMetric, Metric, StageMetric};
@@ -24,6 +25,10 @@ const TEXT_HALF: Metric = Metric::Last(StageMetric::TextHalfMicroF1);
 pub fn page(boards: &[Board]) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_formatter(|out, state, value| match value.as_str().filter(|_| !value.is_safe()) {
+        Some(text) => escape_formatter(out, state, &Value::from(visible(text).as_ref())),
+        None => escape_formatter(out, state, value),
+    });
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.add_filter("percent", percent);

@@ -6,6 +6,7 @@
 
 use super::board::{Board, Entry};
 use super::table::{APART, Table, TableColumn};
+use crate::escape::{file_name, latex};
 use crate::methods::registry::is_upper_bound;
 use crate::metrics::value::Entered;
 
@@ -26,18 +27,18 @@ fn table(board: &Board, table: &Table<'_>) -> String {
     let learners: String = learners.iter().map(row).collect();
     let bounds: String = bounds.iter().map(row).collect();
     let middle = if learners.is_empty() || bounds.is_empty() { "" } else { "\\midrule\n" };
-    let label = format!("tab:{}-{}", board.benchmark, table.name);
+    let label = format!("tab:{}-{}", file_name(&board.benchmark), table.name);
     format!(
         "\\begin{{table}}[t]\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\n\
          \\caption{{{}: {} (percent; {} test rows). Bold: best but for Joint. \\dag: not told apart from the best of them \
          in {} after the last task.{}}}\n\\label{{{label}}}\n\\begin{{tabular}}{{lr{}}}\n\\toprule\n\
          method & seeds{header} \\\\\n\\midrule\n{learners}{middle}{bounds}{}\\bottomrule\n\\end{{tabular}}\n\
          \\end{{table}}\n",
-        escape(&board.benchmark),
-        escape(&table.title),
+        latex(&board.benchmark),
+        latex(&table.title),
         table.all().next().map_or(0, |entry| entry.ranking().instances),
-        escape(&board.metrics[0].title),
-        escape(&left_out(table)),
+        latex(&board.metrics[0].title),
+        latex(&left_out(table)),
         "r".repeat(table.columns.len()),
         apart(table),
     )
@@ -65,7 +66,7 @@ fn apart(table: &Table<'_>) -> String {
 
 /// Prints a heading, its parts below each other.
 fn heading(title: &str) -> String {
-    let parts: Vec<String> = title.split(", ").map(escape).collect();
+    let parts: Vec<String> = title.split(", ").map(latex).collect();
     if parts.len() == 1 { parts.concat() } else { format!("\\shortstack[r]{{{}}}", parts.join("\\\\")) }
 }
 
@@ -74,7 +75,7 @@ fn row(table: &Table<'_>, entry: &Entry, mark: &str, best: &[Option<String>]) ->
     let seeds = entry.seeds.len();
     format!(
         "{}{mark} & {seeds}{} \\\\\n",
-        escape(&entry.label),
+        latex(&entry.label),
         cells.map(|cell| format!(" & {cell}")).collect::<String>()
     )
 }
@@ -113,27 +114,12 @@ fn tied(board: &Board, index: usize) -> bool {
     best.filter(|_| !bound).and_then(|best| test(best, index)).is_some_and(|pair| !pair.significant())
 }
 
-/// Escapes what LaTeX would read as a command.
-fn escape(text: &str) -> String {
-    let escaped = |c: char| match c {
-        '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{c}"),
-        '~' => "\\textasciitilde{}".to_owned(),
-        '^' => "\\textasciicircum{}".to_owned(),
-        '\\' => "\\textbackslash{}".to_owned(),
-        '[' | ']' => format!("{{{c}}}"),
-        c => c.to_string(),
-    };
-    text.chars().map(escaped).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{escape, heading, print};
+    use super::{heading, print};
 
     #[test]
-    fn what_latex_reads_as_a_command_is_escaped() {
-        assert_eq!(escape("a_b & 50 % [x] {y}"), "a\\_b \\& 50 \\% {[}x{]} \\{y\\}");
-        assert_eq!(escape("\\~^#$"), "\\textbackslash{}\\textasciitilde{}\\textasciicircum{}\\#\\$");
+    fn headings_and_numbers_are_set_for_print() {
         assert_eq!(print(-0.125), "$-$12.5");
         assert_eq!([heading("T1"), heading("a_b, c")], ["T1", "\\shortstack[r]{a\\_b\\\\c}"]);
     }

@@ -11,10 +11,12 @@ use crate::error::{Error, Result};
 use crate::metrics::Counts;
 use crate::metrics::score::{self, RunResult};
 use crate::metrics::stage;
+use crate::run::RunFolder;
 use crate::run::find::find;
+use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::log::{self, Line};
-use crate::run::record::RunRecord;
-use crate::run::{RunFolder, failure};
+use crate::run::record::{DatasetRecord, RunRecord};
+use crate::run::stop::{Stop, stop};
 
 /// A finished run.
 pub struct FinishedRun {
@@ -40,73 +42,97 @@ pub type Group = BTreeMap<u64, FinishedRun>;
 pub struct Loaded {
     /// The finished runs.
     pub runs: Vec<FinishedRun>,
-    /// The other runs, with the benchmark each belongs to.
-    pub absent: Vec<(String, Absent)>,
+    /// The other runs.
+    pub absent: Vec<AbsentRun>,
 }
 
-/// Reads the given run folders, and the run folders in any other folder given.
+/// A run that gives no number, and the benchmark that it belongs to.
+pub struct AbsentRun {
+    /// Name of the benchmark, if any file of the run says it.
+    pub benchmark: Option<String>,
+    /// The benchmark, if `run.json` can be read.
+    pub dataset: Option<DatasetRecord>,
+    /// What a board shows of the run.
+    pub absent: Absent,
+}
+
+/// Reads the given run folders, and the run folders in any other folder given. A run that cannot be read is one without a
+/// number.
+///
+/// # Errors
+/// A folder cannot be read, or holds no run.
 pub fn load(given: &[impl AsRef<Path>]) -> Result<Loaded> {
     let folders = find(given)?;
     let mut loaded = Loaded::default();
     for outcome in folders.par_iter().map(|folder| read(folder)).collect::<Vec<_>>() {
-        match outcome? {
-            Ok(run) => loaded.runs.push(run),
-            Err(absent) => loaded.absent.push(absent),
+        match outcome {
+            Outcome::Finished(run) => loaded.runs.push(*run),
+            Outcome::Absent(run) => loaded.absent.push(*run),
         }
     }
     Ok(loaded)
 }
 
-/// Reads a finished run. If there are no numbers, returns why and the benchmark that the run belongs to.
-fn read(path: &Path) -> Result<std::result::Result<FinishedRun, (String, Absent)>> {
+/// What a run folder holds.
+enum Outcome {
+    Finished(Box<FinishedRun>),
+    Absent(Box<AbsentRun>),
+}
+
+/// Reads a run.
+fn read(path: &Path) -> Outcome {
     let folder = RunFolder::new(path);
-    let record = folder.record()?;
-    if !folder.result().exists() {
-        return Ok(Err((record.dataset.name.clone(), unfinished(&folder, &record)?)));
-    }
-    let run = score::read_stages(&folder, &record).and_then(|stages| {
-        let result = score::score(&record, &stages);
-        let last = stages.last().and_then(Option::as_deref).unwrap_or_default();
-        let counts = stage::instances(&record.dataset, stages.len().saturating_sub(1), last);
-        let ids = last.iter().map(|row| row.id.clone()).collect();
-        Ok(FinishedRun {
-            folder: path.to_owned(),
-            record: record.clone(),
-            result,
-            curve: log::read(&folder.metrics())?,
-            ids,
-            counts,
-        })
-    });
-    let damaged = |error: Error| {
-        let cause = format!("its predictions cannot be read: {error}");
-        (record.dataset.name.clone(), absent(&folder, &record, AbsentKind::Failed, cause, None))
+    let record = match folder.record() {
+        Ok(record) => record,
+        Err(error) => return unknown(&folder, &error),
     };
-    Ok(run.map_err(damaged))
-}
-
-/// Says what happened to a run without a result.
-fn unfinished(folder: &RunFolder, record: &RunRecord) -> Result<Absent> {
-    let tasks = record.dataset.tasks.len();
-    if let Some(failure) = failure::read(folder)? {
-        let cause = format!("in task {} of {tasks}: {}", failure.tasks_learned + 1, failure.error.join(": "));
-        return Ok(absent(folder, record, AbsentKind::Failed, cause, Some(folder.failure())));
+    if let Some(stop) = stop(&folder, &record) {
+        return absent(&folder, record, stop);
     }
-    let place = log::read(&folder.metrics())?.last().map_or_else(
-        || "its metrics.jsonl is empty".to_owned(),
-        |line| format!("its metrics.jsonl ends in task {} of {tasks}, step {}", line.stage + 1, line.step),
-    );
-    let cause = format!("{place}; go on with `mkgc train` on the same folder");
-    Ok(absent(folder, record, AbsentKind::Unfinished, cause, Some(folder.metrics())))
+    finished(&folder, &record).map_or_else(
+        |error| {
+            let cause = format!("its predictions cannot be read: {error}");
+            absent(&folder, record.clone(), Stop { failed: true, cause, log: folder.dir().join("stages") })
+        },
+        |run| Outcome::Finished(Box::new(run)),
+    )
 }
 
-fn absent(folder: &RunFolder, record: &RunRecord, kind: AbsentKind, cause: String, log: Option<PathBuf>) -> Absent {
-    Absent {
+/// Computes the metrics of a finished run.
+fn finished(folder: &RunFolder, record: &RunRecord) -> Result<FinishedRun> {
+    let stages = score::read_stages(folder, record)?;
+    let result = score::score(record, &stages);
+    let last = stages.last().and_then(Option::as_deref).unwrap_or_default();
+    let counts = stage::instances(&record.dataset, stages.len().saturating_sub(1), last);
+    let ids = last.iter().map(|row| row.id.clone()).collect();
+    let curve = log::read(&folder.metrics())?;
+    Ok(FinishedRun { folder: folder.dir().to_owned(), record: record.clone(), result, curve, ids, counts })
+}
+
+/// Describes a run without a result.
+fn absent(folder: &RunFolder, record: RunRecord, stop: Stop) -> Outcome {
+    let absent = Absent {
         label: record.label(),
         seed: Some(record.train_seed()),
-        kind,
-        cause,
+        kind: if stop.failed { AbsentKind::Failed } else { AbsentKind::Unfinished },
+        cause: stop.cause,
         folder: Some(folder.dir().display().to_string()),
-        log: log.map(|log| log.display().to_string()),
-    }
+        log: Some(stop.log.display().to_string()),
+    };
+    let benchmark = Some(record.dataset.name.clone());
+    Outcome::Absent(Box::new(AbsentRun { benchmark, dataset: Some(record.dataset), absent }))
+}
+
+/// Describes a run whose record cannot be read by what its other files say.
+fn unknown(folder: &RunFolder, error: &Error) -> Outcome {
+    let Hints { benchmark, label, seed } = hints(folder);
+    let absent = Absent {
+        label: label.unwrap_or_else(|| folder_name(folder.dir())),
+        seed,
+        kind: AbsentKind::Failed,
+        cause: format!("its record cannot be read: {error}"),
+        folder: Some(folder.dir().display().to_string()),
+        log: None,
+    };
+    Outcome::Absent(Box::new(AbsentRun { benchmark, dataset: None, absent }))
 }

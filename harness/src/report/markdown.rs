@@ -4,6 +4,7 @@ use mkgc_builder::corpus::Extraction;
 
 use super::board::{Absent, Board, Confusion, Entry, Estimate, RunCard};
 use super::table::{self, APART, Table};
+use crate::escape::{file_name, markdown as escape};
 use crate::metrics::value::{Entered, Value};
 use crate::metrics::{Metric, StageMetric};
 use crate::run::record::{Cost, Trained};
@@ -45,7 +46,7 @@ pub fn report(boards: &[Board]) -> String {
 /// Explains each metric.
 fn formulas() -> String {
     let explained = Metric::all().filter(|metric| matches!(metric, Metric::Stage(_) | Metric::Matrix(_)));
-    let rows = explained.map(|metric| vec![format!("`{}`", metric.key()), metric.formula()]).collect();
+    let rows = explained.map(|metric| vec![format!("`{}`", metric.key()), escape(&metric.formula())]).collect();
     let header = ["metric", "formula"].map(str::to_owned).to_vec();
     let said = "`last_…` is a metric after the last task, `average_incremental_…` its mean over the stages (Rebuffi et al. \
                 2017). R[i][j] is the micro-F1 on task j after learning tasks 0 to i: RE on the rows of task j, NER on its \
@@ -58,7 +59,7 @@ fn formulas() -> String {
 /// Prints the main table of each board.
 pub fn short(boards: &[Board]) -> String {
     let main = |board: &Board| {
-        let title = format!("\n{}: {} after each task", board.benchmark, board.metrics[0].title);
+        let title = format!("\n{}: {} after each task", escape(&board.benchmark), board.metrics[0].title);
         let Some(table) = table::all(board).into_iter().next() else { return title };
         let listed = |entries: &[Entry]| if entries.is_empty() { String::new() } else { rows(&table, entries) };
         let why = if table.apart.is_empty() { String::new() } else { format!("\n{APART}\n") };
@@ -70,14 +71,15 @@ pub fn short(boards: &[Board]) -> String {
 /// Says which data and tasks a board is about and how much it holds.
 fn heading(board: &Board) -> String {
     let names: Vec<String> =
-        board.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, task.name)).collect();
+        board.tasks.iter().enumerate().map(|(i, task)| format!("T{} {}", i + 1, escape(&task.name))).collect();
     let entries = board.all().count();
     let runs: usize = board.all().map(|entry| entry.runs.len()).sum();
     let stages = board.all().next().map_or(&[][..], |entry| &entry.stages[&Metric::Stage(StageMetric::MAIN)]);
     let rows: Vec<String> = stages.iter().map(|estimate| estimate.instances.to_string()).collect();
     let counts = format!("{entries} methods, {runs} runs; test rows after each task: {}.", rows.join(", "));
-    let fingerprint = &board.fingerprint;
-    format!("\n## {}\n\nData fingerprint `{fingerprint}`. Tasks: {}. {counts}\n", board.benchmark, names.join(" · "))
+    let fingerprint = escape(&board.fingerprint);
+    let benchmark = escape(&board.benchmark);
+    format!("\n## {benchmark}\n\nData fingerprint `{fingerprint}`. Tasks: {}. {counts}\n", names.join(" · "))
 }
 
 /// Prints a table of some entries with its title, how many terms its means are over, and why numbers are missing.
@@ -90,7 +92,7 @@ fn table(table: &Table<'_>, entries: &[Entry], level: &str) -> String {
     text += &terms(table);
     for (reason, columns) in &table.reasons {
         let columns = if empty { String::new() } else { format!("{} – ", columns.join(", ")) };
-        text += &format!("\n{columns}{reason}.\n");
+        text += &format!("\n{columns}{}.\n", escape(reason));
     }
     text
 }
@@ -107,7 +109,7 @@ fn rows(table: &Table<'_>, entries: &[Entry]) -> String {
     let columns: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
     let row = |entry: &Entry| {
         let cells = table.columns.iter().map(|column| column.estimate(entry).map_or_else(String::new, cell));
-        let first = [rank(entry), entry.label.clone(), entry.seeds.len().to_string()];
+        let first = [rank(entry), escape(&entry.label), entry.seeds.len().to_string()];
         first.into_iter().chain(cells).collect()
     };
     let header = ["rank", "method", "seeds"].map(str::to_owned).into_iter().chain(columns).collect();
@@ -118,12 +120,9 @@ fn rank(entry: &Entry) -> String {
     entry.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string())
 }
 
-/// Prints a Markdown table, the first `left` columns aligned to the left.
+/// Prints a Markdown table of cells in Markdown, the first `left` columns aligned to the left.
 fn grid(header: Vec<String>, left: usize, rows: Vec<Vec<String>>) -> String {
-    let line = |cells: &[String]| {
-        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rule: String = (1..=header.len()).map(|column| if column <= left { "---|" } else { "---:|" }).collect();
     let rows: String = rows.iter().map(|row| line(row)).collect();
     format!("\n{}|{rule}\n{rows}", line(&header))
@@ -159,7 +158,7 @@ fn ties(board: &Board) -> String {
             " With {pairs} pairs, {PERMUTATIONS} permutations are too few for any to be told apart: report fewer methods."
         );
     }
-    text += &format!(" Differences and p values of all {pairs} pairs: `{}-pairs.csv`.\n", board.benchmark);
+    text += &format!(" Differences and p values of all {pairs} pairs: `{}-pairs.csv`.\n", file_name(&board.benchmark));
     let row = |(index, entry): (usize, &Entry)| {
         let tied = board.comparisons.iter().filter(|pair| !pair.significant());
         let others = tied.filter_map(|pair| match index {
@@ -167,9 +166,9 @@ fn ties(board: &Board) -> String {
             other if other == pair.other => Some(pair.one),
             _ => None,
         });
-        let others: Vec<&str> = others.map(|other| board.entries[other].label.as_str()).collect();
+        let others: Vec<String> = others.map(|other| escape(&board.entries[other].label)).collect();
         let others = if others.is_empty() { "differs from all others".to_owned() } else { others.join(", ") };
-        vec![rank(entry), entry.label.clone(), others]
+        vec![rank(entry), escape(&entry.label), others]
     };
     let header = ["rank", "method", "cannot be told apart from"].map(str::to_owned).to_vec();
     text + &grid(header, 3, board.entries.iter().enumerate().map(row).collect())
@@ -177,15 +176,15 @@ fn ties(board: &Board) -> String {
 
 /// Prints F1 of each class after the last task.
 fn classes(board: &Board, entries: &[Entry], level: &str) -> String {
-    let labels = entries.iter().map(|entry| entry.label.clone());
+    let labels = entries.iter().map(|entry| escape(&entry.label));
     let header = ["class", "task", "support"].map(str::to_owned).into_iter().chain(labels).collect();
     let f1 = |entry: &Entry, class: usize| entry.classes[class].f1.last().map_or_else(String::new, plain);
     let row = |class: usize| {
         let shared = &entries[0].classes[class];
-        let first = [shared.class.clone(), format!("T{}", shared.task + 1), shared.support.to_string()];
+        let first = [escape(&shared.class), format!("T{}", shared.task + 1), shared.support.to_string()];
         first.into_iter().chain(entries.iter().map(|entry| f1(entry, class))).collect()
     };
-    let name = &board.benchmark;
+    let name = file_name(&board.benchmark);
     let title = format!("\n{level} F1 by class after the last task\n\nAfter every task: `{name}-f1_by_class.csv`.\n");
     title + &grid(header, 2, (0..entries[0].classes.len()).map(row).collect())
 }
@@ -214,7 +213,7 @@ fn confusion(board: &Board, entries: &[Entry], level: &str) -> String {
     let row = |entry: &Entry| {
         let Confusion { old, new, none, .. } = &entry.confusion;
         let shares = old.iter().chain(new).chain(&none[skipped..]);
-        std::iter::once(entry.label.clone()).chain(shares.map(plain)).collect()
+        std::iter::once(escape(&entry.label)).chain(shares.map(plain)).collect()
     };
     text + &grid(header, 1, entries.iter().map(row).collect())
 }
@@ -237,7 +236,10 @@ fn runs(board: &Board) -> String {
         "device",
         "mkgc",
     ];
-    let rows = board.all().flat_map(|entry| &entry.runs).map(run).collect();
+    let rows: Vec<Vec<String>> = board.all().flat_map(|entry| &entry.runs).map(run).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
     format!("\n### Runs\n{}", grid(header.map(str::to_owned).to_vec(), header.len(), rows))
 }
 
@@ -251,7 +253,7 @@ fn run(card: &RunCard) -> Vec<String> {
     );
     let known = |of: fn(&Trained) -> String| record.trained().map_or_else(|| "not known".to_owned(), of);
     let cost = |print: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), print);
-    vec![
+    let cells = [
         record.label(),
         record.train_seed().to_string(),
         card.folder.clone(),
@@ -266,7 +268,8 @@ fn run(card: &RunCard) -> Vec<String> {
         cost(|cost| format!("{:.1}", cost.wall_seconds / 60.0)),
         known(|model| format!("{}, {} threads", model.device, model.threads)),
         record.code_version.clone(),
-    ]
+    ];
+    cells.iter().map(|cell| escape(cell)).collect()
 }
 
 /// Lists the runs without a number, and why.
@@ -277,7 +280,7 @@ fn absent(absent: &[Absent]) -> String {
     let row = |run: &Absent| {
         let seed = run.seed.map_or_else(|| "unknown".to_owned(), |seed| seed.to_string());
         let path = run.log.as_ref().or(run.folder.as_ref()).cloned().unwrap_or_else(|| "no folder".to_owned());
-        vec![run.label.clone(), seed, run.kind.to_string(), run.cause.clone(), path]
+        vec![escape(&run.label), seed, run.kind.to_string(), escape(&run.cause), escape(&path)]
     };
     let header = ["method", "seed", "what", "cause", "see"].map(str::to_owned).to_vec();
     format!("\n### Without a number\n{}", grid(header, 5, absent.iter().map(row).collect()))

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use mkgc_builder::plain::{self, Misread};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -124,13 +126,25 @@ impl RunRecord {
     pub fn from_json(value: Value) -> Result<Self, String> {
         let value = versions::upgraded(value, SCHEMA_VERSION)?;
         let is_external = value.get("external").is_some();
-        let read = if is_external { external(value) } else { trained(value) };
-        read.map_err(|error| error.to_string())
+        if is_external { external(&value) } else { trained(&value) }
     }
 }
 
-fn trained(value: Value) -> serde_json::Result<RunRecord> {
-    let file: RunFile = serde_json::from_value(value)?;
+/// Reads a value as the layout of a file.
+///
+/// # Errors
+/// A key is missing or of another type.
+fn layout<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    // The text says in plain words what is wrong; it is not read otherwise, because it may round numbers.
+    let words = |error: serde_json::Error| match plain::json::<T>(value.to_string().as_bytes()) {
+        Err(misread) => Misread { line: None, ..misread }.to_string(),
+        Ok(_) => error.to_string(),
+    };
+    T::deserialize(value).map_err(words)
+}
+
+fn trained(value: &Value) -> Result<RunRecord, String> {
+    let file: RunFile = layout(value)?;
     let trained = Trained {
         encoder: file.encoder,
         vision: file.vision,
@@ -153,8 +167,8 @@ fn trained(value: Value) -> serde_json::Result<RunRecord> {
     })
 }
 
-fn external(value: Value) -> serde_json::Result<RunRecord> {
-    let file: ExternalFile = serde_json::from_value(value)?;
+fn external(value: &Value) -> Result<RunRecord, String> {
+    let file: ExternalFile = layout(value)?;
     Ok(RunRecord {
         schema_version: file.schema_version,
         code_version: file.code_version,

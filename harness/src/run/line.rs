@@ -40,5 +40,6 @@ pub fn read(path: &Path) -> Result<Vec<Line>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    Ok(fs_err::read_to_string(path)?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    let bytes = fs_err::read(path)?;
+    Ok(bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }

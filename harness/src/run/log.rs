@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::line::{Line, read};
 use super::tensorboard::EventFile;
+use crate::console::note;
 use crate::error::Result;
 use crate::files::write_atomically;
 
@@ -259,7 +260,7 @@ impl Log {
             let rate = (self.done - self.restored) as f64 / self.started.elapsed().as_secs_f64();
             let left = (self.total - self.done) as f64 / rate;
             let share = format!("{}/{} rows, {rate:.1} samples/s, eta {left:.0} s", self.done, self.total);
-            eprintln!("{}: {share}, loss {loss:.4}", self.heading());
+            note(format_args!("{}: {share}, loss {loss:.4}", self.heading()));
         }
         Ok(())
     }
@@ -308,7 +309,7 @@ impl Log {
             files.events.scalars(task, &scalars)?;
         }
         if ProgressDrawTarget::stderr().is_hidden() {
-            eprintln!("{} task {}/{}: {summary}", self.title, task + 1, self.stages);
+            note(format_args!("{} task {}/{}: {summary}", self.title, task + 1, self.stages));
         }
         Ok(())
     }

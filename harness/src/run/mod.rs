@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod external;
 pub mod failure;
 pub mod find;
+pub mod hints;
 mod inputs;
 pub mod interrupt;
 pub(crate) mod json;
@@ -17,6 +18,7 @@ pub mod log;
 pub mod predictions;
 pub mod record;
 mod state;
+pub mod stop;
 pub mod tensorboard;
 mod versions;
 
@@ -26,6 +28,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::files::{read_json, write_json_durably};
 use record::{Cost, RunRecord};
+
+/// What to do about a damaged file of a run.
+pub const REMEDY: &str = "restore the file, or delete the folder and make the run again";
 
 /// The paths of a run.
 #[derive(Debug, Clone)]
@@ -82,10 +87,14 @@ impl RunFolder {
     /// Reads `run.json`, which every run has from its start.
     pub fn record(&self) -> Result<RunRecord> {
         let path = self.dir.join("run.json");
+        if self.dir.is_symlink() && !self.dir.exists() {
+            return Err(self.error("is a symbolic link that leads nowhere; put the run back, or delete the link"));
+        }
         if !path.exists() {
             return Err(self.error("has no run.json; give a folder that `mkgc train --out` wrote"));
         }
-        RunRecord::from_json(read_json(&path)?).map_err(|reason| self.error(&format!("run.json: {reason}")))
+        let value = read_json(&path).map_err(|error| Error::Usage(format!("{error}; {REMEDY}")))?;
+        RunRecord::from_json(value).map_err(|reason| self.error(&format!("run.json: {reason}")))
     }
 
     /// Returns whether a run has begun here.

@@ -19,6 +19,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use schemars::JsonSchema;
 
+use super::REMEDY;
 use crate::error::{Error, Result};
 use crate::files::write_durably;
 
@@ -89,18 +90,23 @@ fn scores(rows: &[PredictionRow]) -> ArrayRef {
 }
 
 /// Reads the predictions of a stage.
+///
+/// # Errors
+/// The file is missing, cut off or damaged, or a column is missing or of another type.
 pub fn read(path: &Path) -> Result<Vec<PredictionRow>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(fs_err::File::open(path)?.into_parts().0)?.build()?;
+    let file = fs_err::File::open(path)?.into_parts().0;
+    let damaged = || Error::Usage(format!("{}: is no whole Parquet file; {REMEDY}", path.display()));
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
     let mut rows = Vec::new();
-    for batch in reader {
-        rows.append(&mut read_batch(&batch?, path)?);
+    for batch in reader.map_err(|_| damaged())? {
+        rows.append(&mut read_batch(&batch.map_err(|_| damaged())?, path)?);
     }
     Ok(rows)
 }
 
 fn read_batch(batch: &RecordBatch, path: &Path) -> Result<Vec<PredictionRow>> {
-    let damaged =
-        |name: &str| Error::Usage(format!("{}: column `{name}` is missing or of another type", path.display()));
+    let reason = "is missing or of another type, or holds an id that no label has";
+    let damaged = |name: &str| Error::Usage(format!("{}: column `{name}` {reason}; {REMEDY}", path.display()));
     let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(name));
     let list = |name: &str| column(name)?.as_list_opt::<i32>().ok_or_else(|| damaged(name));
     let ids = column("id")?.as_string_opt::<i32>().ok_or_else(|| damaged("id"))?;

@@ -6,6 +6,7 @@ use super::before;
 use super::prepare::prepare;
 use super::progress::Progress;
 use super::request::Request;
+use crate::console::note;
 use crate::data::{Benchmark, Task};
 use crate::error::{Error, Result};
 use crate::files::write_json_durably;
@@ -83,7 +84,7 @@ impl Run {
             && !matches!(error, Error::Interrupted)
             && let Err(second) = failure::write(&self.folder, self.record.dataset.tasks.len(), error)
         {
-            eprintln!("warning: {second}");
+            note(format_args!("warning: {second}"));
         }
         outcome
     }

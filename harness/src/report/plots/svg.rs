@@ -8,6 +8,7 @@ use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingErrorKind};
 
 use super::series::{Pen, pen};
+use crate::escape::xml;
 
 /// Size of all text, in pixels.
 pub const FONT: i32 = 12;
@@ -40,7 +41,7 @@ impl<'a> Svg<'a> {
             "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
              xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" font-family=\"sans-serif\" font-size=\"{FONT}\">\
              <title>{}</title><style>svg:root{{color-scheme:light dark;color:CanvasText}}</style>",
-            escape(title)
+            xml(title)
         );
         Self { document, size: (width, height) }
     }
@@ -69,10 +70,6 @@ fn dashes(color: BackendColor) -> String {
         (LINE, 0, series) if color.alpha == 1.0 => format!(" stroke-dasharray=\"{}\"", pen(series.into()).dash),
         _ => String::new(),
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn points(path: impl IntoIterator<Item = BackendCoord>) -> String {
@@ -188,7 +185,7 @@ impl DrawingBackend for Svg<'_> {
                 "<text x=\"{x}\" y=\"{y}\" dy=\"{dy}\" text-anchor=\"{anchor}\"{}{}>{}</text>",
                 opacity(color),
                 ink("fill", color),
-                escape(text).replace('"', "&quot;").replace('\'', "&apos;")
+                xml(text)
             );
         }
         Ok(())

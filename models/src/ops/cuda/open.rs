@@ -17,6 +17,8 @@ use candle_core::cuda_backend::cudarc::driver::sys::CUdevice_attribute::{
 use candle_core::cuda_backend::cudarc::driver::sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD as KEPT;
 use candle_core::{DType, Device};
 
+use crate::error::without_backtrace;
+
 /// `CUDA_COMPUTE_CAP` of the build: the compute capability, times ten, that the kernels were compiled for.
 const BUILT_FOR: &str = env!("MKGC_CUDA_COMPUTE_CAP");
 
@@ -92,7 +94,8 @@ pub fn open_gpu(ordinal: usize, dtype: DType) -> Result<Device, GpuError> {
     if let Some(device) = open.get(&ordinal) {
         return Ok(device.clone());
     }
-    let device = with_one_stream(ordinal).map_err(|source| GpuError::Open { ordinal, source })?;
+    let device =
+        with_one_stream(ordinal).map_err(|source| GpuError::Open { ordinal, source: without_backtrace(source) })?;
     open.insert(ordinal, device.clone());
     Ok(device)
 }

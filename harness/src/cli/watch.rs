@@ -1,0 +1,41 @@
+//! `mkgc watch`: a table of runs, renewed on a terminal.
+
+use std::io::{IsTerminal, stdout};
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use clap::Args;
+use mkgc_harness::console::print;
+use mkgc_harness::watch::{self, Watched};
+
+#[derive(Args)]
+pub struct WatchArgs {
+    /// Run folders, or folders that contain some. Runs that begin later appear, too.
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Seconds between two looks.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    every: u64,
+    /// Print the table once, as it is without a terminal.
+    #[arg(long)]
+    once: bool,
+}
+
+/// Clears the terminal and begins at its top.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// Prints the table; on a terminal again and again, until no run is going on or somebody presses Ctrl-C.
+pub fn watch(args: &WatchArgs) -> Result<()> {
+    let live = !args.once && stdout().is_terminal();
+    loop {
+        let runs = watch::look(&args.runs, SystemTime::now())?;
+        let clear = if live { CLEAR } else { "" };
+        print(&format!("{clear}{}", watch::table(&runs)))?;
+        if !live || !runs.iter().any(Watched::goes_on) {
+            return Ok(());
+        }
+        sleep(Duration::from_secs(args.every));
+    }
+}

@@ -1,0 +1,143 @@
+//! A published board: the page, the tables, and every run with its predictions, in a folder that GitHub Pages, the Hugging
+//! Face hub or any web server shows as it is. `mkgc report` reads it like any folder of runs, so boards of several groups
+//! merge into one, and every number on it can be derived again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::board::{Absent, Board, RunCard};
+use super::{files, markdown};
+use crate::console::note;
+use crate::error::Result;
+use crate::escape::file_name;
+use crate::files::write_atomically;
+use crate::owned::OwnedFolder;
+use crate::run::RunFolder;
+use crate::run::hints::folder_name;
+
+/// The page that web servers show first.
+const PAGE: &str = "index.html";
+/// What the hub shows of a data set; a user may have a better one.
+const README: &str = "README.md";
+
+/// Writes the boards and their runs into a folder and returns the Markdown text. Runs that lie in the folder already stay
+/// where they are; others are copied to `runs/BENCHMARK/METHOD-seedN`. Runs without a number are named and not copied.
+///
+/// # Errors
+/// A benchmark's name would lead out of the folder; the folder holds a file of the same name that is not published; a run
+/// cannot be read or the folder not be written.
+pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
+    super::check_names(boards)?;
+    fs_err::create_dir_all(out)?;
+    let mut runs = Runs::new(out)?;
+    let boards: Vec<Board> = boards.iter().map(|board| runs.published(board)).collect::<Result<_>>()?;
+    let mut made = files::all(&boards)?;
+    if let Some(page) = made.remove("report.html") {
+        made.insert(PAGE.to_owned(), page);
+    }
+    let text = markdown::report(&boards);
+    made.insert(README.to_owned(), readme(&boards, &text)?.into_bytes());
+    // Pages that begin with `_` are pages, too.
+    made.insert(".nojekyll".to_owned(), Vec::new());
+    if OwnedFolder::is_foreign(out, "report --publish", README) {
+        note(format_args!("{}: is yours, so it stays as it is", out.join(README).display()));
+        made.remove(README);
+    }
+    let mut names: BTreeSet<String> = made.keys().chain(runs.copies.keys()).cloned().collect();
+    let folder = OwnedFolder::open(out, "report --publish", &names)?;
+    for (name, source) in &runs.copies {
+        write_atomically(&out.join(name), &fs_err::read(source)?)?;
+    }
+    for (name, bytes) in &made {
+        write_atomically(&out.join(name), bytes)?;
+    }
+    let stays = |file: &&String| runs.in_place.iter().any(|run| Path::new(file.as_str()).starts_with(run));
+    names.extend(folder.before().iter().filter(stays).cloned());
+    folder.keep(&names)?;
+    Ok(text)
+}
+
+/// Where the runs of the boards are published.
+struct Runs {
+    /// The folder, without symbolic links in its path.
+    out: PathBuf,
+    /// Runs that lie in it already, relative to it.
+    in_place: BTreeSet<PathBuf>,
+    /// The files to copy, by their path in it.
+    copies: BTreeMap<String, PathBuf>,
+    /// For each run its folder as given and its place.
+    places: Vec<(String, String)>,
+}
+
+impl Runs {
+    fn new(out: &Path) -> Result<Self> {
+        Ok(Self {
+            out: fs_err::canonicalize(out)?,
+            in_place: BTreeSet::new(),
+            copies: BTreeMap::new(),
+            places: Vec::new(),
+        })
+    }
+
+    /// Returns the board with the folders that its runs have where it is published; where they lie on this machine concerns
+    /// nobody else.
+    fn published(&mut self, board: &Board) -> Result<Board> {
+        let mut board = board.clone();
+        let benchmark = file_name(&board.benchmark);
+        for entry in board.entries.iter_mut().chain(&mut board.apart) {
+            let label = file_name(&entry.label);
+            for (seed, run) in entry.seeds.iter().zip(&mut entry.runs) {
+                let place = self.place(run, &format!("runs/{benchmark}/{label}-seed{seed}"))?;
+                self.places.push((std::mem::replace(&mut run.folder, place.clone()), place));
+            }
+        }
+        board.absent.iter_mut().for_each(|run| self.without_paths(run));
+        Ok(board)
+    }
+
+    /// Returns the place of a run in the folder: where it lies already, or else `place`.
+    fn place(&mut self, run: &RunCard, place: &str) -> Result<String> {
+        let source = fs_err::canonicalize(&run.folder)?;
+        if let Ok(inside) = source.strip_prefix(&self.out) {
+            self.in_place.insert(inside.to_owned());
+            return Ok(inside.display().to_string());
+        }
+        let folder = RunFolder::new(&source);
+        let stages = (0..run.record.tasks()).map(|stage| folder.predictions(stage));
+        let whole = [folder.dir().join("run.json"), folder.result(), folder.metrics()];
+        for file in whole.into_iter().chain(stages).filter(|file| file.exists()) {
+            let name = file.strip_prefix(&source).unwrap_or(&file).display().to_string();
+            self.copies.insert(format!("{place}/{name}"), file);
+        }
+        Ok(place.to_owned())
+    }
+
+    /// Names the folder of a run without a number by its last part alone, and other runs by their places.
+    fn without_paths(&self, run: &mut Absent) {
+        let Some(folder) = run.folder.take() else { return };
+        let name = folder_name(Path::new(&folder));
+        let own = std::iter::once((&folder, &name));
+        let mut places: Vec<(&String, &String)> = own.chain(self.places.iter().map(|(from, to)| (from, to))).collect();
+        // A path may begin with another one.
+        places.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
+        for (from, to) in places {
+            run.cause = run.cause.replace(from.as_str(), to);
+        }
+        run.folder = Some(name);
+        run.log = None;
+    }
+}
+
+/// Prints the card that the Hugging Face hub shows, with the scores as a table that `datasets` loads.
+fn readme(boards: &[Board], report: &str) -> Result<String> {
+    let names: Vec<&str> = boards.iter().map(|board| board.benchmark.as_str()).collect();
+    // A JSON text is one of YAML.
+    let title = serde_json::to_string(&format!("mkgc leaderboard: {}", names.join(", ")))?;
+    Ok(format!(
+        "---\npretty_name: {title}\ntags:\n- continual-learning\n- knowledge-graph-construction\nconfigs:\n\
+         - config_name: scores\n  data_files: scores.csv\n---\n\
+         This is a board of mkgc. `index.html` is the page, `board.json` and the tables are for programs, and \
+         `runs` holds the record and the predictions of every run. `mkgc report` of this folder derives every number again \
+         and merges it with other boards and runs.\n\n{report}"
+    ))
+}

@@ -1,0 +1,178 @@
+//! What runs are doing, as a table of plain text: which are finished, which go on and how far they are, which have stopped.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::metrics::score::RunResult;
+use crate::metrics::{Metric, StageMetric};
+use crate::run::find::find;
+use crate::run::hints::{Hints, folder_name, hints};
+use crate::run::record::RunRecord;
+use crate::run::stop::{Stop, stop};
+use crate::run::{RunFolder, log};
+
+/// A run that has written nothing for so long is said to have stopped. Runs write every 50 batches.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// What a run is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Doing {
+    /// It has a result: micro-F1 after the last task, if it is defined.
+    Finished(Option<f64>),
+    /// It has written something lately.
+    Running,
+    /// It has no result, no error, and has written nothing for a while.
+    Stopped,
+    /// It ended with an error, or its files are damaged; the cause.
+    Failed(String),
+}
+
+/// A row of the table.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The run folder, as given.
+    pub folder: PathBuf,
+    /// Name of the benchmark.
+    pub benchmark: String,
+    /// Label of the run.
+    pub label: String,
+    /// Training seed, if known.
+    pub seed: Option<u64>,
+    /// What the run is doing.
+    pub doing: Doing,
+    /// Tasks learned and tasks to learn.
+    pub tasks: Option<(usize, usize)>,
+    /// The last line of the log, in words.
+    pub place: String,
+    /// How long ago the run wrote something.
+    pub silent: Option<Duration>,
+}
+
+impl Watched {
+    /// Tells whether the run is worth another look.
+    pub fn goes_on(&self) -> bool {
+        self.doing == Doing::Running
+    }
+}
+
+/// Looks at the runs of some folders.
+///
+/// # Errors
+/// A folder cannot be read, or holds no run.
+pub fn look(given: &[impl AsRef<Path>], now: SystemTime) -> Result<Vec<Watched>> {
+    Ok(find(given)?.par_iter().map(|folder| watched(folder, now)).collect())
+}
+
+fn watched(path: &Path, now: SystemTime) -> Watched {
+    let folder = RunFolder::new(path);
+    let record = match folder.record() {
+        Ok(record) => record,
+        Err(error) => {
+            let Hints { benchmark, label, seed } = hints(&folder);
+            return Watched {
+                folder: path.to_owned(),
+                benchmark: benchmark.unwrap_or_default(),
+                label: label.unwrap_or_else(|| folder_name(path)),
+                seed,
+                doing: Doing::Failed(error.to_string()),
+                tasks: None,
+                place: String::new(),
+                silent: None,
+            };
+        }
+    };
+    let silent = silence(&folder, now);
+    let line = log::read(&folder.metrics()).ok().and_then(|lines| lines.into_iter().next_back());
+    let place = line.map_or_else(String::new, |line| {
+        format!("step {}, loss {:.4}, {:.1} rows/s", line.step, line.loss, line.samples_per_s)
+    });
+    Watched {
+        folder: path.to_owned(),
+        benchmark: record.dataset.name.clone(),
+        label: record.label(),
+        seed: Some(record.train_seed()),
+        doing: doing(&folder, &record, silent),
+        tasks: Some((folder.tasks_learned(record.tasks()), record.tasks())),
+        place,
+        silent,
+    }
+}
+
+fn doing(folder: &RunFolder, record: &RunRecord, silent: Option<Duration>) -> Doing {
+    match stop(folder, record) {
+        None => {
+            let result = RunResult::read(folder).ok();
+            let last = result.and_then(|result| Some(result.stages.last()?.get(StageMetric::MAIN).number()));
+            Doing::Finished(last.flatten())
+        }
+        Some(Stop { failed: true, cause, .. }) => Doing::Failed(cause),
+        Some(_) if silent.is_some_and(|silent| silent < SILENCE) => Doing::Running,
+        Some(_) => Doing::Stopped,
+    }
+}
+
+/// Returns how long ago the run wrote to its log, or else its record.
+fn silence(folder: &RunFolder, now: SystemTime) -> Option<Duration> {
+    let written = [folder.metrics(), folder.dir().join("run.json")];
+    let last = written.iter().filter_map(|path| fs_err::metadata(path).ok()?.modified().ok()).max()?;
+    Some(now.duration_since(last).unwrap_or_default())
+}
+
+/// Prints the table, a line per run, with a line on top that counts them.
+pub fn table(runs: &[Watched]) -> String {
+    let metric = Metric::RANKING.key();
+    let heading = ["benchmark", "method", "seed", "state", "tasks", "written", "last"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(heading).chain(runs.iter().map(row)).collect();
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let line = |row: &[String; 7]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    let count = |is: fn(&Doing) -> bool| runs.iter().filter(|run| is(&run.doing)).count();
+    let counts = format!(
+        "{} runs: {} finished, {} running, {} stopped, {} failed; `last` is {metric}, a place in a task, or a cause\n\n",
+        runs.len(),
+        count(|doing| matches!(doing, Doing::Finished(_))),
+        count(|doing| matches!(doing, Doing::Running)),
+        count(|doing| matches!(doing, Doing::Stopped)),
+        count(|doing| matches!(doing, Doing::Failed(_))),
+    );
+    counts + &rows.iter().map(line).collect::<String>()
+}
+
+fn row(run: &Watched) -> [String; 7] {
+    let (state, last) = match &run.doing {
+        Doing::Finished(score) => {
+            ("finished", score.map_or_else(|| "undefined".to_owned(), |score| format!("{:.1} %", score * 100.0)))
+        }
+        Doing::Running => ("running", run.place.clone()),
+        Doing::Stopped => ("stopped", run.place.clone()),
+        Doing::Failed(cause) => ("failed", cause.clone()),
+    };
+    let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let cells = [
+        run.benchmark.clone(),
+        run.label.clone(),
+        known(run.seed.map(|seed| seed.to_string())),
+        state.to_owned(),
+        known(run.tasks.map(|(learned, all)| format!("{learned}/{all}"))),
+        known(run.silent.map(ago)),
+        last,
+    ];
+    // Escape codes in a name would reach the terminal.
+    cells.map(|cell| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+}
+
+/// Prints a duration in the largest whole unit.
+fn ago(silent: Duration) -> String {
+    match silent.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
