@@ -1,0 +1,57 @@
+//! Inputs that took a parser down, or would have taken hours or all memory: each is an error, or is read.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use mkgc_builder::corpus::format::{Parsed, RawFile, from_table};
+use mkgc_builder::corpus::{OnError, read};
+use mkgc_builder::protocol::Protocol;
+
+fn parse(format: &str, options: &str, bytes: &[u8]) -> mkgc_builder::Result<Parsed> {
+    let choice = from_table(format, toml::from_str(options).unwrap()).unwrap();
+    choice.format.parse(&RawFile { path: Path::new("a"), bytes, classes: &[], none: "none" })
+}
+
+/// Finding each word of the mention from the start would take hours.
+#[test]
+fn a_mention_may_have_any_number_of_words() {
+    let words = 1_000_000;
+    let tokens = vec!["\"x\""; words].join(",");
+    let record = format!(r#"{{"tokens": [{tokens}], "head": [0, {words}], "tail": [1, {words}], "relation": "r"}}"#);
+    let parsed = parse("jsonl-relations", "span_end = 'exclusive'", record.as_bytes()).unwrap();
+    let row = parsed.records[0].as_ref().unwrap();
+    assert_eq!(row.annotation.relation().unwrap().tail.name.len(), 2 * (words - 1) - 1);
+}
+
+/// Comparing each key with all before it would take minutes.
+#[test]
+fn a_record_may_have_any_number_of_keys() {
+    let keys: Vec<String> = (0..300_000).map(|key| format!("\"{key}\": 0")).collect();
+    for (format, options) in [("jsonl-relations", "span_end = 'exclusive'"), ("mnre", "")] {
+        for (last, message) in [("", "missing key"), (", \"7\": 1", "key `7` is given twice")] {
+            let record = format!("{{{}{last}}}", keys.join(", "));
+            let error = parse(format, options, record.as_bytes()).unwrap().records.remove(0).unwrap_err().to_string();
+            assert!(error.starts_with("a:1: ") && error.contains(message), "{}", &error[..100]);
+        }
+    }
+}
+
+/// A few kilobytes of gzip can hold gigabytes.
+#[test]
+fn a_compressed_file_that_would_fill_the_memory_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let protocol = "name = 'p'\nn_tasks = 1\n[corpus]\nname = 'c'\nformat = 'conll'\ntrain = 'a.gz'\n";
+    let spec = Protocol::parse(protocol).unwrap().corpus.spec().unwrap();
+    let read = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        fs_err::write(folder.path().join("a.gz"), encoder.finish().unwrap()).unwrap();
+        read(&spec, folder.path(), OnError::Fail)
+    };
+    assert_eq!(read(&b"Ann B-PER\n\n".repeat(1000)).unwrap().train.len(), 1000);
+    let error = read(&vec![b'\n'; 40 << 20]).unwrap_err().to_string();
+    assert!(error.contains("a.gz: unpacks to more than 16777216 bytes"), "{error}");
+}
