@@ -160,9 +160,14 @@ impl FieldPath {
     }
 
     fn missing(&self, record: &Value) -> String {
+        const SHOWN: usize = 10;
         let Value::Object(entries) = record else { return format!("expected an object, found {}", record.kind()) };
-        let keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
-        format!("missing key `{}`; the record has {}", self.0, keys.join(", "))
+        let keys: Vec<&str> = entries.iter().take(SHOWN).map(|(key, _)| key.as_str()).collect();
+        let more = match entries.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("missing key `{}`; the record has {}{more}", self.0, keys.join(", "))
     }
 }
 
