@@ -125,7 +125,12 @@ impl RunRecord {
         let value = versions::upgraded(value, SCHEMA_VERSION)?;
         let is_external = value.get("external").is_some();
         let read = if is_external { external(value) } else { trained(value) };
-        read.map_err(|error| error.to_string())
+        let record = read.map_err(|error| error.to_string())?;
+        // Scores are those after some task.
+        if record.dataset.tasks.is_empty() {
+            return Err("`dataset.tasks` is empty, but a benchmark has one task at least".to_owned());
+        }
+        Ok(record)
     }
 }
 
