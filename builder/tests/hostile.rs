@@ -3,12 +3,15 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, ListBuilder, RecordBatch, StringBuilder};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use mkgc_builder::corpus::format::{Parsed, RawFile, from_table};
 use mkgc_builder::corpus::{OnError, read};
 use mkgc_builder::protocol::Protocol;
+use parquet::arrow::ArrowWriter;
 
 fn parse(format: &str, options: &str, bytes: &[u8]) -> mkgc_builder::Result<Parsed> {
     let choice = from_table(format, toml::from_str(options).unwrap()).unwrap();
@@ -57,4 +60,28 @@ fn a_compressed_file_that_would_fill_the_memory_is_refused() {
     assert_eq!(read(&b"Ann B-PER\n\n".repeat(1000)).unwrap().train.len(), 1000);
     let error = read(&vec![b'\n'; 40 << 20]).unwrap_err().to_string();
     assert!(error.contains("a.gz: unpacks to more than 16777216 bytes"), "{error}");
+}
+
+/// The Parquet reader panics at a column of negative length, and at other damage.
+#[test]
+fn no_damaged_byte_of_a_parquet_file_ends_the_program() {
+    let mut words = ListBuilder::new(StringBuilder::new());
+    words.append_value([Some("B-PER"), Some("O")]);
+    let words: ArrayRef = Arc::new(words.finish());
+    let batch = RecordBatch::try_from_iter([("tokens", Arc::clone(&words)), ("tags", words)]).unwrap();
+    let mut file = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let parse = |bytes: &[u8]| parse("parquet", "tags = 'tags'", bytes).map(|parsed| parsed.records.len());
+    assert_eq!(parse(&file).unwrap(), 1);
+    let mut refused = 0;
+    for at in 0..file.len() {
+        for damage in [0x01, 0x40, 0xff] {
+            let mut damaged = file.clone();
+            damaged[at] ^= damage;
+            refused += usize::from(parse(&damaged).is_err());
+        }
+    }
+    assert!(refused > file.len() / 4, "{refused} of {}", 3 * file.len());
 }
