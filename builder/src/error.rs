@@ -156,10 +156,14 @@ pub fn plain_io(error: &io::Error) -> String {
     }
 }
 
+/// Longest name, in bytes, that is compared with others: the comparison takes memory and time with the product of lengths.
+const LONGEST: usize = 200;
+
 /// Returns ` (did you mean `x`?)` for the candidate nearest to a mistyped name, or nothing if none is near.
 pub fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     candidates
         .into_iter()
+        .filter(|c| name.len().max(c.len()) <= LONGEST)
         .map(|c| (strsim::normalized_damerau_levenshtein(&name.to_lowercase(), &c.to_lowercase()), c))
         .filter(|(score, _)| *score >= 0.5)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -169,6 +173,14 @@ pub fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_without_end_are_not_compared() {
+        assert_eq!(hint("neme", ["name"]), " (did you mean `name`?)");
+        let long = "n".repeat(40_000);
+        // Their table of distances would take 12 GB.
+        assert_eq!(hint(&long, [format!("{long}e").as_str(), "name"]), "");
+    }
 
     #[test]
     fn a_missing_file_is_named_in_plain_words_and_once() {

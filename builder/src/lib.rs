@@ -4,8 +4,8 @@
 //! that defines the tasks, [`plan`] joins the two, [`images`] finds and decodes pictures, [`dataset`] reads and writes
 //! benchmark folders, and [`build`] does all of it. [`verify`] checks a folder, and [`export`] writes the text layout of
 //! the published splits. [`mod@fetch`] downloads the files of the corpora that [`sources`] knows. [`labels`] and [`bio`]
-//! say what labels mean; [`files`] has what is needed for any file, [`plain`] reads TOML and JSON, and [`damage`] gathers what
-//! is wrong with corpus files.
+//! say what labels mean; [`files`] has what is needed for any file, [`plain`] reads TOML and JSON, [`guarded`] keeps
+//! panics of other parsers inside, and [`damage`] gathers what is wrong with corpus files.
 
 pub mod bio;
 pub mod build;
@@ -16,6 +16,7 @@ pub mod error;
 pub mod export;
 pub mod fetch;
 pub mod files;
+pub mod guarded;
 pub mod images;
 pub mod labels;
 pub mod plain;

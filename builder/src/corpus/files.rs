@@ -55,13 +55,27 @@ fn other_version(dir: &Path, source: Option<&Source>) -> String {
     named.map_or_else(String::new, |(other, name)| format!("; {name} is of {}: {}", other.title, other.remedy))
 }
 
+/// Most bytes that a compressed file may hold for each of its own. Text of corpora has about ten, gzip could reach 1,032.
+const MAX_RATIO: u64 = 100;
+
+/// Bytes that a compressed file may hold however small it is.
+const ALWAYS: u64 = 16 << 20;
+
 /// Returns the content of a file, decompressed if its name ends in `.gz`.
+///
+/// # Errors
+/// The file is cut off or damaged, or holds far more than text of its size: a few kilobytes could fill the memory.
 pub fn decompressed<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>> {
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(bytes.into());
     }
+    let most = ALWAYS.max(MAX_RATIO.saturating_mul(bytes.len() as u64));
     let mut text = Vec::new();
-    match MultiGzDecoder::new(bytes).read_to_end(&mut text) {
+    match MultiGzDecoder::new(bytes).take(most + 1).read_to_end(&mut text) {
+        Ok(length) if length as u64 > most => {
+            let reason = format!("unpacks to more than {most} bytes; if that is right, name the unpacked file instead");
+            Err(Error::dataset(path, reason))
+        }
         Ok(_) => Ok(text.into()),
         Err(_) => Err(Error::dataset(path, "is not a whole gzip file; fetch or compress it again")),
     }

@@ -12,6 +12,7 @@ use super::manifest::{Closeness, Manifest};
 use super::rows::{Row, RowLabels};
 use crate::corpus::{Extraction, Mention, Split};
 use crate::error::{Error, Result};
+use crate::guarded::{Guarded, guarded};
 
 /// A benchmark folder whose manifest has been read.
 #[derive(Debug)]
@@ -107,15 +108,18 @@ pub(super) fn batches(path: &Path, kept: impl Fn(&str) -> bool) -> Result<impl I
     let damaged = move || Error::dataset(path, "damaged Parquet file; build or download the benchmark again");
     let file = fs_err::File::open(path)?.into_file();
     let bytes = file.metadata()?.len();
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| damaged())?;
+    let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))
+        .and_then(std::result::Result::ok)
+        .ok_or_else(damaged)?;
     let fields = builder.schema().fields().iter().enumerate();
     let kept = fields.filter(|(_, field)| kept(field.name())).map(|(i, _)| i);
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept);
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     // The number of rows is what the file says, so it may be anything.
     let at_once = (BYTES_AT_ONCE.saturating_mul(rows) / bytes.max(1)).clamp(1, PICTURES_AT_ONCE as u64) as usize;
-    let batches = builder.with_projection(mask).with_batch_size(at_once).build().map_err(|_| damaged())?;
-    Ok(batches.map(move |batch| batch.map_err(|_| damaged())))
+    let builder = builder.with_projection(mask).with_batch_size(at_once);
+    let batches = guarded(|| builder.build()).and_then(std::result::Result::ok).ok_or_else(damaged)?;
+    Ok(Guarded::new(batches).map(move |batch| batch.and_then(std::result::Result::ok).ok_or_else(damaged)))
 }
 
 /// A record batch of a file, with typed access to its columns.

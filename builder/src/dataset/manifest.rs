@@ -128,7 +128,8 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// The file is not a manifest, is one of another schema version, or names a path that leads out of its folder.
+    /// The file is not a manifest, is one of another schema version, names no task or no label, or names a path that leads
+    /// out of its folder.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs_err::read(path)?;
         let misread = |misread: plain::Misread| Error::dataset(path, format!("not a manifest: {misread}"));
@@ -141,6 +142,10 @@ impl Manifest {
             return Err(Error::dataset(path, reason));
         }
         let manifest: Self = plain::json(&bytes).map_err(misread)?;
+        if manifest.tasks.is_empty() || manifest.labels.is_empty() {
+            let reason = "names no task or no label; build or download the benchmark again";
+            return Err(Error::dataset(path, reason));
+        }
         match manifest.path_outside() {
             Some((key, name)) => {
                 let remedy = "take the benchmark from somebody you trust, or build it yourself";

@@ -1,6 +1,5 @@
 //! Crops are parts of a picture found by visual grounding or by an object detector. Dictionaries (`.pth`) say which crops
-//! belong to a row or a picture. A dictionary is a zip archive that contains one pickled dict. Only plain values are
-//! read; a pickle that asks for a function or a class is refused, so nothing in the file can run.
+//! belong to a row or a picture. A dictionary is a zip archive that contains one pickled dict.
 
 use std::collections::BTreeMap;
 use std::fs::DirEntry;
@@ -8,8 +7,8 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
-use serde_pickle::{DeOptions, HashableValue, Value};
 
+use super::pickle::{self, Key};
 use crate::corpus::{Corpus, CropKind, PictureFolders, Split};
 use crate::error::{Error, Result};
 use crate::files::stays_inside;
@@ -63,8 +62,9 @@ pub struct Crops {
     by_image: BTreeMap<String, Vec<String>>,
 }
 
-/// Largest size of an unpacked dictionary; the published ones are below 2 MB.
-const MAX_BYTES: u64 = 256 << 20;
+/// Largest size of an unpacked dictionary; the published ones are below 2 MB. An object takes up to 50 bytes for each of its
+/// own in the file.
+const MAX_BYTES: u64 = 16 << 20;
 
 impl Crops {
     /// Reads the dictionary of a corpus file with `rows` records.
@@ -74,19 +74,17 @@ impl Crops {
     /// end of the corpus file; a crop name leaves the folder of the corpus.
     pub fn read(path: &Path, rows: usize) -> Result<Self> {
         let bad = |reason: String| Error::image(path, format!("not a crop dictionary: {reason}"));
-        let value =
-            serde_pickle::value_from_slice(&pickle(path)?, DeOptions::new()).map_err(|error| bad(error.to_string()))?;
-        let Value::Dict(entries) = value else { return Err(bad("the pickled value is not a dict".to_owned())) };
         let mut crops = Self::default();
-        for (key, value) in entries {
-            let names = names(value).map_err(|reason| bad(format!("at key {key}: {reason}")))?;
+        for (key, names) in pickle::read(&unpacked(path)?).map_err(bad)? {
+            if let Some(name) = names.iter().find(|name| !stays_inside(name)) {
+                return Err(bad(format!("at key {}: expected a file name, found `{name}`", key.shown())));
+            }
             match key {
-                HashableValue::I64(row) => match usize::try_from(row) {
+                Key::Row(row) => match usize::try_from(row) {
                     Ok(row) if row < rows => drop(crops.by_row.insert(row, names)),
                     _ => return Err(bad(format!("row {row}, but the corpus file has {rows} records"))),
                 },
-                HashableValue::String(image) => drop(crops.by_image.insert(image, names)),
-                other => return Err(bad(format!("key {other} is neither a row number nor a name"))),
+                Key::Image(image) => drop(crops.by_image.insert(image, names)),
             }
         }
         Ok(crops)
@@ -102,7 +100,7 @@ impl Crops {
 const OLD_FORMAT: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// Returns the bytes of `<any folder>/data.pkl` in the archive.
-fn pickle(path: &Path) -> Result<Vec<u8>> {
+fn unpacked(path: &Path) -> Result<Vec<u8>> {
     let bad = |error: zip::result::ZipError| {
         Error::image(path, format!("not a zip archive as torch.save writes it: {error}"))
     };
@@ -125,18 +123,11 @@ fn pickle(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn names(value: Value) -> std::result::Result<Vec<String>, String> {
-    let Value::List(items) = value else { return Err("expected a list of file names".to_owned()) };
-    let name = |item| match item {
-        Value::String(name) if stays_inside(&name) => Ok(name),
-        other => Err(format!("expected a file name, found {other}")),
-    };
-    items.into_iter().map(name).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use serde_pickle::{HashableValue, Value};
 
     use super::*;
 

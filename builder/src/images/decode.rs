@@ -8,7 +8,8 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use memchr::memchr;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -38,17 +39,28 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let mut decoder = reader.into_decoder().map_err(refused)?;
     check_pixels(decoder.dimensions())?;
-    limits.reserve(decoder.total_bytes()).map_err(refused)?;
-    decoder.set_limits(limits).map_err(refused)?;
     let exif = decoder.exif_metadata().ok().flatten();
     let xmp = decoder.xmp_metadata().ok().flatten();
+    let orientation = stated(exif.as_deref(), xmp.as_deref());
+    limits.reserve(held_bytes(&decoder, orientation)).map_err(refused)?;
+    decoder.set_limits(limits).map_err(refused)?;
     let mut decoded = DynamicImage::from_decoder(decoder).map_err(refused)?;
     // The JPEG decoder fills what a cut-off file lacks with grey and says nothing.
     if jpeg && !is_whole_jpeg(bytes) {
         return Err("does not decode: the JPEG file is cut off, its end marker is missing".to_owned());
     }
-    decoded.apply_orientation(stated(exif.as_deref(), xmp.as_deref()));
+    decoded.apply_orientation(orientation);
     Ok(decoded.into_rgb8())
+}
+
+/// Returns how many bytes of pixels are held at once: those decoded, beside a copy of them where the picture is turned,
+/// or beside the RGB that they are converted to.
+fn held_bytes(decoder: &impl ImageDecoder, orientation: Orientation) -> u64 {
+    let (width, height) = decoder.dimensions();
+    let decoded = decoder.total_bytes();
+    let copy = if turned(orientation, (1, 2)) == (1, 2) { 0 } else { decoded };
+    let rgb = if decoder.color_type() == ColorType::Rgb8 { 0 } else { 3 * u64::from(width) * u64::from(height) };
+    decoded.saturating_add(copy.max(rgb))
 }
 
 /// Checks that a picture has no more pixels than common readers accept.
@@ -66,7 +78,7 @@ fn check_pixels((width, height): (u32, u32)) -> Result<(), String> {
 ///
 /// # Errors
 /// The same as those of [`decode`].
-pub(super) fn check(bytes: &[u8]) -> Result<(u32, u32), String> {
+pub fn check(bytes: &[u8]) -> Result<(u32, u32), String> {
     match brightness(bytes) {
         Some(size) if is_whole_jpeg(bytes) => Ok(size),
         _ => decode(bytes).map(|picture| picture.dimensions()),
@@ -203,5 +215,19 @@ mod tests {
             assert_eq!(check(&promise(width, height)), Err(error));
         }
         assert!(!decode(&promise(13_377, 13_377)).unwrap_err().contains("pixels, more than"));
+    }
+
+    /// RGBA takes four bytes a pixel, and the RGB that it becomes three more.
+    #[test]
+    fn a_picture_whose_pixels_fill_more_than_the_limit_with_their_copy_is_refused() {
+        let mut picture = promise(13_000, 13_000);
+        // The colour type of the header, and its checksum.
+        picture[25] = 6;
+        let mut crc = flate2::Crc::new();
+        crc.update(&picture[12..29]);
+        picture[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        let error = decode(&picture).unwrap_err();
+        assert!(error.contains("does not decode: Memory limit exceeded"), "{error}");
+        assert_eq!(check(&picture), Err(error));
     }
 }

@@ -1,7 +1,7 @@
 //! Random corpora, and random protocols for them.
 
 use mkgc_builder::bio::Tags;
-use mkgc_builder::corpus::{Annotation, Corpus, Extraction, Instance, Mention, Relation, Words};
+use mkgc_builder::corpus::{Annotation, Corpus, Extraction, Instance, Mention, Relation, Split, Words};
 use mkgc_builder::plan::{BenchmarkPlan, plan};
 use mkgc_builder::protocol::Protocol;
 use proptest::prelude::*;
@@ -60,6 +60,9 @@ impl Case {
         let rows = self.rows.clone().map(|rows| rows.iter().map(|classes| self.instance(classes)).collect());
         let mut corpus = Corpus::from_rows("random", self.kind, rows);
         corpus.classes = self.names.clone();
+        for split in Split::ALL {
+            corpus.split_mut(split).iter_mut().for_each(|row| row.image = Some(format!("{}.jpg", row.row).into()));
+        }
         corpus
     }
 
@@ -80,10 +83,14 @@ impl Case {
         Instance { row: 0, line: 0, id: None, tokens, image: None, annotation }
     }
 
-    fn protocol(&self) -> Protocol {
-        let list =
-            |classes: &[usize]| format!("{:?}", classes.iter().map(|class| &self.names[*class]).collect::<Vec<_>>());
-        let mut text = format!("name = \"p\"\ncorpus = \"random\"\ndrop = {}\n", list(&self.dropped));
+    /// Returns the names of classes as a TOML list.
+    fn list(&self, classes: &[usize]) -> String {
+        format!("{:?}", classes.iter().map(|class| &self.names[*class]).collect::<Vec<_>>())
+    }
+
+    /// Returns the keys of the protocol that do not name tasks.
+    fn rules(&self) -> String {
+        let mut text = format!("name = \"p\"\ncorpus = \"random\"\ndrop = {}\n", self.list(&self.dropped));
         let mut set = |key: &str, value: String| text += &format!("{key} = {value}\n");
         if self.per_task {
             set("tests", "\"per-task\"".to_owned());
@@ -93,18 +100,49 @@ impl Case {
         }
         if self.kind == Extraction::Entities {
             self.masking.iter().for_each(|masking| set("masking", format!("{masking:?}")));
-            self.priority.iter().for_each(|order| set("priority", list(order)));
+            self.priority.iter().for_each(|order| set("priority", self.list(order)));
         }
+        text
+    }
+
+    /// Returns the tasks of an order, dealt like cards, as TOML lists.
+    fn dealt_tasks(&self, order: &[usize]) -> Vec<String> {
+        let task = |task| order.iter().copied().skip(task).step_by(self.tasks).collect::<Vec<usize>>();
+        (0..self.tasks).map(|k| self.list(&task(k))).collect()
+    }
+
+    /// Returns the key that has the order of classes to cut.
+    fn cut(&self) -> String {
+        format!("classes = {}\nn_tasks = {}\n", self.list(&self.kept), self.tasks)
+    }
+
+    fn protocol(&self) -> Protocol {
+        let mut text = self.rules();
         if self.listed {
-            for task in 0..self.tasks {
-                let classes: Vec<usize> = self.kept.iter().copied().skip(task).step_by(self.tasks).collect();
-                text += &format!("[[tasks]]\nclasses = {}\n", list(&classes));
-            }
+            text.extend(self.dealt_tasks(&self.kept).iter().map(|task| format!("[[tasks]]\nclasses = {task}\n")));
         } else {
-            set("classes", list(&self.kept));
-            set("n_tasks", self.tasks.to_string());
-            self.order_seed.iter().for_each(|seed| set("order_seed", seed.to_string()));
+            text += &self.cut();
+            text.extend(self.order_seed.iter().map(|seed| format!("order_seed = {seed}\n")));
         }
+        Protocol::parse(&text).unwrap()
+    }
+
+    /// Returns the protocol of several orders of the kept classes.
+    pub fn family(&self, orders: &[Vec<usize>]) -> Protocol {
+        let orders: Vec<String> =
+            orders.iter().map(|order| format!("[{}]", self.dealt_tasks(order).join(", "))).collect();
+        Protocol::parse(&format!("{}orders = [{}]\n", self.rules(), orders.join(", "))).unwrap()
+    }
+
+    /// Returns the protocol of several orders by their seeds.
+    pub fn seeded_family(&self, seeds: &[u64]) -> Protocol {
+        Protocol::parse(&format!("{}{}order_seeds = {seeds:?}\n", self.rules(), self.cut())).unwrap()
+    }
+
+    /// Returns the protocol with the training row `row` of `task` as an erratum.
+    pub fn with_erratum(&self, row: usize, task: usize) -> Protocol {
+        let erratum = format!("split = \"train\", tasks = [{task}], row = {row}, image = \"{row}.jpg\"");
+        let text = format!("errata = [{{ {erratum} }}]\n{}", self.protocol().text);
         Protocol::parse(&text).unwrap()
     }
 

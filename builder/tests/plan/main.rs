@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod case;
+mod families;
 mod rules;
+mod splits;
 
 use std::collections::BTreeSet;
 

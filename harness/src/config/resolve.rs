@@ -210,10 +210,15 @@ fn as_table(config: &Config) -> Result<toml::Table> {
     toml::Table::try_from(config).map_err(|error| Error::Usage(error.to_string()))
 }
 
+/// Longest name, in bytes, that is compared with those that are accepted: the comparison takes memory and time with the
+/// product of lengths.
+const LONGEST: usize = 200;
+
 /// Returns "`name` is unknown; did you mean …?" with the names that are accepted.
 pub fn unknown<'a>(name: &str, accepted: impl Iterator<Item = &'a str> + Clone) -> String {
     let similarity = strsim::normalized_damerau_levenshtein;
-    let nearest = accepted.clone().max_by(|a, b| similarity(name, a).total_cmp(&similarity(name, b)));
-    let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
+    let compared = accepted.clone().filter(|_| name.len() <= LONGEST);
+    let nearest = compared.max_by(|a, b| similarity(name, a).total_cmp(&similarity(name, b)));
+    let hint = nearest.map_or(".".to_owned(), |nearest| format!("; did you mean `{nearest}`?"));
     format!("`{name}` is unknown{hint} Accepted: {}", accepted.collect::<Vec<_>>().join(", "))
 }

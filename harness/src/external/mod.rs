@@ -84,6 +84,15 @@ pub fn score(request: &ScoreRequest) -> Result<Scored> {
     Ok(Scored { result, warnings })
 }
 
+/// Checks predictions as [`score`] does, without writing anything, and returns what is strange about them, though they can
+/// be scored.
+///
+/// # Errors
+/// Predictions are wrong, see [`score`]; a file of the benchmark cannot be read.
+pub fn check_predictions(benchmark: &Benchmark, predictions: &[PredictionFile]) -> Result<Vec<String>> {
+    Ok(checked(benchmark, predictions)?.warnings)
+}
+
 /// Reads the files and compares their rows with the benchmark.
 fn checked(benchmark: &Benchmark, predictions: &[PredictionFile]) -> Result<Checked> {
     let labels = benchmark.manifest().label_set();

@@ -126,7 +126,12 @@ impl RunRecord {
     pub fn from_json(value: Value) -> Result<Self, String> {
         let value = versions::upgraded(value, SCHEMA_VERSION)?;
         let is_external = value.get("external").is_some();
-        if is_external { external(&value) } else { trained(&value) }
+        let record = if is_external { external(&value) } else { trained(&value) }?;
+        // Scores are those after some task.
+        if record.dataset.tasks.is_empty() {
+            return Err("`dataset.tasks` is empty, but a benchmark has one task at least".to_owned());
+        }
+        Ok(record)
     }
 }
 

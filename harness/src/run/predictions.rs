@@ -13,6 +13,7 @@ use arrow::array::{
     StringArray,
 };
 use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
+use mkgc_builder::guarded::{Guarded, guarded};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -94,12 +95,14 @@ fn scores(rows: &[PredictionRow]) -> ArrayRef {
 /// # Errors
 /// The file is missing, cut off or damaged, or a column is missing or of another type.
 pub fn read(path: &Path) -> Result<Vec<PredictionRow>> {
-    let file = fs_err::File::open(path)?.into_parts().0;
     let damaged = || Error::Usage(format!("{}: is no whole Parquet file; {REMEDY}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
+    let file = fs_err::File::open(path)?.into_parts().0;
+    let open = || ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
+    let reader = guarded(open).and_then(std::result::Result::ok).ok_or_else(damaged)?;
     let mut rows = Vec::new();
-    for batch in reader.map_err(|_| damaged())? {
-        rows.append(&mut read_batch(&batch.map_err(|_| damaged())?, path)?);
+    for batch in Guarded::new(reader) {
+        let batch = batch.and_then(std::result::Result::ok).ok_or_else(damaged)?;
+        rows.append(&mut read_batch(&batch, path)?);
     }
     Ok(rows)
 }
@@ -162,5 +165,23 @@ mod tests {
             assert_eq!(read(&path).unwrap(), rows);
         }
         fs_err::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    /// The Parquet reader panics at some, such as a column of negative length.
+    #[test]
+    fn no_damaged_byte_ends_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.parquet");
+        let row = PredictionRow { id: "a".into(), gold: vec![1], predicted: vec![2], ..PredictionRow::default() };
+        write(&path, &[row]).unwrap();
+        let whole = fs_err::read(&path).unwrap();
+        let mut refused = 0;
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs_err::write(&path, damaged).unwrap();
+            refused += usize::from(read(&path).is_err_and(|error| error.to_string().contains("p.parquet")));
+        }
+        assert!(refused > whole.len() / 4, "{refused} of {}", whole.len());
     }
 }

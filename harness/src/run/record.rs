@@ -273,6 +273,9 @@ mod tests {
         let mut damaged = version_1();
         damaged["method"] = Value::Null;
         assert!(RunRecord::from_json(damaged).is_err());
+        let mut without_tasks = version_1();
+        without_tasks["dataset"]["tasks"] = serde_json::json!([]);
+        assert!(RunRecord::from_json(without_tasks).unwrap_err().starts_with("`dataset.tasks` is empty"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::attention::Attention;
-use super::layer::Layer;
+use super::layer::{Layer, check_layers};
 use super::output::StreamOutput;
 use crate::init::{normal, normal_linear};
 use crate::inputs::Inputs;
@@ -173,9 +173,7 @@ impl Bert {
             candle_core::bail!("config.json: position_embedding_type `{kind}` is not supported, only `absolute`");
         }
         let layers = config.num_hidden_layers;
-        if layers == 0 {
-            candle_core::bail!("config.json: num_hidden_layers is 0, but an encoder needs at least one layer");
-        }
+        check_layers(layers)?;
         let key = |n: usize| n.checked_sub(layers - shared.len()).map(|n| shared[n].clone());
         let layer = |n: usize| layer(config, key(n), n + mapped >= layers, &vb.pp(format!("encoder.layer.{n}")));
         let layers = (0..layers).map(layer).collect::<Result<_>>()?;

@@ -8,6 +8,22 @@ use super::states::states_at;
 use crate::mode::Mode;
 use crate::ops::{self, Activation, DropoutMask, FeedForwardPart, Linear, Residual};
 
+/// Most layers of an encoder. Published ones have up to 48, and each layer that a file lacks takes memory before that is
+/// noticed.
+const MOST_LAYERS: usize = 1000;
+
+/// Checks the number of layers that a `config.json` gives.
+///
+/// # Errors
+/// There is none, or there are more than any encoder has.
+pub(crate) fn check_layers(layers: usize) -> Result<()> {
+    match layers {
+        0 => candle_core::bail!("config.json: num_hidden_layers is 0, but an encoder needs at least one layer"),
+        1..=MOST_LAYERS => Ok(()),
+        _ => candle_core::bail!("config.json: num_hidden_layers is {layers}; an encoder has {MOST_LAYERS} at most"),
+    }
+}
+
 pub(crate) struct Layer {
     pub attention: Attention,
     pub attention_end: Residual,
@@ -82,5 +98,19 @@ impl Layer {
     ) -> Result<(Tensor, Attended)> {
         let attended = self.attention.forward(&self.attention_end.open(x)?, prefix, padding, map_mask)?;
         Ok((self.attention_end.close(x, &attended.context, mask)?, attended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_layers;
+
+    #[test]
+    fn no_layer_and_layers_without_end_are_refused() {
+        assert!(check_layers(1).is_ok() && check_layers(1000).is_ok());
+        for layers in [0, 1001, usize::MAX] {
+            let message = check_layers(layers).unwrap_err().to_string();
+            assert!(message.contains(&format!("num_hidden_layers is {layers}")), "{message}");
+        }
     }
 }

@@ -35,8 +35,9 @@ impl WeightFile {
         let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| bad(&error))?;
         let start = 8 + size;
         let data = metadata.data_len() as u64;
-        if start + data != length {
-            return Err(bad(&format!("{length} bytes, but its header speaks of {}", start + data)));
+        // The header may speak of any size, so that a sum could be beyond the largest number.
+        if length.checked_sub(start) != Some(data) {
+            return Err(bad(&format!("{length} bytes, but its header speaks of {data} after the first {start}")));
         }
         let tensors = metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
         Ok(Self { path: path.to_path_buf(), tensors, start })
@@ -88,7 +89,10 @@ mod tests {
         assert_eq!(read("b"), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert!(file.read("c").unwrap_err().to_string().contains("model.safetensors: no tensor `c`"));
         let whole = fs_err::read(&path).unwrap();
+        let header = format!(r#"{{"x":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#, u64::MAX);
+        let endless = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
         for (bytes, reason) in [
+            (&endless[..], "its header speaks of"),
             (&whole[..whole.len() - 1], "its header speaks of"),
             (&whole[..20], "not a safetensors file"),
             (&whole[..3], "not a safetensors file"),

@@ -26,7 +26,7 @@ pub(super) struct ParquetRows {
 impl Format for ParquetRows {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
         let damaged = |reason| Error::corpus(file.path, 1, reason);
-        let table = match same_file(file) {
+        let mut table = match same_file(file) {
             Some(opened) => Table::open(opened, &self.fields.paths()),
             None => Table::open(Bytes::copy_from_slice(file.bytes), &self.fields.paths()),
         }
@@ -38,8 +38,8 @@ impl Format for ParquetRows {
         let mut names = PictureNames::default();
         let mut records = Vec::new();
         let image = self.fields.image().map(|path| path.0.as_str());
-        for batch in table.batches {
-            let rows = rows(&batch.map_err(|_| damaged(unreadable()))?, &table.features, image, &mut names);
+        while let Some(batch) = table.next_batch() {
+            let rows = rows(&batch.map_err(damaged)?, &table.features, image, &mut names);
             let rows = rows.map_err(|_| damaged(unreadable()))?;
             let first = records.len();
             let read = |(i, record)| reader.read(first + i, first + i + 1, Ok(record));
@@ -102,12 +102,14 @@ impl Iterator for Pictures {
             if let Some(picture) = self.names.kept.as_mut().and_then(VecDeque::pop_front) {
                 return Some(Ok(picture));
             }
-            let read = self.table.batches.next()?.and_then(|batch| {
+            let read = self.table.next_batch()?.and_then(|batch| {
                 let features = Feature::of(&self.table.features);
-                batch.columns().iter().try_for_each(|array| values(array, features, Some(&mut self.names)).map(drop))
+                let mut arrays = batch.columns().iter();
+                let named = arrays.try_for_each(|array| values(array, features, Some(&mut self.names)).map(drop));
+                named.map_err(|_| unreadable())
             });
-            if read.is_err() {
-                return Some(Err(Error::corpus(&self.path, 1, unreadable())));
+            if let Err(reason) = read {
+                return Some(Err(Error::corpus(&self.path, 1, reason)));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Opens Parquet files for the columns that are read.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -11,6 +12,7 @@ use super::parquet_values::has_bytes;
 use super::sentence::Field;
 use super::value::FieldPath;
 use crate::error::hint;
+use crate::guarded::{Guarded, guarded};
 
 /// Returns the column in which the path of a field begins.
 pub(super) fn root<'s>(path: &str, schema: &'s Schema) -> Option<&'s String> {
@@ -20,7 +22,7 @@ pub(super) fn root<'s>(path: &str, schema: &'s Schema) -> Option<&'s String> {
 
 /// The columns of a Parquet file that are read.
 pub(super) struct Table {
-    pub(super) batches: ParquetRecordBatchReader,
+    batches: Guarded<ParquetRecordBatchReader>,
     /// What `datasets` says of the columns, or null.
     pub(super) features: serde_json::Value,
     /// Whether a column contains bytes.
@@ -37,7 +39,8 @@ impl Table {
     /// # Errors
     /// It is not Parquet, is compressed otherwise than with Snappy or Zstandard, or lacks a column.
     pub(super) fn open(source: impl ChunkReader + 'static, paths: &[&FieldPath]) -> Field<Self> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(source).map_err(|_| unreadable())?;
+        let opened = guarded(|| ParquetRecordBatchReaderBuilder::try_new(source));
+        let builder = opened.and_then(Result::ok).ok_or_else(unreadable)?;
         let schema = builder.schema().clone();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let mut roots = Vec::new();
@@ -62,8 +65,18 @@ impl Table {
         let features = features.and_then(|json: serde_json::Value| json.pointer("/info/features").cloned());
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let size = if has_bytes { PICTURE_BATCH } else { BATCH };
-        let batches = builder.with_projection(mask).with_batch_size(size).build().map_err(|_| unreadable())?;
-        Ok(Self { batches, features: features.unwrap_or_default(), has_bytes })
+        let builder = builder.with_projection(mask).with_batch_size(size);
+        let batches = guarded(|| builder.build()).and_then(Result::ok).ok_or_else(unreadable)?;
+        Ok(Self { batches: Guarded::new(batches), features: features.unwrap_or_default(), has_bytes })
+    }
+
+    /// Reads the next rows; `None` after the last.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub(super) fn next_batch(&mut self) -> Option<Field<RecordBatch>> {
+        let batch = self.batches.next()?;
+        Some(batch.and_then(Result::ok).ok_or_else(unreadable))
     }
 }
 

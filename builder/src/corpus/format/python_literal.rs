@@ -1,7 +1,7 @@
 //! Reads and writes Python literals, as far as corpus files use them: dict, list, tuple, str, int, None, True, False.
 //! Nothing is evaluated.
 
-use super::value::{Value, given_twice};
+use super::value::{SeenKeys, Value, given_twice};
 
 /// Parses text that is one literal, with tuples as lists; the error says what was expected at which column (in bytes,
 /// from 1).
@@ -115,13 +115,14 @@ impl Parser<'_> {
     fn dict(&mut self, depth: usize) -> Parsed<Value> {
         self.at += 1;
         let mut entries = Vec::new();
+        let mut seen = SeenKeys::default();
         loop {
             self.blanks();
             if self.take("}") {
                 return Ok(Value::Object(entries));
             }
             let Value::Text(key) = self.value(depth)? else { return Err(self.expected("a key in quotes before this")) };
-            if entries.iter().any(|(known, _)| *known == key) {
+            if seen.has(&entries, &key) {
                 return Err(given_twice(&key));
             }
             self.blanks();

@@ -4,6 +4,8 @@
 //! `O` is a word outside every entity in all of them. In a file without a stated scheme, the tags themselves show which
 //! one it is; the majority decides, so that a damaged tag does not change the reading of the others.
 
+use std::collections::HashSet;
+
 use super::raw::RawFile;
 use super::sentence::Field;
 use crate::bio::{OUTSIDE, Tag, Tags};
@@ -53,14 +55,10 @@ pub(super) fn is_tag(tag: &str) -> bool {
 
 /// Returns the types of tags in the order in which they first come.
 pub(super) fn types_of(tags: &[String]) -> Vec<String> {
-    let mut types: Vec<String> = Vec::new();
-    for tag in tags.iter().filter(|tag| *tag != OUTSIDE) {
-        let class = split(tag).map_or(tag.as_str(), |(_, class)| class);
-        if !types.iter().any(|known| known == class) {
-            types.push(class.to_owned());
-        }
-    }
-    types
+    let mut seen = HashSet::new();
+    let classes =
+        tags.iter().filter(|tag| *tag != OUTSIDE).map(|tag| split(tag).map_or(tag.as_str(), |(_, class)| class));
+    classes.filter(|class| seen.insert(*class)).map(str::to_owned).collect()
 }
 
 /// Counts what distinguishes the schemes.

@@ -1,5 +1,6 @@
 //! Records as trees of values, whatever they were written in: JSON, Python literals or Parquet.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
@@ -95,13 +96,32 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object: Vec<(String, Value)> = Vec::new();
+        let mut seen = SeenKeys::default();
         while let Some(key) = entries.next_key::<String>()? {
-            if object.iter().any(|(known, _)| *known == key) {
+            if seen.has(&object, &key) {
                 return Err(Error::custom(given_twice(&key)));
             }
             object.push((key, entries.next_value()?));
         }
         Ok(Value::Object(object))
+    }
+}
+
+/// The keys of an object as far as it has been read. The few keys of an ordinary record need no set.
+#[derive(Default)]
+pub(super) struct SeenKeys(HashSet<String>);
+
+impl SeenKeys {
+    /// Returns whether an object, to which keys were added one by one, has a key.
+    pub(super) fn has(&mut self, object: &[(String, Value)], key: &str) -> bool {
+        const FEW: usize = 16;
+        if object.len() < FEW {
+            return object.iter().any(|(known, _)| known == key);
+        }
+        if self.0.is_empty() {
+            self.0.extend(object.iter().map(|(known, _)| known.clone()));
+        }
+        !self.0.insert(key.to_owned())
     }
 }
 
@@ -140,9 +160,14 @@ impl FieldPath {
     }
 
     fn missing(&self, record: &Value) -> String {
+        const SHOWN: usize = 10;
         let Value::Object(entries) = record else { return format!("expected an object, found {}", record.kind()) };
-        let keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
-        format!("missing key `{}`; the record has {}", self.0, keys.join(", "))
+        let keys: Vec<&str> = entries.iter().take(SHOWN).map(|(key, _)| key.as_str()).collect();
+        let more = match entries.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("missing key `{}`; the record has {}{more}", self.0, keys.join(", "))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchReader};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type};
+use mkgc_builder::guarded::{Guarded, guarded};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::cell::Cell;
@@ -22,8 +23,8 @@ const UNREADABLE: &str = "is not Parquet, is damaged, or is compressed otherwise
 /// The file cannot be opened.
 pub fn read(path: &Path, rows: &mut Collector<'_>) -> Result<()> {
     let file = fs_err::File::open(path)?.into_parts().0;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
-    let Ok(reader) = reader else {
+    let open = || ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
+    let Some(Ok(reader)) = guarded(open) else {
         rows.unreadable(UNREADABLE);
         return Ok(());
     };
@@ -34,8 +35,8 @@ pub fn read(path: &Path, rows: &mut Collector<'_>) -> Result<()> {
         return Ok(());
     }
     let mut first = 1;
-    for batch in reader {
-        let Ok(batch) = batch else {
+    for batch in Guarded::new(reader) {
+        let Some(Ok(batch)) = batch else {
             rows.unreadable(UNREADABLE);
             return Ok(());
         };

@@ -12,7 +12,7 @@ use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::attention::Attention;
-use super::layer::Layer;
+use super::layer::{Layer, check_layers};
 use super::output::StreamOutput;
 use crate::init::normal_linear;
 use crate::inputs::{Pixels, Visual};
@@ -99,9 +99,7 @@ impl ClipVision {
         }
         let model = vb.pp("vision_model");
         let layers = config.num_hidden_layers;
-        if layers == 0 {
-            candle_core::bail!("config.json: num_hidden_layers is 0, but an encoder needs at least one layer");
-        }
+        check_layers(layers)?;
         let key = |n: usize| n.checked_sub(layers - shared.len()).map(|n| shared[n].clone());
         let layer = |n: usize| layer(config, key(n), n + mapped >= layers, &model.pp(format!("encoder.layers.{n}")));
         Ok(Self {
