@@ -112,6 +112,10 @@ fn same_settings(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
         let encoders = run.record.trained().map(|model| &model.encoder).into_iter().chain(vision);
         encoders.map(|encoder| format!("{} {}", encoder.name, encoder.identity)).collect::<Vec<_>>().join(", ")
     })?;
+    if one.record.stream().is_some() && other.record.stream().is_some() {
+        let pair = Pair { one, other, remedy: "give one of them another --name, or report them apart" };
+        pair.same("memory budget", |run| run.record.memory_budget.clone())?;
+    }
     let settings = |run: &FinishedRun| serde_json::to_value(run.record.trained().map(|model| &model.config));
     let ours = settings(one)?;
     let theirs = settings(other)?;

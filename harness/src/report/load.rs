@@ -92,6 +92,11 @@ fn unfinished(folder: &RunFolder, record: &RunRecord) -> Result<Absent> {
         let cause = format!("in task {} of {tasks}: {}", failure.tasks_learned + 1, failure.error.join(": "));
         return Ok(absent(folder, record, AbsentKind::Failed, cause, Some(folder.failure())));
     }
+    if record.stream().is_some() {
+        let learned = folder.tasks_learned(tasks);
+        let cause = format!("predictions of {learned} of {tasks} tasks; go on with `mkgc stream` on the same folder");
+        return Ok(absent(folder, record, AbsentKind::Unfinished, cause, None));
+    }
     let place = log::read(&folder.metrics())?.last().map_or_else(
         || "its metrics.jsonl is empty".to_owned(),
         |line| format!("its metrics.jsonl ends in task {} of {tasks}, step {}", line.stage + 1, line.step),
