@@ -218,7 +218,10 @@ fn a_method_that_crashes_goes_on_after_its_last_task() {
     method.ask(json!({"type": "remember", "rows": &members[..2]}));
     method.say("what?");
     let (exit, log) = method.leave();
-    assert!(exit == 2 && log.contains("closed its output in task 2 of 2; the same command goes on"), "{log}");
+    assert!(
+        exit == 2 && log.contains("in task 2 of 2, the method closed its output; the same command goes on"),
+        "{log}"
+    );
     let failure = run::failure::read(&RunFolder::new(&out)).unwrap().unwrap();
     assert_eq!(failure.tasks_learned, 1);
     assert_eq!(record(&out).refused, [(Refusal::Message, 1)].into(), "counted although the run failed");
@@ -306,20 +309,20 @@ fn a_command_of_any_language_is_served_and_its_result_printed() {
 fn hostile_and_slow_commands_are_given_up_with_the_reason() {
     let place = Place::new(Relations);
     let (keep, _) = out();
-    let ten_megabytes = "head -c 80000000 /dev/zero | tr '\\0' x";
+    let long = "head -c 80000000 /dev/zero | tr '\\0' x";
     for (name, given, reason) in [
-        ("none", "exit 3", "`exit 3` ended with exit status: 3: it closed its"),
+        ("none", "sh -c 'exit 3'", "`sh -c 'exit 3'` ended with exit status: 3: it closed its"),
         ("missing", "./no-such-method", "ended with exit status: 127"),
         (
             "garbage",
             "yes",
-            "too many requests refused one after another, the last because lines that are not JSON: `y`",
+            "too many requests refused one after another, the last: no request: `y` (lines that are not JSON)",
         ),
         ("echo", "cat", "no request is of the type `hello`"),
         ("silent", "sleep 600", "said or read nothing for 0.5 seconds (--timeout)"),
         ("greedy", "exec 0<&-; sleep 600", "(--timeout)"),
         ("bytes", "printf '\\377\\n'; sleep 600", "sent a line that is not UTF-8"),
-        ("long", ten_megabytes, "sent a line of more than 64 MiB"),
+        ("long", long, "sent a line of more than 64 MiB"),
     ] {
         let out = keep.path().join(name);
         let timeout: &[&str] = if given.contains("sleep") { &["--timeout", "0.5"] } else { &[] };
@@ -329,6 +332,25 @@ fn hostile_and_slow_commands_are_given_up_with_the_reason() {
         assert!(log.contains(reason) || name == "greedy" && log.contains("closed its input"), "{name}: {log}");
         let failure = run::failure::read(&RunFolder::new(&out)).unwrap().unwrap();
         assert!(failure.error[0].contains("in task 1 of 2"), "{name}: {failure:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_of_a_command_that_is_given_up_goes_on_running() {
+    let place = Place::new(Relations);
+    let (keep, _) = out();
+    for (name, command_line) in [("plain", "sh PATH"), ("group", "sh PATH | cat")] {
+        let note = keep.path().join(format!("{name}.pid"));
+        let path = keep.path().join(format!("{name}.sh"));
+        let script = format!("echo $$ > {note}; exec sleep 600", note = note.display());
+        fs_err::write(&path, script).unwrap();
+        let given = command_line.replace("PATH", &path.display().to_string());
+        let ended = command(&place, &keep.path().join(name), &given, &["--timeout", "1"]);
+        assert_eq!(ended.status.code(), Some(2));
+        let pid = fs_err::read_to_string(note).unwrap();
+        let running = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+        assert!(running.is_empty(), "{name}: {}", String::from_utf8_lossy(&running));
     }
 }
 

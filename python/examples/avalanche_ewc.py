@@ -24,9 +24,9 @@ def features(rows):
 torch.manual_seed(0)
 stream = mkgc.Stream(sys.argv[1], out=sys.argv[2], name="Avalanche EWC", images=False)
 model = torch.nn.Sequential(torch.nn.Linear(1024, 64), torch.nn.ReLU(), torch.nn.Linear(64, stream.hello["labels"]))
-options = dict(train_mb_size=16, train_epochs=5, evaluator=EvaluationPlugin())
-strategy = EWC(model=model, optimizer=torch.optim.Adam(model.parameters(), 1e-3),
-               criterion=torch.nn.CrossEntropyLoss(), ewc_lambda=10.0, **options)
+options = dict(train_mb_size=16, train_epochs=20, evaluator=EvaluationPlugin())
+strategy = EWC(model=model, optimizer=torch.optim.Adam(model.parameters(), 3e-3),
+               criterion=torch.nn.CrossEntropyLoss(), ewc_lambda=1.0, **options)
 for task in stream:
     data = torch.utils.data.TensorDataset(features(task.train), torch.tensor(task.train["relation"]))
     strategy.train(benchmark_from_datasets(train=[AvalancheDataset([data])]).train_stream[0])

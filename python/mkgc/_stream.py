@@ -236,7 +236,8 @@ class Task:
         if part not in self._made:
             rows = self._rows[part]
             features = self._features(labelled=part != "test")
-            made = datasets.Dataset.from_list([self._row(row, features) for row in rows], features=features)
+            rows = [self._row(row, features) for row in rows]
+            made = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
             if self._stream._pictures:
                 made = self._stream._pictures.added(made, "train" if part == "memory" else part, self.index)
             self._made[part] = made

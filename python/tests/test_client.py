@@ -121,6 +121,43 @@ def test_a_crash_resumes_after_the_last_task(out):
     assert list(again) == [] and again.result == stream.result
 
 
+def test_messages_keep_to_the_published_schemas(tmp_path, monkeypatch):
+    jsonschema = pytest.importorskip("jsonschema")
+    folder = pathlib.Path(__file__).resolve().parents[2] / "docs" / "schema"
+    requests, replies = (
+        jsonschema.Draft202012Validator(json.loads((folder / f"stream-{name}.schema.json").read_text()))
+        for name in ("request", "reply")
+    )
+    read, ask, seen = mkgc.Stream._read, mkgc.Stream._ask, set()
+
+    def read_valid(stream):
+        reply = read(stream)
+        replies.validate(reply)
+        seen.add(reply["type"])
+        return reply
+
+    def ask_valid(stream, request):
+        requests.validate(json.loads(json.dumps(request)))
+        return ask(stream, request)
+
+    monkeypatch.setattr(mkgc.Stream, "_read", read_valid)
+    monkeypatch.setattr(mkgc.Stream, "_ask", ask_valid)
+    for benchmark in (RELATIONS, ENTITIES):
+        for task in mkgc.Stream(benchmark, memory=2, out=tmp_path / benchmark.name, name="x", images=False):
+            task.remember([task.train[0]], replace=True)
+            with pytest.raises(mkgc.Refused):
+                task.remember(task.train)
+            outside = [[0] * len(row["tokens"]) for row in task.test]
+            scores = [[0.5, *[None] * (len(task.labels) - 1)] for _ in task.test]
+            if benchmark == RELATIONS:
+                task.predict([0] * len(task.test), scores=scores)
+            else:
+                task.predict(outside)
+    assert seen == {"hello", "task", "remembered", "test", "predicted", "end", "error"}
+    with pytest.raises(jsonschema.ValidationError):
+        requests.validate({"type": "predict"})
+
+
 def test_errors_of_mkgc_are_raised(out, tmp_path, monkeypatch):
     with pytest.raises(mkgc.Error, match="exit code 2"):
         mkgc.Stream(tmp_path, out=out, name="x")

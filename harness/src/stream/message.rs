@@ -81,7 +81,8 @@ impl Request {
     /// # Errors
     /// The line is no request; the message says why.
     pub fn parse(line: &str) -> Result<Self, String> {
-        let mut object = jsonl::object(line).map_err(|kind| format!("{kind}: `{}`", jsonl::shortened(line)))?;
+        let mut object =
+            jsonl::object(line).map_err(|kind| format!("no request: `{}` ({kind})", jsonl::shortened(line)))?;
         let kind = object.remove("type");
         let request = match kind.as_ref().and_then(Value::as_str) {
             Some("next") => Self::Next,

@@ -79,7 +79,7 @@ pub fn run(request: &StreamRequest) -> Result<RunResult> {
     let outcome = converse(request, &mut session);
     if let Err(error) = &outcome
         && !folder.result().exists()
-        && let Err(second) = session.save().and_then(|()| failure::write(&folder, benchmark.tasks(), error))
+        && let Err(second) = failure::write(&folder, benchmark.tasks(), error)
     {
         eprintln!("warning: {second}");
     }
@@ -117,7 +117,7 @@ fn error(session: &Session<'_>, fault: Fault, who: &str) -> Error {
     let what = match fault {
         Fault::Failed(error) => return error,
         Fault::Refused(_, reason) => format!("had a request refused: {reason}"),
-        Fault::GivenUp(last) => format!("had too many requests refused one after another, the last because {last}"),
+        Fault::GivenUp(last) => format!("had too many requests refused one after another, the last: {last}"),
         Fault::Lost(Lost::Closed) => "closed its output".to_owned(),
         Fault::Lost(Lost::Unread) => "closed its input".to_owned(),
         Fault::Lost(Lost::Silent(limit)) => {

@@ -53,7 +53,12 @@ impl Session<'_> {
     /// # Errors
     /// The method is gone or makes nothing but mistakes; the folder cannot be written.
     pub fn serve(&mut self, peer: &Peer) -> Result<RunResult> {
-        match self.converse(peer) {
+        let before = self.stream.refused.clone();
+        let outcome = self.converse(peer);
+        if self.stream.refused != before {
+            self.save()?;
+        }
+        match outcome {
             Err(Fault::Lost(lost)) => self.result()?.ok_or(Fault::Lost(lost)),
             outcome => outcome,
         }

@@ -107,8 +107,9 @@ impl<'a> Session<'a> {
     /// Makes an error that names the folder, the task and the remedy.
     pub fn error(&self, what: &str) -> Error {
         let task = (self.done() + 1).min(self.record.tasks());
-        let place = format!("in task {task} of {}", self.record.tasks());
-        self.folder.error(&format!("{what} {place}; the same command goes on after the last finished task"))
+        let tasks = self.record.tasks();
+        let remedy = "the same command goes on after the last finished task";
+        self.folder.error(&format!("in task {task} of {tasks}, {what}; {remedy}"))
     }
 
     /// Returns the number of tasks whose predictions are stored.
