@@ -85,7 +85,18 @@ class Model(nn.Module):
         ids = pad_sequence([item["ids"] for item in items], batch_first=True)
         mask = pad_sequence([torch.ones_like(item["ids"]) for item in items], batch_first=True)
         states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        return self.features(torch.cat([row[item["at"]].view(-1, self.width * row.shape[-1]) for row, item in zip(states, items)]))
+        wanted = [row[item["at"]].view(-1, self.width * row.shape[-1]) for row, item in zip(states, items)]
+        return self.features(torch.cat(wanted))
+
+    @torch.no_grad()
+    def read_all(self, items):
+        """The same without dropout, as one tensor per row."""
+        self.eval()
+        features = []
+        for start in range(0, len(items), 32):
+            batch = items[start : start + 32]
+            features += self.read(batch).split([len(item["at"]) // self.width for item in batch])
+        return features
 
 
 def mark(row):
@@ -144,13 +155,10 @@ def labelled(model, rows, masked=False):
     return [item for item in items if (item["gold"] != -100).any()]
 
 
-@torch.no_grad()
 def chosen(model, items, task, count):
     """For each class, the rows nearest to the k-means centroids of its features."""
-    model.eval()
     by_class = {}
-    for item in items:
-        features = model.read([item])
+    for item, features in zip(items, model.read_all(items)):
         types = [task.labels[label].split("-", 1)[-1] if model.width == 1 else label for label in item["gold"].tolist()]
         # `O` stands for a sentence without any entity.
         for name in (set(types) - {"O"}) or set(types):
@@ -169,15 +177,12 @@ def chosen(model, items, task, count):
     return list(kept.values())
 
 
-@torch.no_grad()
 def predict(model, rows, seen):
     """A label for each row of relations, or a list of tags."""
-    model.eval()
-    predicted = []
-    for row in rows.select_columns([name for name in ("tokens", "head", "tail") if name in rows.column_names]):
-        best = model.classifier(model.read([model.item(row)]))[:, :seen].argmax(1).tolist() if row["tokens"] else []
-        predicted.append(best[0] if model.width == 2 else best)
-    return predicted
+    features = model.read_all([model.item(row) for row in rows])
+    with torch.no_grad():
+        best = [model.classifier(own)[:, :seen].argmax(1).tolist() for own in features]
+    return [own[0] for own in best] if model.width == 2 else best
 
 
 def main():
@@ -192,6 +197,7 @@ def main():
     parser.add_argument("--lr-head", type=float, default=2e-3)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", type=int, help="stop after so many tasks")
     args = parser.parse_args()
     random.seed(args.seed)
     torch.manual_seed(args.seed)
@@ -202,6 +208,7 @@ def main():
         out=args.out,
         name=args.name,
         train_seed=args.seed,
+        tasks=args.tasks,
         images=False,
     )
     model = Model(args, stream.hello["labels"], 2 if stream.extraction == "re" else 1)

@@ -3,22 +3,21 @@
 //! predictions are checked and stored as each task ends, so that a crash loses one task. The end is a run folder like that
 //! of `mkgc score`, with what was dealt out in `run.json`.
 //!
-//! [`message`] is the protocol, [`serve`] answers requests about a [`session`], [`store`] keeps rows and their budget, and [`peer`] and
-//! [`client`] are pipes and processes.
+//! [`message`] is the protocol, [`serve`] answers requests about a [`session`], [`store`] keeps rows and their budget, and
+//! [`peer`] and [`client`] are pipes and processes.
 
 mod client;
 pub mod message;
 mod peer;
 mod progress;
+mod request;
 mod rows;
 mod serve;
 mod session;
 mod store;
 
+pub use request::StreamRequest;
 pub use rows::{StreamMention, StreamRow};
-
-use std::path::PathBuf;
-use std::time::Duration;
 
 use client::Client;
 use peer::{Lost, Peer};
@@ -29,34 +28,8 @@ use crate::data::Benchmark;
 use crate::error::{Error, Result};
 use crate::external::check_name;
 use crate::metrics::score::RunResult;
-use crate::run::external::Budget;
 use crate::run::{RunFolder, failure};
 use crate::train::stop_after;
-
-/// What to deal out, to whom, and what to record of the method.
-#[derive(Debug, Clone)]
-pub struct StreamRequest {
-    /// Benchmark folder that `mkgc build` wrote.
-    pub benchmark: PathBuf,
-    /// Run folder to create or resume.
-    pub out: PathBuf,
-    /// Name of the method in reports.
-    pub name: String,
-    /// Description of the method.
-    pub description: Option<String>,
-    /// Address of a page about the method.
-    pub url: Option<String>,
-    /// Command of the shell that starts the method; without it, the process that started mkgc is the method.
-    pub command: Option<String>,
-    /// Which rows the method may store.
-    pub memory: Budget,
-    /// Seed that the method is told to use.
-    pub train_seed: u64,
-    /// Number of tasks after which the run stops; all without it.
-    pub tasks: Option<usize>,
-    /// How long the method may take until its next message; for ever without it.
-    pub timeout: Option<Duration>,
-}
 
 /// Deals out the benchmark to the method and returns the scores, which `result.json` holds as well. A run that was
 /// interrupted goes on after its last finished task; of one that is finished, the result is read.

@@ -6,9 +6,9 @@ use std::time::Instant;
 use mkgc_builder::corpus::Split;
 use mkgc_builder::dataset::{CROPS_FILE, IMAGES_FILE, Row};
 
-use super::StreamRequest;
 use super::message::{Hello, Images, PROTOCOL};
 use super::progress::Progress;
+use super::request::StreamRequest;
 use super::rows::LabelledRow;
 use super::store::{Store, StoredId};
 use crate::data::Benchmark;
