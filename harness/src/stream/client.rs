@@ -88,8 +88,9 @@ fn shell(command: &str, plain: bool) -> Command {
 
 #[cfg(unix)]
 fn kill_group(leader: u32) {
-    let group = format!("-{leader}");
-    Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status().ok();
+    // The shell has `kill` built in, where a small system may lack the program.
+    let kill = format!("kill -s KILL -- -{leader}");
+    Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().ok();
 }
 
 #[cfg(not(unix))]
