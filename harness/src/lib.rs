@@ -3,7 +3,7 @@
 //! Data flows one way: [`data`] (Parquet rows to batches) → [`train`] (the training loop) → [`methods`] → [`learner`]
 //! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`]. Every `use` points down:
 //! [`error`], [`seed`], [`files`] → [`config`] → [`data`], [`run`] → [`metrics`], [`learner`] → [`methods`] → [`train`],
-//! [`report`], [`gate`], [`external`] → [`demo`], [`sweep`], [`bench`] → the command line.
+//! [`report`], [`gate`], [`external`] → [`stream`], [`demo`], [`sweep`], [`bench`] → the command line.
 
 #[cfg(test)]
 mod authors;
@@ -26,6 +26,7 @@ pub mod run;
 pub mod schema;
 pub mod seed;
 pub mod stats;
+pub mod stream;
 pub mod sweep;
 pub mod train;
 pub mod watch;

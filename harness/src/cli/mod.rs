@@ -9,6 +9,7 @@ mod ls;
 mod options;
 mod score;
 mod slurm;
+mod stream;
 mod sweep;
 mod train;
 mod watch;
@@ -66,6 +67,8 @@ enum Command {
     },
     /// Score the predictions of a model trained elsewhere. Writes a run folder for reports and prints the result.
     Score(score::ScoreArgs),
+    /// Deal out a benchmark task by task to a method of any language, under the rules of mkgc's own, and score it.
+    Stream(stream::StreamArgs),
     /// Compare runs with a baseline. Prints a table; the exit code is 1 on a regression.
     Gate(gate::GateArgs),
     /// List the shipped benchmarks, the methods, or the settings of one method.
@@ -89,7 +92,7 @@ enum Command {
     },
     /// Show what runs are doing: a table of running and finished runs, renewed on a terminal until all have ended.
     Watch(watch::WatchArgs),
-    /// Write the JSON Schemas of manifest, run records, results and predictions.
+    /// Write the JSON Schemas of manifest, run records, results, predictions and messages of `mkgc stream`.
     Schema {
         /// Folder to write them into.
         #[arg(long)]
@@ -110,6 +113,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Bench(args) => bench::bench(&args)?,
         Command::Kernels { device } => return bench::kernels(&device),
         Command::Score(args) => score::score(args)?,
+        Command::Stream(args) => stream::stream(args)?,
         Command::Gate(args) => return gate::gate(&args),
         Command::Ls { listing } => ls::ls(&listing)?,
         Command::Report { runs, out, publish } => {

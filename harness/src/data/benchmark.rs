@@ -66,6 +66,11 @@ impl Benchmark {
         Ok(self.folder.check_rows()?)
     }
 
+    /// Returns the path of the folder.
+    pub fn dir(&self) -> &Path {
+        self.folder.dir()
+    }
+
     /// Returns the manifest of the folder.
     pub fn manifest(&self) -> &Manifest {
         self.folder.manifest()

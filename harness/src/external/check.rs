@@ -10,7 +10,7 @@ use super::problems::Problems;
 use super::read::{FileRows, SubmittedRow};
 use super::report::{Given, Report};
 use crate::data::Benchmark;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::run::predictions::PredictionRow;
 
 /// Predictions that can be scored.
@@ -36,12 +36,27 @@ pub fn check(benchmark: &Benchmark, files: &[FileRows], problems: Problems) -> R
     for (stage, given) in check.by_stage(files).into_iter().enumerate() {
         stages.push(check.stage(stage, given)?);
     }
-    let Report { errors, warnings } = check.report;
-    if errors.is_empty() {
-        return Ok(Checked { stages, warnings: warnings.paragraphs() });
-    }
-    let paragraphs = errors.paragraphs().join("\n  ");
-    Err(Error::Usage(format!("the predictions cannot be scored; nothing was written\n  {paragraphs}")))
+    let warnings = check.report.accepted()?;
+    Ok(Checked { stages, warnings })
+}
+
+/// Compares the rows of one stage with the benchmark, and returns its predictions with what is strange about them. `problems`
+/// are those that reading them found.
+///
+/// # Errors
+/// All problems; a file of the benchmark cannot be read.
+pub fn check_stage(
+    benchmark: &Benchmark,
+    stage: usize,
+    given: &FileRows,
+    problems: Problems,
+) -> Result<(Vec<PredictionRow>, Vec<String>)> {
+    let report = Report { errors: problems, ..Report::default() };
+    let mut check = Check { benchmark, complete: given.complete, last: BTreeSet::new(), report };
+    let by_id = check.by_stage(std::slice::from_ref(given)).swap_remove(stage);
+    let predictions = check.stage(stage, by_id)?;
+    let warnings = check.report.accepted()?;
+    Ok((predictions.unwrap_or_default(), warnings))
 }
 
 struct Check<'a> {

@@ -1,6 +1,7 @@
 //! `mkgc score`: turns the predictions of any program into a run folder that can be compared with mkgc's own runs. Gold
 //! labels come from the benchmark folder, never from the file, and the scores from the same function as those of any run.
 
+mod answer;
 mod check;
 mod file;
 mod labels;
@@ -8,7 +9,9 @@ mod problems;
 mod read;
 mod report;
 
+pub use answer::{Answer, check_answer};
 pub use file::PredictionFile;
+pub(crate) use read::jsonl;
 
 use std::path::{Path, PathBuf};
 
@@ -66,8 +69,12 @@ pub fn score(request: &ScoreRequest) -> Result<Scored> {
     let benchmark = Benchmark::open(&request.benchmark, 128)?;
     let Checked { stages, warnings } = checked(&benchmark, &request.predictions)?;
     let records = request.predictions.iter().map(|file| file_record(&file.path)).collect::<Result<_>>()?;
-    let external =
-        ExternalRecord { description: request.description.clone(), url: request.url.clone(), predictions: records };
+    let external = ExternalRecord {
+        description: request.description.clone(),
+        url: request.url.clone(),
+        predictions: records,
+        stream: None,
+    };
     let record = RunRecord::external(benchmark.manifest(), &request.name, request.train_seed, external);
 
     let staged = StagedFolder::create(target)?;
@@ -102,7 +109,10 @@ fn checked(benchmark: &Benchmark, predictions: &[PredictionFile]) -> Result<Chec
 }
 
 /// Refuses names that do not fit into a table or are those of mkgc's own methods.
-fn check_name(name: &str) -> Result<()> {
+///
+/// # Errors
+/// The message says what is wrong with the name.
+pub fn check_name(name: &str) -> Result<()> {
     let bad = |reason: &str| Err(Error::Usage(format!("--name {name:?}: {reason}")));
     if name.trim() != name || name.is_empty() || name.contains(|c: char| c.is_control() || c == '|') {
         return bad("use one line of text without `|`, and no space at either end");

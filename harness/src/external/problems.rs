@@ -12,6 +12,8 @@ pub enum Place {
     Line(usize),
     /// Row of a Parquet file.
     Row(usize),
+    /// Prediction in a list of them.
+    Item(usize),
 }
 
 impl fmt::Display for Place {
@@ -19,6 +21,7 @@ impl fmt::Display for Place {
         match self {
             Self::Line(line) => write!(f, "line {line}"),
             Self::Row(row) => write!(f, "row {row}"),
+            Self::Item(item) => write!(f, "prediction {item}"),
         }
     }
 }

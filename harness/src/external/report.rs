@@ -2,6 +2,7 @@
 
 use super::problems::Problems;
 use super::read::SubmittedRow;
+use crate::error::{Error, Result};
 
 /// A submitted row and the file that it is from.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns what is strange about predictions that can be scored.
+    ///
+    /// # Errors
+    /// They cannot be scored; the message has all problems.
+    pub fn accepted(self) -> Result<Vec<String>> {
+        if self.errors.is_empty() {
+            return Ok(self.warnings.paragraphs());
+        }
+        let paragraphs = self.errors.paragraphs().join("\n  ");
+        Err(Error::Usage(format!("the predictions cannot be scored; nothing was written\n  {paragraphs}")))
+    }
+
     /// Adds a problem because of which the predictions cannot be scored.
     pub fn error(&mut self, given: Given<'_>, what: &str, example: impl FnOnce() -> String) {
         add(&mut self.errors, given, what, example);

@@ -127,6 +127,10 @@ fn same_settings(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
     if ours.len() != theirs.len() || !ours.iter().copied().zip(theirs.iter().copied()).all(same) {
         return Err(pair.refuse("encoders", &described(&ours), &described(&theirs)));
     }
+    if one.record.stream().is_some() && other.record.stream().is_some() {
+        let pair = Pair { one, other, remedy: "give one of them another --name, or report them apart" };
+        pair.same("memory budget", |run| run.record.memory_budget.clone())?;
+    }
     let settings = |run: &FinishedRun| serde_json::to_value(run.record.trained().map(|model| &model.config));
     let ours = settings(one)?;
     let theirs = settings(other)?;

@@ -70,6 +70,8 @@ struct ExternalFile {
     memory_budget: String,
     dataset: DatasetRecord,
     config: Seed,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    stop_after: Option<usize>,
 }
 
 /// The one setting that is known of an external run.
@@ -91,6 +93,7 @@ impl Serialize for RunRecord {
                 memory_budget: record.memory_budget,
                 dataset: record.dataset,
                 config: Seed { train_seed },
+                stop_after: record.stop_after,
             }
             .serialize(serializer),
         }
@@ -182,7 +185,7 @@ fn external(value: &Value) -> Result<RunRecord, String> {
         memory_budget: file.memory_budget,
         dataset: file.dataset,
         model: Model::External { source: file.external, train_seed: file.config.train_seed },
-        stop_after: None,
+        stop_after: file.stop_after,
         cost: None,
     })
 }

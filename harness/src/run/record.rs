@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::external::ExternalRecord;
+use super::external::{ExternalRecord, StreamRecord};
 pub use super::inputs::{DatasetRecord, EncoderRecord, TaskRecord, VisionRecord};
 use super::lambda::LambdaChoice;
 use crate::config::Config;
@@ -41,7 +41,7 @@ pub struct RunRecord {
     pub schema_version: u32,
     /// Version of mkgc.
     pub code_version: String,
-    /// Method name; for an external run, the name given to `mkgc score`.
+    /// Method name; for an external run, the name given to `mkgc score` or `mkgc stream`.
     pub method: String,
     /// Name of the settings, where runs of one method differ in them, e.g. in an ablation.
     pub variant: Option<String>,
@@ -62,7 +62,7 @@ pub struct RunRecord {
 pub enum Model {
     /// mkgc trained the model.
     Trained(Box<Trained>),
-    /// Another program trained the model, and `mkgc score` read its predictions.
+    /// Another program trained the model, and `mkgc score` or `mkgc stream` took its predictions.
     External {
         /// Where the predictions come from.
         source: ExternalRecord,
@@ -155,11 +155,26 @@ impl RunRecord {
 
     /// Returns the first difference that prevents resuming this run with `other`'s settings.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
-        let (Some(ours), Some(theirs)) = (self.trained(), other.trained()) else { return Some("origin") };
-        let checks = [
+        let shared = [
             ("mkgc version", self.code_version == other.code_version),
             ("method", self.method == other.method && self.variant == other.variant),
             ("benchmark", self.dataset == other.dataset),
+        ];
+        let differs = shared.into_iter().find(|(_, same)| !same).map(|(what, _)| what);
+        differs.or_else(|| self.model_difference(other))
+    }
+
+    fn model_difference(&self, other: &Self) -> Option<&'static str> {
+        if let Some((ours, theirs)) = self.stream().zip(other.stream()) {
+            let checks = [
+                ("version of the stream's protocol", ours.protocol == theirs.protocol),
+                ("memory budget", ours.memory == theirs.memory),
+                ("seed (--train-seed)", self.train_seed() == other.train_seed()),
+            ];
+            return checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what);
+        }
+        let (Some(ours), Some(theirs)) = (self.trained(), other.trained()) else { return Some("origin") };
+        let checks = [
             ("encoder", ours.encoder.is_same(&theirs.encoder)),
             ("vision encoder or set of images", same_vision(ours.vision.as_ref(), theirs.vision.as_ref())),
             // Not the threads: they do not change a number.
@@ -213,13 +228,31 @@ impl RunRecord {
         self.vision().is_some_and(|vision| vision.stand_in_images > 0)
     }
 
+    /// Returns the mark of a model that was trained outside mkgc, which says whether its predictions come from files or
+    /// from a stream that mkgc dealt out.
+    fn external_mark(&self) -> &'static str {
+        match &self.model {
+            Model::Trained(_) => "",
+            Model::External { source, .. } if source.stream.is_some() => " (external, stream)",
+            Model::External { .. } => " (external)",
+        }
+    }
+
+    /// Returns how `mkgc stream` dealt out the benchmark; none for every other run.
+    pub fn stream(&self) -> Option<&StreamRecord> {
+        match &self.model {
+            Model::External { source, .. } => source.stream.as_ref(),
+            Model::Trained(_) => None,
+        }
+    }
+
     /// Returns the method's name as reports show it. Marks name the variant, the number of tasks of a run that stopped
     /// early, pictures other than the corpus's own (a control of the setting `visual`, or generated ones), and a model
     /// that was trained outside mkgc.
     pub fn label(&self) -> String {
         let variant = self.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
         let stand_in = if self.stand_ins() { " (stand-in images)" } else { "" };
-        let external = if self.is_external() { " (external)" } else { "" };
+        let external = self.external_mark();
         let shortened = self.shortened().map_or_else(String::new, |tasks| format!(" ({tasks})"));
         let shown = self.trained().filter(|trained| trained.vision.is_some());
         let control = shown.and_then(|trained| trained.config.visual.control());
@@ -245,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::config::{HeadInput, Schedule, VisualSetting};
+    use crate::run::external::{Budget, PhaseRecord, Refusal};
 
     fn version_1() -> Value {
         serde_json::from_str(include_str!("../../tests/fixtures/run-version-1.json")).unwrap()
@@ -307,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_external_run_is_written_without_what_is_not_known() {
-        let source = ExternalRecord { description: None, url: None, predictions: vec![] };
+        let source = ExternalRecord { description: None, url: None, predictions: vec![], stream: None };
         let record = RunRecord::from_json(version_1()).unwrap();
         let external = RunRecord { model: Model::External { source, train_seed: 7 }, ..record };
         let written = serde_json::to_value(&external).unwrap();
@@ -316,5 +350,28 @@ mod tests {
             assert!(written.get(key).is_none(), "{key}");
         }
         assert_eq!(RunRecord::from_json(written).unwrap(), external);
+    }
+
+    #[test]
+    fn a_stream_is_marked_and_keeps_what_it_dealt_out() {
+        let stream = StreamRecord {
+            protocol: 1,
+            command: Some("./mine".to_owned()),
+            memory: Budget::PerClass(10),
+            phases: vec![PhaseRecord { learn_seconds: 1.5, predict_seconds: 0.5 }],
+            refused: [(Refusal::Budget, 2)].into(),
+            started_after: vec![0, 1],
+            stored_rows: 1,
+            stored_by_class: [("a".to_owned(), 1)].into(),
+        };
+        let source = ExternalRecord { description: None, url: None, predictions: vec![], stream: Some(stream) };
+        let record = RunRecord::from_json(version_1()).unwrap();
+        let model = Model::External { source, train_seed: 7 };
+        let streamed = RunRecord { model, stop_after: Some(1), ..record };
+        let written = serde_json::to_value(&streamed).unwrap();
+        assert_eq!(written["external"]["stream"]["memory"], serde_json::json!({"per_class": 10}));
+        assert_eq!(written["external"]["stream"]["refused"], serde_json::json!({"budget": 2}));
+        assert_eq!(RunRecord::from_json(written).unwrap(), streamed);
+        assert!(streamed.label().ends_with(" tasks) (external, stream)"), "{}", streamed.label());
     }
 }

@@ -39,6 +39,11 @@ pub fn stop(folder: &RunFolder, record: &RunRecord) -> Option<Stop> {
             return failed(cause, folder.failure());
         }
     }
+    if record.stream().is_some() {
+        let learned = folder.tasks_learned(tasks);
+        let cause = format!("predictions of {learned} of {tasks} tasks; go on with `mkgc stream` on the same folder");
+        return Some(Stop { failed: false, cause, log: folder.dir().join("run.json") });
+    }
     let lines = match log::read(&folder.metrics()) {
         Ok(lines) => lines,
         Err(error) => return failed(error.to_string(), folder.metrics()),

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::cell::{Cell, shortened};
+use super::cell::Cell;
+pub(crate) use super::cell::shortened;
 use super::columns::{self, Cells};
 use super::rows::Collector;
 use crate::external::problems::Place;
@@ -33,7 +34,11 @@ pub fn read(text: &str, rows: &mut Collector<'_>) {
     }
 }
 
-fn object(line: &str) -> Result<Map<String, Value>, &'static str> {
+/// Parses a line that holds one object; `NaN` is read as null.
+///
+/// # Errors
+/// What such lines have in common, with the remedy.
+pub(crate) fn object(line: &str) -> Result<Map<String, Value>, &'static str> {
     match serde_json::from_str(&without_python_numbers(line)) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err("lines that are JSON but no object"),
@@ -80,7 +85,8 @@ fn end_of_text(text: &str) -> usize {
     text.len()
 }
 
-fn cell(value: &Value) -> Cell {
+/// Makes the cell of a value.
+pub(crate) fn cell(value: &Value) -> Cell {
     match value {
         Value::Null => Cell::Missing,
         Value::Number(number) => number.as_f64().map_or(Cell::Other, Cell::number),

@@ -5,7 +5,7 @@
 mod cell;
 mod columns;
 mod csv;
-mod jsonl;
+pub(crate) mod jsonl;
 mod list;
 mod parquet;
 mod rows;
@@ -19,8 +19,8 @@ use mkgc_builder::labels::LabelSet;
 use super::file::PredictionFile;
 use super::problems::Problems;
 use crate::error::Result;
-use rows::Collector;
-pub use rows::{FileRows, SubmittedRow};
+pub use columns::Cells;
+pub use rows::{Collector, FileRows, SubmittedRow};
 
 /// Reads a file, whose format follows from its extension, and adds what is wrong with it to `problems`.
 ///

@@ -1,0 +1,44 @@
+//! `stream.json` in the run folder: how far a stream has come, from which it resumes. It is written after the predictions of
+//! each task and before `run.json`, which shows the same to readers.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::StoredId;
+use crate::error::Result;
+use crate::files::{read_json, write_json};
+use crate::run::RunFolder;
+use crate::run::external::StreamRecord;
+
+/// The contents of `stream.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What `run.json` says of the stream.
+    pub record: StreamRecord,
+    /// The rows stored after the last task that is done.
+    pub stored: Vec<StoredId>,
+}
+
+impl Progress {
+    /// Reads how far the stream of a folder has come; none if it has none.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn read(folder: &RunFolder) -> Result<Option<Self>> {
+        let path = path(folder);
+        if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, folder: &RunFolder) -> Result<()> {
+        write_json(&path(folder), self)
+    }
+}
+
+fn path(folder: &RunFolder) -> PathBuf {
+    folder.dir().join("stream.json")
+}

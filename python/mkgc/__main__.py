@@ -1,0 +1,5 @@
+"""`python -m mkgc`: the program."""
+
+from ._program import main
+
+main()
