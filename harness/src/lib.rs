@@ -2,8 +2,8 @@
 //!
 //! Data flows one way: [`data`] (Parquet rows to batches) → [`train`] (the training loop) → [`methods`] → [`learner`]
 //! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`]. Every `use` points down:
-//! [`error`], [`seed`], [`files`] → [`config`] → [`data`], [`run`] → [`metrics`], [`learner`] → [`methods`] → [`train`],
-//! [`report`], [`gate`], [`external`] → [`demo`], [`sweep`], [`bench`] → the command line.
+//! [`error`], [`seed`], [`files`] → [`config`] → [`data`], [`run`] → [`metrics`], [`learner`] → [`methods`] → [`model`] →
+//! [`train`], [`predict`], [`report`], [`gate`], [`external`] → [`demo`], [`sweep`], [`bench`] → the command line.
 
 #[cfg(test)]
 mod authors;
@@ -18,6 +18,8 @@ pub mod gate;
 pub mod learner;
 pub mod methods;
 pub mod metrics;
+pub mod model;
+pub mod predict;
 pub mod report;
 pub mod run;
 pub mod schema;

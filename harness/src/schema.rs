@@ -8,19 +8,21 @@ use schemars::{Schema, schema_for};
 use crate::error::Result;
 use crate::files::write_json;
 use crate::metrics::score::RunResult;
+use crate::model::ModelCard;
 use crate::run::failure::Failure;
 use crate::run::json::RunFile;
 use crate::run::predictions::PredictionRow;
 
-/// Returns file name and schema of each: those of a run, of a benchmark's manifest, and of a row of
-/// `predictions.parquet`.
-pub fn all() -> [(&'static str, Schema); 5] {
+/// Returns file name and schema of each: those of a run, of a benchmark's manifest, of a row of
+/// `predictions.parquet`, and of a saved model's `mkgc.json`.
+pub fn all() -> [(&'static str, Schema); 6] {
     [
         ("manifest.schema.json", schema_for!(Manifest)),
         ("run.schema.json", schema_for!(RunFile)),
         ("result.schema.json", schema_for!(RunResult)),
         ("failure.schema.json", schema_for!(Failure)),
         ("predictions.schema.json", schema_for!(PredictionRow)),
+        ("model.schema.json", schema_for!(ModelCard)),
     ]
 }
 

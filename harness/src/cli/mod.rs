@@ -7,6 +7,8 @@ mod fetch;
 mod gate;
 mod ls;
 mod options;
+mod pages;
+mod predict;
 mod score;
 mod sweep;
 mod train;
@@ -16,12 +18,22 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use candle_core::DType;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use mkgc_harness::report;
+
+/// What `--version` adds to `-V`: the commit and the features that this program is built of.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("MKGC_BUILD_COMMIT"),
+    "\nfeatures: ",
+    env!("MKGC_BUILD_FEATURES"),
+);
 
 /// Class-incremental benchmarks for multimodal knowledge-graph construction: build splits, train, compare.
 #[derive(Parser)]
-#[command(name = "mkgc", version, arg_required_else_help = true)]
+#[command(name = "mkgc", version, long_version = LONG_VERSION, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +63,8 @@ enum Command {
     Export(benchmark::ExportArgs),
     /// Train a method on a benchmark, task after task; resumes an interrupted run.
     Train(train::TrainArgs),
+    /// Label new sentences with the network of a run that was trained with `--save-model`.
+    Predict(predict::PredictArgs),
     /// Train the runs of a plan of methods, seeds and variants one after another, and report.
     Sweep(sweep::SweepArgs),
     /// Time the optimiser steps of a method on rows of a benchmark: JSON to stdout.
@@ -79,8 +93,19 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Write the JSON Schemas of manifest, run records, results and predictions.
+    /// Write the JSON Schemas of manifest, run records, results, predictions and saved models.
     Schema {
+        /// Folder to write them into.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Print the script by which a shell completes mkgc's commands and options.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages: mkgc.1 and one for each command.
+    Man {
         /// Folder to write them into.
         #[arg(long)]
         out: PathBuf,
@@ -96,6 +121,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Verify { dir } => return benchmark::verify(&dir),
         Command::Export(args) => benchmark::export(&args)?,
         Command::Train(args) => train::train(args)?,
+        Command::Predict(args) => predict::predict(&args)?,
         Command::Sweep(args) => sweep::sweep(&args)?,
         Command::Bench(args) => bench::bench(&args)?,
         Command::Kernels { device } => return bench::kernels(&device),
@@ -106,6 +132,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             print!("{}", report::write(&report::boards(report::load(&runs)?)?, &out)?);
         }
         Command::Schema { out } => mkgc_harness::schema::write(&out)?,
+        Command::Completions { shell } => pages::completions(Cli::command(), shell)?,
+        Command::Man { out } => pages::man(Cli::command(), &out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -33,7 +33,8 @@ mod prepare;
 mod progress;
 mod request;
 mod run;
+mod saving;
 
 pub(crate) use prepare::prepare;
-pub use request::{Request, stop_after};
+pub use request::{Request, SaveModel, stop_after};
 pub use run::{Run, Training};

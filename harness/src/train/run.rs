@@ -24,11 +24,11 @@ use crate::run::{RunFolder, failure};
 
 /// A run with its folder, its data and its encoders open. The documentation of [`crate::train`] shows how to train one.
 pub struct Run {
-    request: Request,
+    pub(super) request: Request,
     benchmark: Benchmark,
-    spec: Rc<LearnerSpec>,
-    folder: RunFolder,
-    record: RunRecord,
+    pub(super) spec: Rc<LearnerSpec>,
+    pub(super) folder: RunFolder,
+    pub(super) record: RunRecord,
 }
 
 impl Run {
@@ -62,6 +62,7 @@ impl Run {
     /// Returns the errors of [`Training`], which are also written to `failure.json`.
     pub fn train(&self) -> Result<RunResult> {
         if self.folder.result().exists() {
+            self.check_models(self.tasks())?;
             return RunResult::read(&self.folder);
         }
         failure::clear(&self.folder)?;
@@ -76,9 +77,11 @@ impl Run {
 
     fn train_all(&self) -> Result<RunResult> {
         let mut training = self.resume()?;
+        self.check_models(training.next_task())?;
         for task in training.next_task()..self.tasks() {
             training.train_task(task)?;
             training.evaluate(task)?;
+            training.save_model(task)?;
             training.save(task)?;
         }
         training.finish()
@@ -130,10 +133,10 @@ impl Run {
 
 /// A run in training: the method in its present state.
 pub struct Training<'r> {
-    run: &'r Run,
+    pub(super) run: &'r Run,
     log: Log,
     trace: Trace,
-    method: Box<dyn Method>,
+    pub(super) method: Box<dyn Method>,
     progress: Progress,
     next_task: usize,
     /// What the run had cost when it resumed.

@@ -12,6 +12,12 @@ use crate::text::WordTokenizer;
 
 /// Reads shape, tokenizer and path of the weights from a BERT folder.
 fn load_bert(dir: &Path) -> Result<(BertConfig, WordTokenizer, PathBuf)> {
+    let (config, tokenizer) = bert_shape(dir)?;
+    Ok((config, tokenizer, weights(dir)?))
+}
+
+/// Reads shape and tokenizer from a BERT folder.
+fn bert_shape(dir: &Path) -> Result<(BertConfig, WordTokenizer)> {
     let path = dir.join("config.json");
     let value = read_json(&path)?;
     if let Some(kind) = model_type(&value).filter(|kind| *kind != "bert") {
@@ -24,11 +30,16 @@ fn load_bert(dir: &Path) -> Result<(BertConfig, WordTokenizer, PathBuf)> {
         let reason = format!("vocab_size is {}, but tokenizer.json has {tokens} tokens", config.vocab_size);
         return Err(Error::encoder(&path, reason));
     }
-    Ok((config, tokenizer, weights(dir)?))
+    Ok((config, tokenizer))
 }
 
 /// Reads shape and path of the weights from a folder that holds a `CLIPModel` or a `CLIPVisionModel`.
 fn load_clip(dir: &Path) -> Result<(ClipVisionConfig, PathBuf)> {
+    Ok((clip_shape(dir)?, weights(dir)?))
+}
+
+/// Reads the shape from such a folder.
+fn clip_shape(dir: &Path) -> Result<ClipVisionConfig> {
     let path = dir.join("config.json");
     let value = read_json(&path)?;
     // Old files write the vision part twice, and transformers prefers the one with `_dict`.
@@ -44,7 +55,7 @@ fn load_clip(dir: &Path) -> Result<(ClipVisionConfig, PathBuf)> {
             return Err(Error::encoder(&path, reason));
         }
     };
-    Ok((parse(&path, vision)?, weights(dir)?))
+    parse(&path, vision)
 }
 
 fn read_json(path: &Path) -> Result<Value> {
@@ -90,6 +101,14 @@ impl TextFiles {
         let (config, tokenizer, weights) = load_bert(&found.folder)?;
         Ok(Self { config, tokenizer, weights, revision: found.revision })
     }
+
+    /// Reads shape and tokenizer from a folder, whether it holds weights or not.
+    ///
+    /// # Errors
+    /// A file is missing or cannot be read; the model is no BERT.
+    pub fn shape(folder: &Path) -> Result<(BertConfig, WordTokenizer)> {
+        bert_shape(folder)
+    }
 }
 
 /// The files of a vision encoder.
@@ -111,6 +130,14 @@ impl VisionFiles {
         let found = Hub::from_env().resolve(name, None, &["config.json", "model.safetensors"])?;
         let (config, weights) = load_clip(&found.folder)?;
         Ok(Self { config, weights, revision: found.revision })
+    }
+
+    /// Reads the shape from a folder, whether it holds weights or not.
+    ///
+    /// # Errors
+    /// The file is missing or cannot be read; the model is no CLIP.
+    pub fn shape(folder: &Path) -> Result<ClipVisionConfig> {
+        clip_shape(folder)
     }
 }
 
