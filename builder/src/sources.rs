@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 
 /// The data, with its keys explained on top.
-const SOURCES: &str = include_str!("../../splits/sources.toml");
+const SOURCES: &str = include_str!("../splits/sources.toml");
 
 /// Where the files of a corpus are published.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

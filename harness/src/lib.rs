@@ -2,8 +2,9 @@
 //!
 //! Data flows one way: [`data`] (Parquet rows to batches) → [`train`] (the training loop) → [`methods`] → [`learner`]
 //! (encoder, head, optimiser) → stored predictions ([`run`]) → [`metrics`] → [`report`]. Every `use` points down:
-//! [`error`], [`seed`], [`files`] → [`config`] → [`data`], [`run`] → [`metrics`], [`learner`] → [`methods`] → [`train`],
-//! [`report`], [`gate`], [`external`] → [`stream`], [`demo`], [`sweep`], [`bench`] → the command line.
+//! [`error`], [`seed`], [`files`] → [`config`] → [`data`], [`run`] → [`metrics`], [`learner`] → [`methods`] → [`model`] →
+//! [`train`], [`predict`], [`report`], [`gate`], [`external`] → [`stream`], [`demo`], [`sweep`], [`bench`] → the command
+//! line.
 
 #[cfg(test)]
 mod authors;
@@ -20,7 +21,9 @@ pub mod gate;
 pub mod learner;
 pub mod methods;
 pub mod metrics;
+pub mod model;
 mod owned;
+pub mod predict;
 pub mod report;
 pub mod run;
 pub mod schema;

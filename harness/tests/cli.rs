@@ -323,6 +323,32 @@ fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
 
 #[test]
 fn the_version_is_that_of_mkgc() {
+    let short = concat!("mkgc ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(Corpora::new().mkgc("-V"), (0, short.to_owned(), String::new()));
     let (code, stdout, _) = Corpora::new().mkgc("--version");
-    assert_eq!((code, stdout.as_str()), (0, concat!("mkgc ", env!("CARGO_PKG_VERSION"), "\n")));
+    let more = stdout.strip_prefix(short).map(|more| more.lines().collect::<Vec<_>>()).unwrap();
+    let commit = more[0].strip_prefix("commit: ").unwrap();
+    let hash = commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(code == 0 && (hash || commit == "unknown"), "{stdout}");
+    let features = if cfg!(feature = "cuda") { "features: cuda" } else { "features: none" };
+    assert_eq!(more[1..], [features]);
+}
+
+/// clap makes these of the commands, so it is enough that every command is in them.
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let place = Corpora::new();
+    let commands = ["build", "completions", "fetch", "man", "predict", "score", "train"];
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = place.ok(&format!("completions {shell}"));
+        let missing: Vec<_> = commands.iter().filter(|command| !script.contains(**command)).collect();
+        assert!(missing.is_empty() && script.contains("save-model"), "{shell}: {missing:?}");
+    }
+    assert!(place.error("completions csh").contains("possible values: bash"));
+    place.ok("man --out new/pages");
+    for command in commands {
+        let page = fs_err::read_to_string(place.path(&format!("new/pages/mkgc-{command}.1"))).unwrap();
+        assert!(page.contains(".TH") && page.contains(command), "{page}");
+    }
+    assert!(fs_err::read_to_string(place.path("new/pages/mkgc.1")).unwrap().contains("mkgc\\-predict(1)"));
 }

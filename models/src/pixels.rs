@@ -19,6 +19,11 @@ const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// Standard deviation per channel (`OPENAI_CLIP_STD`).
 const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
+/// Returns mean and standard deviation per channel, as transformers writes them: with eight decimals.
+pub(crate) fn statistics() -> [[f64; 3]; 2] {
+    [MEAN, DEVIATION].map(|values| values.map(|value| (f64::from(value) * 1e8).round() / 1e8))
+}
+
 /// Resizes and crops a picture to bytes `[3, S, S]`.
 ///
 /// # Errors

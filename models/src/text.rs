@@ -9,6 +9,7 @@ use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, Lowercase};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
 use crate::error::{Error, Result};
@@ -113,6 +114,32 @@ impl WordTokenizer {
         let specials = ids(SPECIALS)?;
         let markers = ids(MARKERS)?;
         Ok(Self { inner, base_size, specials, markers, known: RwLock::default() })
+    }
+
+    /// Returns the content of a `tokenizer.json` that [`WordTokenizer::from_file`] reads back, with the four markers. Where
+    /// sentences had no frame yet, it becomes `[CLS] … [SEP]`, for programs that let the tokenizer add it.
+    ///
+    /// # Errors
+    /// The tokenizer cannot be written, which does not happen in practice.
+    pub fn to_json(&self) -> Result<String> {
+        let mut whole = self.inner.clone();
+        if whole.get_post_processor().is_none() {
+            let [_, _, class, separator] = SPECIALS;
+            let frame = TemplateProcessing::builder()
+                .try_single(format!("{class} $A {separator}"))
+                .map_err(Error::Tokenizer)?
+                .try_pair(format!("{class} $A {separator} $B:1 {separator}:1"))
+                .map_err(Error::Tokenizer)?
+                .special_tokens(vec![(class, self.specials[2]), (separator, self.specials[3])])
+                .build();
+            whole.with_post_processor(Some(frame.map_err(|error| Error::Tokenizer(error.to_string()))?));
+        }
+        whole.to_string(true).map_err(failed)
+    }
+
+    /// Returns the special tokens: padding, unknown word, class token, separator.
+    pub fn specials() -> [&'static str; 4] {
+        SPECIALS
     }
 
     /// Returns the number of tokens, including the four markers.

@@ -174,7 +174,7 @@ def main():
     if not (arguments.mkgc and arguments.out):
         parser.error("--mkgc and --out are needed")
     mkgc = arguments.mkgc.resolve()
-    versions = {"mkgc": machine.measured([mkgc, "--version"], 1, output=True)["output"].split()[-1]}
+    versions = {"mkgc": machine.measured([mkgc, "--version"], 1, output=True)["output"].split()[1]}
     versions |= {"python": platform.python_version(), "pillow": PIL.__version__, "pyarrow": pa.__version__}
     with tempfile.TemporaryDirectory(dir=arguments.work) as work:
         corpus(Path(work) / "raw", arguments.images)

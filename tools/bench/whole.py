@@ -108,7 +108,7 @@ def main():
     parser.add_argument("--parts", default="vanilla,emr,lmc,start,demo", help="which to measure, by commas")
     arguments = parser.parse_args()
     record = machine.measured([arguments.mkgc, "--version"], 1, output=True)["output"]
-    versions = {"mkgc": record.split()[-1]} | {name: version(name) for name in ("torch", "transformers")}
+    versions = {"mkgc": record.split()[1]} | {name: version(name) for name in ("torch", "transformers")}
     wanted = arguments.parts.split(",")
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)

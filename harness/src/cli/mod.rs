@@ -7,6 +7,8 @@ mod fetch;
 mod gate;
 mod ls;
 mod options;
+mod pages;
+mod predict;
 mod score;
 mod slurm;
 mod stream;
@@ -19,13 +21,23 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use candle_core::DType;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use mkgc_harness::console::print;
 use mkgc_harness::report;
 
+/// What `--version` adds to `-V`: the commit and the features that this program is built of.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("MKGC_BUILD_COMMIT"),
+    "\nfeatures: ",
+    env!("MKGC_BUILD_FEATURES"),
+);
+
 /// Class-incremental benchmarks for multimodal knowledge-graph construction: build splits, train, compare.
 #[derive(Parser)]
-#[command(name = "mkgc", version, arg_required_else_help = true)]
+#[command(name = "mkgc", version, long_version = LONG_VERSION, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,6 +67,8 @@ enum Command {
     Export(benchmark::ExportArgs),
     /// Train a method on a benchmark, task after task; resumes an interrupted run.
     Train(train::TrainArgs),
+    /// Label new sentences with the network of a run that was trained with `--save-model`.
+    Predict(predict::PredictArgs),
     /// Train the runs of a plan: benchmarks, methods, seeds, variants and encoders, some at a time, and report.
     Sweep(sweep::SweepArgs),
     /// Time the optimiser steps of a method on rows of a benchmark: JSON to stdout.
@@ -92,8 +106,19 @@ enum Command {
     },
     /// Show what runs are doing: a table of running and finished runs, renewed on a terminal until all have ended.
     Watch(watch::WatchArgs),
-    /// Write the JSON Schemas of manifest, run records, results, predictions and messages of `mkgc stream`.
+    /// Write the JSON Schemas of manifest, run records, results, predictions, saved models and messages of `mkgc stream`.
     Schema {
+        /// Folder to write them into.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Print the script by which a shell completes mkgc's commands and options.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages: mkgc.1 and one for each command.
+    Man {
         /// Folder to write them into.
         #[arg(long)]
         out: PathBuf,
@@ -109,6 +134,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Verify { dir } => return benchmark::verify(&dir),
         Command::Export(args) => benchmark::export(&args)?,
         Command::Train(args) => train::train(args)?,
+        Command::Predict(args) => predict::predict(&args)?,
         Command::Sweep(args) => return sweep::sweep(&args),
         Command::Bench(args) => bench::bench(&args)?,
         Command::Kernels { device } => return bench::kernels(&device),
@@ -124,6 +150,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Watch(args) => watch::watch(&args)?,
         Command::Schema { out } => mkgc_harness::schema::write(&out)?,
+        Command::Completions { shell } => pages::completions(Cli::command(), shell)?,
+        Command::Man { out } => pages::man(Cli::command(), &out)?,
     }
     Ok(ExitCode::SUCCESS)
 }

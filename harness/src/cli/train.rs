@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use mkgc_harness::config::Overrides;
 use mkgc_harness::console::print;
 use mkgc_harness::methods::registry;
-use mkgc_harness::train::{Request, Run};
+use mkgc_harness::train::{Request, Run, SaveModel};
 
 use super::options::{RunOptions, kind};
 
@@ -35,9 +35,31 @@ pub struct TrainArgs {
     /// Rows per step.
     #[arg(long)]
     batch_size: Option<i64>,
+    /// Keep the network in the run folder, for `mkgc predict` and transformers: after the last task in model/, or after
+    /// every task k in stages/k/model/.
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "last")]
+    save_model: Option<Kept>,
     /// Print the settings and where each came from, and stop.
     #[arg(long)]
     print_config: bool,
+}
+
+/// Which networks are kept.
+#[derive(Clone, Copy, ValueEnum)]
+enum Kept {
+    /// The one after the last task
+    Last,
+    /// The one after each task
+    Every,
+}
+
+impl Kept {
+    fn request(self) -> SaveModel {
+        match self {
+            Self::Last => SaveModel::Last,
+            Self::Every => SaveModel::Every,
+        }
+    }
 }
 
 /// Trains and prints the result.
@@ -57,6 +79,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
     }
     let out = args.out.context("--out is missing")?;
     let request = args.options.request(&args.benchmark, method, out)?;
-    let result = Run::open(Request { settings, tasks: args.tasks, ..request })?.train()?;
+    let save_model = args.save_model.map(Kept::request);
+    let result = Run::open(Request { settings, tasks: args.tasks, save_model, ..request })?.train()?;
     Ok(print(&format!("{}\n", serde_json::to_string_pretty(&result)?))?)
 }

@@ -12,11 +12,14 @@ mod spec;
 
 pub use architecture::Architecture;
 pub use encoder::{EncoderSource, TINY};
+pub use entity::TagConfidence;
 pub use items::Items;
 pub use prediction::{Answer, Prediction};
 pub use spec::LearnerSpec;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
@@ -61,17 +64,35 @@ impl Learner {
     /// # Errors
     /// Settings that no network of this shape can have; weights that lack a variable.
     pub fn new(spec: &Rc<LearnerSpec>, config: &Config, seed: u64) -> Result<Self> {
-        let encoder = &spec.encoder;
-        let store = encoder.store(seed, &spec.device)?;
+        let learner = Self::over(spec, config, spec.encoder.store(seed, &spec.device)?)?;
+        spec.encoder.check_pretrained(&learner.store)?;
+        Ok(learner)
+    }
+
+    /// Makes a network whose variables all have their values from safetensors files.
+    ///
+    /// # Errors
+    /// Settings that no network of this shape can have; a variable that no file holds, or in another shape.
+    pub fn saved(spec: &Rc<LearnerSpec>, config: &Config, files: &[PathBuf]) -> Result<Self> {
+        let mut store = ParamStore::new(0, spec.device.clone());
+        for path in files {
+            store = store.with_pretrained(path)?;
+        }
+        let learner = Self::over(spec, config, store)?;
+        learner.store.require_pretrained("")?;
+        Ok(learner)
+    }
+
+    /// Makes a network of the variables of a store.
+    fn over(spec: &Rc<LearnerSpec>, config: &Config, store: ParamStore) -> Result<Self> {
         let builder = store.builder();
         let vocabulary = spec.tokenizer.vocab_size();
         let seen = (config, spec.visual_form(config));
-        let network = encoder.network(spec.architecture, vocabulary, seen, builder.clone())?;
+        let network = spec.encoder.network(spec.architecture, vocabulary, seen, builder.clone())?;
         let labels = spec.labels;
         let dropout = config.head_dropout;
-        let shape = HeadShape { streams: encoder.widths(), labels, dropout, reads: config.head };
+        let shape = HeadShape { streams: spec.encoder.widths(), labels, dropout, reads: config.head };
         let head = Head::new(spec.kind, spec.architecture, &shape, builder.pp("head"))?;
-        encoder.check_pretrained(&store)?;
         Ok(Self { spec: Rc::clone(spec), store, network, head })
     }
 
@@ -219,6 +240,23 @@ impl Learner {
         }
     }
 
+    /// Returns how sure an entity network is of a row's tags, given its scores `[B, W, L]`; none for relations, whose
+    /// scores say it.
+    ///
+    /// # Errors
+    /// Scores of another shape.
+    pub fn tag_confidence(
+        &self,
+        scores: &Tensor,
+        row: usize,
+        tags: &[u32],
+        spans: &[Range<usize>],
+        allowed: &[bool],
+    ) -> Result<Option<TagConfidence>> {
+        let Some(crf) = self.head.crf() else { return Ok(None) };
+        Ok(Some(entity::confidence(crf, &scores.get(row)?, tags, spans, allowed)?))
+    }
+
     /// Computes the mean loss of a batch, a scalar; only `allowed` labels compete.
     ///
     /// # Errors
@@ -226,15 +264,6 @@ impl Learner {
     pub fn loss(&self, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
         let forward = self.forward(batch, mode)?;
         self.task_loss(&self.scores(&forward.features)?, batch, allowed)
-    }
-
-    /// Predicts the best label (relations) or tag path (entities) of each row among `allowed`.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Learner::forward`].
-    pub fn predict(&self, batch: &Batch, allowed: &[bool]) -> Result<Vec<Prediction>> {
-        let forward = self.forward(batch, &mut Mode::Eval)?;
-        self.decide(&self.scores(&forward.features)?, batch, allowed)
     }
 
     /// Returns whether the head joins two streams, so that [`Learner::stream_scores`] can score each alone.

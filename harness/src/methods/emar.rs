@@ -29,15 +29,16 @@ use mkgc_models::losses::prototype_cross_entropy;
 use mkgc_models::mode::Mode;
 
 use super::method::{Method, Session};
+use super::saved::{SavedMethod, not_learned};
 use super::shared::memory::Memory;
 use super::shared::prototypes::{Prototypes, features, normalised, similarities};
 use super::shared::training::{Objective, Passes, Step, TaskLoss, Trainer, all, train_phase, train_task};
 use super::spec::{Keeps, MethodSpec};
 use crate::config::Config;
 use crate::config::settings::{STORED_ROWS, TRAINING};
-use crate::data::{Batch, Example, Task, VisibleLabels};
+use crate::data::{Batch, Example, Task};
 use crate::error::{Error, Result};
-use crate::learner::{Items, Learner, Prediction};
+use crate::learner::{Items, Learner};
 
 /// `emar-bert`.
 pub const EMAR_BERT: MethodSpec = MethodSpec {
@@ -48,6 +49,7 @@ pub const EMAR_BERT: MethodSpec = MethodSpec {
     defaults_source: "Wang et al. 2022 (ACA), code",
     settings: &[TRAINING, STORED_ROWS, &["rounds", "replay_o"]],
     later_settings: &["replay_o"],
+    reopen: reopened,
     ..MethodSpec::new("emar-bert", |session| Ok(Box::new(Emar::new(session)?)))
 };
 
@@ -56,6 +58,14 @@ pub struct Emar {
     learner: Learner,
     memory: Memory,
     evaluation: Option<Tensor>,
+}
+
+/// Name of the evaluation prototypes in a saved model.
+const PROTOTYPES: &str = "prototypes";
+
+fn reopened(mut saved: SavedMethod) -> Result<Box<dyn Method>> {
+    let evaluation = (saved.kind == Extraction::Relations).then(|| saved.tensor(PROTOTYPES)).transpose()?;
+    Ok(Box::new(Emar { learner: saved.network()?, memory: Memory::default(), evaluation }))
 }
 
 impl Emar {
@@ -160,10 +170,17 @@ impl Method for Emar {
         Ok(())
     }
 
-    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
-        let Some(prototypes) = &self.evaluation else { return self.learner.predict(batch, &seen.allowed) };
-        let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
-        self.learner.decide(&similarities(&features, prototypes)?, batch, &seen.allowed)
+    fn scores(&self, features: &Tensor) -> Result<Tensor> {
+        let Some(prototypes) = &self.evaluation else { return self.learner.scores(features) };
+        similarities(features, prototypes)
+    }
+
+    fn kept(&self) -> Result<BTreeMap<String, Tensor>> {
+        if self.learner.kind() == Extraction::Entities {
+            return Ok(BTreeMap::new());
+        }
+        let prototypes = self.evaluation.clone().ok_or_else(not_learned)?;
+        Ok([(PROTOTYPES.to_owned(), prototypes)].into())
     }
 
     fn resumes_inside(&self) -> bool {

@@ -2,10 +2,13 @@
 //! training row seen so far is `None` (a relation protocol with `none = "drop"`), it predicts the relation that most of
 //! them have. It has no network and takes no optimiser step.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::Extraction;
 
 use super::method::{Method, Session};
+use super::saved::SavedMethod;
 use super::spec::MethodSpec;
 use crate::data::{Batch, Task, VisibleLabels};
 use crate::error::{Error, Result};
@@ -16,8 +19,16 @@ use crate::run::checkpoint::State;
 pub const MAJORITY: MethodSpec = MethodSpec {
     about: "predicts None for every row, O for every word; no network is trained",
     settings: &[],
+    reopen: reopened,
     ..MethodSpec::new("majority", |session| Ok(Box::new(Majority::new(session))))
 };
+
+/// Name of the counts in a checkpoint and in a saved model.
+const COUNTS: &str = "counts";
+
+fn reopened(mut saved: SavedMethod) -> Result<Box<dyn Method>> {
+    Ok(Box::new(Majority { kind: saved.kind, counts: saved.tensor(COUNTS)?.to_vec1()? }))
+}
 
 /// Name of its part of a checkpoint.
 const PART: &str = "majority";
@@ -81,13 +92,17 @@ impl Method for Majority {
         })
     }
 
-    fn state(&self) -> Result<State> {
+    fn kept(&self) -> Result<BTreeMap<String, Tensor>> {
         let counts = Tensor::new(self.counts.as_slice(), &Device::Cpu)?;
-        Ok(State::default().with(PART, [("counts".to_owned(), counts)].into()))
+        Ok([(COUNTS.to_owned(), counts)].into())
+    }
+
+    fn state(&self) -> Result<State> {
+        Ok(State::default().with(PART, self.kept()?))
     }
 
     fn restore(&mut self, state: &mut State) -> Result<()> {
-        let counts = state.take(PART).remove("counts");
+        let counts = state.take(PART).remove(COUNTS);
         let missing = || Error::Usage("the checkpoint holds no counts of the majority".to_owned());
         self.counts = counts.ok_or_else(missing)?.to_vec1()?;
         Ok(())

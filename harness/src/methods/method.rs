@@ -1,10 +1,11 @@
 //! What a continual-learning method is, and what it works with while it learns.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
-
 use mkgc_builder::corpus::Extraction;
+use mkgc_models::mode::Mode;
 use mkgc_models::optim::AdamW;
 
 use super::journal::Journal;
@@ -115,6 +116,12 @@ impl Session<'_> {
     }
 }
 
+fn network_of(learner: Option<&Learner>) -> Result<&Learner> {
+    learner.ok_or_else(|| {
+        Error::Usage("a method without a network must implement `predict` (see `Method::predict`)".to_owned())
+    })
+}
+
 /// A continual-learning method: learns tasks one after another and predicts over the labels seen so far.
 ///
 /// A method of one's own implements [`Method::learn`] and [`Method::learner`]; the other functions have defaults that
@@ -139,16 +146,34 @@ pub trait Method {
         None
     }
 
-    /// Predicts a batch, choosing among `seen.allowed`. The default asks the network, so a method without one must
-    /// implement it.
+    /// Scores the features of a batch as [`Method::predict`] does: relations logits `[B, L]`, entities emissions
+    /// `[B, W, L]`. The default asks the network's own classifier. What a method reads here besides its network belongs to
+    /// [`Method::kept`].
+    ///
+    /// # Errors
+    /// The method has no network.
+    fn scores(&self, features: &Tensor) -> Result<Tensor> {
+        network_of(self.learner())?.scores(features)
+    }
+
+    /// Predicts a batch, choosing among `seen.allowed` by [`Method::scores`]. A method without a network must implement
+    /// it; every other method should implement [`Method::scores`] instead, from which a saved model predicts.
     ///
     /// # Errors
     /// The method has no network and does not implement this.
     fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
-        let learner = self.learner().ok_or_else(|| {
-            Error::Usage("a method without a network must implement `predict` (see `Method::predict`)".to_owned())
-        })?;
-        learner.predict(batch, &seen.allowed)
+        let learner = network_of(self.learner())?;
+        let features = learner.forward(batch, &mut Mode::Eval)?.features;
+        learner.decide(&self.scores(&features)?, batch, &seen.allowed)
+    }
+
+    /// Returns the tensors that predictions need besides the network's variables, by name, such as prototypes. A saved
+    /// model holds them, and [`super::MethodSpec::reopen`] takes them back.
+    ///
+    /// # Errors
+    /// The method has not learned a task, or the device is out of memory.
+    fn kept(&self) -> Result<BTreeMap<String, Tensor>> {
+        Ok(BTreeMap::new())
     }
 
     /// Predicts a batch as [`Method::predict`] does and adds what each half of a network with two streams predicts

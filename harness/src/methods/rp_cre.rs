@@ -19,6 +19,8 @@
 //!
 //! NER has no published form. Here a tag is a class, the network refines every word's feature, and the CRF decodes.
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 use mkgc_models::heads::MemoryNetwork;
 use mkgc_models::mode::Mode;
@@ -26,15 +28,16 @@ use mkgc_models::optim::{AdamW, ParamGroup};
 use mkgc_models::params::ParamStore;
 
 use super::method::{Method, Session};
+use super::saved::{SavedMethod, not_learned};
 use super::shared::memory::Memory;
 use super::shared::prototypes::Prototypes;
 use super::shared::training::{Objective, Passes, Step, TaskLoss, Trainer, all, train_task};
 use super::spec::{Keeps, MethodSpec};
 use crate::config::Config;
 use crate::config::settings::{STORED_ROWS, TRAINING};
-use crate::data::{Batch, Task, VisibleLabels};
+use crate::data::{Batch, Task};
 use crate::error::{Error, Result};
-use crate::learner::{Learner, Prediction};
+use crate::learner::Learner;
 use crate::seed;
 
 /// `rp-cre`.
@@ -46,6 +49,7 @@ pub const RP_CRE: MethodSpec = MethodSpec {
     defaults_source: "fd2014cl/RP-CRE",
     settings: &[TRAINING, STORED_ROWS, &["memory_epochs", "replay_o", "key_size", "lr_memory_network"]],
     later_settings: &["replay_o"],
+    reopen: reopened,
     ..MethodSpec::new("rp-cre", |session| Ok(Box::new(RpCre::new(session)?)))
 };
 
@@ -54,6 +58,19 @@ pub struct RpCre {
     learner: Learner,
     memory: Memory,
     refiner: Option<Refiner>,
+}
+
+/// Names of the prototypes and of their label ids in a saved model.
+const PROTOTYPES: [&str; 2] = ["prototypes", "prototype_labels"];
+
+fn reopened(mut saved: SavedMethod) -> Result<Box<dyn Method>> {
+    let learner = saved.network()?;
+    let vectors = saved.tensor(PROTOTYPES[0])?;
+    let classes: Vec<u32> = saved.tensor(PROTOTYPES[1])?.to_vec1()?;
+    let items = vec![1; classes.len()];
+    let refiner = Refiner::new(Prototypes { classes, vectors, items }, &saved.config, 0)?;
+    refiner.store.load(&saved.tensors)?;
+    Ok(Box::new(RpCre { learner, memory: Memory::default(), refiner: Some(refiner) }))
 }
 
 /// A memory network with the prototypes it attends to.
@@ -71,6 +88,15 @@ impl Refiner {
         let hidden = prototypes.vectors.dim(1)?;
         let network = MemoryNetwork::new(hidden, config.key_size, store.builder().pp("memory_network"))?;
         Ok(Self { store, network, prototypes })
+    }
+
+    /// Returns the variables of the memory network and the prototypes, for a saved model.
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let Prototypes { classes, vectors, .. } = &self.prototypes;
+        let labels = Tensor::new(classes.as_slice(), vectors.device())?;
+        let mut tensors = self.store.tensors()?;
+        tensors.extend(PROTOTYPES.map(str::to_owned).into_iter().zip([vectors.clone(), labels]));
+        Ok(tensors)
     }
 
     /// Makes an optimiser over a network and this memory network.
@@ -155,10 +181,15 @@ impl Method for RpCre {
         Ok(())
     }
 
-    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
-        let Some(refiner) = &self.refiner else { return self.learner.predict(batch, &seen.allowed) };
-        let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
-        self.learner.decide(&refiner.scores(&self.learner, &features)?, batch, &seen.allowed)
+    fn scores(&self, features: &Tensor) -> Result<Tensor> {
+        match &self.refiner {
+            Some(refiner) => refiner.scores(&self.learner, features),
+            None => self.learner.scores(features),
+        }
+    }
+
+    fn kept(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.refiner.as_ref().ok_or_else(not_learned)?.tensors()
     }
 
     fn resumes_inside(&self) -> bool {

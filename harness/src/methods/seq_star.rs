@@ -32,9 +32,9 @@ use super::shared::prototypes::normalised;
 use super::shared::training::{Objective, train_task};
 use super::spec::MethodSpec;
 use crate::config::{Config, Softmax};
-use crate::data::{Batch, Task, VisibleLabels};
+use crate::data::{Batch, Task};
 use crate::error::{Error, Result};
-use crate::learner::{Learner, Prediction};
+use crate::learner::Learner;
 
 /// `seq-star`. Its settings are three epochs of warm-up, batch 4, rates 1e-5 and 1e-3, decay 5e-4 of the encoder and no
 /// clipping: the configuration files and the defaults of the authors' code.
@@ -153,9 +153,8 @@ impl Method for SeqStar {
         train_task(&self.learner, task, session, &mut objective)
     }
 
-    fn predict(&self, batch: &Batch, seen: &VisibleLabels) -> Result<Vec<Prediction>> {
-        let features = self.learner.forward(batch, &mut Mode::Eval)?.features;
-        self.learner.decide(&cosines(&self.learner, &features)?, batch, &seen.allowed)
+    fn scores(&self, features: &Tensor) -> Result<Tensor> {
+        cosines(&self.learner, features)
     }
 
     fn resumes_inside(&self) -> bool {

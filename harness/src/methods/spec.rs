@@ -3,6 +3,7 @@
 use mkgc_builder::corpus::Extraction;
 
 use super::method::{Method, Session};
+use super::saved::{SavedMethod, by_classifier};
 use crate::config::settings::{EVERY_METHOD, TRAINING};
 use crate::config::{self, Config, HeadInput, Overrides, Resolved};
 use crate::error::Result;
@@ -10,6 +11,9 @@ use crate::learner::Architecture;
 
 /// Makes a method at the start of a run.
 pub type Create = fn(&mut Session<'_>) -> Result<Box<dyn Method>>;
+
+/// Makes a method of a saved model, which only predicts.
+pub type Reopen = fn(SavedMethod) -> Result<Box<dyn Method>>;
 
 /// A method: what it is, what it reads, and how it is made.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +30,8 @@ pub struct MethodSpec {
     pub keeps: Keeps,
     /// Makes the method at the start of a run.
     pub create: Create,
+    /// Makes the method of a saved model.
+    pub reopen: Reopen,
     /// Changes the shared defaults to the method's own.
     pub defaults: fn(Config, Extraction) -> Config,
     /// Where the defaults come from that differ from the shared ones.
@@ -78,6 +84,7 @@ impl MethodSpec {
             architecture: Architecture::Text,
             keeps: Keeps::Nothing,
             create,
+            reopen: by_classifier,
             defaults: |shared, _| shared,
             defaults_source: "-",
             settings: &[TRAINING],

@@ -1,6 +1,6 @@
 //! A run is a folder: `run.json` (what was asked for), `metrics.jsonl` and `tensorboard/` (live),
 //! `stages/k/predictions.parquet`, `checkpoint/` (to resume an interrupted run), and `result.json`, which is written last
-//! and marks the run as finished. A run that ends with an error leaves `failure.json`. A run that was told to stop after
+//! and marks the run as finished. `model/` or `stages/k/model/` hold the networks that `--save-model` keeps. A run that ends with an error leaves `failure.json`. A run that was told to stop after
 //! some of the tasks keeps its checkpoint beside the result, so that it can learn more tasks later.
 
 pub mod checkpoint;
@@ -77,6 +77,16 @@ impl RunFolder {
     /// Returns the path of `stages/k/predictions.parquet`.
     pub fn predictions(&self, stage: usize) -> PathBuf {
         self.dir.join("stages").join(stage.to_string()).join("predictions.parquet")
+    }
+
+    /// Returns the path of `model/`, the network after the last task.
+    pub fn model(&self) -> PathBuf {
+        self.dir.join("model")
+    }
+
+    /// Returns the path of `stages/k/model/`, the network after task k.
+    pub fn model_after(&self, stage: usize) -> PathBuf {
+        self.dir.join("stages").join(stage.to_string()).join("model")
     }
 
     /// Counts how many of the first `tasks` tasks have predictions.

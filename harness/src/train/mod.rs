@@ -34,7 +34,8 @@ mod prepare;
 mod progress;
 mod request;
 mod run;
+mod saving;
 
 pub(crate) use prepare::prepare;
-pub use request::{CHECKPOINT_EVERY, Request, stop_after};
+pub use request::{CHECKPOINT_EVERY, Request, SaveModel, stop_after};
 pub use run::{Run, Training};

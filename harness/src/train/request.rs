@@ -12,6 +12,15 @@ use crate::learner::TINY;
 use crate::methods::{MethodSpec, registry};
 use crate::run::interrupt::Interrupt;
 
+/// Which networks of a run are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaveModel {
+    /// The network after the last task, in `model/`.
+    Last,
+    /// The network after each task k, in `stages/k/model/`.
+    Every,
+}
+
 /// What to run. [`Request::new`] has defaults for everything but benchmark, method and folder.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -37,6 +46,8 @@ pub struct Request {
     pub device_name: String,
     /// Number type of states and products; weights are f32. Default: f32.
     pub dtype: DType,
+    /// Whose networks are kept as saved models. Default: none.
+    pub save_model: Option<SaveModel>,
     /// Folder of prepared pictures. Default: none, which stands for [`cache::folder`].
     pub cache: Option<PathBuf>,
     /// Time between two checkpoints inside a task; none for no other ones than where the run is interrupted. Default: ten
@@ -69,6 +80,7 @@ impl Request {
             device: Device::Cpu,
             device_name: "cpu".to_owned(),
             dtype: DType::F32,
+            save_model: None,
             cache: None,
             checkpoint_every: Some(CHECKPOINT_EVERY),
             interrupt: Interrupt::default(),

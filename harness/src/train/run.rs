@@ -27,11 +27,11 @@ use crate::run::{RunFolder, failure};
 
 /// A run with its folder, its data and its encoders open. The documentation of [`crate::train`] shows how to train one.
 pub struct Run {
-    request: Request,
+    pub(super) request: Request,
     benchmark: Benchmark,
-    spec: Rc<LearnerSpec>,
-    folder: RunFolder,
-    record: RunRecord,
+    pub(super) spec: Rc<LearnerSpec>,
+    pub(super) folder: RunFolder,
+    pub(super) record: RunRecord,
     /// Keeps other processes away from the folder. None of a finished run, which is only shown.
     _lock: Option<Lock>,
 }
@@ -76,6 +76,7 @@ impl Run {
             {
                 eprintln!("warning: {error}");
             }
+            self.check_models(self.tasks())?;
             return RunResult::read(&self.folder);
         }
         failure::clear(&self.folder)?;
@@ -109,10 +110,12 @@ impl Run {
 
     fn train_all(&self) -> Result<RunResult> {
         let mut training = self.resume()?;
+        self.check_models(training.next_task())?;
         for task in training.next_task()..self.tasks() {
             training.journal.check()?;
             training.train_task(task)?;
             training.evaluate(task)?;
+            training.save_model(task)?;
             training.save(task)?;
         }
         training.finish()
@@ -176,11 +179,11 @@ impl Run {
 
 /// A run in training: the method in its present state.
 pub struct Training<'r> {
-    run: &'r Run,
+    pub(super) run: &'r Run,
     log: Log,
     trace: Trace,
     journal: Journal,
-    method: Box<dyn Method>,
+    pub(super) method: Box<dyn Method>,
     progress: Progress,
     next_task: usize,
     /// Where the next task goes on, if an earlier process began it.

@@ -31,17 +31,25 @@ fn load_bert(path: &Path) -> Result<BertConfig> {
 }
 
 /// Reads the tokenizer of a folder, and the path that it is in.
-fn load_tokenizer(dir: &Path) -> Result<(WordTokenizer, PathBuf)> {
+fn load_tokenizer(dir: &Path, config: &BertConfig) -> Result<(WordTokenizer, PathBuf)> {
     let path = dir.join(TOKENIZER);
     let vocabulary = dir.join(VOCABULARY);
-    if path.is_file() {
-        return Ok((WordTokenizer::from_file(&path)?, path));
+    let (tokenizer, path) = if path.is_file() {
+        (WordTokenizer::from_file(&path)?, path)
+    } else if vocabulary.is_file() {
+        (WordTokenizer::from_vocabulary(&vocabulary)?, vocabulary)
+    } else {
+        let reason =
+            format!("missing, and so is {VOCABULARY}; save the tokenizer with `transformers` (save_pretrained)");
+        return Err(Error::encoder(&path, reason));
+    };
+    let tokens = tokenizer.base_size();
+    if tokens > config.vocab_size {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let reason = format!("vocab_size is {}, but {file} has {tokens} tokens", config.vocab_size);
+        return Err(Error::encoder(&dir.join(CONFIG), reason));
     }
-    if vocabulary.is_file() {
-        return Ok((WordTokenizer::from_vocabulary(&vocabulary)?, vocabulary));
-    }
-    let reason = format!("missing, and so is {VOCABULARY}; save the tokenizer with `transformers` (save_pretrained)");
-    Err(Error::encoder(&path, reason))
+    Ok((tokenizer, path))
 }
 
 /// Reads the shape of the vision part of a `CLIPModel` or a `CLIPVisionModel`.
@@ -160,16 +168,20 @@ impl TextFiles {
         let found = found(name, &[CONFIG, TOKENIZER, WEIGHTS])?;
         let path = found.folder.join(CONFIG);
         let config = load_bert(&path)?;
-        let (tokenizer, vocabulary) = load_tokenizer(&found.folder)?;
-        let tokens = tokenizer.base_size();
-        if tokens > config.vocab_size {
-            let file = vocabulary.file_name().unwrap_or_default().to_string_lossy();
-            let reason = format!("vocab_size is {}, but {file} has {tokens} tokens", config.vocab_size);
-            return Err(Error::encoder(&path, reason));
-        }
+        let (tokenizer, vocabulary) = load_tokenizer(&found.folder, &config)?;
         let weights = weights(&found.folder)?;
         let files = EncoderFiles { weights, config: path, tokenizer: Some(vocabulary), revision: found.revision };
         Ok(Self { config, tokenizer, files })
+    }
+
+    /// Reads shape and tokenizer from a folder, whether it holds weights or not.
+    ///
+    /// # Errors
+    /// A file is missing or cannot be read; the model is no BERT.
+    pub fn shape(folder: &Path) -> Result<(BertConfig, WordTokenizer)> {
+        let config = load_bert(&folder.join(CONFIG))?;
+        let (tokenizer, _) = load_tokenizer(folder, &config)?;
+        Ok((config, tokenizer))
     }
 }
 
@@ -192,6 +204,14 @@ impl VisionFiles {
         let config = load_clip(&path)?;
         let weights = weights(&found.folder)?;
         Ok(Self { config, files: EncoderFiles { weights, config: path, tokenizer: None, revision: found.revision } })
+    }
+
+    /// Reads the shape from a folder, whether it holds weights or not.
+    ///
+    /// # Errors
+    /// The file is missing or cannot be read; the model is no CLIP.
+    pub fn shape(folder: &Path) -> Result<ClipVisionConfig> {
+        load_clip(&folder.join(CONFIG))
     }
 }
 

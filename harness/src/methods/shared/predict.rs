@@ -12,6 +12,13 @@ use crate::run::predictions::PredictionRow;
 /// Rows that are predicted at a time.
 const BATCH: usize = 64;
 
+/// Returns the indices of rows in the batches in which they are predicted: rows of similar length together.
+pub fn by_length(examples: &[Example]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|row| examples[*row].ids.len());
+    order.chunks(BATCH).map(<[usize]>::to_vec).collect()
+}
+
 /// Predicts rows, choosing among the labels seen; the result is in the order of the rows. Batches hold rows of similar
 /// length.
 ///
@@ -24,13 +31,14 @@ pub fn predict(
     rows: &[Row],
 ) -> Result<Vec<PredictionRow>> {
     let examples = session.benchmark.tokenised(rows, &session.spec.tokenizer)?;
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|row| examples[*row].ids.len());
     let mut answers: Vec<Option<Answer>> = vec![None; examples.len()];
-    let batches = order.chunks(BATCH).map(|chunk| (chunk, chunk.iter().map(|row| &examples[*row]).collect()));
+    let batches = by_length(&examples).into_iter().map(|chunk| {
+        let rows = chunk.iter().map(|row| &examples[*row]).collect();
+        (chunk, rows)
+    });
     session.spec.batches(batches.collect(), |chunk, batch| {
-        for (row, answer) in chunk.iter().zip(method.answer(batch, seen)?) {
-            answers[*row] = Some(answer);
+        for (row, answer) in chunk.into_iter().zip(method.answer(batch, seen)?) {
+            answers[row] = Some(answer);
         }
         Ok(())
     })?;

@@ -1,0 +1,142 @@
+//! `mkgc predict`.
+
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use candle_core::DType;
+use clap::{Args, ValueEnum};
+use mkgc_builder::corpus::Extraction;
+use mkgc_builder::files::parent_folder;
+use mkgc_harness::files::write_atomically;
+use mkgc_harness::methods::registry;
+use mkgc_harness::model::{ModelCard, SavedModel};
+use mkgc_harness::predict::{InputFormat, OutputFormat, Predictor, Sentence, find_model, read};
+
+use super::device;
+
+/// Sentences that are labelled before they are written.
+const AT_A_TIME: usize = 1 << 14;
+
+#[derive(Args)]
+pub struct PredictArgs {
+    /// Run folder of `mkgc train --save-model`, or a saved model in one.
+    run: PathBuf,
+    /// File of sentences to label; `-` is standard input. docs/predict.md describes the formats.
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Format of the input (default: by the ending of the file's name, else text).
+    #[arg(long)]
+    format: Option<Format>,
+    /// File to write (default: standard output).
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Format of the output; columns are for entities alone.
+    #[arg(long, default_value = "jsonl")]
+    output_format: Written,
+    /// Folder that paths of pictures begin at (default: the folder of the input).
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Predict with the network after task K, from 0, which `--save-model=every` keeps in stages/K/model.
+    #[arg(long, value_name = "K")]
+    stage: Option<usize>,
+    /// Where to compute: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N).
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+/// A format of sentences.
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// A sentence per line, its words between blanks
+    Text,
+    /// An object per line, with `tokens` and, for relations, `head` and `tail`
+    Jsonl,
+    /// A word per line, and a blank line after each sentence
+    Conll,
+}
+
+/// A format of predictions.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Written {
+    /// An object per line
+    Jsonl,
+    /// Word, tag and its probability per line, between tabs
+    Conll,
+}
+
+/// Labels the sentences of a file.
+pub fn predict(args: &PredictArgs) -> Result<()> {
+    let folder = find_model(&args.run, args.stage)?;
+    let card = ModelCard::read(&folder)?;
+    if card.dataset.task == Extraction::Relations && args.output_format == Written::Conll {
+        anyhow::bail!(
+            "--output-format conll: columns hold a tag per word, and this model tells relations; leave it out"
+        );
+    }
+    let (name, bytes) = input(&args.input)?;
+    let format = args.format.map_or_else(|| InputFormat::of(&args.input), Format::parsed);
+    let sentences = read(&name, &bytes, format, card.dataset.task)?;
+    let predictor = Predictor { model: open(&folder, &card, &args.device)?, pictures: pictures(args) };
+    eprintln!("{}, on {}: {} sentences", card.title(), args.device, sentences.len());
+    let cut = predictor.count_cut(&sentences)?;
+    if cut > 0 {
+        let max = card.config.max_length;
+        eprintln!(
+            "warning: {cut} sentences are longer than the {max} word pieces that the model reads; words beyond are O"
+        );
+    }
+    let format = if args.output_format == Written::Conll { OutputFormat::Conll } else { OutputFormat::Jsonl };
+    match &args.output {
+        Some(path) => {
+            let mut text = Vec::new();
+            write(&predictor, &sentences, format, &mut text)?;
+            write_atomically(path, &text)?;
+        }
+        None => write(&predictor, &sentences, format, &mut std::io::stdout().lock())?,
+    }
+    Ok(())
+}
+
+impl Format {
+    fn parsed(self) -> InputFormat {
+        match self {
+            Self::Text => InputFormat::Text,
+            Self::Jsonl => InputFormat::Jsonl,
+            Self::Conll => InputFormat::Conll,
+        }
+    }
+}
+
+/// Returns the name of the input for messages, and its bytes.
+fn input(path: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    if path != Path::new("-") {
+        return Ok((path.to_owned(), fs_err::read(path)?));
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
+    Ok((PathBuf::from("standard input"), bytes))
+}
+
+/// Opens the model, in the number type of its training where the device has it.
+fn open(folder: &Path, card: &ModelCard, name: &str) -> Result<SavedModel> {
+    let dtype = if card.dtype == DType::BF16.as_str() && name != "cpu" { DType::BF16 } else { DType::F32 };
+    Ok(SavedModel::open(folder, registry::find, &device::open(name, dtype)?, dtype)?)
+}
+
+/// Returns the folder that paths of pictures begin at.
+fn pictures(args: &PredictArgs) -> PathBuf {
+    args.images.clone().unwrap_or_else(|| parent_folder(&args.input).to_owned())
+}
+
+/// Labels sentences and writes what is predicted; stops where nobody reads on.
+fn write(predictor: &Predictor, sentences: &[Sentence], format: OutputFormat, to: &mut dyn Write) -> Result<()> {
+    for chunk in sentences.chunks(AT_A_TIME) {
+        let text = predictor.label(chunk)?.iter().map(|one| one.text(format)).collect::<Result<String, _>>()?;
+        match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("the predictions cannot be written")?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The pictures of sentences, decoded and resized as those of a benchmark.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use mkgc_builder::images::decode;
+use mkgc_models::inputs::Pixels;
+use mkgc_models::pixels::{normalise, resize_crop};
+use rayon::prelude::*;
+
+use super::Sentence;
+use crate::error::Result;
+
+/// Says how a sentence names its picture.
+const REMEDY: &str = "give its path, in JSON lines as `image`, in columns as a line `IMGID:<name>` before the words, for \
+                      `<name>.jpg`";
+
+/// What a method looks at.
+pub(super) struct Shown<'a> {
+    /// Name of the method, for messages.
+    pub method: &'a str,
+    /// Folder that relative paths begin at.
+    pub folder: &'a Path,
+    /// Side of the vision encoder's input in pixels.
+    pub side: usize,
+    /// Whether zeros are shown in place of pictures, as by the control `visual = "blank"`.
+    pub blank: bool,
+}
+
+impl Shown<'_> {
+    /// Returns the normalised pixels of the sentences' pictures, `[B, 3, side, side]`.
+    ///
+    /// # Errors
+    /// A sentence without a picture, or one that cannot be read.
+    pub fn pixels(&self, sentences: &[&Sentence], device: &Device) -> Result<Pixels> {
+        let side = self.side;
+        let values: Vec<Vec<f32>> = sentences.par_iter().map(|one| self.picture(one)).collect::<Result<_>>()?;
+        Ok(Pixels::Image(Tensor::from_vec(values.concat(), (sentences.len(), 3, side, side), device)?))
+    }
+
+    fn picture(&self, sentence: &Sentence) -> Result<Vec<f32>> {
+        if self.blank {
+            return Ok(vec![0.0; 3 * self.side * self.side]);
+        }
+        let method = self.method;
+        let missing = || sentence.place.error(&format!("`{method}` looks at a picture of each sentence: {REMEDY}"));
+        let path = self.folder.join(sentence.image.as_ref().ok_or_else(missing)?);
+        let refused = |reason: String| sentence.place.error(&format!("picture {}: {reason}", path.display()));
+        let bytes = fs_err::read(&path).map_err(|error| sentence.place.error(&error.to_string()))?;
+        let planes = resize_crop(&decode(&bytes).map_err(refused)?, self.side);
+        Ok(normalise(&planes.map_err(|error| refused(error.to_string()))?))
+    }
+}
