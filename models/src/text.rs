@@ -78,9 +78,8 @@ impl WordTokenizer {
             Err(_) => Value::Null,
         };
         let set = |key: &str| options.get(key).and_then(Value::as_bool);
-        let text = fs_err::read_to_string(path)?;
-        let vocabulary = text.lines().map(|piece| piece.trim_end().to_owned()).zip(0u32..).collect();
-        let model = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".to_owned()).build().map_err(bad)?;
+        let file = path.to_string_lossy().into_owned();
+        let model = WordPiece::builder().files(file).unk_token("[UNK]".to_owned()).build().map_err(bad)?;
         let mut inner = Tokenizer::new(model);
         let lower = set("do_lower_case").unwrap_or(true);
         let chinese = set("tokenize_chinese_chars").unwrap_or(true);

@@ -78,7 +78,7 @@ impl<'a> Session<'a> {
             stop_after,
             ..RunRecord::external(benchmark.manifest(), &request.name, request.train_seed, source)
         };
-        folder.open(&record)?;
+        folder.open(&record, &[])?;
         let progress = Progress::read(folder)?;
         if progress.is_none() && folder.record()?.stream().is_some_and(|earlier| !earlier.phases.is_empty()) {
             return Err(folder.error("has no stream.json, so it cannot go on; choose another --out"));

@@ -8,7 +8,8 @@ use super::spec::PlannedRun;
 use super::state::State;
 use crate::error::Result;
 use crate::report::board::{Absent, AbsentKind};
-use crate::report::{self, Loaded};
+use crate::report::{self, AbsentRun, Loaded};
+use crate::run::record::RunRecord;
 
 /// A run without a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
             log = log.or_else(|| Some(path.clone()));
         }
         let gap = Gap { name: run.name.clone(), cause, log };
-        known.push((sweep.benchmarks[run.benchmark].name.clone(), absent(sweep, run, kind, &gap)?));
+        known.push(absent(sweep, run, kind, &gap)?);
         gaps.push(gap);
     }
     if finished.is_empty() {
@@ -57,8 +58,8 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
     }
     let Loaded { runs, mut absent } = report::load(&finished)?;
     // Finished runs whose predictions cannot be read.
-    for (benchmark, run) in &absent {
-        let name = run.folder.clone().unwrap_or_else(|| format!("{} on {benchmark}", run.label));
+    for AbsentRun { absent: run, .. } in &absent {
+        let name = run.folder.clone().unwrap_or_else(|| run.label.clone());
         gaps.push(Gap { name, cause: format!("{}: {}", run.kind, run.cause), log: None });
     }
     absent.extend(known);
@@ -78,16 +79,19 @@ fn missing(state: &State) -> Option<(AbsentKind, String)> {
 }
 
 /// Describes a gap as reports show it.
-fn absent(sweep: &Sweep, run: &PlannedRun, kind: AbsentKind, gap: &Gap) -> Result<Absent> {
+fn absent(sweep: &Sweep, run: &PlannedRun, kind: AbsentKind, gap: &Gap) -> Result<AbsentRun> {
     let folder = sweep.folder(run)?;
+    let record = folder.record().ok();
     let variant = run.variant.as_ref().map_or_else(String::new, |variant| format!(" [{variant}]"));
-    let planned = |_| format!("{}{variant}", run.method.name);
-    Ok(Absent {
-        label: folder.record().map_or_else(planned, |record| record.label()),
+    let planned = || format!("{}{variant}", run.method.name);
+    let absent = Absent {
+        label: record.as_ref().map_or_else(planned, RunRecord::label),
         seed: Some(run.settings.config.train_seed),
         kind,
         cause: gap.cause.clone(),
         folder: folder.started().then(|| folder.dir().display().to_string()),
         log: gap.log.as_ref().map(|log| log.display().to_string()),
-    })
+    };
+    let benchmark = Some(sweep.benchmarks[run.benchmark].name.clone());
+    Ok(AbsentRun { benchmark, dataset: record.map(|record| record.dataset), absent })
 }

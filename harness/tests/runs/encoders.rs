@@ -74,7 +74,7 @@ fn the_same_weights_under_another_configuration_or_tokenizer_are_another_encoder
     let other = path("other");
     train(Request { settings: seed(&place, 4), ..request(&place, &heads, &other) }).unwrap();
 
-    let prints = |out: &PathBuf| observe(std::slice::from_ref(out)).unwrap().into_values().next().unwrap();
+    let prints = |out: &PathBuf| observe(std::slice::from_ref(out)).unwrap().runs.into_values().next().unwrap();
     let (ours, theirs) = (prints(&out), prints(&other));
     let (ours, theirs) = (ours.values().next().unwrap(), theirs.values().next().unwrap());
     assert_eq!(ours.fingerprints["encoder"], theirs.fingerprints["encoder"]);
