@@ -227,7 +227,13 @@ const GOLDEN_HASH: &str = "442640e28b96450b";
 fn a_plan_builds_its_benchmarks_first_and_keeps_them() {
     let place = Corpora::new();
     let family = place.read("small.toml").split("[[tasks]]").next().unwrap().replace("small", "fam");
-    fs_err::write(place.path("fam.toml"), format!("{family}n_tasks = 2\norder_seeds = [1, 2, 3]\n")).unwrap();
+    fs_err::write(
+        place.path("fam.toml"),
+        format!(
+            "{family}classes = [\"/per/per/peer\", \"/per/org/member_of\"]\nn_tasks = 2\norder_seeds = [1, 2, 3]\n"
+        ),
+    )
+    .unwrap();
     let build = |orders: &str| {
         format!(
             "out = \"out\"\nmethods = [\"majority\"]\n{orders}\n[[build]]\nprotocol = \"fam.toml\"\nraw = \".\"\n[[build]]\nprotocol = \"small.toml\"\nraw = \".\"\n"
@@ -388,13 +394,13 @@ mod signals {
         let place = Corpora::new();
         long_and_short(&place);
         let sweep = place.start("sweep plan.toml --jobs 2");
-        signal(at_work(&place, &sweep), "SEGV");
+        signal(at_work(&place, &sweep), "ABRT");
         assert_eq!(ended(sweep), 2);
         assert!(place.has_result("small/majority-seed42"));
         let err = place.read("err.txt");
-        assert!(err.contains("small/vanilla-seed42: failed: the process crashed (SIGSEGV)"), "{err}");
+        assert!(err.contains("small/vanilla-seed42: failed: the process crashed (SIGABRT)"), "{err}");
         let (code, _, gaps) = place.mkgc("sweep plan.toml --report");
-        assert!(code == 1 && gaps.contains("crashed (SIGSEGV) (see out/logs/small/vanilla-seed42.log)"), "{gaps}");
+        assert!(code == 1 && gaps.contains("crashed (SIGABRT) (see out/logs/small/vanilla-seed42.log)"), "{gaps}");
         let (code, _, _) = place.mkgc("sweep plan.toml");
         assert_eq!((code, place.begun("small/vanilla-seed42")), (2, 1), "what crashed is not made again unasked");
     }
