@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::DType;
 use clap::{ArgGroup, Args};
 use mkgc_harness::sweep::slurm::{self, SlurmOptions};
-use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, Sweep};
+use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, PlannedRun, Sweep};
+use mkgc_harness::train::Request;
 
 use super::device;
 use super::options::RunOptions;
@@ -85,7 +86,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     }
     if let Some(number) = args.run {
         let number = number.map_or_else(|| array_number(args.offset), Ok)?;
-        // The number must be right before a GPU is opened.
+        // The run must be the right one before a GPU is opened.
         let run = sweep.run(number)?;
         if args.slurm.expect.as_ref().is_some_and(|expected| *expected != run.hash) {
             let name = &run.name;
@@ -94,7 +95,7 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
                 "run {number}, {name}, is not the one that was submitted: the plan, a recipe or a benchmark has changed; {remedy}"
             );
         }
-        sweep::make_one(&sweep, number, device::open(&sweep.device, dtype)?)?;
+        sweep::make_one(&sweep, number, |run| args.request(&sweep, run))?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.report {
@@ -171,6 +172,16 @@ impl SweepArgs {
             dtype,
             settings,
         })
+    }
+
+    /// Makes the request for a run, whose benchmark must have been built, with what it shares with the others.
+    fn request(&self, sweep: &Sweep, run: &PlannedRun) -> Result<Request> {
+        let mut options = self.options.clone();
+        options.encoder = Some(run.encoder.clone());
+        options.vision = Some(run.vision.clone());
+        options.device = Some(sweep.device.clone());
+        options.dtype = Some(sweep.dtype.clone());
+        options.request(sweep.benchmark(run), *run.method, sweep.folder(run)?.dir().to_owned())
     }
 
     fn slurm_options(&self) -> Result<SlurmOptions> {

@@ -1,53 +1,43 @@
 //! Makes a single run of a sweep in this process: what the sweep's child processes and the tasks of a cluster do.
 
+use std::fmt::Display;
 use std::io::Read;
-
-use candle_core::{DType, Device};
 
 use super::matrix::Sweep;
 use super::signals;
-use crate::error::{Error, Result};
+use super::spec::PlannedRun;
+use crate::error::Error;
 use crate::train::{Request, Run};
 
 /// Variable that tells a child process of a sweep that its standard input is a pipe that ends with its parent.
 pub(super) const CHILD: &str = "MKGC_SWEEP_CHILD";
 
-/// Makes run number `number`, on a device that is open. Builds its benchmark if that is missing. A finished run is left as
-/// it is.
+/// Makes run number `number`. Builds its benchmark if that is missing, and then asks for the `request`, to which the plan's
+/// settings, variant and number of tasks are added. A finished run is left as it is.
 ///
 /// # Errors
-/// There is no such run; what [`Run::train`] fails for, which is noted for the sweep's other commands.
-pub fn make_one(sweep: &Sweep, number: usize, device: Device) -> Result<()> {
+/// There is no such run; `request` fails; what [`Run::train`] fails for. Failures are noted for the sweep's other commands.
+pub fn make_one<E: From<Error> + Display>(
+    sweep: &Sweep,
+    number: usize,
+    request: impl FnOnce(&PlannedRun) -> Result<Request, E>,
+) -> Result<(), E> {
     let run = sweep.run(number)?;
     if std::env::var_os(CHILD).is_some() {
         stop_with_parent();
     }
     sweep.clear_failure(run)?;
-    let outcome = sweep.benchmarks[run.benchmark].ensure().and_then(|()| {
-        let request = Request::new(sweep.benchmark(run), *run.method, sweep.folder(run)?.dir())?;
-        let request = Request {
-            settings: run.settings.clone(),
-            variant: run.variant.clone(),
-            encoder: run.encoder.clone(),
-            vision: run.vision.clone(),
-            tasks: run.tasks,
-            device,
-            device_name: sweep.device.clone(),
-            dtype: if sweep.dtype == "bf16" { DType::BF16 } else { DType::F32 },
-            ..request
-        };
-        Run::open(request)?.train().map(|_| ())
-    });
-    if let Err(error) = &outcome {
-        note(sweep, number, error);
-    }
-    outcome
+    let ready = sweep.benchmarks[run.benchmark].ensure();
+    let request = ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note(sweep, run, error))?;
+    let settings = run.settings.clone();
+    let request = Request { settings, variant: run.variant.clone(), tasks: run.tasks, ..request };
+    Run::open(request).and_then(|run| run.train()).inspect_err(|error| note(sweep, run, error))?;
+    Ok(())
 }
 
 /// Notes why the run failed. A note that cannot be written must not hide the error itself.
-fn note(sweep: &Sweep, number: usize, error: &Error) {
-    let noted = sweep.run(number).and_then(|run| sweep.note_failure(run, error.to_string()));
-    if let Err(second) = noted {
+fn note(sweep: &Sweep, run: &PlannedRun, error: &impl Display) {
+    if let Err(second) = sweep.note_failure(run, format!("{error:#}")) {
         eprintln!("warning: {second}");
     }
 }
