@@ -173,7 +173,9 @@ fn parse_size(size: &str) -> std::result::Result<u64, String> {
         let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
         number.checked_mul(*bytes)
     });
-    parsed.filter(|bytes| *bytes > 0).ok_or_else(|| "expected a whole number with KB, MB or GB, such as 500MB".to_owned())
+    parsed
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "expected a whole number with KB, MB or GB, such as 500MB".to_owned())
 }
 
 /// Builds, and keeps what a run will read of each picture.

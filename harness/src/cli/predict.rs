@@ -8,6 +8,7 @@ use candle_core::DType;
 use clap::{Args, ValueEnum};
 use mkgc_builder::corpus::Extraction;
 use mkgc_builder::files::parent_folder;
+use mkgc_harness::console::note;
 use mkgc_harness::files::write_atomically;
 use mkgc_harness::methods::registry;
 use mkgc_harness::model::{ModelCard, SavedModel};
@@ -78,13 +79,13 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
     let format = args.format.map_or_else(|| InputFormat::of(&args.input), Format::parsed);
     let sentences = read(&name, &bytes, format, card.dataset.task)?;
     let predictor = Predictor { model: open(&folder, &card, &args.device)?, pictures: pictures(args) };
-    eprintln!("{}, on {}: {} sentences", card.title(), args.device, sentences.len());
+    note(format_args!("{}, on {}: {} sentences", card.title(), args.device, sentences.len()));
     let cut = predictor.count_cut(&sentences)?;
     if cut > 0 {
         let max = card.config.max_length;
-        eprintln!(
+        note(format_args!(
             "warning: {cut} sentences are longer than the {max} word pieces that the model reads; words beyond are O"
-        );
+        ));
     }
     let format = if args.output_format == Written::Conll { OutputFormat::Conll } else { OutputFormat::Jsonl };
     match &args.output {

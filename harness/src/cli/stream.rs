@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use mkgc_harness::console::print;
 use mkgc_harness::run::external::Budget;
 use mkgc_harness::stream::{self, StreamRequest};
 
@@ -85,7 +86,7 @@ pub fn stream(args: StreamArgs) -> Result<()> {
         StreamRequest { benchmark: data, out, name, description, url, command, memory, train_seed, tasks, timeout };
     let result = stream::run(&request)?;
     if request.command.is_some() {
-        println!("{}", serde_json::to_string_pretty(&result)?);
+        print(&format!("{}\n", serde_json::to_string_pretty(&result)?))?;
     }
     Ok(())
 }

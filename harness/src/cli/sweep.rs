@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::DType;
 use clap::{ArgGroup, Args};
+use mkgc_harness::console::{note, print};
 use mkgc_harness::sweep::slurm::{self, SlurmOptions};
 use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, PlannedRun, Sweep};
 use mkgc_harness::train::Request;
@@ -73,15 +74,15 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
     let dtype = if sweep.dtype == "bf16" { DType::BF16 } else { DType::F32 };
     device::check(&sweep.device, dtype)?;
     if args.dry_run && args.slurm.slurm {
-        print!("{}", slurm::preview(&sweep, &args.slurm_options()?)?);
+        print(&slurm::preview(&sweep, &args.slurm_options()?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.dry_run {
-        print!("{}", sweep.list());
+        print(&sweep.list())?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.status {
-        print!("{}", sweep::status(&sweep)?);
+        print(&sweep::status(&sweep)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(number) = args.run {
@@ -112,7 +113,7 @@ fn make(args: &SweepArgs, plan: &Plan) -> Result<ExitCode> {
     // A benchmark that has just been built may not suit a method.
     let sweep = Sweep::new(plan, &given)?;
     if args.slurm.slurm {
-        print!("{}", slurm::submit(&sweep, &args.slurm_options()?)?);
+        print(&slurm::submit(&sweep, &args.slurm_options()?)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let memory = args.memory_per_run.map(|gib| (gib * f64::from(1 << 30)) as u64);
@@ -120,7 +121,7 @@ fn make(args: &SweepArgs, plan: &Plan) -> Result<ExitCode> {
     let options = JobOptions { jobs, retry_failed: args.retry_failed, memory, arguments: args.single_run() };
     let outcome = sweep::make(&sweep, &options)?;
     if outcome == Outcome::Interrupted {
-        eprintln!("interrupted; the same command goes on");
+        note("interrupted; the same command goes on");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let gaps = report(&sweep)?;
@@ -136,14 +137,14 @@ fn make(args: &SweepArgs, plan: &Plan) -> Result<ExitCode> {
 /// Prints the report over the finished runs and returns the others.
 fn report(sweep: &Sweep) -> Result<Vec<Gap>> {
     let (text, gaps) = sweep::write_report(sweep)?;
-    print!("{text}");
+    print(&text)?;
     Ok(gaps)
 }
 
 fn list(gaps: &[Gap], all: usize) -> ExitCode {
-    eprintln!("{} of {all} runs have no result:", gaps.len());
+    note(format_args!("{} of {all} runs have no result:", gaps.len()));
     for gap in gaps {
-        eprintln!("{gap}");
+        note(gap);
     }
     ExitCode::FAILURE
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use mkgc_harness::config::Overrides;
-use mkgc_harness::console::print;
+use mkgc_harness::console::{note, print};
 use mkgc_harness::methods::registry;
 use mkgc_harness::train::{Request, Run, SaveModel};
 
@@ -75,7 +75,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
         return Ok(print(&settings.to_toml()?)?);
     }
     for key in &settings.ignored {
-        eprintln!("warning: the recipe sets `{key}`, which {} does not read", method.name);
+        note(format_args!("warning: the recipe sets `{key}`, which {} does not read", method.name));
     }
     let out = args.out.context("--out is missing")?;
     let request = args.options.request(&args.benchmark, method, out)?;

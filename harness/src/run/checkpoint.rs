@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::log::LogState;
 use super::record::Cost;
 pub use super::state::State;
+use crate::console::note;
 use crate::error::{Error, Result};
 use crate::files::{read_json, unwritable, write_json_durably};
 
@@ -273,7 +274,7 @@ fn newest<I: Index>(
                 return Ok(Some((index, tensors.into_iter().collect())));
             }
             Ok(_) => {}
-            Err(reason) => eprintln!("warning: {reason}; the run goes on from the checkpoint before it"),
+            Err(reason) => note(format_args!("warning: {reason}; the run goes on from the checkpoint before it")),
         }
     }
     Ok(None)

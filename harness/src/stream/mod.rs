@@ -24,6 +24,7 @@ use peer::{Lost, Peer};
 use serve::Fault;
 use session::Session;
 
+use crate::console::note;
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
 use crate::external::check_name;
@@ -54,7 +55,7 @@ pub fn run(request: &StreamRequest) -> Result<RunResult> {
         && !folder.result().exists()
         && let Err(second) = failure::write(&folder, benchmark.tasks(), error)
     {
-        eprintln!("warning: {second}");
+        note(format_args!("warning: {second}"));
     }
     outcome
 }
@@ -72,8 +73,10 @@ fn converse(request: &StreamRequest, session: &mut Session<'_>) -> Result<RunRes
         Ok(result) => {
             match client.wait() {
                 Some(status) if status.success() => {}
-                Some(status) => eprintln!("warning: `{command}` gave all predictions and then ended with {status}"),
-                None => eprintln!("warning: `{command}` gave all predictions but did not end, and was killed"),
+                Some(status) => {
+                    note(format_args!("warning: `{command}` gave all predictions and then ended with {status}"))
+                }
+                None => note(format_args!("warning: `{command}` gave all predictions but did not end, and was killed")),
             }
             Ok(result)
         }

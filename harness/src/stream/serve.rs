@@ -8,6 +8,7 @@ use super::message::{Reply, Request, TaskMessage};
 use super::peer::{Lost, Peer};
 use super::rows::StreamRow;
 use super::session::{Current, Session, Test};
+use crate::console::note;
 use crate::error::Error;
 use crate::external::{Answer, check_answer};
 use crate::files::write_json;
@@ -169,7 +170,7 @@ impl Session<'_> {
             checked => checked?,
         };
         for warning in warnings {
-            eprintln!("warning: {warning}");
+            note(format_args!("warning: {warning}"));
         }
         predictions::write(&self.folder.predictions(task), &rows)?;
         self.finish_task(phase)?;
@@ -187,7 +188,7 @@ impl Session<'_> {
     fn report(&self, task: usize, phase: PhaseRecord, micro_f1: Option<f64>) {
         let RunRecord { dataset, method, .. } = &self.record;
         let score = micro_f1.map_or_else(|| "undefined".to_owned(), |score| format!("{:.1}", 100.0 * score));
-        eprintln!(
+        note(format_args!(
             "{} {method} task {}/{}: {}: micro-F1 {score}, learned in {:.1} s, predicted in {:.1} s, {} rows stored",
             dataset.name,
             task + 1,
@@ -196,6 +197,6 @@ impl Session<'_> {
             phase.learn_seconds,
             phase.predict_seconds,
             self.store.len()
-        );
+        ));
     }
 }

@@ -10,6 +10,7 @@ use mkgc_builder::files::{sha256_file, sha256_hex};
 use mkgc_builder::protocol::{Protocol, SHIPPED};
 
 use super::plan::{BuildEntry, Plan};
+use crate::console::note;
 use crate::error::{Error, Result};
 
 /// A benchmark that runs are trained on.
@@ -48,7 +49,7 @@ impl SweepBenchmark {
     /// The corpus cannot be read; the folder cannot be written.
     pub fn ensure(&self) -> Result<()> {
         let Some(options) = self.build.as_ref().filter(|_| !self.is_built()) else { return Ok(()) };
-        eprintln!("building {}", self.folder.display());
+        note(format_args!("building {}", self.folder.display()));
         match build(options) {
             Err(error) if !self.is_built() => Err(error.into()),
             _ => Ok(()),
@@ -77,7 +78,7 @@ pub(super) fn ensure_all(benchmarks: &[SweepBenchmark]) -> Result<()> {
     }
     for (options, orders) in families.into_values() {
         let out = options.out.parent().unwrap_or(Path::new(".")).to_owned();
-        eprintln!("building {} orders of {} in {}", orders.len(), options.protocol, out.display());
+        note(format_args!("building {} orders of {} in {}", orders.len(), options.protocol, out.display()));
         build_orders(&BuildOptions { order: None, out, ..options }, &orders)?;
     }
     Ok(())

@@ -206,6 +206,7 @@ impl Jobs<'_> {
         let text = match &self.rows[ended.number].observed.state {
             State::Finished => format!("finished in {time}"),
             State::Failed(cause) => format!("failed after {time}: {cause}; see {}", self.sweep.log(run)?.display()),
+            State::Running => "left to another process, which trains it".to_owned(),
             _ => format!("interrupted after {time}; the same command goes on with it"),
         };
         self.tell(ended.number, &text);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use console::Term;
 
 use super::table::{self, Row};
+use crate::console::note;
 
 /// Time between two drawings of the table.
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ impl View {
     /// Says what has happened to a run, where there is no table that shows it.
     pub fn tell(&self, text: &str) {
         if !self.term.is_term() {
-            eprintln!("{text}");
+            note(text);
         }
     }
 

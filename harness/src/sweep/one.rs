@@ -6,6 +6,7 @@ use std::io::Read;
 use super::matrix::Sweep;
 use super::signals;
 use super::spec::PlannedRun;
+use crate::console::note;
 use crate::error::Error;
 use crate::train::{Request, Run};
 
@@ -28,17 +29,22 @@ pub fn make_one<E: From<Error> + Display>(
     }
     sweep.clear_failure(run)?;
     let ready = sweep.benchmarks[run.benchmark].ensure();
-    let request = ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note(sweep, run, error))?;
+    let request = ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note_failure(sweep, run, error))?;
     let settings = run.settings.clone();
     let request = Request { settings, variant: run.variant.clone(), tasks: run.tasks, ..request };
-    Run::open(request).and_then(|run| run.train()).inspect_err(|error| note(sweep, run, error))?;
+    Run::open(request).and_then(|run| run.train()).inspect_err(|error| {
+        // A run that was interrupted has not failed: it goes on.
+        if !matches!(error, Error::Interrupted) {
+            note_failure(sweep, run, error);
+        }
+    })?;
     Ok(())
 }
 
 /// Notes why the run failed. A note that cannot be written must not hide the error itself.
-fn note(sweep: &Sweep, run: &PlannedRun, error: &impl Display) {
+fn note_failure(sweep: &Sweep, run: &PlannedRun, error: &impl Display) {
     if let Err(second) = sweep.note_failure(run, format!("{error:#}")) {
-        eprintln!("warning: {second}");
+        note(format_args!("warning: {second}"));
     }
 }
 
@@ -47,7 +53,7 @@ fn stop_with_parent() {
     std::thread::spawn(|| {
         let mut rest = Vec::new();
         std::io::stdin().read_to_end(&mut rest).ok();
-        eprintln!("the sweep that started this run is gone");
+        note(format_args!("the sweep that started this run is gone"));
         signals::terminate_self();
     });
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::files::{read_json, write_json};
 use crate::run::RunFolder;
 use crate::run::failure::Failure;
+use crate::run::lock;
 use crate::run::record::{RunRecord, SCHEMA_VERSION};
 
 /// What has become of a run.
@@ -27,12 +28,13 @@ pub enum State {
 }
 
 impl State {
-    /// Tells whether the run is to be made. One that has failed is only if `retry_failed`.
+    /// Tells whether the run is to be made. One that has failed is only if `retry_failed`, and one that a process trains is
+    /// left to that process.
     pub(super) fn is_open(&self, retry_failed: bool) -> bool {
         match self {
-            Self::Finished => false,
+            Self::Finished | Self::Running => false,
             Self::Failed(_) => retry_failed,
-            Self::Waiting | Self::Running | Self::Interrupted(_) => true,
+            Self::Waiting | Self::Interrupted(_) => true,
         }
     }
 }
@@ -51,7 +53,7 @@ pub struct Observed {
 }
 
 impl Sweep {
-    /// Looks at the folder of a run. A run that a process trains at this moment looks interrupted.
+    /// Looks at the folder of a run.
     ///
     /// # Errors
     /// There is no folder for the sweep.
@@ -81,6 +83,9 @@ impl Sweep {
         }
         if folder.result().exists() && record.tasks() == tasks {
             return Ok(State::Finished);
+        }
+        if lock::holder(&folder)?.is_some() {
+            return Ok(State::Running);
         }
         if folder.failure().exists() {
             return Ok(failed(&folder.failure()));
@@ -122,12 +127,13 @@ impl Sweep {
         Ok(note.exists().then(|| failed(&note)))
     }
 
-    /// Notes why a run failed, unless its folder says so.
+    /// Notes why a run failed, unless its folder says so, or another process trains it: then only the attempt failed.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub(super) fn note_failure(&self, run: &PlannedRun, cause: String) -> Result<()> {
-        if self.folder(run)?.failure().exists() {
+        let folder = self.folder(run)?;
+        if folder.failure().exists() || lock::holder(&folder)?.is_some() {
             return Ok(());
         }
         let failure = Failure {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::request::Request;
 use crate::config::Config;
+use crate::console::note;
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
 use crate::learner::{LearnerSpec, TINY};
@@ -29,7 +30,7 @@ pub(super) fn check(request: &Request, benchmark: &Benchmark, spec: &Rc<LearnerS
         check_length(config, spec)?;
     }
     if !method.multimodal() && request.vision != TINY {
-        eprintln!("warning: --vision {} is not used: {} reads the text alone", request.vision, method.name);
+        note(format_args!("warning: --vision {} is not used: {} reads the text alone", request.vision, method.name));
     }
     let mut log = Log::silent("", benchmark.tasks(), 0, config.lr_encoder);
     let mut trace = Trace::default();
@@ -81,9 +82,9 @@ fn warn_of_unused(unused: Vec<(PathBuf, String)>) {
         let more = if count > SHOWN { ", …" } else { "" };
         let shown = names[..count.min(SHOWN)].join(", ");
         let path = path.display();
-        eprintln!(
+        note(format_args!(
             "warning: {path}: the network does not use {count} of its tensors: {shown}{more}; does config.json belong to it?"
-        );
+        ));
     }
 }
 

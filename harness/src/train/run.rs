@@ -74,7 +74,7 @@ impl Run {
             if self.record.stop_after.is_none()
                 && let Err(error) = self.folder.remove_checkpoint()
             {
-                eprintln!("warning: {error}");
+                note(format_args!("warning: {error}"));
             }
             self.check_models(self.tasks())?;
             return RunResult::read(&self.folder);

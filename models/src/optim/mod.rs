@@ -49,6 +49,11 @@ pub struct ParamGroup {
     pub weight_decay: f64,
 }
 
+/// Returns the variables of groups in order.
+fn variables(groups: &[ParamGroup]) -> impl Iterator<Item = &Var> {
+    groups.iter().flat_map(|group| &group.vars).map(|(_, var)| var)
+}
+
 /// First and second moment of one variable.
 enum Moments {
     /// In host memory, updated in place.
@@ -157,7 +162,7 @@ impl AdamW {
         let Some(clip) = clip else { return Ok(vec![1.0; self.groups.len()]) };
         let mut scales = Vec::with_capacity(self.groups.len());
         for groups in self.clipped_together() {
-            let scale = (clip / (norm(groups, grads)? + 1e-6)).min(1.0);
+            let scale = (clip / (norm(variables(groups), grads)? + 1e-6)).min(1.0);
             scales.extend(groups.iter().map(|_| scale));
         }
         Ok(scales)
@@ -193,7 +198,7 @@ impl AdamW {
     /// # Errors
     /// A tensor operation fails.
     pub fn norm(&self, grads: &GradStore) -> Result<f64> {
-        norm(&self.groups, grads)
+        norm(variables(&self.groups), grads)
     }
 
     /// Returns the variables of all groups with their names.

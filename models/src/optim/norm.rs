@@ -1,19 +1,18 @@
 //! The L2 norm of gradients, by which they are clipped.
 
-use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use candle_core::{Tensor, Var};
 
-use super::ParamGroup;
 use crate::error::Result;
 use crate::ops;
 
 /// Elements that one thread handles at a time: a fixed number, so that sums do not depend on the number of threads.
 pub(super) const CHUNK: usize = 1 << 16;
 
-/// Returns the L2 norm over all gradients of groups, summed in f64 in a fixed order.
-pub(super) fn norm(groups: &[ParamGroup], grads: &GradStore) -> Result<f64> {
+/// Returns the L2 norm over the gradients of variables, summed in f64 in their order.
+pub(super) fn norm<'a>(vars: impl Iterator<Item = &'a Var>, grads: &GradStore) -> Result<f64> {
     let mut total = 0.0;
-    for (_, var) in groups.iter().flat_map(|group| &group.vars) {
+    for var in vars {
         let Some(grad) = grads.get(var.as_tensor()) else { continue };
         total += if grad.device().is_cpu() {
             sum_of_squares(&grad.contiguous()?)?
