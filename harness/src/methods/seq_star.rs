@@ -50,6 +50,7 @@ pub const SEQ_STAR: MethodSpec = MethodSpec {
         ..shared
     },
     defaults_source: "zzz47zzz/codebase-for-incremental-learning-with-llm",
+    reopen: |mut saved| Ok(Box::new(SeqStar { learner: saved.network()? })),
     ..MethodSpec::new("seq-star", |session| Ok(Box::new(SeqStar::new(session)?)))
 };
 
