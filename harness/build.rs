@@ -1,6 +1,7 @@
 //! Tells `mkgc --version` which commit and which features it is built of. The commit is `MKGC_COMMIT` where it is set, as
 //! packagers do; else that of the git repository which tracks this file; else what `cargo package` noted. Without any of
-//! these it is unknown. Nothing depends on the time or the place of the build.
+//! these it is unknown. Nothing depends on the time or the place of the build. A build without optimisation does not ask
+//! git, because it would compile everything again after each commit.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +13,9 @@ fn main() {
     println!("cargo::rerun-if-env-changed=MKGC_COMMIT");
     println!("cargo::rerun-if-changed=build.rs");
     let given = std::env::var("MKGC_COMMIT").ok().filter(|commit| !commit.is_empty());
-    let commit = given.or_else(from_git).or_else(from_note).map(|commit| commit.chars().take(12).collect());
+    let released = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let repository = || if released { from_git() } else { None };
+    let commit = given.or_else(repository).or_else(from_note).map(|commit| commit.chars().take(12).collect());
     println!("cargo::rustc-env=MKGC_BUILD_COMMIT={}", commit.unwrap_or_else(|| "unknown".to_owned()));
     let features: &str = if std::env::var_os("CARGO_FEATURE_CUDA").is_some() { "cuda" } else { "none" };
     println!("cargo::rustc-env=MKGC_BUILD_FEATURES={features}");

@@ -88,3 +88,19 @@ pub fn unwritable(path: &Path, error: &impl Display) -> Error {
     let reason = format!("{reason} and give the same command again, which goes on");
     Error::Usage(format!("{}: cannot be written: {reason}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_error_of_the_disk_is_named_with_the_remedy() {
+        let full = io::Error::from_raw_os_error(28);
+        let message = unwritable(Path::new("run/a.safetensors"), &format!("I/O error: {full}")).to_string();
+        assert_eq!(
+            message,
+            "run/a.safetensors: cannot be written: the disk is full; free some space and give the same command again, which goes on"
+        );
+    }
+}

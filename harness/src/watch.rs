@@ -12,19 +12,16 @@ use crate::run::find::find;
 use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::record::RunRecord;
 use crate::run::stop::{Stop, stop};
-use crate::run::{RunFolder, log};
-
-/// A run that has written nothing for so long is said to have stopped. Runs write every 50 batches.
-const SILENCE: Duration = Duration::from_secs(600);
+use crate::run::{RunFolder, lock, log};
 
 /// What a run is doing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Doing {
     /// It has a result: micro-F1 after the last task, if it is defined.
     Finished(Option<f64>),
-    /// It has written something lately.
+    /// A process works on it.
     Running,
-    /// It has no result, no error, and has written nothing for a while.
+    /// It has no result and no error, and no process works on it.
     Stopped,
     /// It ended with an error, or its files are damaged; the cause.
     Failed(String),
@@ -94,14 +91,14 @@ fn watched(path: &Path, now: SystemTime) -> Watched {
         benchmark: record.dataset.name.clone(),
         label: record.label(),
         seed: Some(record.train_seed()),
-        doing: doing(&folder, &record, silent),
+        doing: doing(&folder, &record),
         tasks: Some((folder.tasks_learned(record.tasks()), record.tasks())),
         place,
         silent,
     }
 }
 
-fn doing(folder: &RunFolder, record: &RunRecord, silent: Option<Duration>) -> Doing {
+fn doing(folder: &RunFolder, record: &RunRecord) -> Doing {
     match stop(folder, record) {
         None => {
             let result = RunResult::read(folder).ok();
@@ -109,8 +106,11 @@ fn doing(folder: &RunFolder, record: &RunRecord, silent: Option<Duration>) -> Do
             Doing::Finished(last.flatten())
         }
         Some(Stop { failed: true, cause, .. }) => Doing::Failed(cause),
-        Some(_) if silent.is_some_and(|silent| silent < SILENCE) => Doing::Running,
-        Some(_) => Doing::Stopped,
+        Some(_) => match lock::holder(folder) {
+            Ok(Some(_)) => Doing::Running,
+            Ok(None) => Doing::Stopped,
+            Err(error) => Doing::Failed(error.to_string()),
+        },
     }
 }
 

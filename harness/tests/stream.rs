@@ -320,7 +320,7 @@ fn hostile_and_slow_commands_are_given_up_with_the_reason() {
             "yes",
             "too many requests refused one after another, the last: no request: `y` (lines that are not JSON)",
         ),
-        ("echo", "cat", "no request is of the type `hello`"),
+        ("echo", "cat", "too many requests refused one after another, the last: no request is of the type `error`"),
         ("silent", "sleep 600", "said or read nothing for 0.5 seconds (--timeout)"),
         ("greedy", "exec 0<&-; sleep 600", "(--timeout)"),
         ("bytes", "printf '\\377\\n'; sleep 600", "sent a line that is not UTF-8"),

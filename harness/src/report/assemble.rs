@@ -23,19 +23,19 @@ use crate::run::record::DatasetRecord;
 /// on every board.
 ///
 /// # Errors
-/// Runs must not be compared; no run can be read.
+/// Runs must not be compared; no run is finished.
 pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
     let Loaded { runs, absent } = loaded;
+    if runs.is_empty() {
+        let causes: Vec<String> = absent.iter().map(|run| named(&run.absent)).collect();
+        return Err(Error::Usage(format!("no run is finished:\n{}", causes.join("\n"))));
+    }
     let mut by_benchmark: BTreeMap<String, Runs> = BTreeMap::new();
     for run in runs {
         by_benchmark.entry(run.record.dataset.name.clone()).or_default().finished.push(run);
     }
     for dataset in absent.iter().filter_map(|run| run.dataset.as_ref()) {
         by_benchmark.entry(dataset.name.clone()).or_default().dataset.get_or_insert_with(|| dataset.clone());
-    }
-    if by_benchmark.is_empty() {
-        let causes: Vec<String> = absent.iter().map(|run| named(&run.absent)).collect();
-        return Err(Error::Usage(format!("no run can be read:\n{}", causes.join("\n"))));
     }
     for AbsentRun { benchmark, absent, .. } in absent {
         match benchmark.and_then(|benchmark| by_benchmark.get_mut(&benchmark)) {

@@ -296,19 +296,3 @@ fn whole<I: Index>(folder: &Path, path: &Path) -> Result<I> {
     };
     if same { Ok(index) } else { Err(damaged(&file, "its bytes are not those that were written")) }
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// `/dev/full` is a disk without space.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_full_disk_is_named_with_the_remedy() {
-        let tensors = BTreeMap::from([("a".to_owned(), Tensor::new(&[1.0f32; 5000], &Device::Cpu).unwrap())]);
-        let message = write_synced(Path::new("/dev/full"), tensors).unwrap_err().to_string();
-        let expected = "/dev/full: cannot be written: the disk is full; free some space and give the same command again, which goes on";
-        assert_eq!(message, expected);
-    }
-}

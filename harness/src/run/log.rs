@@ -65,6 +65,7 @@ pub struct LogState {
     step: usize,
     done: usize,
     epoch: usize,
+    factor: u64,
     trial: Option<HeldLines>,
     window_rows: usize,
     window_steps: usize,
@@ -188,6 +189,7 @@ impl Log {
             step: self.step,
             done: self.done,
             epoch: self.epoch,
+            factor: self.factor.to_bits(),
             trial: self.trial.clone(),
             window_rows: window.rows,
             window_steps: window.steps,
@@ -207,6 +209,7 @@ impl Log {
         self.done = state.done;
         self.restored = state.done;
         self.epoch = state.epoch;
+        self.factor = f64::from_bits(state.factor);
         self.trial = state.trial;
         self.window = Window {
             since: Instant::now(),

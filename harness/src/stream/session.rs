@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::files::write_json;
 use crate::metrics::score::RunResult;
 use crate::run::external::{ExternalRecord, PhaseRecord, StreamRecord};
+use crate::run::lock::Lock;
 use crate::run::record::{Model, RunRecord};
 use crate::run::{RunFolder, failure};
 
@@ -44,13 +45,15 @@ pub struct Session<'a> {
     stored: Vec<StoredId>,
     pub(super) store: Store,
     pub(super) current: Option<Current>,
+    /// Keeps other processes away from the folder. None of a finished run, which is only shown.
+    _lock: Option<Lock>,
 }
 
 impl<'a> Session<'a> {
     /// Creates the run folder, or opens one of the same run.
     ///
     /// # Errors
-    /// The folder holds another run, or cannot be written.
+    /// The folder holds another run, another process works on it, or it cannot be written.
     pub fn open(
         request: &StreamRequest,
         benchmark: &'a Benchmark,
@@ -78,6 +81,11 @@ impl<'a> Session<'a> {
             stop_after,
             ..RunRecord::external(benchmark.manifest(), &request.name, request.train_seed, source)
         };
+        if !folder.started() {
+            folder.check_free()?;
+            fs_err::create_dir_all(folder.dir())?;
+        }
+        let lock = if folder.is_finished(&record)? { None } else { Some(Lock::take(folder)?) };
         folder.open(&record, &[])?;
         let progress = Progress::read(folder)?;
         if progress.is_none() && folder.record()?.stream().is_some_and(|earlier| !earlier.phases.is_empty()) {
@@ -86,7 +94,7 @@ impl<'a> Session<'a> {
         let Progress { record: earlier, stored } = progress.unwrap_or(Progress { record: fresh, stored: Vec::new() });
         let stream = StreamRecord { command: request.command.clone(), ..earlier };
         let store = Store::new(request.memory, Vec::new());
-        let mut session = Self { benchmark, folder, record, stream, stored, store, current: None };
+        let mut session = Self { benchmark, folder, record, stream, stored, store, current: None, _lock: lock };
         session.restore()?;
         if !folder.result().exists() {
             failure::clear(folder)?;

@@ -29,7 +29,8 @@ pub fn make_one<E: From<Error> + Display>(
     }
     sweep.clear_failure(run)?;
     let ready = sweep.benchmarks[run.benchmark].ensure();
-    let request = ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note_failure(sweep, run, error))?;
+    let request =
+        ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note_failure(sweep, run, error))?;
     let settings = run.settings.clone();
     let request = Request { settings, variant: run.variant.clone(), tasks: run.tasks, ..request };
     Run::open(request).and_then(|run| run.train()).inspect_err(|error| {

@@ -56,11 +56,12 @@ fn runs_of_a_benchmark_without_a_finished_one_are_listed() {
     assert_eq!(page.matches("<tr data-label=\"ewc\">").count(), 2);
     let csv = fs_err::read_to_string(runs.path("report/absent.csv")).unwrap();
     assert_eq!(csv.lines().filter(|line| line.starts_with("another,ewc,")).count(), 2, "{csv}");
-    // Nothing but unfinished runs is a report, too.
-    assert_eq!(mkgc(&runs.path(""), &["report", "runs/half1", "--out", "halves"], |_| ()).0, 0);
+    // Nothing but unfinished runs is no report.
+    let (code, _, error) = mkgc(&runs.path(""), &["report", "runs/half1", "--out", "none"], |_| ());
+    assert!(code == 2 && error.contains("no run is finished:\nrun runs/half1 is unfinished: "), "{error}");
     fs_err::write(runs.path("runs/half1/run.json"), "{").unwrap();
     let (code, _, error) = mkgc(&runs.path(""), &["report", "runs/half1", "--out", "none"], |_| ());
-    assert!(code == 2 && error.contains("no run can be read:\nrun runs/half1 is failed: "), "{error}");
+    assert!(code == 2 && error.contains("no run is finished:\nrun runs/half1 is failed: "), "{error}");
     assert!(!runs.path("none").exists());
 }
 

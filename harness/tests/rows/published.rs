@@ -1,10 +1,12 @@
 //! Published boards: whole in themselves, read again with the same numbers, merged with others.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use mkgc_harness::report;
 use mkgc_harness::report::board::{AbsentKind, Board};
+use mkgc_harness::run::RunFolder;
+use mkgc_harness::run::lock::Lock;
 use mkgc_harness::watch::{self, Doing};
 use serde_json::Value;
 
@@ -93,7 +95,7 @@ fn boards_merge_where_fingerprints_agree() {
 fn a_table_shows_what_every_run_is_doing() {
     let runs = Runs::new();
     let finished = runs.plain("runs/emr", "emr", 1, 8);
-    let result = mkgc_harness::metrics::score::score_run(&mkgc_harness::run::RunFolder::new(&finished)).unwrap();
+    let result = mkgc_harness::metrics::score::score_run(&RunFolder::new(&finished)).unwrap();
     mkgc_harness::files::write_json(&finished.join("result.json"), &result).unwrap();
     let half = runs.run("runs/lwf", "ewc", 2, 8, |record| record["variant"] = "\u{1b}[31m".into());
     fs_err::remove_file(half.join("result.json")).unwrap();
@@ -101,6 +103,7 @@ fn a_table_shows_what_every_run_is_doing() {
     let line = r#"{"stage":1,"epoch":0,"step":150,"loss":0.25,"lr_encoder":0.1,"samples_per_s":12.0,"memory_mib":1}"#;
     fs_err::write(half.join("metrics.jsonl"), line).unwrap();
     cut(runs.plain("runs/damaged", "vanilla", 3, 8).join("run.json"));
+    let lock = Lock::take(&RunFolder::new(&half)).unwrap();
     let (code, table, error) = mkgc(&runs.path(""), &["watch", "runs"], |_| ());
     assert_eq!((code, error.as_str()), (0, ""));
     assert!(table.starts_with("3 runs: 1 finished, 1 running, 0 stopped, 1 failed;"), "{table}");
@@ -108,8 +111,8 @@ fn a_table_shows_what_every_run_is_doing() {
     assert!(row(" emr ").contains(" finished  2/2 ") && row(" emr ").ends_with(" 87.5 %"), "{table}");
     assert!(row(" ewc ").contains(" running   1/2 ") && row(" ewc ").ends_with("step 150, loss 0.2500, 12.0 rows/s"));
     assert!(row(" vanilla ").contains("run.json: line 1: is not JSON") && !table.contains('\u{1b}'), "{table}");
-    let later = SystemTime::now() + Duration::from_secs(3600);
-    let stopped = watch::look(&[runs.path("runs/lwf")], later).unwrap();
+    drop(lock);
+    let stopped = watch::look(&[runs.path("runs/lwf")], SystemTime::now()).unwrap();
     assert_eq!((stopped[0].doing.clone(), stopped[0].goes_on()), (Doing::Stopped, false));
     let json: Value = serde_json::from_slice(&fs_err::read(finished.join("result.json")).unwrap()).unwrap();
     assert_eq!(json["train_seed"], 1);
