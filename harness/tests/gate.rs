@@ -220,7 +220,7 @@ fn a_gate_that_cannot_fail_is_refused() {
     let cases: [(&str, Change<'_>); 9] = [
         ("`entries` is empty, so the gate could never fail", &|value| value["entries"] = json!([])),
         ("last_micro_f1: a tolerance of 1 allows any score", &|value| {
-            metric(value, "tolerance", json!({"absolute": 1}))
+            metric(value, "tolerance", json!({"absolute": 1}));
         }),
         ("last_micro_f1: a tolerance of 100 allows any", &|value| metric(value, "tolerance", json!({"absolute": 100}))),
         ("allows any score", &|value| {

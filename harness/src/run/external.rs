@@ -18,7 +18,7 @@ pub struct ExternalRecord {
     pub predictions: Vec<PredictionsRecord>,
     /// How `mkgc stream` dealt out the benchmark, if the model learned and predicted under its eyes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub stream: Option<StreamRecord>,
+    pub stream: Option<Box<StreamRecord>>,
 }
 
 /// How `mkgc stream` dealt out a benchmark and what the method did with it.

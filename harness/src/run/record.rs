@@ -241,7 +241,7 @@ impl RunRecord {
     /// Returns how `mkgc stream` dealt out the benchmark; none for every other run.
     pub fn stream(&self) -> Option<&StreamRecord> {
         match &self.model {
-            Model::External { source, .. } => source.stream.as_ref(),
+            Model::External { source, .. } => source.stream.as_deref(),
             Model::Trained(_) => None,
         }
     }
@@ -364,7 +364,8 @@ mod tests {
             stored_rows: 1,
             stored_by_class: [("a".to_owned(), 1)].into(),
         };
-        let source = ExternalRecord { description: None, url: None, predictions: vec![], stream: Some(stream) };
+        let source =
+            ExternalRecord { description: None, url: None, predictions: vec![], stream: Some(Box::new(stream)) };
         let record = RunRecord::from_json(version_1()).unwrap();
         let model = Model::External { source, train_seed: 7 };
         let streamed = RunRecord { model, stop_after: Some(1), ..record };

@@ -74,9 +74,11 @@ fn converse(request: &StreamRequest, session: &mut Session<'_>) -> Result<RunRes
             match client.wait() {
                 Some(status) if status.success() => {}
                 Some(status) => {
-                    note(format_args!("warning: `{command}` gave all predictions and then ended with {status}"))
+                    note(format_args!("warning: `{command}` gave all predictions and then ended with {status}"));
                 }
-                None => note(format_args!("warning: `{command}` gave all predictions but did not end, and was killed")),
+                None => {
+                    note(format_args!("warning: `{command}` gave all predictions but did not end, and was killed"));
+                }
             }
             Ok(result)
         }

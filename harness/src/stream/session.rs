@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
             description: request.description.clone(),
             url: request.url.clone(),
             predictions: Vec::new(),
-            stream: Some(fresh.clone()),
+            stream: Some(Box::new(fresh.clone())),
         };
         let record = RunRecord {
             memory_budget: request.memory.phrase(),
@@ -158,7 +158,7 @@ impl<'a> Session<'a> {
     pub fn save(&mut self) -> Result<()> {
         Progress { record: self.stream.clone(), stored: self.stored.clone() }.write(self.folder)?;
         if let Model::External { source, .. } = &mut self.record.model {
-            source.stream = Some(self.stream.clone());
+            source.stream = Some(Box::new(self.stream.clone()));
         }
         write_json(&self.folder.dir().join("run.json"), &self.record)
     }

@@ -30,7 +30,8 @@ pub(super) fn read(file: &Path, text: &str) -> Result<Vec<Sentence>> {
             }
             Some(_) => return Err(place.error("`IMGID:` inside a sentence; end the one before with a blank line")),
             None => {
-                sentence.tokens.push(word(content).ok_or_else(|| place.error("the first column, the word, is empty"))?)
+                let empty = || place.error("the first column, the word, is empty");
+                sentence.tokens.push(word(content).ok_or_else(empty)?);
             }
         }
     }
