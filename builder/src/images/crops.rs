@@ -116,7 +116,8 @@ fn unpacked(path: &Path) -> Result<Vec<u8>> {
     let name = name.ok_or_else(|| Error::image(path, "the archive holds no data.pkl"))?;
     let entry = archive.by_name(&name).map_err(bad)?;
     let mut bytes = Vec::new();
-    entry.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let damaged = |error: std::io::Error| Error::image(path, format!("a damaged zip archive ({error}); get it again"));
+    entry.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(damaged)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Error::image(path, format!("data.pkl unpacks to more than {MAX_BYTES} bytes")));
     }
@@ -176,6 +177,14 @@ mod tests {
         let path = dir.path().join("text.pth");
         std::fs::write(&path, "hello").unwrap();
         assert!(Crops::read(&path, 1).unwrap_err().to_string().contains("not a zip archive"));
+        // A byte of the pickle has changed since the archive was written.
+        let path = archive(dir.path(), b"\x80\x02}q\x00.");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let pickle = bytes.windows(2).position(|pair| pair == b"\x80\x02").unwrap();
+        bytes[pickle + 2] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = Crops::read(&path, 1).unwrap_err().to_string();
+        assert!(error.contains("a damaged zip archive") && error.contains("crops.pth"), "{error}");
     }
 
     /// The first bytes of `torch.save({}, path, _use_new_zipfile_serialization=False)`.

@@ -29,7 +29,7 @@ enum Item {
     Dict,
 }
 
-/// Most bytes of all names together, each counted with what a string takes beside its text.
+/// Most bytes of all names and keys together, each name counted with what a string takes beside its text.
 const MAX_NAMES: usize = 128 << 20;
 
 /// Reads a pickle.
@@ -227,7 +227,8 @@ impl<'a> Machine<'a> {
             };
             let names = self.lists[*list].iter().map(|text| self.texts[*text]);
             let size: usize = names.clone().map(|name| name.len() + size_of::<String>()).sum();
-            room = room.checked_sub(size).ok_or_else(|| format!("its names take more than {MAX_NAMES} bytes"))?;
+            let own = if let Key::Image(name) = &key { name.len() } else { 0 };
+            room = room.checked_sub(size + own).ok_or_else(|| format!("its names take more than {MAX_NAMES} bytes"))?;
             entries.push((key, names.map(str::to_owned).collect()));
         }
         Ok(entries)
@@ -319,5 +320,8 @@ mod tests {
             (0..9000_u16).flat_map(|row| [&b"M"[..], &row.to_le_bytes(), b"h\x01"].concat()).collect();
         let many = [&b"\x80\x02]q\x01(U\x01xq\x02"[..], &b"h\x02".repeat(30_000), b"e}(", &entries, b"u."].concat();
         assert!(read(&many).unwrap_err().starts_with("its names take more than"));
+        let (size, text, pairs) = (100_000_u32.to_le_bytes(), b"x".repeat(100_000), b"h\x02h\x01".repeat(2000));
+        let keys = [&b"\x80\x02]q\x01X"[..], &size, &text, b"q\x02}(", &pairs, b"u."].concat();
+        assert!(read(&keys).unwrap_err().starts_with("its names take more than"));
     }
 }
