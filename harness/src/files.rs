@@ -1,5 +1,5 @@
-//! JSON files, and the builder's atomic writes. A file is written to a temporary sibling and renamed, so that neither another process
-//! nor a later run ever reads half of one.
+//! JSON files, and the builder's atomic writes. A file is written to a temporary sibling and renamed, so that neither
+//! another process nor a later run ever reads half of one.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -58,6 +58,18 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
     };
     let file = write().map_err(|error: io::Error| unwritable(path, &error))?;
     mkgc_builder::files::persist(file, path)?;
+    sync_folder(folder)
+}
+
+/// Waits until the files of a folder and of those in it have reached the disk.
+///
+/// # Errors
+/// A file cannot be opened, or the disk fails.
+pub fn sync_files(folder: &Path) -> Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { sync_files(&path)? } else { fs_err::File::open(&path)?.sync_all()? }
+    }
     sync_folder(folder)
 }
 

@@ -190,4 +190,21 @@ fn a_damaged_model_is_named() {
     assert!(refusal("mkgc.json", b"{}").contains("no schema_version"));
     refusal("mkgc.json", b"{\"schema_version\": 1}");
     SavedModel::open(&model, registry::find, &Device::Cpu, DType::F32).unwrap();
+    fs_err::remove_file(model.join("model.safetensors")).unwrap();
+    let error = SavedModel::open(&model, registry::find, &Device::Cpu, DType::F32).err().unwrap().to_string();
+    assert!(error.starts_with(&format!("{}: the saved model holds no network", model.display())), "{error}");
+}
+
+#[test]
+fn a_mention_beyond_the_longest_input_is_found_before_anything_is_predicted() {
+    let place = Place::new(Extraction::Relations);
+    let out = place.built().with_file_name("run");
+    trained(&place, "majority", SaveModel::Last, &out);
+    let mut sentences = exported(&place.benchmark(&place.config("majority", "")).test_rows(0).unwrap()[..1]);
+    let predictor = predictor(&out, None, PathBuf::from("."));
+    assert_eq!(predictor.count_cut(&sentences).unwrap(), 0);
+    sentences[0].tokens = vec!["ann".to_owned(); 300];
+    sentences[0].mentions = Some([0..250, 250..251]);
+    let error = predictor.count_cut(&sentences).unwrap_err().to_string();
+    assert!(error.contains("rows.jsonl:1: ") && error.contains("max_length"), "{error}");
 }

@@ -95,6 +95,14 @@ fn entities_are_labelled_from_every_format() {
     let long = &objects(&out)[0];
     assert_eq!((long["prediction"].as_array().unwrap().len(), &long["prediction"][29]), (30, &"O".into()));
     assert_eq!(long["confidences"].as_array().unwrap().len(), 22);
+    kept.file("tab.jsonl", "{\"tokens\": [\"a\\tb\", \"c\"]}\n");
+    let error = kept.error(&["--input", "tab.jsonl", "--output-format", "conll"]);
+    assert!(error.contains("the word \"a\\tb\" holds a tab"), "{error}");
+    // Only the network after the first task is left, as if the second one had been learned without --save-model.
+    assert!(!notes.contains("has learned"), "{notes}");
+    fs_err::remove_dir_all(kept.path("run/stages/1/model")).unwrap();
+    let (_, _, notes) = kept.mkgc(&["--input", "a.txt"]);
+    assert!(notes.contains("warning: run has learned 2 tasks, and this is its network after 1 of them"), "{notes}");
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! `mkgc completions` and `mkgc man`: what a shell and `man` need to know of the commands.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Command;
 use clap_complete::Shell;
+use mkgc_harness::console::print;
 
 /// Prints the completion script of a shell.
 pub fn completions(mut command: Command, shell: Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "mkgc", &mut script);
-    std::io::stdout().write_all(&script).context("the script cannot be written")
+    Ok(print(&String::from_utf8(script)?)?)
 }
 
 /// Writes a page for mkgc and one for each of its commands into a folder.

@@ -13,6 +13,7 @@ use mkgc_harness::files::write_atomically;
 use mkgc_harness::methods::registry;
 use mkgc_harness::model::{ModelCard, SavedModel};
 use mkgc_harness::predict::{InputFormat, OutputFormat, Predictor, Sentence, find_model, read};
+use mkgc_harness::run::RunFolder;
 
 use super::device;
 
@@ -70,6 +71,7 @@ enum Written {
 pub fn predict(args: &PredictArgs) -> Result<()> {
     let folder = find_model(&args.run, args.stage)?;
     let card = ModelCard::read(&folder)?;
+    warn_of_later_tasks(args, &card);
     if card.dataset.task == Extraction::Relations && args.output_format == Written::Conll {
         anyhow::bail!(
             "--output-format conll: columns hold a tag per word, and this model tells relations; leave it out"
@@ -97,6 +99,16 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
         None => write(&predictor, &sentences, format, &mut std::io::stdout().lock())?,
     }
     Ok(())
+}
+
+/// Warns where the run has learned more tasks since it kept the network that it is asked for.
+fn warn_of_later_tasks(args: &PredictArgs, card: &ModelCard) {
+    let learned = RunFolder::new(&args.run).tasks_learned(card.dataset.tasks.len());
+    let kept = card.tasks_learned;
+    if args.stage.is_none() && learned > kept {
+        let run = args.run.display();
+        note(format_args!("warning: {run} has learned {learned} tasks, and this is its network after {kept} of them"));
+    }
 }
 
 impl Format {

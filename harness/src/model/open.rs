@@ -17,13 +17,13 @@ use crate::methods::{Method, MethodSpec, SavedMethod};
 
 /// A saved model, ready to predict.
 pub struct SavedModel {
-    /// What the model is.
+    /// What `mkgc.json` says of the model.
     pub card: ModelCard,
-    /// Shape of its network, with its tokenizer.
+    /// Shape of the network, with the tokenizer that splits its sentences.
     pub spec: Rc<LearnerSpec>,
-    /// The method, as it predicts.
+    /// The method in the state after its last task: it predicts, and learns no more.
     pub method: Box<dyn Method>,
-    /// The labels that it may predict.
+    /// The labels of the tasks learned, which alone may be predicted.
     pub seen: VisibleLabels,
 }
 
@@ -64,7 +64,12 @@ impl SavedModel {
         let labels = card.dataset.label_set();
         let task = card.tasks_learned - 1;
         let seen = VisibleLabels { task, allowed: labels.known_after(task), current: labels.trained_in(task) };
-        let method = (method.reopen)(SavedMethod { kind: card.dataset.task, config, learner, tensors })?;
+        let named = |error: Error| match error {
+            Error::Usage(reason) => Error::Usage(format!("{}: {reason}", folder.display())),
+            other => other,
+        };
+        let saved = SavedMethod { kind: card.dataset.task, config, learner, tensors };
+        let method = (method.reopen)(saved).map_err(named)?;
         Ok(Self { card, spec, method, seen })
     }
 }

@@ -9,20 +9,20 @@ use mkgc_models::pretrained::{save_tensors, save_text, save_vision};
 
 use super::{CARD, ENCODER, ModelCard, REST, vision_folder};
 use crate::error::{Error, Result};
-use crate::files::write_json;
+use crate::files::{sync_files, write_json};
 use crate::learner::{Architecture, LearnerSpec};
 use crate::methods::Method;
 use crate::run::record::RunRecord;
 
 /// A method after a task, with what its model is described by.
 pub struct ModelState<'a> {
-    /// The method.
+    /// The method, of which the network and the tensors of [`Method::kept`] are saved.
     pub method: &'a dyn Method,
-    /// Shape of its network.
+    /// Shape of the network, from which the files of encoders and tokenizer are written.
     pub spec: &'a LearnerSpec,
-    /// The run that trained it.
+    /// The run that trained the method; its settings and its benchmark are described.
     pub record: &'a RunRecord,
-    /// Number of tasks that it has learned.
+    /// Number of tasks that the method has learned.
     pub tasks_learned: usize,
 }
 
@@ -34,6 +34,8 @@ pub fn save(folder: &Path, state: &ModelState<'_>) -> Result<()> {
     let replacing = Replacing { holding: Some(CARD), refusal: "holds files that are no saved model; move them away" };
     let staged = StagedFolder::create(Target::open(folder, replacing)?)?;
     fill(&staged.path(), state)?;
+    // The checkpoint that is written next says that the task is learned, so the model must be on the disk before it.
+    sync_files(&staged.path())?;
     Ok(staged.install()?)
 }
 

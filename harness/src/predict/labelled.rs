@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::TagConfidence;
 
 /// How predictions are written.
@@ -76,10 +76,15 @@ impl Labelled {
     /// Returns the prediction as text, with the line break at its end.
     ///
     /// # Errors
-    /// The values cannot be written, which does not happen in practice.
+    /// A word holds a tab or a line break, which columns cannot hold.
     pub fn text(&self, format: OutputFormat) -> Result<String> {
         match (format, self) {
             (OutputFormat::Conll, Self::Entities { tokens, prediction, confidences, .. }) => {
+                if let Some(token) = tokens.iter().find(|token| token.contains(['\t', '\n', '\r'])) {
+                    let reason =
+                        "holds a tab or a line break, which columns cannot hold; leave out --output-format conll";
+                    return Err(Error::Usage(format!("the word {token:?} {reason}")));
+                }
                 let mut text = String::new();
                 for (word, (token, tag)) in tokens.iter().zip(prediction).enumerate() {
                     let confidence = confidences.get(word).map(f64::to_string).unwrap_or_default();

@@ -27,11 +27,11 @@ use crate::model::SavedModel;
 use labelled::{probability, rounded};
 use pictures::Shown;
 
-/// A saved model with the folder that relative paths of pictures begin at.
+/// A saved model that labels sentences, with their pictures.
 pub struct Predictor {
-    /// The model.
+    /// The model that predicts.
     pub model: SavedModel,
-    /// Folder of the pictures.
+    /// Folder that relative paths of pictures begin at.
     pub pictures: PathBuf,
 }
 
@@ -53,15 +53,17 @@ impl Predictor {
         Ok(labelled.into_iter().flatten().collect())
     }
 
-    /// Counts the sentences of which the model reads only a part, because they are too long for it.
+    /// Counts the sentences of which the model reads only a part, because they are too long for it. As the sentences are
+    /// looked at before anything is predicted, one that cannot be labelled is found before hours of work.
     ///
     /// # Errors
     /// A mention that lies beyond the model's longest input.
     pub fn count_cut(&self, sentences: &[Sentence]) -> Result<usize> {
         let entities = self.model.spec.kind == Extraction::Entities;
         let mut cut = 0;
-        for sentence in sentences.iter().filter(|_| entities) {
-            cut += usize::from(self.example(sentence)?.anchors.len() < sentence.tokens.len());
+        for sentence in sentences {
+            let read = self.example(sentence)?.anchors.len();
+            cut += usize::from(entities && read < sentence.tokens.len());
         }
         Ok(cut)
     }

@@ -58,9 +58,9 @@ fn object(line: &str) -> Read<Map<String, Value>> {
     }
 }
 
-/// Finds the value of a key that has several names.
+/// Finds the value of a key that has several names; null stands for a missing one.
 fn find<'o>(object: &'o Map<String, Value>, names: &[&str]) -> Option<&'o Value> {
-    names.iter().find_map(|name| object.get(*name)).filter(|value| !value.is_null())
+    names.iter().filter_map(|name| object.get(*name)).find(|value| !value.is_null())
 }
 
 fn tokens(object: &Map<String, Value>) -> Read<Vec<String>> {

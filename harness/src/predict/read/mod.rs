@@ -24,8 +24,8 @@ pub enum InputFormat {
 }
 
 impl InputFormat {
-    /// Chooses the format by the ending of a file's name: `.jsonl` and `.ndjson`, or `.conll`, `.bio`, `.iob` and `.tsv`;
-    /// everything else is text.
+    /// Chooses the format by the ending of a file's name: `.jsonl`, `.ndjson` and `.json`, or `.conll`, `.bio`, `.iob` and
+    /// `.tsv`; everything else is text.
     pub fn of(path: &Path) -> Self {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         match ending.as_deref() {
@@ -104,6 +104,7 @@ mod tests {
         for (head, tail) in [
             ("\"head\": [0, 1]", "\"tail\": {\"name\": \"b\", \"start\": 1, \"end\": 3}"),
             ("\"h\": {\"pos\": [0, 1]}", "\"t\": {\"pos\": [1, 3]}"),
+            ("\"head\": null, \"h\": [0, 1]", "\"tail\": null, \"t\": [1, 3]"),
         ] {
             let line = format!("{{\"token\": [\"a\", \"b\", \"c\"], {head}, {tail}}}");
             let read = sentences(&line, InputFormat::Jsonl, Extraction::Relations).unwrap();
