@@ -133,10 +133,16 @@ fn a_method_learns_task_by_task_and_ends_on_the_board() {
         let keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["id", "tokens", "head", "tail", "image_id", "crops"], "nothing tells the label");
     }
+    let dealt: Vec<&Value> = rows.iter().map(|row| &row["id"]).collect();
+    assert!(dealt.is_sorted_by_key(|id| id.as_str()), "the order tells no label: {dealt:?}");
     let answers: Vec<Value> = rows.iter().map(|_| json!(1)).collect();
     assert_eq!(code(&method.ask(json!({"type": "predict", "predictions": &answers[1..]}))), "predictions");
     assert_eq!(code(&method.ask(json!({"type": "predict", "predictions": vec![MEMBER; rows.len()]}))), "predictions");
     assert_eq!(code(&method.ask(json!({"type": "predict", "predictions": vec!["peer"; rows.len()]}))), "predictions");
+    for later in [json!(2), json!("/per/org/member")] {
+        let refused = method.ask(json!({"type": "predict", "predictions": vec![later; rows.len()]}));
+        assert!(code(&refused) == "predictions" && !refused.to_string().contains(MEMBER), "{refused}");
+    }
     let predict = json!({"type": "predict", "predictions": answers});
     assert_eq!(method.ask(predict.clone()), json!({"type": "predicted", "task": 0, "last": false}));
     assert_eq!(code(&method.ask(predict)), "order", "predictions are given once");
@@ -159,7 +165,7 @@ fn a_method_learns_task_by_task_and_ends_on_the_board() {
     let kept = record(&out);
     assert_eq!(
         kept.refused,
-        [(Refusal::Order, 3), (Refusal::Budget, 1), (Refusal::Rows, 2), (Refusal::Predictions, 3)].into()
+        [(Refusal::Order, 3), (Refusal::Budget, 1), (Refusal::Rows, 2), (Refusal::Predictions, 5)].into()
     );
     assert_eq!(
         (kept.memory, kept.stored_rows, kept.started_after.as_slice()),
@@ -245,11 +251,41 @@ fn a_method_that_crashes_goes_on_after_its_last_task() {
     assert_eq!((record(&out).started_after, record(&out).phases.len()), (vec![0, 1], 2));
     assert!(run::failure::read(&RunFolder::new(&out)).unwrap().is_none());
 
-    // A finished run has nothing left to learn.
+    // A finished run has nothing left to learn, and is only shown.
+    let kept = fs_err::read(out.join("run.json")).unwrap();
     let mut method = Method::start(&place.built(), &out, &budget);
     assert_eq!(method.hello["tasks_done"], json!(2));
+    assert_eq!(code(&method.say("what?")), "message");
     assert_eq!(method.next()["type"], json!("end"));
     assert_eq!(method.leave().0, 0);
+    assert!(fs_err::read(out.join("run.json")).unwrap() == kept);
+}
+
+#[test]
+fn a_stream_that_ended_before_its_result_gets_it_and_deals_out_nothing() {
+    let place = Place::new(Relations);
+    let (_keep, out) = out();
+    let mut method = Method::start(&place.built(), &out, &[]);
+    method.next();
+    method.predict_none();
+    method.next();
+    assert_eq!(method.leave().0, 2);
+    // Once as if the first task were all that is wanted, once as if mkgc were killed after the last predictions.
+    for (tasks, options) in [(1, ["--tasks", "1"].as_slice()), (2, [].as_slice())] {
+        if tasks == 2 {
+            let mut method = Method::start(&place.built(), &out, options);
+            method.next();
+            method.predict_none();
+            assert_eq!(method.leave().0, 0);
+            fs_err::remove_file(RunFolder::new(&out).result()).unwrap();
+        }
+        let mut method = Method::start(&place.built(), &out, options);
+        assert_eq!((&method.hello["tasks"], &method.hello["tasks_done"]), (&json!(tasks), &json!(tasks)));
+        assert_eq!(method.next()["type"], json!("end"));
+        assert_eq!(method.leave().0, 0);
+        assert!(RunFolder::new(&out).result().exists());
+    }
+    assert_eq!(record(&out).started_after, [0, 1]);
 }
 
 #[test]

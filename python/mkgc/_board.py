@@ -34,4 +34,5 @@ def load_board(report, frame=None):
             return pandas.read_csv(path, keep_default_na=False, na_values=numbers)
     import polars
 
-    return polars.read_csv(path)
+    # A column may begin with more empty fields or whole numbers than polars looks at by default.
+    return polars.read_csv(path, infer_schema_length=None)

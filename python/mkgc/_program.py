@@ -17,9 +17,10 @@ def find_program():
     package, or else the first `mkgc` of `PATH`."""
     given = os.environ.get("MKGC_BINARY")
     if given:
-        if not shutil.which(given):
+        found = shutil.which(given)
+        if not found:
             raise Error(f"MKGC_BINARY={given}: no program is there; give the path of mkgc, or unset the variable")
-        return given
+        return found
     name = "mkgc.exe" if os.name == "nt" else "mkgc"
     schemes = [sysconfig.get_preferred_scheme("user")] if hasattr(sysconfig, "get_preferred_scheme") else []
     folders = [sysconfig.get_path("scripts"), *(sysconfig.get_path("scripts", scheme) for scheme in schemes)]

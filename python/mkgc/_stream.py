@@ -144,8 +144,9 @@ class Stream:
 
     def _ask(self, request):
         """Sends a request and returns the reply."""
+        line = json.dumps(request, default=_plain).encode() + b"\n"
         try:
-            self._process.stdin.write(json.dumps(request, default=_plain).encode() + b"\n")
+            self._process.stdin.write(line)
             self._process.stdin.flush()
         except (OSError, ValueError):
             self._gone()
@@ -215,7 +216,7 @@ class Task:
         stored, of which those of earlier tasks are taken from `memory`. Returns the number of rows that are stored now.
 
         `Refused` is raised, and nothing is stored, if they are more than the budget allows or rows of elsewhere."""
-        named = [row if isinstance(row, str) else {"id": row["id"], "task": row.get("task")} for row in _without_image(rows)]
+        named = [_named(row) for row in _without_image(rows)]
         return self._stream._ask({"type": "remember", "rows": named, "replace": replace})["stored"]
 
     def predict(self, predictions, scores=None):
@@ -275,6 +276,14 @@ def _without_image(rows):
     if isinstance(rows, (str, dict)):
         raise TypeError("remember takes several rows: a Dataset, or a list of rows or of ids")
     return rows
+
+
+def _named(row):
+    """What names a row: its id, and the task that handed it out where the row says so."""
+    if isinstance(row, str):
+        return row
+    task = row.get("task")
+    return {"id": row["id"]} if task is None else {"id": row["id"], "task": task}
 
 
 def _listed(values):

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -86,6 +87,15 @@ def test_pictures_are_those_of_the_rows(out):
             assert numpy.array_equal(numpy.asarray(row["image"]), numpy.asarray(Image.open(io.BytesIO(expected))))
 
 
+def test_pictures_that_are_gone_are_no_rows_without_a_picture(out, tmp_path):
+    copy = shutil.copytree(RELATIONS, tmp_path / "copy")
+    for file in (copy / "images").glob("images*.parquet"):
+        file.unlink()
+    task = next(mkgc.Stream(copy, out=out, name="x"))
+    with pytest.raises(mkgc.Error, match="images=False"):
+        len(task.train)
+
+
 def test_tags_come_as_lists_and_go_as_names_or_ids(out):
     for task in mkgc.Stream(ENTITIES, memory="all", out=out, name="x", images=False):
         row = task.train[0]
@@ -146,6 +156,7 @@ def test_messages_keep_to_the_published_schemas(tmp_path, monkeypatch):
     for benchmark in (RELATIONS, ENTITIES):
         for task in mkgc.Stream(benchmark, memory=2, out=tmp_path / benchmark.name, name="x", images=False):
             task.remember([task.train[0]], replace=True)
+            assert task.remember([{"id": task.train[0]["id"]}, task.train[0]["id"]]) == 1
             with pytest.raises(mkgc.Refused):
                 task.remember(task.train)
             outside = [[0] * len(row["tokens"]) for row in task.test]

@@ -16,15 +16,8 @@ pub struct ScoreArgs {
     /// without the column `stage`, give STAGE=FILE. docs/score-your-own-model.md describes the format.
     #[arg(long, required = true, num_args = 1.., value_name = "[STAGE=]FILE")]
     predictions: Vec<PredictionFile>,
-    /// Name of the model in reports.
-    #[arg(long)]
-    name: String,
-    /// Description of the model.
-    #[arg(long)]
-    description: Option<String>,
-    /// Address of a page about the model.
-    #[arg(long)]
-    url: Option<String>,
+    #[command(flatten)]
+    about: About,
     /// Seed that the model was trained with. Score each seed into its own folder.
     #[arg(long, default_value_t = 0)]
     train_seed: u64,
@@ -33,9 +26,23 @@ pub struct ScoreArgs {
     out: PathBuf,
 }
 
+/// What is recorded of a method that learned outside mkgc; `mkgc stream` asks for the same.
+#[derive(Args)]
+pub struct About {
+    /// Name of the method in reports.
+    #[arg(long)]
+    pub name: String,
+    /// Description of the method.
+    #[arg(long)]
+    pub description: Option<String>,
+    /// Address of a page about the method.
+    #[arg(long)]
+    pub url: Option<String>,
+}
+
 /// Scores the predictions, warns of what is strange about them, and prints the result as `mkgc train` does.
 pub fn score(args: ScoreArgs) -> Result<()> {
-    let ScoreArgs { data, predictions, name, description, url, train_seed, out } = args;
+    let ScoreArgs { data, predictions, about: About { name, description, url }, train_seed, out } = args;
     let request = ScoreRequest { benchmark: data, predictions, name, description, url, train_seed, out };
     let Scored { result, warnings } = external::score(&request)?;
     for warning in warnings {

@@ -10,6 +10,8 @@ use mkgc_harness::console::print;
 use mkgc_harness::run::external::Budget;
 use mkgc_harness::stream::{self, StreamRequest};
 
+use super::score::About;
+
 #[derive(Args)]
 pub struct StreamArgs {
     /// Benchmark folder that `mkgc build` wrote.
@@ -22,15 +24,8 @@ pub struct StreamArgs {
     /// Run folder to create or resume.
     #[arg(long)]
     out: PathBuf,
-    /// Name of the method in reports.
-    #[arg(long)]
-    name: String,
-    /// Description of the method.
-    #[arg(long)]
-    description: Option<String>,
-    /// Address of a page about the method.
-    #[arg(long)]
-    url: Option<String>,
+    #[command(flatten)]
+    about: About,
     /// Rows of each class of each task that the method may store. Without this and --memory, it may store none.
     #[arg(long, value_name = "N", conflicts_with = "memory")]
     memory_per_class: Option<usize>,
@@ -81,7 +76,8 @@ pub fn stream(args: StreamArgs) -> Result<()> {
         (_, Some(TotalMemory::Rows(rows))) => Budget::Total(rows),
         (Some(rows), None) => Budget::PerClass(rows),
     };
-    let StreamArgs { data, command, out, name, description, url, train_seed, tasks, timeout, .. } = args;
+    let StreamArgs { data, command, out, about, train_seed, tasks, timeout, .. } = args;
+    let About { name, description, url } = about;
     let request =
         StreamRequest { benchmark: data, out, name, description, url, command, memory, train_seed, tasks, timeout };
     let result = stream::run(&request)?;

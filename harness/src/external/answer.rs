@@ -20,7 +20,8 @@ pub struct Answer<'a> {
     pub scores: Option<&'a [Value]>,
 }
 
-/// Checks the predictions after task `stage` of `rows`, its test rows. Returns them with what is strange about them.
+/// Checks the predictions after task `stage` of `rows`, its test rows in any order. Returns them in the order of the
+/// benchmark, by which reports compare runs, with what is strange about them.
 ///
 /// # Errors
 /// There are not as many predictions as rows, or some cannot be scored; the message has all problems. A file of the

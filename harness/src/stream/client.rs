@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What only the shell understands.
 const SHELL_ONLY: [char; 13] = ['|', '&', ';', '<', '>', '(', ')', '{', '}', '$', '`', '!', '\n'];
 
+/// What the shell does itself, so that no program of this name can take its place.
+const BUILT_IN: [&str; 5] = [".", "command", "eval", "exec", "source"];
+
 /// A command that is running. It is killed when it is dropped.
 pub struct Client {
     child: Child,
@@ -46,11 +49,12 @@ impl Client {
 
     /// Waits until the command has ended by itself; `None` if it takes too long.
     pub fn wait(&mut self) -> Option<ExitStatus> {
-        let until = Instant::now() + self.timeout.unwrap_or(TO_END);
+        // None if no clock shows that time.
+        let until = Instant::now().checked_add(self.timeout.unwrap_or(TO_END));
         loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < until => thread::sleep(LOOK),
+                Ok(None) if until.is_none_or(|until| Instant::now() < until) => thread::sleep(LOOK),
                 Ok(None) | Err(_) => return None,
             }
         }
@@ -70,8 +74,9 @@ impl Drop for Client {
 
 /// Returns whether a command is a program with arguments and nothing else.
 fn is_plain(command: &str) -> bool {
-    let sets_variable = command.split_whitespace().next().is_none_or(|word| word.contains('='));
-    cfg!(unix) && !sets_variable && !command.trim().contains(SHELL_ONLY)
+    // `RATE=1 ./mine` sets a variable.
+    let is_program = |word: &str| !word.contains('=') && !BUILT_IN.contains(&word);
+    cfg!(unix) && command.split_whitespace().next().is_some_and(is_program) && !command.trim().contains(SHELL_ONLY)
 }
 
 #[cfg(unix)]
@@ -105,7 +110,15 @@ fn kill_group(_leader: u32) {}
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_may_take_longer_than_a_clock_can_show() {
+        let (mut client, _peer) = Client::start("true", Some(Duration::MAX)).unwrap();
+        assert!(client.wait().unwrap().success());
+    }
 
     #[cfg(unix)]
     #[test]
@@ -113,7 +126,9 @@ mod tests {
         for plain in ["./mine", "python 'my method.py' --rate=1e-3", " sh -c \"exit 3\" \n"] {
             assert!(is_plain(plain), "{plain}");
         }
-        for other in ["a | b", "a && b", "RATE=1 ./mine", "a; b", "a\nb", "$METHOD", "", "! a", "{ a; }"] {
+        for other in
+            ["a | b", "a && b", "RATE=1 ./mine", "a; b", "a\nb", "$METHOD", "", "! a", "{ a; }", "exec a", ". ./a"]
+        {
             assert!(!is_plain(other), "{other}");
         }
     }

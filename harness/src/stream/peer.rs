@@ -11,8 +11,8 @@ use serde::Serialize;
 /// Bytes of the longest line that is read: one number for each of 80 labels and 20,000 test rows takes 30 MB.
 pub const MAX_LINE: u64 = 64 << 20;
 
-/// How long a client may leave a message unread if it has no other limit. It can only do so while it writes requests and
-/// reads no replies.
+/// How long a client may leave a message unread if it has no other limit. One that writes requests and reads no replies
+/// would otherwise wait for mkgc for ever, and mkgc for it.
 const UNREAD: Duration = Duration::from_secs(3600);
 
 /// What ends a conversation.

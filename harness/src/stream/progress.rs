@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::StoredId;
 use crate::error::Result;
-use crate::files::{read_json, write_json};
+use crate::files::{read_json, write_json_durably};
 use crate::run::RunFolder;
 use crate::run::external::StreamRecord;
 
@@ -35,7 +35,7 @@ impl Progress {
     /// # Errors
     /// The folder cannot be written.
     pub fn write(&self, folder: &RunFolder) -> Result<()> {
-        write_json(&path(folder), self)
+        write_json_durably(&path(folder), self)
     }
 }
 

@@ -11,8 +11,7 @@ use super::session::{Current, Session, Test};
 use crate::console::note;
 use crate::error::Error;
 use crate::external::{Answer, check_answer};
-use crate::files::write_json;
-use crate::metrics::score::{RunResult, score_run};
+use crate::metrics::score::RunResult;
 use crate::metrics::stage;
 use crate::run::external::{PhaseRecord, Refusal};
 use crate::run::predictions;
@@ -56,7 +55,7 @@ impl Session<'_> {
     pub fn serve(&mut self, peer: &Peer) -> Result<RunResult> {
         let before = self.stream.refused.clone();
         let outcome = self.converse(peer);
-        if self.stream.refused != before {
+        if self.stream.refused != before && self.may_change() {
             self.save()?;
         }
         match outcome {
@@ -150,7 +149,9 @@ impl Session<'_> {
         let no_task = self.no_task();
         let current = self.current.as_mut().ok_or(no_task)?;
         let learn_seconds = current.handed_out.elapsed().as_secs_f64();
-        let rows = self.benchmark.test_rows(current.task)?;
+        let mut rows = self.benchmark.test_rows(current.task)?;
+        // A benchmark lists rows without a relation last and may list rows task by task: its order tells labels.
+        rows.sort_by(|row, other| row.id.cmp(&other.id));
         peer.send(&Reply::Test { rows: rows.iter().map(StreamRow::test).collect() })?;
         current.test.get_or_insert(Test { rows, learn_seconds, handed_out: Instant::now() });
         Ok(())
@@ -176,10 +177,7 @@ impl Session<'_> {
         self.finish_task(phase)?;
         let micro_f1 = stage::score(&self.record.dataset, task, &rows).micro_f1;
         self.report(task, phase, micro_f1.number());
-        let last = self.done() == self.record.tasks();
-        if last {
-            write_json(&self.folder.result(), &score_run(self.folder)?)?;
-        }
+        let last = self.finish()?;
         peer.send(&Reply::Predicted { task, last })?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A run that is dealt out: its folder, what is stored, and how far it has come.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,8 +14,8 @@ use super::rows::LabelledRow;
 use super::store::{Store, StoredId};
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
-use crate::files::write_json;
-use crate::metrics::score::RunResult;
+use crate::files::write_json_durably;
+use crate::metrics::score::{RunResult, score_run};
 use crate::run::external::{ExternalRecord, PhaseRecord, StreamRecord};
 use crate::run::lock::Lock;
 use crate::run::record::{Model, RunRecord};
@@ -46,7 +47,7 @@ pub struct Session<'a> {
     pub(super) store: Store,
     pub(super) current: Option<Current>,
     /// Keeps other processes away from the folder. None of a finished run, which is only shown.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl<'a> Session<'a> {
@@ -94,12 +95,15 @@ impl<'a> Session<'a> {
         let Progress { record: earlier, stored } = progress.unwrap_or(Progress { record: fresh, stored: Vec::new() });
         let stream = StreamRecord { command: request.command.clone(), ..earlier };
         let store = Store::new(request.memory, Vec::new());
-        let mut session = Self { benchmark, folder, record, stream, stored, store, current: None, _lock: lock };
+        let mut session = Self { benchmark, folder, record, stream, stored, store, current: None, lock };
         session.restore()?;
         if !folder.result().exists() {
             failure::clear(folder)?;
-            session.stream.started_after.push(session.done());
+            if session.done() < session.record.tasks() {
+                session.stream.started_after.push(session.done());
+            }
             session.save()?;
+            session.finish()?;
         }
         Ok(session)
     }
@@ -125,13 +129,19 @@ impl<'a> Session<'a> {
         self.stream.phases.len()
     }
 
+    /// Returns whether this process may change the run. One that another process finished is only shown.
+    pub(super) fn may_change(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Reads the rows that were stored when the run was interrupted.
     fn restore(&mut self) -> Result<()> {
         let mut rows = Vec::new();
         for task in 0..self.done() {
-            let known = self.labelled(task, Split::Train)?;
+            let train = self.labelled(task, Split::Train)?;
+            let known: BTreeMap<&str, &LabelledRow> = train.iter().map(|row| (row.row.id.as_str(), row)).collect();
             let stored = self.stored.iter().filter(|stored| stored.task == task);
-            rows.extend(stored.filter_map(|stored| known.iter().find(|row| row.row.id == stored.id)).cloned());
+            rows.extend(stored.filter_map(|stored| known.get(stored.id.as_str()).copied()).cloned());
         }
         if rows.len() != self.stored.len() {
             return Err(self.folder.error("stream.json stores rows that the benchmark lacks; choose another --out"));
@@ -160,7 +170,7 @@ impl<'a> Session<'a> {
         if let Model::External { source, .. } = &mut self.record.model {
             source.stream = Some(Box::new(self.stream.clone()));
         }
-        write_json(&self.folder.dir().join("run.json"), &self.record)
+        write_json_durably(&self.folder.dir().join("run.json"), &self.record)
     }
 
     /// Ends the present task, whose predictions are stored.
@@ -174,6 +184,19 @@ impl<'a> Session<'a> {
         self.stream.stored_rows = self.store.len();
         self.stream.stored_by_class = self.store.by_class();
         self.save()
+    }
+
+    /// Writes the result if all predictions are stored, and returns whether they are. They may be when a run is opened:
+    /// the process before ended between the last of them and the result, or was to deal out more tasks than this one.
+    ///
+    /// # Errors
+    /// Stored predictions are damaged, or the folder cannot be written.
+    pub(super) fn finish(&self) -> Result<bool> {
+        let all = self.done() >= self.record.tasks();
+        if all {
+            write_json_durably(&self.folder.result(), &score_run(self.folder)?)?;
+        }
+        Ok(all)
     }
 
     /// Says what will be dealt out.
