@@ -113,6 +113,24 @@ fn a_refusal_half_way_can_be_repeated() {
 }
 
 #[test]
+fn the_same_command_submits_a_report_that_was_refused() {
+    let cluster = Cluster::new();
+    let output = cluster.command("sweep plan.toml --slurm").env("SLURM_LIMIT", "2").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(2) && said.contains("submitted before that: 1, 2; the same command"),
+        "{said}"
+    );
+    fs_err::write(cluster.0.path("queue"), "1 0\n1 1\n1 2\n2 0\n2 1\n2 2\n").unwrap();
+    let told = cluster.ok("sweep plan.toml --slurm");
+    assert!(told.contains("6 are in the queue already") && told.contains("job 3 writes the report to "), "{told}");
+    let last = cluster.read("calls").lines().last().unwrap().to_owned();
+    assert!(last.contains("--dependency=afterany:1:2") && last.ends_with("slurm/001/merge.sh"), "{last}");
+    assert!(!cluster.ok("sweep plan.toml --slurm").contains("writes the report"), "once is enough");
+    assert_eq!(cluster.read("calls").lines().count(), 3);
+}
+
+#[test]
 fn tasks_make_the_runs_of_their_list_and_notice_another_plan() {
     let cluster = Cluster::new();
     cluster.ok("sweep plan.toml --slurm");
@@ -143,6 +161,10 @@ fn what_cannot_work_is_refused_before_anything_is_submitted() {
     let cluster = Cluster::new();
     let said = cluster.error("sweep plan.toml --slurm --sbatch-arg=--array=0-5");
     assert!(said.contains("--sbatch-arg --array: mkgc sets this option itself"), "{said}");
+    let said = cluster.error("sweep plan.toml --slurm --sbatch-arg=-Mother");
+    assert!(said.contains("--sbatch-arg -M: mkgc sets this option itself"), "{said}");
+    let said = cluster.error("sweep plan.toml --slurm --sbatch-arg -a0-5");
+    assert!(said.contains("--sbatch-arg -a: mkgc sets this option itself"), "{said}");
     assert!(cluster.read("calls").is_empty());
     let output = cluster.command("sweep plan.toml --slurm").env("PATH", "/nowhere").output().unwrap();
     let alone = String::from_utf8(output.stderr).unwrap();

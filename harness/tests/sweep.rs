@@ -1,5 +1,5 @@
-//! Sweeps with the real program: what is refused when a plan is read, and what becomes of runs that fail, crash, are killed or
-//! interrupted.
+//! Sweeps with the real program: what is refused when a plan is read, and what becomes of runs that fail, crash, are
+//! killed or interrupted.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -193,6 +193,8 @@ fn wrong_plans_are_refused_when_they_are_read() {
     assert!(place.error("sweep plan.toml").contains("give --out, or `out` in the plan"));
     assert!(place.error("sweep plan.toml --out out --set train_seed=1").contains("clashes with the seeds of the plan"));
     assert!(place.error("sweep plan.toml --out out --device gpu").contains("expected cpu, cuda"));
+    assert!(place.error("sweep plan.toml --out out --checkpoint-every=-1").contains("give a number of minutes"));
+    assert!(place.error("sweep plan.toml --out out --memory-per-run nan").contains("give a number of GiB above 0"));
     assert!(place.error("sweep plan.toml --out out --run 1").contains("the plan has 1 runs, numbered from 0"));
     assert!(!place.path("out").exists(), "nothing is written before everything is right");
 }
@@ -264,6 +266,45 @@ fn a_plan_builds_its_benchmarks_first_and_keeps_them() {
     fs_err::write(place.path("mnre_train.txt"), rows("train", 15)).unwrap();
     let error = place.error("sweep plan.toml");
     assert!(error.contains("mnre_train.txt than the plan names; delete the folder"), "{error}");
+}
+
+/// Two entries may give the orders of one protocol other options.
+#[test]
+fn orders_are_built_with_the_options_of_their_own_entry() {
+    let place = Corpora::new();
+    let family = place.read("small.toml").split("[[tasks]]").next().unwrap().replace("small", "fam");
+    let classes = "classes = [\"/per/per/peer\", \"/per/org/member_of\"]\nn_tasks = 2\norder_seeds = [1, 2]\n";
+    fs_err::write(place.path("fam.toml"), format!("{family}{classes}")).unwrap();
+    place.plan(
+        "out = \"out\"\nmethods = [\"majority\"]\n[[build]]\nprotocol = \"fam.toml\"\nraw = \".\"\norders = [1]\n\
+         [[build]]\nprotocol = \"fam.toml\"\nraw = \".\"\norders = [2]\nas_published = true\n",
+    );
+    place.ok("sweep plan.toml");
+    let published = |order: usize| {
+        let manifest = place.read(&format!("out/benchmarks/fam-order{order}/manifest.json"));
+        serde_json::from_str::<serde_json::Value>(&manifest).unwrap()["as_published"] == true
+    };
+    assert_eq!([published(1), published(2)], [false, true]);
+}
+
+/// A lock of another host may be that of a process that is gone, which nobody here can know.
+#[test]
+fn a_gap_names_the_process_of_another_host_and_a_damaged_lock_is_the_trouble_of_one_run() {
+    let place = Corpora::new();
+    place.build();
+    place.plan("benchmarks = [\"data\"]\nout = \"out\"\nmethods = [\"majority\"]\nseeds = [1, 2]\n");
+    place.ok("sweep plan.toml");
+    for (seed, lock) in [(1, "{\"host\": \"elsewhere\", \"pid\": 7, \"since\": 0}"), (2, "{")] {
+        let folder = place.path(&format!("out/runs/small/majority-seed{seed}"));
+        fs_err::remove_file(folder.join("result.json")).unwrap();
+        fs_err::write(folder.join("lock.json"), lock).unwrap();
+    }
+    let (code, _, gaps) = place.mkgc("sweep plan.toml --report");
+    assert_eq!(code, 1, "{gaps}");
+    let held = "majority-seed1: is still running: process 7 on host elsewhere has worked on it since 1970-01-01";
+    assert!(gaps.contains(held) && gaps.contains("delete out/runs/small/majority-seed1/lock.json"), "{gaps}");
+    assert!(gaps.contains("majority-seed2: failed: out/runs/small/majority-seed2/lock.json: "), "{gaps}");
+    assert!(place.ok("sweep plan.toml --status").contains("0 of 2 runs finished, 1 running, 1 failed"));
 }
 
 #[test]
@@ -453,6 +494,25 @@ mod signals {
         sweep.wait().unwrap();
         wait("the run has noticed", || !is_alive(child));
         assert!(place.read("out/logs/small/vanilla-seed42.log").contains("the sweep that started this run is gone"));
+    }
+
+    #[test]
+    fn a_sweep_under_nohup_outlives_its_terminal() {
+        let place = Corpora::new();
+        long_and_short(&place);
+        let sweep = place.command("sweep plan.toml");
+        let mut nohup = std::process::Command::new("sh");
+        nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(sweep.get_program()).args(sweep.get_args());
+        nohup.envs(sweep.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(place.path("."));
+        let log = fs_err::File::create(place.path("err.txt")).unwrap().into_file();
+        let sweep = nohup.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        at_work(&place, &sweep);
+        signal(sweep.id(), "HUP");
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!place.read("err.txt").contains("stopping"), "{}", place.read("err.txt"));
+        signal(sweep.id(), "TERM");
+        assert_eq!(ended(sweep), 75);
+        assert!(place.read("err.txt").contains("stopping"));
     }
 
     #[test]

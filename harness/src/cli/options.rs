@@ -12,7 +12,6 @@ use mkgc_harness::config::Recipe;
 use mkgc_harness::data::Benchmark;
 use mkgc_harness::learner::TINY;
 use mkgc_harness::methods::MethodSpec;
-use mkgc_harness::run::interrupt::Interrupt;
 use mkgc_harness::train::{CHECKPOINT_EVERY, Request};
 
 use super::device;
@@ -40,9 +39,14 @@ pub struct RunOptions {
     /// One setting, e.g. `--set epochs=3`; may be repeated. `mkgc ls settings METHOD` lists them.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Minutes between two checkpoints inside a task, also a part of one such as 0.5. With 0, a task is checkpointed only
-    /// when SIGINT, SIGTERM or SIGUSR1 interrupts it. It changes no number.
-    #[arg(long, value_name = "MINUTES", default_value_t = CHECKPOINT_EVERY.as_secs_f64() / 60.0)]
+    /// Minutes between two checkpoints inside a task, also a part of one such as 0.5. With 0, a task is checkpointed
+    /// only when SIGINT, SIGTERM or SIGUSR1 interrupts it. It changes no number.
+    #[arg(
+        long,
+        value_name = "MINUTES",
+        default_value_t = CHECKPOINT_EVERY.as_secs_f64() / 60.0,
+        value_parser = parse_minutes
+    )]
     checkpoint_every: f64,
 }
 
@@ -66,12 +70,9 @@ impl RunOptions {
         let dtype = if self.dtype.as_deref() == Some("bf16") { DType::BF16 } else { DType::F32 };
         let device = self.device.as_deref().unwrap_or("cpu");
         let encoder = |name: &Option<String>| name.clone().unwrap_or_else(|| TINY.to_owned());
-        let Ok(every) = Duration::try_from_secs_f64(self.checkpoint_every * 60.0) else {
-            bail!("--checkpoint-every {}: give a number of minutes, or 0 for none", self.checkpoint_every);
-        };
+        let every = Duration::try_from_secs_f64(self.checkpoint_every * 60.0)?;
         Ok(Request {
             checkpoint_every: Some(every).filter(|every| !every.is_zero()),
-            interrupt: Interrupt::on_signals()?,
             encoder: encoder(&self.encoder),
             vision: encoder(&self.vision),
             device: device::open(device, dtype)?,
@@ -97,6 +98,12 @@ impl RunOptions {
         let given = options.into_iter().chain(set).filter_map(|(name, value)| Some([OsString::from(name), value?]));
         given.flatten().collect()
     }
+}
+
+/// Parses a time that a [`Duration`] can hold.
+fn parse_minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse().ok().filter(|minutes: &f64| Duration::try_from_secs_f64(*minutes * 60.0).is_ok());
+    minutes.ok_or_else(|| "give a number of minutes, or 0 for none".to_owned())
 }
 
 /// Returns what a benchmark is about.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::DType;
 use clap::{ArgGroup, Args};
 use mkgc_harness::console::{note, print};
+use mkgc_harness::run::interrupt::{INTERRUPTED, Interrupt};
 use mkgc_harness::sweep::slurm::{self, SlurmOptions};
 use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, PlannedRun, Sweep};
 use mkgc_harness::train::Request;
@@ -15,9 +16,6 @@ use mkgc_harness::train::Request;
 use super::device;
 use super::options::RunOptions;
 use super::slurm::SlurmArgs;
-
-/// Exit code of a sweep that was interrupted: the same command goes on with it.
-const INTERRUPTED: u8 = 75;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("instead").args(["dry_run", "status", "report", "run"])))]
@@ -48,8 +46,8 @@ pub struct SweepArgs {
     /// What to add to the number that the cluster gives, because it limits the numbers of an array.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "run")]
     offset: usize,
-    /// Runs at a time, each a process of its own with its share of the threads and, if there are several, one of the GPUs.
-    /// Default: 1.
+    /// Runs at a time, each a process of its own with its share of the threads and, if there are several, one of the
+    /// GPUs. Default: 1.
     #[arg(long, value_name = "N", value_parser = parse_jobs)]
     jobs: Option<usize>,
     /// Make runs again that have failed; without it, they stay as they are and are listed at the end.
@@ -57,7 +55,7 @@ pub struct SweepArgs {
     retry_failed: bool,
     /// Memory that a run takes: no run is started beside others without so much to spare (default: 1 GiB, or what the
     /// largest so far has taken).
-    #[arg(long, value_name = "GIB")]
+    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     memory_per_run: Option<f64>,
     #[command(flatten)]
     slurm: SlurmArgs,
@@ -65,6 +63,11 @@ pub struct SweepArgs {
 
 fn parse_jobs(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(|| "give a whole number from 1 on".to_owned())
+}
+
+fn parse_gib(text: &str) -> Result<f64, String> {
+    let gib = text.parse().ok().filter(|gib: &f64| gib.is_finite() && *gib > 0.0);
+    gib.ok_or_else(|| "give a number of GiB above 0".to_owned())
 }
 
 /// Makes the runs of a plan and prints the report over them, or does what a flag asks for instead.
@@ -93,7 +96,8 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
             let name = &run.name;
             let remedy = "restore what has changed, or submit the plan as it is now with `mkgc sweep --slurm`";
             bail!(
-                "run {number}, {name}, is not the one that was submitted: the plan, a recipe or a benchmark has changed; {remedy}"
+                "run {number}, {name}, is not the one that was submitted: the plan, a recipe or a benchmark has \
+                 changed; {remedy}"
             );
         }
         sweep::make_one(&sweep, number, |run| args.request(&sweep, run))?;
@@ -103,15 +107,13 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
         let gaps = report(&sweep)?;
         return Ok(if gaps.is_empty() { ExitCode::SUCCESS } else { list(&gaps, sweep.runs.len()) });
     }
-    make(args, &plan)
+    make(args, &plan, &sweep)
 }
 
-fn make(args: &SweepArgs, plan: &Plan) -> Result<ExitCode> {
-    let given = args.given()?;
-    let sweep = Sweep::new(plan, &given)?;
+fn make(args: &SweepArgs, plan: &Plan, sweep: &Sweep) -> Result<ExitCode> {
     sweep.build()?;
     // A benchmark that has just been built may not suit a method.
-    let sweep = Sweep::new(plan, &given)?;
+    let sweep = Sweep::new(plan, &args.given()?)?;
     if args.slurm.slurm {
         print(&slurm::submit(&sweep, &args.slurm_options()?)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -155,7 +157,7 @@ fn array_number(offset: usize) -> Result<usize> {
     let found = VARIABLES.into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
     let (name, value) = found.with_context(|| format!("--run needs a number, or one of {}", VARIABLES.join(", ")))?;
     let number: usize = value.parse().with_context(|| format!("{name} is `{value}`, which is no number"))?;
-    Ok(number + offset)
+    Ok(number.saturating_add(offset))
 }
 
 impl SweepArgs {
@@ -182,7 +184,8 @@ impl SweepArgs {
         options.vision = Some(run.vision.clone());
         options.device = Some(sweep.device.clone());
         options.dtype = Some(sweep.dtype.clone());
-        options.request(sweep.benchmark(run), *run.method, sweep.folder(run)?.dir().to_owned())
+        let request = options.request(sweep.benchmark(run), *run.method, sweep.folder(run)?.dir().to_owned())?;
+        Ok(Request { interrupt: Interrupt::on_signals()?, ..request })
     }
 
     fn slurm_options(&self) -> Result<SlurmOptions> {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use mkgc_harness::config::Overrides;
 use mkgc_harness::console::{note, print};
 use mkgc_harness::methods::registry;
+use mkgc_harness::run::interrupt::Interrupt;
 use mkgc_harness::train::{Request, Run, SaveModel};
 
 use super::options::{RunOptions, kind};
@@ -80,6 +81,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let out = args.out.context("--out is missing")?;
     let request = args.options.request(&args.benchmark, method, out)?;
     let save_model = args.save_model.map(Kept::request);
-    let result = Run::open(Request { settings, tasks: args.tasks, save_model, ..request })?.train()?;
+    let interrupt = Interrupt::on_signals()?;
+    let result = Run::open(Request { settings, tasks: args.tasks, save_model, interrupt, ..request })?.train()?;
     Ok(print(&format!("{}\n", serde_json::to_string_pretty(&result)?))?)
 }

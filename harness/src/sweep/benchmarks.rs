@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mkgc_builder::build::{BuildOptions, build, build_orders};
 use mkgc_builder::corpus::Extraction;
 use mkgc_builder::dataset::{BenchmarkFolder, MANIFEST, Manifest};
-use mkgc_builder::files::{sha256_file, sha256_hex};
+use mkgc_builder::files::{parent_folder, sha256_file, sha256_hex};
 use mkgc_builder::protocol::{Protocol, SHIPPED};
 
 use super::plan::{BuildEntry, Plan};
@@ -21,7 +21,8 @@ pub(super) struct SweepBenchmark {
     pub tasks: usize,
     /// The folder, which exists once the benchmark is built.
     pub folder: PathBuf,
-    /// What the benchmark is, whether it is built or not: the fingerprint of a folder, or a hash of what it is built by.
+    /// What the benchmark is, whether it is built or not: the fingerprint of a folder, or a hash of what it is built
+    /// by.
     pub identity: String,
     /// The manifest, if the folder exists.
     pub manifest: Option<Manifest>,
@@ -61,25 +62,26 @@ impl SweepBenchmark {
     }
 }
 
-/// Builds every benchmark that is missing. Orders of one protocol share their picture files.
+/// Builds every benchmark that is missing. Orders of one protocol that are built alike share their picture files.
 ///
 /// # Errors
 /// A corpus cannot be read; a folder cannot be written.
 pub(super) fn ensure_all(benchmarks: &[SweepBenchmark]) -> Result<()> {
-    let mut families: BTreeMap<(String, PathBuf), (BuildOptions, Vec<usize>)> = BTreeMap::new();
+    // By all options, so that none of an entry reach the orders of another.
+    let mut families: BTreeMap<String, (BuildOptions, Vec<usize>)> = BTreeMap::new();
     for benchmark in benchmarks.iter().filter(|benchmark| !benchmark.is_built()) {
         match &benchmark.build {
             Some(options @ BuildOptions { order: Some(order), .. }) => {
-                let family = (options.protocol.clone(), options.raw.clone());
-                families.entry(family).or_insert_with(|| (options.clone(), Vec::new())).1.push(*order);
+                let out = parent_folder(&options.out).to_owned();
+                let family = BuildOptions { order: None, out, ..options.clone() };
+                families.entry(format!("{family:?}")).or_insert_with(|| (family, Vec::new())).1.push(*order);
             }
             _ => benchmark.ensure()?,
         }
     }
     for (options, orders) in families.into_values() {
-        let out = options.out.parent().unwrap_or(Path::new(".")).to_owned();
-        note(format_args!("building {} orders of {} in {}", orders.len(), options.protocol, out.display()));
-        build_orders(&BuildOptions { order: None, out, ..options }, &orders)?;
+        note(format_args!("building {} orders of {} in {}", orders.len(), options.protocol, options.out.display()));
+        build_orders(&options, &orders)?;
     }
     Ok(())
 }

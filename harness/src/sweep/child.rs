@@ -11,11 +11,10 @@ use super::one::CHILD;
 use super::signals;
 use super::spec::PlannedRun;
 use crate::error::Result;
+use crate::run::interrupt::{INTERRUPTED, STOPPED};
 
-/// Exit code of a run that was interrupted and saved a checkpoint.
-const INTERRUPTED: i32 = 75;
-
-/// Starts the process of a run: this program with `arguments` and the number of the run. What it prints is added to `log`.
+/// Starts the process of a run: this program with `arguments` and the number of the run. What it prints is added to
+/// `log`.
 ///
 /// # Errors
 /// The log cannot be written; the process cannot be started.
@@ -65,7 +64,8 @@ impl Ending {
     pub fn of(status: ExitStatus) -> Self {
         match status.code() {
             Some(0) => Self::Done,
-            Some(INTERRUPTED) => Self::Interrupted,
+            Some(code) if code == i32::from(INTERRUPTED) => Self::Interrupted,
+            Some(STOPPED) => Self::Killed("was stopped at once by a second SIGINT".to_owned()),
             Some(_) => Self::Error,
             None => Self::by_signal(status),
         }
@@ -104,6 +104,7 @@ mod tests {
         let of = |status| Ending::of(ExitStatus::from_raw(status));
         assert_eq!([of(0), of(75 << 8), of(2 << 8)], [Ending::Done, Ending::Interrupted, Ending::Error]);
         assert_eq!(of(101 << 8), Ending::Error, "a panic has told what it is");
+        assert!(matches!(of(130 << 8), Ending::Killed(_)), "a second Ctrl-C is no failure of the run");
         assert!(matches!(of(9), Ending::Killed(how) if how.contains("SIGKILL") && how.contains("memory")));
         assert!(matches!(of(15), Ending::Killed(how) if how.contains("SIGTERM")));
         assert!(matches!(of(11), Ending::Crashed(how) if how.contains("SIGSEGV")));

@@ -1,5 +1,5 @@
-//! Makes the runs of a sweep as child processes of this program, some at a time. A child that crashes takes no other down,
-//! and one that is killed goes on from its checkpoint in the next sweep.
+//! Makes the runs of a sweep as child processes of this program, some at a time. A child that crashes takes no other
+//! down, and one that is killed goes on from its checkpoint in the next sweep.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -44,8 +44,8 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Makes the runs that are not finished. Runs that have failed are made again only if the options say so. Their benchmarks
-/// must have been built, see [`Sweep::build`].
+/// Makes the runs that are not finished. Runs that have failed are made again only if the options say so. Their
+/// benchmarks must have been built, see [`Sweep::build`].
 ///
 /// # Errors
 /// An encoder cannot be opened; the folder cannot be written; a process cannot be started.

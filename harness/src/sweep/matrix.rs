@@ -1,5 +1,5 @@
-//! From a plan and flags to a numbered list of runs. Everything that can be wrong with one of them is found here, before
-//! the first one begins.
+//! From a plan and flags to a numbered list of runs. Everything that can be wrong with one of them is found here,
+//! before the first one begins.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,13 +21,13 @@ pub struct Given {
     pub benchmarks: Vec<PathBuf>,
     /// Folder for benchmarks, runs, logs and report.
     pub out: Option<PathBuf>,
-    /// Text encoder.
+    /// Text encoder of every run: `tiny`, a folder or a repository.
     pub encoder: Option<String>,
-    /// Vision encoder.
+    /// Vision encoder of every multimodal run: `tiny`, a folder or a repository.
     pub vision: Option<String>,
-    /// TOML file with settings.
+    /// TOML file with settings, over which all others win.
     pub recipe: Option<PathBuf>,
-    /// Name of the device.
+    /// Where to compute: `cpu`, `cuda` or `cuda:N`.
     pub device: Option<String>,
     /// Number type: `f32` or `bf16`.
     pub dtype: Option<String>,
@@ -269,9 +269,7 @@ fn check_tasks(plan: &Plan, benchmark: &SweepBenchmark) -> Result<()> {
     match plan.tasks {
         Some(tasks) if !(1..=all).contains(&tasks) => {
             let name = &benchmark.name;
-            Err(plan.error(format!(
-                "--tasks {tasks}: {name} has {all} tasks; give `tasks` from 1 to {all}, or leave it out"
-            )))
+            Err(plan.error(format!("`tasks` is {tasks}, but {name} has {all} tasks; give 1 to {all}, or leave it out")))
         }
         _ => Ok(()),
     }

@@ -1,8 +1,8 @@
 //! A sweep: the runs of a plan, made as child processes on one machine.
 //!
-//! [`Plan`] is the TOML file, [`Sweep`] the numbered list of runs that it stands for once flags and benchmarks are known.
-//! [`make`] builds what is missing and makes the runs, [`make_one`] makes a single one in this process, and [`write_report`]
-//! compares what is finished. `docs/sweep.md` explains every key.
+//! [`Plan`] is the TOML file, [`Sweep`] the numbered list of runs that it stands for once flags and benchmarks are
+//! known. [`make`] builds what is missing and makes the runs, [`make_one`] makes a single one in this process, and
+//! [`write_report`] compares what is finished. `docs/sweep.md` explains every key.
 //!
 //! [`slurm`] submits the runs to a cluster instead (`docs/cluster.md`).
 //!

@@ -13,11 +13,12 @@ use crate::train::{Request, Run};
 /// Variable that tells a child process of a sweep that its standard input is a pipe that ends with its parent.
 pub(super) const CHILD: &str = "MKGC_SWEEP_CHILD";
 
-/// Makes run number `number`. Builds its benchmark if that is missing, and then asks for the `request`, to which the plan's
-/// settings, variant and number of tasks are added. A finished run is left as it is.
+/// Makes run number `number`. Builds its benchmark if that is missing, and then asks for the `request`, to which the
+/// plan's settings, variant and number of tasks are added. A finished run is left as it is.
 ///
 /// # Errors
-/// There is no such run; `request` fails; what [`Run::train`] fails for. Failures are noted for the sweep's other commands.
+/// There is no such run; `request` fails; what [`Run::train`] fails for. Failures are noted for the sweep's other
+/// commands.
 pub fn make_one<E: From<Error> + Display>(
     sweep: &Sweep,
     number: usize,

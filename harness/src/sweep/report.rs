@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::report::board::{Absent, AbsentKind};
 use crate::report::{self, AbsentRun, Loaded};
 use crate::run::record::RunRecord;
+use crate::run::{RunFolder, lock};
 
 /// A run without a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +41,9 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
     let mut known = Vec::new();
     let notes = notes(sweep)?;
     for run in &sweep.runs {
-        let Some((kind, mut cause)) = missing(&sweep.observe(run)?.state) else {
-            finished.push(sweep.folder(run)?.dir().to_owned());
+        let folder = sweep.folder(run)?;
+        let Some((kind, mut cause)) = missing(&sweep.observe(run)?.state, &folder) else {
+            finished.push(folder.dir().to_owned());
             continue;
         };
         let mut log = Some(sweep.log(run)?).filter(|log| log.exists());
@@ -68,14 +70,25 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
 }
 
 /// Says why a run has no result; none if it has one.
-fn missing(state: &State) -> Option<(AbsentKind, String)> {
+fn missing(state: &State, folder: &RunFolder) -> Option<(AbsentKind, String)> {
     match state {
         State::Finished => None,
         State::Waiting => Some((AbsentKind::Missing, "has not begun".to_owned())),
-        State::Running => Some((AbsentKind::Unfinished, "is still running".to_owned())),
+        State::Running => Some((AbsentKind::Unfinished, format!("is still running{}", holder(folder)))),
         State::Interrupted(cause) => Some((AbsentKind::Unfinished, format!("is unfinished: {cause}"))),
         State::Failed(cause) => Some((AbsentKind::Failed, format!("failed: {cause}"))),
     }
+}
+
+/// Says which process works on a run, and what to do if it is gone, which only its own host could tell.
+fn holder(folder: &RunFolder) -> String {
+    let Ok(Some(held)) = lock::holder(folder) else { return String::new() };
+    let (pid, host, since) = (held.pid, &held.host, held.since_text());
+    let lock = folder.lock();
+    format!(
+        ": process {pid} on host {host} has worked on it since {since}; if that process no longer runs, delete {}",
+        lock.display()
+    )
 }
 
 /// Describes a gap as reports show it.

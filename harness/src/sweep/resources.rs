@@ -17,7 +17,8 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Looks at the machine. `device` is the name of the device that runs compute on: a numbered one is that of all runs.
+    /// Looks at the machine. `device` is the name of the device that runs compute on: a numbered one is that of all
+    /// runs.
     pub fn new(jobs: usize, device: &str) -> Self {
         let variable = |name: &str| std::env::var(name).ok();
         let asked =

@@ -1,5 +1,5 @@
-//! Signals: what Ctrl-C and the like ask of a sweep, and how it passes them on. Every child has a process group of its own,
-//! so that a Ctrl-C on the terminal reaches the sweep alone and each child hears of it once.
+//! Signals: what Ctrl-C and the like ask of a sweep, and how it passes them on. Every child has a process group of its
+//! own, so that a Ctrl-C on the terminal reaches the sweep alone and each child hears of it once.
 
 #[cfg(unix)]
 pub(super) use unix::{Caught, apart, send, terminate_self};
@@ -27,11 +27,12 @@ mod unix {
     }
 
     impl Caught {
-        /// Begins to catch them.
+        /// Begins to catch them. SIGHUP stays ignored where it is, as under `nohup`.
         pub fn new() -> Result<Self> {
             let last = Arc::new(AtomicUsize::new(0));
             let done = Arc::new(AtomicBool::new(false));
-            for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
+            let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+            for signal in [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangup) {
                 flag::register_conditional_default(signal, Arc::clone(&done))?;
                 flag::register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
             }
@@ -45,6 +46,14 @@ mod unix {
         }
     }
 
+    /// Returns whether this process ignores a signal, as `nohup` makes it ignore SIGHUP. Only Linux tells.
+    fn is_ignored(signal: i32) -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap_or_default();
+        (mask >> (signal - 1)) & 1 == 1
+    }
+
     impl Drop for Caught {
         fn drop(&mut self) {
             self.done.store(true, Ordering::SeqCst);
@@ -56,8 +65,8 @@ mod unix {
         command.process_group(0);
     }
 
-    /// Sends a signal to a child that has not been waited for, so its number still belongs to it. One that has just ended
-    /// needs no signal.
+    /// Sends a signal to a child that has not been waited for, so its number still belongs to it. One that has just
+    /// ended needs no signal.
     pub fn send(child: &Child, signal: i32) {
         if let Some(signal) = Signal::from_named_raw(signal) {
             kill_process(Pid::from_child(child), signal).ok();

@@ -1,5 +1,5 @@
-//! A planned run and its identity: a hash of everything in the plan that decides its numbers. It names the run wherever the
-//! sweep is made, so paths are not part of it.
+//! A planned run and its identity: a hash of everything in the plan that decides its numbers. It names the run wherever
+//! the sweep is made, so paths are not part of it.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::config::Resolved;
 use crate::error::Result;
 use crate::methods::MethodSpec;
 
-/// Version of what is hashed.
+/// Counts the changes of what is hashed, so that a hash of an earlier mkgc never stands for another run.
 const VERSION: u32 = 1;
 
-/// Hexadecimal digits that are shown.
+/// How many hexadecimal digits of the SHA-256 are kept: enough that no two runs of a plan share them.
 const DIGITS: usize = 16;
 
 /// One run of a sweep.
@@ -22,13 +22,13 @@ const DIGITS: usize = 16;
 pub struct PlannedRun {
     /// Number of the run in the list, from 0.
     pub number: usize,
-    /// The method.
+    /// What the run trains.
     pub method: &'static MethodSpec,
     /// Name of the variant and of the encoders, where the plan names some.
     pub variant: Option<String>,
     /// Settings, with the origin of each.
     pub settings: Resolved,
-    /// Text encoder.
+    /// Text encoder: `tiny`, a folder or a repository.
     pub encoder: String,
     /// Vision encoder, which only multimodal methods read.
     pub vision: String,
@@ -41,10 +41,11 @@ pub struct PlannedRun {
     pub(super) benchmark: usize,
 }
 
-/// Returns the name of an encoder as `run.json` has it: the last part of a folder's path, or the name itself.
+/// Returns the name of an encoder as `run.json` has it: the last part of a folder's path, or the name itself. A folder
+/// may be missing where the report is made.
 pub(super) fn encoder_name(encoder: &str) -> String {
     let path = Path::new(encoder);
-    let folder = path.file_name().filter(|_| path.is_dir());
+    let folder = path.file_name().filter(|_| path.is_absolute() || path.is_dir());
     folder.map_or_else(|| encoder.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
@@ -64,4 +65,16 @@ pub(super) fn hash(run: &PlannedRun, benchmark: &SweepBenchmark, device: &str, d
         "dtype": dtype,
     });
     Ok(sha256_hex(spec.to_string().as_bytes())[..DIGITS].to_owned())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoder_has_the_same_name_where_its_folder_is_missing() {
+        let named =
+            ["/no/such/folder/minilm", "/no/such/folder/minilm/", "owner/name@refs/pr/1", "tiny"].map(encoder_name);
+        assert_eq!(named, ["minilm", "minilm", "owner/name@refs/pr/1", "tiny"]);
+    }
 }

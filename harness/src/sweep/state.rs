@@ -28,8 +28,8 @@ pub enum State {
 }
 
 impl State {
-    /// Tells whether the run is to be made. One that has failed is only if `retry_failed`, and one that a process trains is
-    /// left to that process.
+    /// Tells whether the run is to be made. One that has failed is only if `retry_failed`, and one that a process
+    /// trains is left to that process.
     pub(super) fn is_open(&self, retry_failed: bool) -> bool {
         match self {
             Self::Finished | Self::Running => false,
@@ -84,8 +84,11 @@ impl Sweep {
         if folder.result().exists() && record.tasks() == tasks {
             return Ok(State::Finished);
         }
-        if lock::holder(&folder)?.is_some() {
-            return Ok(State::Running);
+        match lock::holder(&folder) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Ok(State::Running),
+            // A lock that cannot be read is the trouble of this run alone.
+            Err(error) => return Ok(State::Failed(error.to_string())),
         }
         if folder.failure().exists() {
             return Ok(failed(&folder.failure()));
@@ -98,7 +101,8 @@ impl Sweep {
         Ok(State::Interrupted(format!("stopped after {learned} of {tasks} tasks{last}")))
     }
 
-    /// Returns what makes a run folder that of another run. The weights of encoders are compared when the run is opened.
+    /// Returns what makes a run folder that of another run. The weights of encoders are compared when the run is
+    /// opened.
     fn difference(&self, run: &PlannedRun, record: &RunRecord) -> Option<&'static str> {
         let Some(trained) = record.trained() else { return Some("origin") };
         let benchmark = &self.benchmarks[run.benchmark];
@@ -133,7 +137,7 @@ impl Sweep {
     /// The folder cannot be written.
     pub(super) fn note_failure(&self, run: &PlannedRun, cause: String) -> Result<()> {
         let folder = self.folder(run)?;
-        if folder.failure().exists() || lock::holder(&folder)?.is_some() {
+        if folder.failure().exists() || !matches!(lock::holder(&folder), Ok(None)) {
             return Ok(());
         }
         let failure = Failure {
@@ -169,8 +173,8 @@ pub(super) fn last_line(path: &Path) -> Option<String> {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// Estimates how long a run in training still takes, from the times at which its record and its predictions were written:
-/// the median time of a task for each of those that are left. None before the first task is learned.
+/// Estimates how long a run in training still takes, from the times at which its record and its predictions were
+/// written: the median time of a task for each of those that are left. None before the first task is learned.
 pub(super) fn time_left(folder: &RunFolder, observed: &Observed, now: SystemTime) -> Option<Duration> {
     let written = |path: PathBuf| fs_err::metadata(path).ok()?.modified().ok();
     let stages = (0..observed.learned).map(|stage| folder.predictions(stage));
@@ -179,7 +183,8 @@ pub(super) fn time_left(folder: &RunFolder, observed: &Observed, now: SystemTime
     remaining(&times, observed.tasks - observed.learned, now)
 }
 
-/// Returns the median of the differences of `times`, for each of the tasks that are `left`, less the time since the last.
+/// Returns the median of the differences of `times`, for each of the tasks that are `left`, less the time since the
+/// last.
 fn remaining(times: &[SystemTime], left: usize, now: SystemTime) -> Option<Duration> {
     let mut gaps: Vec<Duration> = times.windows(2).filter_map(|pair| pair[1].duration_since(pair[0]).ok()).collect();
     gaps.sort_unstable();

@@ -39,7 +39,8 @@ impl Row {
         }
     }
 
-    /// Returns the place of the row in a table that has no room for all of them: what happens now, then what went wrong.
+    /// Returns the place of the row in a table that has no room for all of them: what happens now, then what went
+    /// wrong.
     fn rank(&self) -> usize {
         match self.observed.state {
             State::Running => 0,
@@ -54,14 +55,14 @@ impl Row {
         let tasks = format!("{}/{}", self.observed.learned, self.observed.tasks);
         let left = self.left.map_or_else(String::new, duration);
         let line = format!("{:>5}  {:<11}  {tasks:>7}  {left:<12}  {}", self.number, self.state(), self.name);
-        if self.cause().is_empty() { line } else { format!("{line}: {}", self.cause().replace('\n', " ")) }
+        if self.cause().is_empty() { line } else { format!("{line}: {}", self.cause().replace(char::is_control, " ")) }
     }
 }
 
 const HEADER: &str = "  run  state          tasks  time left     folder";
 
-/// Returns the live table: at most `height` lines of at most `width` characters. What happens now comes first if there is
-/// no room for everything.
+/// Returns the live table: at most `height` lines of at most `width` characters. What happens now comes first if there
+/// is no room for everything.
 pub(super) fn live(rows: &[Row], summary: &str, height: usize, width: usize) -> Vec<String> {
     let room = height.saturating_sub(OTHER_LINES).max(1);
     let mut shown: Vec<&Row> = rows.iter().collect();
@@ -76,7 +77,8 @@ pub(super) fn live(rows: &[Row], summary: &str, height: usize, width: usize) -> 
     lines.iter().map(|line| console::truncate_str(line, width, "…").into_owned()).collect()
 }
 
-/// Counts the runs by state, and says how long all of them still take with `jobs` at a time, if that can be told.
+/// Counts the runs by state, and says how long all of them still take with `jobs` at a time, or as many as run now if
+/// these are more, if that can be told.
 pub(super) fn summary(rows: &[Row], jobs: usize) -> String {
     let count = |state: &str| rows.iter().filter(|row| row.state() == state).count();
     let mut text = format!("{} of {} runs finished", count("finished"), rows.len());
@@ -89,7 +91,7 @@ pub(super) fn summary(rows: &[Row], jobs: usize) -> String {
     let left: Option<Vec<Duration>> = open().map(|row| row.left).collect();
     if let Some(left) = left.filter(|left| !left.is_empty()) {
         let longest = left.iter().max().copied().unwrap_or_default();
-        let shared = left.iter().sum::<Duration>() / u32::try_from(jobs).unwrap_or(1).max(1);
+        let shared = left.iter().sum::<Duration>() / u32::try_from(jobs.max(count("running"))).unwrap_or(1).max(1);
         write!(text, "; about {} left", duration(shared.max(longest))).ok();
     }
     text
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn a_table_without_room_shows_what_happens_first() {
         let mut rows: Vec<Row> = (0..9).map(|number| row(number, State::Finished, None)).collect();
-        rows[3].observed.state = State::Failed("in task 2: the loss\nbecame NaN".to_owned());
+        rows[3].observed.state = State::Failed("in task 2: the loss\nbecame\u{1b}NaN".to_owned());
         rows[7].observed.state = State::Running;
         rows[8].observed.state = State::Waiting;
         let lines = live(&rows, "summary", 6, 200);
@@ -174,6 +176,12 @@ mod tests {
         let rows = [row(0, State::Finished, None), row(1, State::Running, Some(60)), row(2, State::Waiting, Some(180))];
         assert_eq!(summary(&rows, 2), "1 of 3 runs finished, 1 running, 1 waiting; about 3 min left");
         assert_eq!(summary(&rows, 1), "1 of 3 runs finished, 1 running, 1 waiting; about 4 min left");
+        let together = [row(0, State::Running, Some(60)), row(1, State::Running, Some(120))];
+        assert_eq!(
+            summary(&together, 1),
+            "0 of 2 runs finished, 2 running; about 2 min left",
+            "what runs now ends side by side"
+        );
         let unknown = [row(0, State::Running, Some(60)), row(1, State::Waiting, None)];
         assert_eq!(summary(&unknown, 1), "0 of 2 runs finished, 1 running, 1 waiting");
         assert_eq!(summary(&rows[..1], 1), "1 of 1 runs finished");

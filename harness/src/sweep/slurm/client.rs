@@ -58,7 +58,7 @@ pub(super) fn queued() -> Result<BTreeSet<(String, usize)>> {
     Ok(listed.lines().filter_map(task).collect())
 }
 
-/// Submits a job and returns its id.
+/// Calls `sbatch`, whose arguments include `--parsable`, and returns the id of the job.
 pub(super) fn submit(arguments: &[String]) -> Result<String> {
     let printed = call("sbatch", arguments)?;
     // `--parsable` prints `ID` or `ID;CLUSTER`.

@@ -1,9 +1,9 @@
 //! Submits the runs of a sweep to Slurm as job arrays, and a job after them that writes the report.
 //!
 //! A submission is a folder, `slurm/001` below the sweep's: `runs.tsv` (number, spec hash and name of each run that was
-//! submitted), `array.sh` and `merge.sh` (the jobs), `jobs.json` (their ids) and what Slurm had to say of tasks that did
-//! not go well (`JOB_INDEX.out`). The list is that of the submission, so a plan that changes while jobs wait is noticed.
-//! Nothing here judges a run by Slurm's word: what counts is the run's own folder.
+//! submitted), `array.sh` and `merge.sh` (the jobs), `jobs.json` (their ids) and what Slurm had to say of tasks that
+//! did not go well (`JOB_INDEX.out`). The list is that of the submission, so a plan that changes while jobs wait is
+//! noticed. Nothing here judges a run by Slurm's word: what counts is the run's own folder.
 
 mod chunk;
 mod client;
@@ -29,8 +29,21 @@ pub use submission::{Notes, notes};
 const MARGIN: u32 = 120;
 
 /// Options of sbatch that the jobs of a sweep need for themselves.
-const OURS: [&str; 10] =
-    ["--array", "-a", "--dependency", "-d", "--error", "-e", "--output", "-o", "--test-only", "--wrap"];
+const OURS: [&str; 12] = [
+    "--array",
+    "-a",
+    // The queue is looked at on the cluster of this machine.
+    "--clusters",
+    "-M",
+    "--dependency",
+    "-d",
+    "--error",
+    "-e",
+    "--output",
+    "-o",
+    "--test-only",
+    "--wrap",
+];
 
 /// How the runs are submitted.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +56,7 @@ pub struct SlurmOptions {
     pub merge: Vec<String>,
     /// Generic resources of each run (`--gres`), e.g. `gpu:1`.
     pub gres: Option<String>,
-    /// How many runs may run at a time.
+    /// How many runs may run at a time, at least 1; all that find room if none.
     pub at_once: Option<usize>,
     /// Submit runs again that have failed.
     pub retry_failed: bool,
@@ -61,7 +74,11 @@ impl SlurmOptions {
                 "--device {device}: Slurm chooses the GPU of each run; give --device cuda"
             )));
         }
-        let name = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
+        // The value of a short option may follow its letter at once.
+        let name = |argument: &String| {
+            let short = argument.get(..2).filter(|short| *short != "--");
+            short.unwrap_or_else(|| argument.split('=').next().unwrap_or_default()).to_owned()
+        };
         match self.sbatch.iter().chain(&self.merge).map(name).find(|name| OURS.contains(&name.as_str())) {
             Some(name) => Err(Error::Usage(format!(
                 "--sbatch-arg {name}: mkgc sets this option itself, because it has to know the arrays and their files; \
@@ -73,9 +90,9 @@ impl SlurmOptions {
 
     /// Returns the generic resources to ask for: those given or, on a GPU, `gpu:1`, unless the user's own arguments ask
     /// for some.
-    fn resources(&self, sweep: &Sweep) -> Option<String> {
-        let own = |argument: &String| argument.starts_with("--gres") || argument.starts_with("--gpus");
-        let one = || (sweep.device == "cuda" && !self.sbatch.iter().any(own)).then(|| "gpu:1".to_owned());
+    fn resources(&self, device: &str) -> Option<String> {
+        let own = |argument: &String| ["--gres", "--gpus", "-G"].iter().any(|name| argument.starts_with(name));
+        let one = || (device == "cuda" && !self.sbatch.iter().any(own)).then(|| "gpu:1".to_owned());
         Some(format!("--gres={}", self.gres.clone().or_else(one)?))
     }
 
@@ -84,7 +101,7 @@ impl SlurmOptions {
         let mut arguments = vec!["--parsable".to_owned(), "--requeue".to_owned(), "--open-mode=append".to_owned()];
         arguments.push(format!("--job-name={}", scripts.name));
         arguments.push(format!("--signal=B:USR1@{MARGIN}"));
-        arguments.extend(self.resources(sweep));
+        arguments.extend(self.resources(&sweep.device));
         arguments.extend(self.sbatch.clone());
         arguments.push(format!("--array={}", chunk.array()));
         arguments.push(format!("--output={}", scripts.notes()));
@@ -108,8 +125,8 @@ impl SlurmOptions {
 }
 
 /// Submits the runs that are not finished, and returns what to tell the user. Runs that an earlier submission still has
-/// in the queue are left to it. What is submitted is noted at once, so that a command that fails half-way can be repeated.
-/// The benchmarks must have been built, see [`Sweep::build`].
+/// in the queue are left to it. What is submitted is noted at once, so that a command that fails half-way can be
+/// repeated. The benchmarks must have been built, see [`Sweep::build`].
 ///
 /// # Errors
 /// Slurm's commands are missing or refuse; an encoder cannot be opened; the folder cannot be written.
@@ -120,7 +137,8 @@ pub fn submit(sweep: &Sweep, options: &SlurmOptions) -> Result<String> {
     let Parted { runs, waiting, failed } = part(sweep, options, &earlier)?;
     let others = others(waiting.runs, failed);
     if runs.is_empty() {
-        return Ok(format!("nothing to submit: no run is open{others}\n"));
+        let report = submit_missing_report(sweep, options, earlier, waiting.jobs)?;
+        return Ok(format!("nothing to submit: no run is open{others}\n{report}"));
     }
     open_encoders(runs.iter().copied())?;
     let mut submission = Submission::create(sweep.out()?, &runs)?;
@@ -139,6 +157,26 @@ pub fn submit(sweep: &Sweep, options: &SlurmOptions) -> Result<String> {
     submission.save()?;
     cancel_reports(&earlier);
     Ok(told(sweep.out()?, &format!("{} runs{others}", runs.len()), &submission))
+}
+
+/// Submits the report of the last submission if Slurm refused it and runs of the sweep are still in the queue. Returns
+/// what to tell the user.
+fn submit_missing_report(
+    sweep: &Sweep,
+    options: &SlurmOptions,
+    mut earlier: Vec<Submission>,
+    queued: BTreeSet<String>,
+) -> Result<String> {
+    let last = earlier.pop().filter(|last| last.jobs.merge.is_none() && !queued.is_empty());
+    let Some(mut last) = last else { return Ok(String::new()) };
+    let scripts = Scripts::named(last.folder(), sweep)?;
+    let after: Vec<String> = queued.into_iter().collect();
+    let job = client::submit(&options.merge(&scripts, &after))?;
+    let told = format!("job {job} writes the report to {}\n", sweep.out()?.join("report").display());
+    last.jobs.merge = Some(job);
+    last.save()?;
+    cancel_reports(&earlier);
+    Ok(told)
 }
 
 /// Returns the commands that [`submit`] would call. Nothing is written or submitted.
@@ -239,4 +277,21 @@ fn told(out: &Path, what: &str, submission: &Submission) -> String {
          cancel: scancel {}\n",
         ids.join(" ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_is_asked_for_unless_the_user_does() {
+        let asked = |device: &str, argument: &str| {
+            SlurmOptions { sbatch: vec![argument.to_owned()], ..SlurmOptions::default() }.resources(device)
+        };
+        assert_eq!(asked("cuda", "--time=60").as_deref(), Some("--gres=gpu:1"));
+        for own in ["--gres=gpu:a100:2", "--gpus-per-node=1", "-G", "-G1"] {
+            assert_eq!(asked("cuda", own), None, "{own}");
+        }
+        assert_eq!(asked("cpu", "--time=60"), None);
+    }
 }

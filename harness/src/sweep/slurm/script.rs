@@ -16,7 +16,7 @@ const MERGE: &str = include_str!("merge.sh");
 /// The paths of a submission's scripts, and the name of its jobs.
 pub(super) struct Scripts {
     folder: PathBuf,
-    /// Name of the jobs.
+    /// What `squeue` shows of the jobs: the name of the sweep's folder.
     pub name: String,
 }
 

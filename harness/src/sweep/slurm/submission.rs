@@ -20,11 +20,11 @@ const JOBS: &str = "jobs.json";
 /// A job array of a submission.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Array {
-    /// Id of the job.
+    /// Slurm's number of the job, which all of its tasks share.
     pub job: String,
     /// Line of the list that its first task makes, from 0.
     pub offset: usize,
-    /// Number of its tasks.
+    /// How many lines of the list its tasks make, one each.
     pub len: usize,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Submission {
     folder: PathBuf,
     /// Names of the runs, in the order of the list.
     names: Vec<String>,
-    /// The jobs.
+    /// What Slurm has taken of it so far.
     pub jobs: Jobs,
 }
 
@@ -99,7 +99,7 @@ impl Submission {
         write_json(&self.folder.join(JOBS), &self.jobs)
     }
 
-    /// Returns the folder.
+    /// Returns the folder, which has scripts, lists and what Slurm says.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -117,8 +117,8 @@ impl Submission {
 /// For the name of a run, what Slurm had to say of it, and the file that says so.
 pub type Notes = BTreeMap<String, (PathBuf, String)>;
 
-/// Returns what Slurm had to say of the runs in their last submissions: that a time limit was reached, memory ran out or
-/// a node was lost.
+/// Returns what Slurm had to say of the runs in their last submissions: that a time limit was reached, memory ran out
+/// or a node was lost.
 ///
 /// # Errors
 /// The folder of a submission cannot be read.
