@@ -14,7 +14,7 @@ use crate::files::{read_json, write_json};
 /// The content of a mark.
 #[derive(Debug, Serialize, Deserialize)]
 struct Mark {
-    /// Version of mkgc.
+    /// The version of mkgc that wrote them, for people.
     code_version: String,
     /// Files and folders that the command wrote, relative to the folder, with `/`.
     files: BTreeSet<String>,
@@ -40,7 +40,7 @@ impl OwnedFolder {
         let taken = |file: &&String| !before.contains(*file) && fs::symlink_metadata(path.join(file)).is_ok();
         if let Some(file) = files.iter().find(taken) {
             let reason = format!("is there already and is not from an earlier `mkgc {command}`");
-            let remedy = "choose another --out, or move it away";
+            let remedy = "choose another folder, or move it away";
             return Err(Error::Usage(format!("{}: {reason}; {remedy}", path.join(file).display())));
         }
         let folder = Self { path: path.to_owned(), mark, before };

@@ -3,17 +3,19 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::bug::Unlabelled;
 use common::{Place, train};
 use mkgc_builder::corpus::Extraction;
-use mkgc_harness::gate::baseline::{Baseline, Tolerance};
+use mkgc_harness::gate::baseline::{Baseline, Expectation, Tolerance};
 use mkgc_harness::gate::key::GateKey;
-use mkgc_harness::gate::observed::observe;
+use mkgc_harness::gate::observed::{BySeed, Observations, Observed, Values, observe};
 use mkgc_harness::gate::{Outcome, OutcomeLine, Verdict, check, junit, show, update};
 use mkgc_harness::methods::{MethodSpec, registry};
+use mkgc_harness::metrics::metric::Direction;
 use mkgc_harness::run::find::find;
 use mkgc_harness::train::Request;
 use serde_json::{Value, json};
@@ -246,6 +248,34 @@ fn a_gate_that_cannot_fail_is_refused() {
     }
     let (code, _, error) = gate.mkgc(&["--baseline", "new.json", "vanilla", "--update", "--tolerance", "1"], &[]);
     assert!(code == 2 && error.contains("allows any score") && !gate.path("new.json").exists(), "{error}");
+}
+
+/// Records and baselines of older versions lack the hash of the tokenizer.
+#[test]
+fn runs_without_some_fingerprints_hide_no_difference_of_others() {
+    let key = GateKey { benchmark: "b".into(), method: "emr".into(), device: "cpu".into() };
+    let seen = |tokenizers: &[Option<&str>]| {
+        let run = |(seed, tokenizer): (usize, &Option<&str>)| {
+            let mut fingerprints = BTreeMap::from([("data".to_owned(), "d".to_owned())]);
+            fingerprints.extend(tokenizer.map(|hash| ("encoder_tokenizer".to_owned(), hash.to_owned())));
+            let folder = PathBuf::from(format!("run{seed}"));
+            (seed as u64, Observed { folder, fingerprints, values: Ok(Values::new()) })
+        };
+        let runs: BySeed = tokenizers.iter().enumerate().map(run).collect();
+        Observations { runs: BTreeMap::from([(key.clone(), runs)]), unreadable: Vec::new() }
+    };
+    let mut baseline = update::update(None, &seen(&[None, Some("x"), None]), None).unwrap();
+    assert_eq!(baseline.entries[0].fingerprints["encoder_tokenizer"], "x");
+    let differing = seen(&[None, Some("x"), Some("y")]);
+    let error = update::update(None, &differing, None).unwrap_err().to_string();
+    assert!(error.contains("its runs differ in data or encoder"), "{error}");
+    let entry = &mut baseline.entries[0];
+    entry.fingerprints.remove("encoder_tokenizer");
+    let (direction, tolerance) = (Direction::HigherIsBetter, Tolerance::Absolute(0.1));
+    let expectation = Expectation { expected: 0.5, std: None, direction, tolerance };
+    entry.metrics.insert("last_micro_f1".to_owned(), expectation);
+    let outcome = check(&baseline, &differing, false);
+    assert_eq!(reasons(&outcome), ["run2: the fingerprint `encoder_tokenizer` changed from `x` to `y`"]);
 }
 
 #[test]

@@ -89,6 +89,18 @@ fn intransigence_needs_joint() {
     assert!(value.reason().unwrap().contains("another text encoder"));
 }
 
+/// The record of an older run does not say its tokenizer, so it agrees with runs that differ from each other.
+#[test]
+fn an_older_run_hides_no_difference_between_two_others() {
+    let runs = Runs::new();
+    runs.plain("a", "emr", 1, 8);
+    for (name, seed, hash) in [("b", 2, "one"), ("c", 3, "other")] {
+        runs.run(name, "emr", seed, 8, |record| record["encoder"]["tokenizer"] = hash.into());
+    }
+    let error = runs.boards().unwrap_err().to_string();
+    assert!(error.contains("differ in their encoders") && error.contains("(tokenizer one)"), "{error}");
+}
+
 #[test]
 fn what_gives_no_number_is_a_row_with_its_cause() {
     let runs = Runs::new();

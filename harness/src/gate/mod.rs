@@ -115,30 +115,43 @@ fn unknown(baseline: &Baseline, observed: &BTreeMap<GateKey, BySeed>) -> Vec<Str
     runs.filter(|(key, seed, _)| !asked(key, *seed)).map(|(_, _, run)| run.folder.display().to_string()).collect()
 }
 
-/// Fingerprints that are compared only where both sides have them.
+/// Fingerprints that are compared only where both sides have them, because older runs and baselines do not know them.
 const LATER_FINGERPRINTS: [&str; 3] = ["encoder_config", "encoder_tokenizer", "vision_config"];
+
+/// Hashes by the name of what they are of.
+type Fingerprints = BTreeMap<String, String>;
+
+/// Adds the fingerprints of a run to those known before it.
+///
+/// # Errors
+/// The name of a fingerprint in which both differ.
+fn join_fingerprints(known: &mut Fingerprints, run: &Fingerprints) -> Result<(), String> {
+    let mut names = known.keys().chain(run.keys());
+    let differs = |name: &&String| {
+        let (old, new) = (known.get(*name), run.get(*name));
+        let unknown = LATER_FINGERPRINTS.contains(&name.as_str()) && (old.is_none() || new.is_none());
+        old != new && !unknown
+    };
+    if let Some(name) = names.find(differs) {
+        return Err(name.clone());
+    }
+    known.extend(run.clone());
+    Ok(())
+}
 
 impl BaselineEntry {
     /// Returns the metrics of the entry's seeds, or why its runs are missing or of other data or encoders.
     fn comparable<'a>(&self, runs: &'a BySeed) -> Result<Vec<&'a Values>, String> {
+        let mut known = self.fingerprints.clone();
         let run = |seed: &u64| {
             let run: &Observed = runs.get(seed).ok_or_else(|| format!("no run with seed {seed}"))?;
-            let names = self.fingerprints.keys().chain(run.fingerprints.keys());
-            for name in names {
-                let old = self.fingerprints.get(name);
-                let new = run.fingerprints.get(name);
-                // Older runs and baselines do not know these.
-                let unknown = LATER_FINGERPRINTS.contains(&name.as_str()) && (old.is_none() || new.is_none());
-                if old != new && !unknown {
-                    let text =
-                        |print: Option<&String>| print.map_or_else(|| "none".to_owned(), |print| format!("`{print}`"));
-                    let folder = run.folder.display();
-                    return Err(format!(
-                        "{folder}: the fingerprint `{name}` changed from {} to {}",
-                        text(old),
-                        text(new)
-                    ));
-                }
+            if let Err(name) = join_fingerprints(&mut known, &run.fingerprints) {
+                let text = |prints: &Fingerprints| {
+                    prints.get(&name).map_or_else(|| "none".to_owned(), |print| format!("`{print}`"))
+                };
+                let (old, new) = (text(&known), text(&run.fingerprints));
+                let folder = run.folder.display();
+                return Err(format!("{folder}: the fingerprint `{name}` changed from {old} to {new}"));
             }
             run.values.as_ref().map_err(Clone::clone)
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::baseline::{Baseline, BaselineEntry, Expectation, SCHEMA_VERSION, Tolerance};
+use super::join_fingerprints;
 use super::key::GateKey;
 use super::observed::{BySeed, METRICS, Observations, Unreadable};
 use crate::error::{Error, Result};
@@ -33,10 +34,9 @@ fn entry(
     let GateKey { benchmark, method, device } = key.clone();
     let bad = |reason: &str| Error::Usage(format!("{benchmark} × {method}: {reason}"));
     let mut prints = runs.values().map(|run| &run.fingerprints);
-    let fingerprints = prints.next().cloned().unwrap_or_default();
-    if prints.any(|other| *other != fingerprints) {
-        return Err(bad("its runs differ in data or encoder; make a baseline of one of each"));
-    }
+    let mut fingerprints = prints.next().cloned().unwrap_or_default();
+    let differ = |_| bad("its runs differ in data or encoder; make a baseline of one of each");
+    prints.try_for_each(|other| join_fingerprints(&mut fingerprints, other).map_err(differ))?;
     let seen: Vec<_> =
         runs.values().map(|run| run.values.as_ref().map_err(|reason| bad(reason))).collect::<Result<_>>()?;
     let mut metrics = BTreeMap::new();

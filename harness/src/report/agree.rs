@@ -1,5 +1,7 @@
 //! Checks that runs may be compared: that they share the data, and what each of their labels stands for.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::load::FinishedRun;
@@ -9,6 +11,7 @@ use crate::run::record::{EncoderRecord, TaskRecord, VisionRecord};
 
 /// Refuses runs whose numbers must not be compared. The error names two folders, what differs and the remedy.
 pub fn check(runs: &[FinishedRun]) -> Result<()> {
+    let mut by_label: BTreeMap<String, Vec<&FinishedRun>> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
         let before = &runs[..index];
         if let Some(other) = before.first() {
@@ -20,9 +23,10 @@ pub fn check(runs: &[FinishedRun]) -> Result<()> {
         if let Some(other) = before.iter().find(|other| sees_pictures(other)).filter(|_| sees_pictures(run)) {
             same_pictures(other, run)?;
         }
-        if let Some(other) = before.iter().find(|other| other.record.label() == run.record.label()) {
-            same_settings(other, run)?;
-        }
+        // With all of them: an older run, whose record has fewer hashes, agrees with two that differ from each other.
+        let same_label = by_label.entry(run.record.label()).or_default();
+        same_label.iter().try_for_each(|other| same_settings(other, run))?;
+        same_label.push(run);
     }
     Ok(())
 }

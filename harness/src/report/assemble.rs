@@ -19,8 +19,8 @@ use crate::metrics::confusion::ConfusionCounts;
 use crate::metrics::value::Value;
 use crate::run::record::DatasetRecord;
 
-/// Makes one board for each benchmark that a run is of, finished or not. A run of which no file says the benchmark is listed
-/// on every board.
+/// Makes one board for each benchmark that a run is of, finished or not. A run whose benchmark has
+/// no board, or of which no file says the benchmark, is listed on every board.
 ///
 /// # Errors
 /// Runs must not be compared; no run is finished.

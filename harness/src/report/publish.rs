@@ -21,7 +21,8 @@ const PAGE: &str = "index.html";
 const README: &str = "README.md";
 
 /// Writes the boards and their runs into a folder and returns the Markdown text. Runs that lie in the folder already stay
-/// where they are; others are copied to `runs/BENCHMARK/METHOD-seedN`. Runs without a number are named and not copied.
+/// where they are, damaged ones as well unless a whole one takes the place; others are copied to
+/// `runs/BENCHMARK/METHOD-seedN`. Runs without a number are named and not copied.
 ///
 /// # Errors
 /// A benchmark's name would lead out of the folder; the folder holds a file of the same name that is not published; a run
@@ -51,7 +52,11 @@ pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
     for (name, bytes) in &made {
         write_atomically(&out.join(name), bytes)?;
     }
-    let stays = |file: &&String| runs.in_place.iter().any(|run| Path::new(file.as_str()).starts_with(run));
+    // A copied run takes the whole place of a damaged one.
+    for above in runs.copies.keys().flat_map(|name| Path::new(name).ancestors()) {
+        runs.in_place.remove(above);
+    }
+    let stays = |file: &&String| Path::new(file.as_str()).ancestors().any(|above| runs.in_place.contains(above));
     names.extend(folder.before().iter().filter(stays).cloned());
     folder.keep(&names)?;
     Ok(text)
@@ -91,7 +96,10 @@ impl Runs {
                 self.places.push((std::mem::replace(&mut run.folder, place.clone()), place));
             }
         }
-        board.absent.iter_mut().for_each(|run| self.without_paths(run));
+        for run in &mut board.absent {
+            self.leave(run);
+            self.without_paths(run);
+        }
         Ok(board)
     }
 
@@ -112,12 +120,22 @@ impl Runs {
         Ok(place.to_owned())
     }
 
+    /// Lets a run without a number stay where it lies in the folder: its damaged files may be all that is left of it.
+    fn leave(&mut self, run: &Absent) {
+        let real = run.folder.as_ref().and_then(|folder| fs_err::canonicalize(folder).ok());
+        if let Some(inside) = real.as_deref().and_then(|real| real.strip_prefix(&self.out).ok()) {
+            self.in_place.insert(inside.to_owned());
+        }
+    }
+
     /// Names the folder of a run without a number by its last part alone, and other runs by their places.
     fn without_paths(&self, run: &mut Absent) {
         let Some(folder) = run.folder.take() else { return };
         let name = folder_name(Path::new(&folder));
         let own = std::iter::once((&folder, &name));
-        let mut places: Vec<(&String, &String)> = own.chain(self.places.iter().map(|(from, to)| (from, to))).collect();
+        let places = own.chain(self.places.iter().map(|(from, to)| (from, to)));
+        // A path of one part may be a word of the cause, and says nothing of this machine.
+        let mut places: Vec<_> = places.filter(|(from, _)| Path::new(from).components().count() > 1).collect();
         // A path may begin with another one.
         places.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
         for (from, to) in places {

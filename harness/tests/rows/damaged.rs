@@ -27,8 +27,7 @@ fn damaged(runs: &Runs) -> Vec<(&'static str, &'static str)> {
     fs_err::write(vanilla(7).join("result.json"), r#"{"method": "emr", "train_seed": 7}"#).unwrap();
     fs_err::remove_file(vanilla(8).join("run.json")).unwrap();
     fs_err::write(vanilla(9).join("result.json"), r#"{"schema_version": 99}"#).unwrap();
-    let other = runs.predicted("runs/vanilla10", "vanilla", 10, |_| vec![unknown_label()], |_| ());
-    assert!(other.ends_with("vanilla10"));
+    runs.predicted("runs/vanilla10", "vanilla", 10, |_| vec![unknown_label()], |_| ());
     vec![
         ("vanilla1", "run.json: line 1: is not JSON: the text ends too early; restore the file"),
         ("vanilla2", "run.json: line 1: is not JSON: the text ends too early; restore the file"),

@@ -52,6 +52,26 @@ fn a_published_board_gives_the_same_numbers_and_names_no_place_of_this_machine()
 }
 
 #[test]
+fn a_published_run_that_was_damaged_since_stays_and_is_named_in_plain_words() {
+    let runs = Runs::new();
+    // As a word, the name of this folder is in every cause.
+    runs.plain("is", "emr", 1, 8);
+    runs.plain("vanilla", "vanilla", 1, 2);
+    let place = runs.path("");
+    let publish = |given: &[&str]| mkgc(&place, &[&["report"], given, &["--publish", "site"]].concat(), |_| ());
+    assert_eq!(publish(&["is", "vanilla"]).0, 0);
+    let damaged = runs.path("site/runs/twitter2017-plom/vanilla-seed1");
+    cut(damaged.join("stages/1/predictions.parquet"));
+    let (code, text, _) = publish(&["is", "site/runs/twitter2017-plom/vanilla-seed1"]);
+    assert!(code == 0 && text.contains("its predictions cannot be read: vanilla-seed1/stages/1/"), "{text}");
+    assert!(text.contains(" is no whole Parquet file; "), "{text}");
+    assert!(damaged.join("run.json").exists() && damaged.join("stages/0/predictions.parquet").exists());
+    // A whole copy takes its place.
+    assert_eq!(publish(&["site", "vanilla"]).0, 0);
+    assert_eq!(means(&board(&runs.path("site"))).len(), 2);
+}
+
+#[test]
 fn what_others_keep_in_a_published_folder_stays() {
     let runs = Runs::new();
     runs.plain("repo/runs/theirs", "vanilla", 1, 2);
