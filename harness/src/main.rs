@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mkgc_harness::console::note;
 use mkgc_harness::error::Error;
+use mkgc_harness::run::interrupt::INTERRUPTED;
 
 /// Every tensor operation allocates its result; the system allocator would return those pages at once and fault them
 /// in again.
@@ -27,9 +28,6 @@ fn keep_memory() {
 
 /// Bytes of stack per thread: candle walks a graph by recursion.
 const STACK: usize = 64 << 20;
-
-/// Exit code of a run that a signal stopped and that can go on: `EX_TEMPFAIL` of BSD's sysexits.h.
-const INTERRUPTED: u8 = 75;
 
 fn main() -> ExitCode {
     keep_memory();

@@ -32,9 +32,9 @@ pub enum Doing {
 pub struct Watched {
     /// The run folder, as given.
     pub folder: PathBuf,
-    /// Name of the benchmark.
+    /// Name of the benchmark; empty where no file of the run says it.
     pub benchmark: String,
-    /// Label of the run.
+    /// The method as reports name it, or the name of the folder where no file says the method.
     pub label: String,
     /// Training seed, if known.
     pub seed: Option<u64>,
@@ -42,7 +42,7 @@ pub struct Watched {
     pub doing: Doing,
     /// Tasks learned and tasks to learn.
     pub tasks: Option<(usize, usize)>,
-    /// The last line of the log, in words.
+    /// The last line of the log, in words, while the run has neither a result nor an error.
     pub place: String,
     /// How long ago the run wrote something.
     pub silent: Option<Duration>,
@@ -82,16 +82,14 @@ fn watched(path: &Path, now: SystemTime) -> Watched {
         }
     };
     let silent = silence(&folder, now);
-    let line = log::read(&folder.metrics()).ok().and_then(|lines| lines.into_iter().next_back());
-    let place = line.map_or_else(String::new, |line| {
-        format!("step {}, loss {:.4}, {:.1} rows/s", line.step, line.loss, line.samples_per_s)
-    });
+    let doing = doing(&folder, &record);
+    let place = if matches!(doing, Doing::Running | Doing::Stopped) { place(&folder) } else { String::new() };
     Watched {
         folder: path.to_owned(),
         benchmark: record.dataset.name.clone(),
         label: record.label(),
         seed: Some(record.train_seed()),
-        doing: doing(&folder, &record),
+        doing,
         tasks: Some((folder.tasks_learned(record.tasks()), record.tasks())),
         place,
         silent,
@@ -112,6 +110,14 @@ fn doing(folder: &RunFolder, record: &RunRecord) -> Doing {
             Err(error) => Doing::Failed(error.to_string()),
         },
     }
+}
+
+/// Says where in a task the run is.
+fn place(folder: &RunFolder) -> String {
+    let line = log::read(&folder.metrics()).ok().and_then(|lines| lines.into_iter().next_back());
+    line.map_or_else(String::new, |line| {
+        format!("step {}, loss {:.4}, {:.1} rows/s", line.step, line.loss, line.samples_per_s)
+    })
 }
 
 /// Returns how long ago the run wrote to its log, or else its record.

@@ -114,11 +114,21 @@ impl Journal {
     }
 
     /// Starts a part of the task.
-    pub(super) fn start(&mut self, name: &str) -> Start {
+    ///
+    /// # Errors
+    /// The checkpoint has another part here, so what it holds of the part in progress does not belong to this one.
+    pub(super) fn start(&mut self, name: &str) -> Result<Start> {
         if let Some(done) = self.next(name) {
-            return Start::Passed(done.steps);
+            return Ok(Start::Passed(done.steps));
         }
-        self.open.take().map_or(Start::Anew, Start::Within)
+        if let Some(other) = self.done.get(self.passed) {
+            let other = &other.name;
+            let reason = format!("the checkpoint inside the task has `{other}` where the method begins `{name}`");
+            return Err(Error::Usage(format!(
+                "{reason}; choose a new --out, because the method learns differently now"
+            )));
+        }
+        Ok(self.open.take().map_or(Start::Anew, Start::Within))
     }
 
     /// Returns the next part done and passes it, if it has this name.
@@ -159,6 +169,7 @@ impl Journal {
         if let Some(folder) = self.checkpoints.folder.as_ref().filter(|_| self.resumes && (stop || due)) {
             let Progress { state, numbers } = progress()?;
             let done = self.done.clone();
+            log.sync()?;
             let log = log.state();
             checkpoint::save_inside(
                 folder,
@@ -167,5 +178,30 @@ impl Journal {
             self.written = Instant::now();
         }
         if stop { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_part_is_entered_only_after_all_that_the_checkpoint_has_before_it() {
+        let done = vec![DonePart { name: "phase a".to_owned(), steps: 3, value: State::default() }];
+        let begun = || {
+            let state = State::default();
+            let numbers = BTreeMap::from([("taken".to_owned(), 2)]);
+            let log = LogState::default();
+            let mut journal = Journal::default();
+            journal.begin(0, true, Some(Inside { task: 0, done: done.clone(), state, numbers, log, seconds: 0.0 }));
+            journal
+        };
+        let mut journal = begun();
+        assert!(matches!(journal.start("phase a").unwrap(), Start::Passed(3)));
+        assert!(matches!(journal.start("phase b").unwrap(), Start::Within(progress) if progress.numbers["taken"] == 2));
+        assert!(matches!(journal.start("phase c").unwrap(), Start::Anew));
+        let error = begun().start("phase b").err().unwrap().to_string();
+        assert!(error.contains("has `phase a` where the method begins `phase b`"), "{error}");
     }
 }

@@ -7,10 +7,11 @@
 //! CRC-32C of its bytes, by which damage is found.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use candle_core::{Device, Tensor, safetensors};
+use mkgc_builder::files::is_plain_name;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,7 @@ pub struct Inside {
 /// A part of a task that is done.
 #[derive(Debug, Clone, Default)]
 pub struct DonePart {
-    /// Its name.
+    /// What the method calls the part, by which it is found again: `phase …` or `value …`.
     pub name: String,
     /// Optimiser steps that it took.
     pub steps: usize,
@@ -231,7 +232,8 @@ fn sum_of(path: &Path) -> Result<u32> {
 /// Makes an index the current one of its kind, the current one that before it, and deletes what no index names.
 fn install<I: Index>(folder: &Path, index: &I) -> Result<()> {
     let path = current(folder, I::NAME);
-    if path.exists() {
+    // A damaged one must not displace the one before, which alone is whole until the new one is written.
+    if whole::<I>(folder, &path).is_ok() {
         fs_err::rename(&path, before(folder, I::NAME))?;
     }
     write_json_durably(&path, index)?;
@@ -243,8 +245,12 @@ fn remove_unnamed(folder: &Path) -> Result<()> {
     let mut named = Vec::new();
     for name in [StateIndex::NAME, InsideIndex::NAME] {
         for path in [current(folder, name), before(folder, name)] {
-            let file: Option<TensorFile> = read_json(&path).ok();
-            named.extend(file.map(|file| file.tensors));
+            match fs_err::read(&path) {
+                Ok(index) => named.extend(serde_json::from_slice::<TensorFile>(&index).ok().map(|file| file.tensors)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // It may name any of them.
+                Err(_) => return Ok(()),
+            }
         }
     }
     for entry in fs_err::read_dir(folder)? {
@@ -274,7 +280,9 @@ fn newest<I: Index>(
                 return Ok(Some((index, tensors.into_iter().collect())));
             }
             Ok(_) => {}
-            Err(reason) => note(format_args!("warning: {reason}; the run goes on from the checkpoint before it")),
+            Err(reason) => note(format_args!(
+                "warning: {reason}; the run goes on from the checkpoint before it or, without one, from the beginning"
+            )),
         }
     }
     Ok(None)
@@ -286,6 +294,9 @@ fn whole<I: Index>(folder: &Path, path: &Path) -> Result<I> {
         |path: &Path, reason: &str| Error::Usage(format!("{}: the checkpoint is damaged: {reason}", path.display()));
     let index: I = read_json(path).map_err(|_| damaged(path, "it is cut off or was changed"))?;
     let TensorFile { tensors, sum } = index.file();
+    if !is_plain_name(tensors) {
+        return Err(damaged(path, "it names a file outside its folder"));
+    }
     let file = folder.join(tensors);
     if !file.is_file() {
         return Err(damaged(&file, "the file is missing"));
@@ -296,3 +307,6 @@ fn whole<I: Index>(folder: &Path, path: &Path) -> Result<I> {
     };
     if same { Ok(index) } else { Err(damaged(&file, "its bytes are not those that were written")) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,11 @@ use super::RunFolder;
 /// What is known of a run without its record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hints {
-    /// Name of the benchmark.
+    /// Name of the benchmark that the run is of.
     pub benchmark: Option<String>,
     /// Name of the method and, in brackets, of the variant.
     pub label: Option<String>,
-    /// Training seed.
+    /// Seed that the model was trained with.
     pub seed: Option<u64>,
 }
 

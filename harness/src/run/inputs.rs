@@ -70,7 +70,8 @@ pub struct EncoderRecord {
     /// SHA-256 of `config.json`; not known of older runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub config: Option<String>,
-    /// SHA-256 of `tokenizer.json`, or of `vocab.txt` where that stands for it; not known of older runs.
+    /// SHA-256 of `tokenizer.json`. Where `vocab.txt` stands for it, that of `vocab.txt`, with `tokenizer_config.json` beside
+    /// it hashed as weights in several files are. Not known of older runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tokenizer: Option<String>,
     /// Commit of the repository the weights came from.
@@ -91,12 +92,9 @@ impl EncoderRecord {
     pub fn new(name: &str, files: &EncoderFiles) -> Result<Self> {
         let revision = files.revision.clone();
         let name = if revision.is_some() { name.to_owned() } else { last_part(name) };
-        let identity = match files.weights.as_slice() {
-            [weights] => sha256_file(weights)?,
-            shards => sha256_hex(sums(shards)?.as_bytes()),
-        };
+        let identity = sum(&files.weights)?;
         let config = Some(sha256_file(&files.config)?);
-        let tokenizer = files.tokenizer.as_deref().map(sha256_file).transpose()?;
+        let tokenizer = if files.tokenizer.is_empty() { None } else { Some(sum(&files.tokenizer)?) };
         Ok(Self { name, identity, config, tokenizer, revision })
     }
 
@@ -113,7 +111,15 @@ impl EncoderRecord {
     }
 }
 
-/// Returns the lines that `sha256sum` prints of files.
+/// Returns the SHA-256 of a file; of several files, that of the lines that `sha256sum` prints of them.
+fn sum(files: &[PathBuf]) -> Result<String> {
+    match files {
+        [file] => Ok(sha256_file(file)?),
+        several => Ok(sha256_hex(sums(several)?.as_bytes())),
+    }
+}
+
+/// Returns the lines that `sha256sum` prints of files, in the order of their names.
 fn sums(files: &[PathBuf]) -> Result<String> {
     let mut lines = Vec::new();
     for path in files {

@@ -11,7 +11,10 @@ use signal_hook::flag;
 use crate::error::Result;
 
 /// Exit code of a process that a second SIGINT stops at once: 128 and the number of the signal, as shells count.
-const STOPPED: i32 = 128 + SIGINT;
+pub const STOPPED: i32 = 128 + SIGINT;
+
+/// Exit code of a process that was interrupted and can go on: `EX_TEMPFAIL` of BSD's sysexits.h.
+pub const INTERRUPTED: u8 = 75;
 
 /// Says whether a run is to stop. Clones share the answer.
 #[derive(Debug, Clone, Default)]

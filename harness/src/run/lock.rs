@@ -1,11 +1,11 @@
 //! `lock.json`: which process works on a run folder, so that no second one does.
 //!
-//! The file appears with its content in one operation that fails where it exists already, which every file system has that
-//! hosts share, NFS among them. A process that is killed leaves it behind. Whether its process is alive can be told on the
-//! same host alone: by its number and the time at which it started or, from another container, by the lock of the operating
-//! system that it holds on the file. A lock of a dead process is taken over. So is one of an earlier start of the same Slurm
-//! job, because Slurm starts a job again only where the earlier processes are gone. Any other lock of another host stays
-//! until somebody who knows deletes it.
+//! The file appears with its content in one operation that fails where it exists already, which every file system has
+//! that hosts share, NFS among them. A process that is killed leaves it behind. Whether its process is alive can be told
+//! on the same host alone: by its number and the time at which it started or, from another container and where the system
+//! does not tell that time, by the lock of the operating system that it holds on the file. A lock of a dead process is
+//! taken over. So is one of an earlier start of the same Slurm job, because Slurm starts a job again only where the
+//! earlier processes are gone. Any other lock stays until somebody who knows deletes it; the message names the file.
 
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -74,15 +74,24 @@ impl Holder {
             return false;
         }
         if self.boot != here.boot {
-            return true;
+            // The host was started again, unless another host has the same name; then its process holds the file.
+            return is_locked(lock) != Some(true);
         }
-        if cfg!(not(unix)) || self.namespace != here.namespace {
-            return File::open(lock).is_ok_and(|file| file.try_lock().is_ok());
+        if self.namespace != here.namespace {
+            return is_locked(lock) == Some(false);
         }
         match started(self.pid) {
             Some(started) => started != self.started,
-            None => !exists(self.pid),
+            // Where the system does not tell when a process started, its number may be another one's by now.
+            None => is_locked(lock).map_or_else(|| !exists(self.pid), |locked| !locked),
         }
+    }
+
+    /// Returns whether the process certainly runs.
+    fn is_alive(&self) -> bool {
+        let here = Self::here();
+        let seen = self.host == here.host && self.boot == here.boot && self.namespace == here.namespace;
+        seen && started(self.pid).is_some_and(|started| started == self.started)
     }
 
     /// Returns the time of [`Holder::since`] in words.
@@ -96,11 +105,25 @@ impl Holder {
         let Self { host, pid, .. } = self;
         let since = self.since_text();
         let held = format!("process {pid} on host {host} has worked on it since {since}");
-        if *host == Self::here().host {
+        if self.is_alive() {
             return format!("{held}; wait for its end, or choose another --out");
         }
         let lock = lock.display();
         format!("{held}; wait for its end or, if that process no longer runs, delete {lock} and give the command again")
+    }
+}
+
+/// Opens a lock file to ask for the operating system's lock on it, which NFS grants on files open for writing alone.
+fn open(lock: &Path) -> std::io::Result<File> {
+    File::options().read(true).write(true).open(lock).or_else(|_| File::open(lock))
+}
+
+/// Returns whether a process holds the operating system's lock on a lock file; none where the system does not tell.
+fn is_locked(lock: &Path) -> Option<bool> {
+    match open(lock).ok()?.try_lock() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
     }
 }
 
@@ -187,10 +210,10 @@ fn appear(path: &Path, own: &Holder, folder: &RunFolder) -> Result<Option<File>>
     }
 }
 
-/// Removes the lock of a process that is gone. Two processes that find it at the same time agree by the operating system's lock
-/// on the file which of them removes it: the other one then sees another file or none.
+/// Removes the lock of a process that is gone. Two processes that find it at the same time agree by the operating
+/// system's lock on the file which of them removes it: the other one then sees another file or none.
 fn remove_stale(path: &Path, held: &Holder) {
-    let Ok(file) = File::open(path) else { return };
+    let Ok(file) = open(path) else { return };
     if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
         std::thread::sleep(std::time::Duration::from_millis(50));
         return;
@@ -210,9 +233,9 @@ fn read(path: &Path) -> Option<Holder> {
 /// The lock file is there and cannot be read.
 pub fn holder(folder: &RunFolder) -> Result<Option<Holder>> {
     let path = folder.lock();
-    if !path.exists() {
-        return Ok(None);
-    }
-    let held: Holder = read_json(&path)?;
+    let held: Holder = match read_json(&path) {
+        Err(_) if !path.exists() => return Ok(None),
+        held => held?,
+    };
     Ok(if held.is_gone(&path) { None } else { Some(held) })
 }

@@ -199,6 +199,14 @@ impl Log {
         }
     }
 
+    /// Waits until the lines so far have reached the disk, because a checkpoint says how many there are.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn sync(&self) -> Result<()> {
+        self.files.as_ref().map_or(Ok(()), |files| Ok(files.lines.sync_data()?))
+    }
+
     /// Goes on from a state, after [`Log::phase`] where the task was in a phase.
     pub fn restore(&mut self, state: LogState) {
         let values =

@@ -183,7 +183,10 @@ impl RunFolder {
     /// # Errors
     /// The folder cannot be deleted.
     pub fn remove_checkpoint(&self) -> Result<()> {
-        if self.checkpoint().exists() { Ok(fs_err::remove_dir_all(self.checkpoint())?) } else { Ok(()) }
+        match fs_err::remove_dir_all(self.checkpoint()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed?),
+        }
     }
 
     /// Extends the run to as many tasks as `record` says; a result over fewer tasks is deleted, because it is no

@@ -39,7 +39,7 @@ pub struct Cost {
 pub struct RunRecord {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// Version of mkgc.
+    /// Version of the mkgc that wrote the record. A run does not go on with another version.
     pub code_version: String,
     /// Method name; for an external run, the name given to `mkgc score` or `mkgc stream`.
     pub method: String,
@@ -47,7 +47,7 @@ pub struct RunRecord {
     pub variant: Option<String>,
     /// What the method may keep between tasks.
     pub memory_budget: String,
-    /// The benchmark.
+    /// What the run learns, in which order, and the fingerprint of these rows.
     pub dataset: DatasetRecord,
     /// How the model came about.
     pub model: Model,
@@ -74,7 +74,7 @@ pub enum Model {
 /// What a model of mkgc was trained with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
-    /// The text encoder.
+    /// Which files the text encoder was read from, or that it is built in.
     pub encoder: EncoderRecord,
     /// What the vision stream saw; none for methods that read the text alone.
     pub vision: Option<VisionRecord>,
@@ -84,7 +84,7 @@ pub struct Trained {
     pub dtype: String,
     /// Threads that matrix products use.
     pub threads: usize,
-    /// Settings.
+    /// Every setting, also those that the method does not read.
     pub config: Config,
     /// Origin of each setting: `default`, the recipe's name or `flag`.
     pub origins: BTreeMap<String, String>,

@@ -143,7 +143,8 @@ impl Run {
             if let Some(memory) = method.memory_mut() {
                 *memory = Memory::restore(saved.memory, &self.benchmark, &self.spec.tokenizer)?;
             }
-            cost = saved.cost;
+            // JSON may round the scores of the choice, which the method's own state does not.
+            cost = Cost { ewc: method.choice().cloned(), ..saved.cost };
         }
         let before = cost.clone();
         Ok(Training { run: self, log, trace, journal, method, progress, next_task, inside, before, cost })
@@ -266,6 +267,7 @@ impl Training<'_> {
         let memory = self.method.memory().map(Memory::ids).unwrap_or_default();
         let saved = Saved { stage: task, state: self.method.state()?, memory, cost: self.cost.clone() };
         let folder = self.run.folder.checkpoint();
+        self.log.sync()?;
         checkpoint::save(&folder, &saved)?;
         checkpoint::remove_inside(&folder)
     }

@@ -62,11 +62,13 @@ fn the_same_weights_under_another_configuration_or_tokenizer_are_another_encoder
     let words = encoder(&path("three/bert"), 1, |_| ());
     let text = fs_err::read_to_string(words.join("vocab.txt")).unwrap();
     fs_err::write(words.join("vocab.txt"), text.replace("ann\nbob", "bob\nann")).unwrap();
+    let cased = encoder(&path("four/bert"), 1, |_| ());
+    fs_err::write(cased.join("tokenizer_config.json"), r#"{"do_lower_case": false}"#).unwrap();
     let out = path("run");
     let interrupt = Interrupt::after(5);
     let stopped = train(Request { interrupt, ..request(&place, &own, &out) });
     assert!(matches!(stopped, Err(Error::Interrupted)));
-    for other in [&heads, &words] {
+    for other in [&heads, &words, &cased] {
         let error = train(request(&place, other, &out)).unwrap_err().to_string();
         assert!(error.contains("was started with another encoder") && error.contains("a new --out"), "{error}");
     }

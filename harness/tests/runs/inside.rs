@@ -8,7 +8,7 @@ use mkgc_harness::error::Error;
 use mkgc_harness::methods::names;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::interrupt::Interrupt;
-use mkgc_harness::train::Request;
+use mkgc_harness::train::{Request, Run};
 
 use super::common::{Place, train};
 use super::{SHORT, assert_same};
@@ -129,6 +129,27 @@ fn a_damaged_checkpoint_gives_way_to_the_one_before() {
     }
 }
 
+/// The index is no tensor, so no sum tells that somebody changed it.
+#[test]
+fn a_checkpoint_without_a_number_or_beyond_its_phase_is_not_entered() {
+    let place = Place::new(Extraction::Relations);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    interrupted(&place, &out, &[3]);
+    let path = out.join("checkpoint/task.json");
+    let whole: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    let refused = |change: fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let mut index = whole.clone();
+        change(index["numbers"].as_object_mut().unwrap());
+        fs_err::write(&path, index.to_string()).unwrap();
+        train(place.request("emr", SHORT, &out)).unwrap_err().to_string()
+    };
+    let error = refused(|numbers| numbers.retain(|name, _| name != "dropout"));
+    assert!(error.contains("the checkpoint inside the task holds no number `dropout`"), "{error}");
+    let error = refused(|numbers| numbers["taken"] = 1000.into());
+    assert!(error.contains("the checkpoint inside the task is after step 1000 of a phase of"), "{error}");
+}
+
 #[test]
 fn checkpoints_are_written_as_often_as_asked_for_and_change_nothing() {
     let place = Place::new(Extraction::Relations);
@@ -146,6 +167,31 @@ fn checkpoints_are_written_as_often_as_asked_for_and_change_nothing() {
     assert_eq!((numbers("task.before.json"), numbers("task.json")), (4, 5));
     train(always()).unwrap();
     assert_same(&path("never"), &path("always"), "checkpoints at every step");
+}
+
+/// A process that is killed after its last checkpoint leaves the result to the next one. JSON may round the scores of the
+/// choice in the index; those in the tensors are exact.
+#[test]
+fn a_choice_comes_from_the_method_and_not_from_the_index() {
+    let place = Place::new(Extraction::Relations);
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("run"));
+    train(place.request("ewc", SHORT, &whole)).unwrap();
+    let run = Run::open(place.request("ewc", SHORT, &out)).unwrap();
+    let mut training = run.resume().unwrap();
+    for task in 0..run.tasks() {
+        training.train_task(task).unwrap();
+        training.evaluate(task).unwrap();
+        training.save(task).unwrap();
+    }
+    drop(training);
+    drop(run);
+    let path = out.join("checkpoint/state.json");
+    let mut index: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    index["cost"]["ewc"]["scores"][0]["micro_f1"] = 0.123.into();
+    fs_err::write(&path, index.to_string()).unwrap();
+    train(place.request("ewc", SHORT, &out)).unwrap();
+    assert_same(&whole, &out, "killed after the last checkpoint");
 }
 
 /// What a process that is killed between the result and the end leaves is removed when the run is looked at again.

@@ -63,6 +63,16 @@ fn a_lock_is_taken_over_from_a_dead_process_of_this_host_alone() {
     // The number belongs to another process by now, or the host was started again.
     taken_after(false, |lock| lock["started"] = "1".into()).unwrap();
     taken_after(false, |lock| lock["boot"] = "another".into()).unwrap();
+    // A host of the same name, whose process works on the folder; and in any doubt, the message says what to delete.
+    let doubtful = |key: &'static str, value: &'static str| {
+        let message = taken_after(true, |lock| lock[key] = value.into()).unwrap_err();
+        assert!(
+            message.contains("wait for its end") && message.contains("lock.json and give the command"),
+            "{message}"
+        );
+    };
+    doubtful("boot", "another");
+    doubtful("namespace", "pid:[1]");
     assert!(taken_after(false, |_| ()).unwrap_err().contains("wait for its end"));
     // The lock of the operating system tells of processes in another container.
     let elsewhere = |held| taken_after(held, |lock| lock["namespace"] = "pid:[1]".into());

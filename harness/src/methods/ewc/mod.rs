@@ -132,7 +132,7 @@ impl Ewc {
         let learner = &self.learner;
         let mut sums = BTreeMap::new();
         let mut first = 0;
-        if let Start::Within(Progress { mut state, numbers }) = session.journal.start("fisher") {
+        if let Start::Within(Progress { mut state, numbers }) = session.journal.start("fisher")? {
             set_all(learner.params().vars().iter(), &state.take("variables"))?;
             sums = state.take("sums");
             first = numbers.get("rows").copied().unwrap_or_default() as usize;

@@ -96,8 +96,8 @@ impl Memory {
     }
 }
 
-/// Chooses the rows of a task to store, by their index: `memory_per_class` per class (fewer where a class has fewer rows), without duplicates, in
-/// class order. RE classes are relations, `None` included; NER classes are entity types and, with `memory_outside`, `O`
+/// Chooses the rows of a task to store, by their index: `memory_per_class` per class (fewer where a class has fewer rows),
+/// without duplicates, in class order. RE classes are relations, `None` included; NER classes are entity types and, with `memory_outside`, `O`
 /// for sentences without any entity of the task (protocols with `none = "drop"` have none). A sentence may stand for two
 /// types and is stored once; LMC's code files it under its first type alone.
 ///

@@ -19,8 +19,8 @@ pub trait Objective {
     /// The device is out of memory.
     fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor>;
 
-    /// Returns named numbers of the newest step for the log. If there are none, [`super::training::Trainer`] measures the balance of the
-    /// streams on every 50th batch.
+    /// Returns named numbers of the newest step for the log. If there are none, [`super::training::Trainer`] measures the
+    /// balance of the streams on every 50th batch.
     fn scalars(&self) -> Option<Vec<(&'static str, f64)>> {
         None
     }

@@ -128,7 +128,7 @@ impl<'a> Trainer<'a> {
         mut steps: impl FnMut(Vec<&'r Example>) -> Vec<Step<'r>>,
     ) -> Result<()> {
         let before = session.trace.steps;
-        let entered = match session.journal.start(&self.name) {
+        let entered = match session.journal.start(&self.name)? {
             Start::Passed(steps) => {
                 session.trace.steps += steps;
                 return Ok(());
@@ -151,7 +151,7 @@ impl<'a> Trainer<'a> {
             }
         }
         let planned = plans.iter().filter(|(part, _)| part.last).count();
-        let mut taken = entered.map_or(Ok(0), |progress| self.enter(session, objective, progress))?;
+        let mut taken = entered.map_or(Ok(0), |progress| self.enter(session, objective, progress, planned))?;
         let mut ends = plans.iter().enumerate().filter(|(_, (part, _))| part.last).map(|(at, _)| at + 1);
         let first = taken.checked_sub(1).and_then(|last| ends.nth(last)).unwrap_or(0);
         let left = plans.split_off(first);
@@ -190,23 +190,32 @@ impl<'a> Trainer<'a> {
         Ok(Progress { state, numbers })
     }
 
-    /// Puts the phase into a state that [`Trainer::progress`] returned, and returns the number of steps taken.
+    /// Puts the phase of so many steps into a state that [`Trainer::progress`] returned, and returns the number of steps
+    /// taken.
     fn enter(
         &mut self,
         session: &mut Session<'_>,
         objective: &mut impl Objective,
         progress: Progress,
+        planned: usize,
     ) -> Result<usize> {
         let Progress { mut state, numbers } = progress;
-        let number = |name: &str| numbers.get(name).copied().unwrap_or_default();
+        let number = |name: &str| {
+            let missing = || Error::Usage(format!("the checkpoint inside the task holds no number `{name}`"));
+            numbers.get(name).copied().ok_or_else(missing)
+        };
+        let taken = number(TAKEN)? as usize;
+        if taken > planned {
+            let reason = format!("the checkpoint inside the task is after step {taken} of a phase of {planned} steps");
+            return Err(Error::Usage(reason));
+        }
         set_all(self.optimiser.vars(), &state.take(VARIABLES))?;
         self.optimiser.load_state(&state.take(OPTIMISER))?;
-        self.batches = number(BATCHES) as usize;
-        self.dropout.generator().set_word_pos(number(DROPOUT).into());
+        self.batches = number(BATCHES)? as usize;
+        self.dropout.generator().set_word_pos(number(DROPOUT)?.into());
         if let Some(generator) = objective.generator() {
-            generator.set_word_pos(number(OBJECTIVE).into());
+            generator.set_word_pos(number(OBJECTIVE)?.into());
         }
-        let taken = number(TAKEN) as usize;
         session.trace.steps += taken;
         session.resume_log();
         Ok(taken)

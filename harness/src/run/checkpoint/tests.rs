@@ -1,0 +1,64 @@
+//! Tests of checkpoints: what is whole is neither lost nor left for a file elsewhere.
+
+#![allow(clippy::unwrap_used)]
+use serde_json::Value;
+
+use super::*;
+
+/// Saves a checkpoint after a task, with a tensor that tells it from others.
+fn save_after(folder: &Path, stage: usize) {
+    let value = Tensor::new(&[stage as f32], &Device::Cpu).unwrap();
+    let state = State { tensors: [("a".to_owned(), value)].into() };
+    save(folder, &Saved { stage, state, memory: Vec::new(), cost: Cost::default() }).unwrap();
+}
+
+fn loaded(folder: &Path) -> Option<usize> {
+    load(folder, &Device::Cpu).unwrap().map(|saved| saved.stage)
+}
+
+#[test]
+fn a_damaged_checkpoint_does_not_displace_the_whole_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let newest = current(folder, StateIndex::NAME);
+    save_after(folder, 0);
+    save_after(folder, 1);
+    fs_err::write(&newest, "{").unwrap();
+    assert_eq!(loaded(folder), Some(0));
+    save_after(folder, 2);
+    assert_eq!(loaded(folder), Some(2));
+    // As if the process had been killed before the newest one was in its place.
+    fs_err::remove_file(&newest).unwrap();
+    assert_eq!(loaded(folder), Some(0));
+}
+
+#[test]
+fn an_index_that_names_a_file_outside_its_folder_is_damaged() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("checkpoint");
+    save_after(&folder, 0);
+    let path = current(&folder, StateIndex::NAME);
+    let mut index: Value = read_json(&path).unwrap();
+    let outside = place.path().join("outside.safetensors");
+    fs_err::copy(folder.join(index["tensors"].as_str().unwrap()), &outside).unwrap();
+    for name in ["../outside.safetensors", outside.to_str().unwrap()] {
+        index["tensors"] = name.into();
+        fs_err::write(&path, index.to_string()).unwrap();
+        assert_eq!(loaded(&folder), None, "{name}");
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_read_for_a_while_loses_no_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    save_after(folder, 0);
+    let path = current(folder, StateIndex::NAME);
+    let away = folder.join("away");
+    fs_err::rename(&path, &away).unwrap();
+    fs_err::create_dir(&path).unwrap();
+    remove_inside(folder).unwrap();
+    fs_err::remove_dir(&path).unwrap();
+    fs_err::rename(&away, &path).unwrap();
+    assert_eq!(loaded(folder), Some(0));
+}
