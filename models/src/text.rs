@@ -1,6 +1,7 @@
 //! Splits words into word pieces, and finds the positions that heads read.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
@@ -75,7 +76,8 @@ impl WordTokenizer {
         let options: Value = match fs_err::read(&options) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|error| Error::encoder(&options, format!("not JSON: {error}")))?,
-            Err(_) => Value::Null,
+            Err(error) if error.kind() == ErrorKind::NotFound => Value::Null,
+            Err(error) => return Err(error.into()),
         };
         let set = |key: &str| options.get(key).and_then(Value::as_bool);
         let file = path.to_string_lossy().into_owned();
@@ -285,6 +287,15 @@ mod tests {
         assert_eq!(show((0, 1), (1, 2)), "[CLS] [E11] a [E12] [E21] b [E22] [UNK] [SEP]");
         assert_eq!(show((2, 3), (0, 1)), "[CLS] [E21] a [E22] b [E11] [UNK] [E12] [SEP]");
         assert_eq!(show((0, 2), (1, 2)), "[CLS] [E11] a [E21] b [E12] [E22] [UNK] [SEP]");
+    }
+
+    #[test]
+    fn options_that_cannot_be_read_are_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vocab.txt");
+        fs_err::write(&path, SPECIALS.join("\n")).unwrap();
+        fs_err::create_dir(path.with_file_name("tokenizer_config.json")).unwrap();
+        assert!(WordTokenizer::from_vocabulary(&path).err().unwrap().to_string().contains("tokenizer_config.json"));
     }
 
     #[test]

@@ -92,6 +92,9 @@ fn offline_says_what_is_missing_and_what_to_do() {
 fn without_refs_the_only_snapshot_is_meant_and_of_several_one_must_be_named() {
     let home = tempfile::tempdir().unwrap();
     let snapshot = cached(home.path(), &FILES);
+    // It is that of `main`, not of another revision.
+    let error = offline(home.path()).resolve("owner/name@v1", None, &FILES).unwrap_err().to_string();
+    assert!(error.contains("has no refs/v1") && error.ends_with(COMMIT), "{error}");
     fs_err::remove_dir_all(home.path().join("hub/models--owner--name/refs")).unwrap();
     let found = offline(home.path()).resolve("owner/name", None, &FILES).unwrap();
     assert_eq!(found, HubFolder { folder: snapshot.clone(), revision: Some(COMMIT.to_owned()) });

@@ -6,8 +6,9 @@
 
 The sweep has five methods on both benchmarks of the demo with as many seeds as make `--runs`. Twice a second the script
 reads of /proc: resident memory, open files and threads of the sweep; its children, zombies among them; the memory of the
-largest child. Fails if the sweep fails, if its memory or its open files in the last quarter are above those in the
-second one, if a zombie stays, or if processes, temporary files or hidden folders remain. Linux only.
+largest child. Fails if the sweep fails, if its memory, open files or threads in the last quarter are above those in the
+second one, if it was too short to tell, if a zombie stays, or if processes, temporary files, hidden folders or
+checkpoints remain. Linux only.
 """
 
 import argparse
@@ -103,7 +104,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder for the sweep; made anew")
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--set", action="append", default=["epochs=2"], help="settings of the runs")
+    parser.add_argument("--set", action="append", default=["epochs=2"], help="a setting of the runs, beside epochs=2")
     args = parser.parse_args()
     args.mkgc, args.demo, args.out = args.mkgc.resolve(), args.demo.resolve(), args.out.resolve()
     shutil.rmtree(args.out, ignore_errors=True)
@@ -132,7 +133,9 @@ def main():
     if process.returncode != 0 or finished != runs:
         problems.append(f"exit code {process.returncode}, {finished} of {runs} runs finished; see {args.out}/sweep.log")
     print(f"{finished} of {runs} runs, {args.jobs} at a time, in {seconds:.0f} s; {len(samples)} samples")
-    if len(samples) >= 40:
+    if len(samples) < 40:
+        problems.append("too short to see whether anything grows; make more runs")
+    else:
         for key, noise in (("mib", NOISE_MIB), ("files", 0), ("threads", 0), ("child_mib", None)):
             values = [quarter(samples, number, key) for number in range(4)]
             most = max(each[key] for each in samples)

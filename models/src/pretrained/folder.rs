@@ -17,6 +17,7 @@ const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARY: &str = "vocab.txt";
+const OPTIONS: &str = "tokenizer_config.json";
 
 /// Reads the shape of a BERT.
 fn load_bert(path: &Path) -> Result<BertConfig> {
@@ -30,14 +31,14 @@ fn load_bert(path: &Path) -> Result<BertConfig> {
     Ok(config)
 }
 
-/// Reads the tokenizer of a folder, and the path that it is in.
-fn load_tokenizer(dir: &Path, config: &BertConfig) -> Result<(WordTokenizer, PathBuf)> {
+/// Reads the tokenizer of a folder, and names the files that it is made of.
+fn load_tokenizer(dir: &Path, config: &BertConfig) -> Result<(WordTokenizer, Vec<PathBuf>)> {
     let path = dir.join(TOKENIZER);
     let vocabulary = dir.join(VOCABULARY);
-    let (tokenizer, path) = if path.is_file() {
-        (WordTokenizer::from_file(&path)?, path)
+    let (tokenizer, mut files) = if path.is_file() {
+        (WordTokenizer::from_file(&path)?, vec![path])
     } else if vocabulary.is_file() {
-        (WordTokenizer::from_vocabulary(&vocabulary)?, vocabulary)
+        (WordTokenizer::from_vocabulary(&vocabulary)?, vec![vocabulary, dir.join(OPTIONS)])
     } else {
         let reason =
             format!("missing, and so is {VOCABULARY}; save the tokenizer with `transformers` (save_pretrained)");
@@ -45,11 +46,12 @@ fn load_tokenizer(dir: &Path, config: &BertConfig) -> Result<(WordTokenizer, Pat
     };
     let tokens = tokenizer.base_size();
     if tokens > config.vocab_size {
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let file = files[0].file_name().unwrap_or_default().to_string_lossy();
         let reason = format!("vocab_size is {}, but {file} has {tokens} tokens", config.vocab_size);
         return Err(Error::encoder(&dir.join(CONFIG), reason));
     }
-    Ok((tokenizer, path))
+    files.retain(|file| file.is_file());
+    Ok((tokenizer, files))
 }
 
 /// Reads the shape of the vision part of a `CLIPModel` or a `CLIPVisionModel`.
@@ -142,8 +144,9 @@ pub struct EncoderFiles {
     pub weights: Vec<PathBuf>,
     /// `config.json`.
     pub config: PathBuf,
-    /// `tokenizer.json` or `vocab.txt`; none of a vision encoder.
-    pub tokenizer: Option<PathBuf>,
+    /// `tokenizer.json`, or `vocab.txt` and, if there is one, the `tokenizer_config.json` that says how to read it; none of
+    /// a vision encoder.
+    pub tokenizer: Vec<PathBuf>,
     /// Commit of the hub's repository that the files are from; a folder has none.
     pub revision: Option<String>,
 }
@@ -154,7 +157,7 @@ pub struct TextFiles {
     pub config: BertConfig,
     /// Tokenizer of the encoder.
     pub tokenizer: WordTokenizer,
-    /// The files.
+    /// What it was read from, which tells it from other encoders.
     pub files: EncoderFiles,
 }
 
@@ -168,9 +171,9 @@ impl TextFiles {
         let found = found(name, &[CONFIG, TOKENIZER, WEIGHTS])?;
         let path = found.folder.join(CONFIG);
         let config = load_bert(&path)?;
-        let (tokenizer, vocabulary) = load_tokenizer(&found.folder, &config)?;
+        let (tokenizer, own) = load_tokenizer(&found.folder, &config)?;
         let weights = weights(&found.folder)?;
-        let files = EncoderFiles { weights, config: path, tokenizer: Some(vocabulary), revision: found.revision };
+        let files = EncoderFiles { weights, config: path, tokenizer: own, revision: found.revision };
         Ok(Self { config, tokenizer, files })
     }
 
@@ -189,7 +192,7 @@ impl TextFiles {
 pub struct VisionFiles {
     /// Shape of the encoder.
     pub config: ClipVisionConfig,
-    /// The files.
+    /// What it was read from, which tells it from other encoders.
     pub files: EncoderFiles,
 }
 
@@ -203,7 +206,8 @@ impl VisionFiles {
         let path = found.folder.join(CONFIG);
         let config = load_clip(&path)?;
         let weights = weights(&found.folder)?;
-        Ok(Self { config, files: EncoderFiles { weights, config: path, tokenizer: None, revision: found.revision } })
+        let files = EncoderFiles { weights, config: path, tokenizer: Vec::new(), revision: found.revision };
+        Ok(Self { config, files })
     }
 
     /// Reads the shape from a folder, whether it holds weights or not.
@@ -279,11 +283,15 @@ mod tests {
     fn a_vocabulary_stands_for_a_tokenizer() {
         let config = (CONFIG, r#"{"model_type": "bert", "vocab_size": 8}"#);
         let files = text(&[config, (VOCABULARY, WORDS), (WEIGHTS, "")]).unwrap();
-        assert!(files.files.tokenizer.unwrap().ends_with(VOCABULARY));
+        let names = |files: &TextFiles| -> Vec<_> {
+            files.files.tokenizer.iter().map(|path| path.file_name().unwrap().to_owned()).collect()
+        };
         let words = ["Café", "playing,", "x"].map(str::to_owned);
         assert_eq!(files.tokenizer.sentence(&words, 20).unwrap().ids, [2, 4, 5, 6, 7, 1, 3]);
-        let cased = (r"tokenizer_config.json", r#"{"do_lower_case": false}"#);
+        let cased = (OPTIONS, r#"{"do_lower_case": false}"#);
+        let plain = names(&files);
         let files = text(&[config, (VOCABULARY, WORDS), cased, (WEIGHTS, "")]).unwrap();
+        assert!(plain == [VOCABULARY] && names(&files) == [VOCABULARY, OPTIONS]);
         assert_eq!(files.tokenizer.sentence(&words, 20).unwrap().ids, [2, 1, 5, 6, 7, 1, 3]);
         let missing = text(&[config, (WEIGHTS, "")]).err().unwrap().to_string();
         assert!(missing.contains("tokenizer.json: missing, and so is vocab.txt; save the tokenizer"), "{missing}");

@@ -114,10 +114,15 @@ impl Hub {
         if revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Some(revision.to_owned());
         }
-        let noted = self.cache.join(repo.folder_name()).join("refs").join(revision);
-        let noted = fs_err::read_to_string(noted).ok().map(|commit| commit.trim().to_owned());
-        // A cache that was copied without its refs: without the network, the only snapshot is the one that is meant.
-        noted.or_else(|| self.snapshots(repo).pop().filter(|_| self.offline && self.snapshots(repo).len() == 1))
+        let refs = self.cache.join(repo.folder_name()).join("refs");
+        if let Ok(commit) = fs_err::read_to_string(refs.join(revision)) {
+            return Some(commit.trim().to_owned());
+        }
+        // A cache that was copied without its refs: without the network, the only snapshot is the one that is meant. Refs
+        // of other revisions would say that it is one of theirs.
+        let others = fs_err::read_dir(refs).is_ok_and(|mut entries| entries.next().is_some());
+        let mut snapshots = self.snapshots(repo);
+        if self.offline && !others && snapshots.len() == 1 { snapshots.pop() } else { None }
     }
 
     /// Returns the commits of which the cache holds files, sorted.
