@@ -318,7 +318,7 @@ fn a_run_tells_its_scores_after_each_task_and_stops_where_it_is_told_to() {
     fs_err::write(place.path("plan.toml"), "methods = [\"majority\"]\ntasks = 1").unwrap();
     assert!(place.ok("sweep plan.toml --benchmark data --out out").contains("| majority (1 of 2 tasks) | 1 |"));
     fs_err::write(place.path("plan.toml"), "methods = [\"majority\"]\ntasks = 9").unwrap();
-    assert!(place.error("sweep plan.toml --benchmark data --out out").contains("--tasks 9: small has 2 tasks"));
+    assert!(place.error("sweep plan.toml --benchmark data --out out").contains("`tasks` is 9, but small has 2 tasks"));
 }
 
 #[test]

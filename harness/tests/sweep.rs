@@ -400,6 +400,25 @@ fn flags_win_over_the_plan() {
 }
 
 #[test]
+fn a_plan_keeps_the_networks_of_its_runs() {
+    let place = Corpora::new();
+    place.build();
+    let plan = |which: &str| {
+        format!("benchmarks = [\"data\"]\nout = \"out\"\nmethods = [\"vanilla\"]\nsave_model = \"{which}\"\n{SHORT}")
+    };
+    place.plan(&plan("first"));
+    let error = place.error("sweep plan.toml");
+    assert!(error.contains("`last`") && error.contains("`every`"), "{error}");
+    place.plan(&plan("every"));
+    let every = place.ok("sweep plan.toml --dry-run");
+    place.plan(&plan("last"));
+    assert_eq!(place.ok("sweep plan.toml --dry-run"), every, "what is kept changes no number");
+    place.ok("sweep plan.toml");
+    let run = place.path("out/runs/small/vanilla-seed42");
+    assert!(run.join("model/model.safetensors").exists() && !run.join("stages/0/model").exists());
+}
+
+#[test]
 fn shipped_plans_are_valid() {
     let place = Corpora::new();
     let given = Given { benchmarks: vec![place.build()], ..Given::default() };
@@ -447,6 +466,40 @@ mod signals {
     }
 
     #[test]
+    fn the_report_is_renewed_while_runs_go_on() {
+        let place = Corpora::new();
+        long_and_short(&place);
+        let mut sweep = place.start("sweep plan.toml --jobs 2");
+        let page = place.path("out/report/report.html");
+        wait("the short run is in the report", || page.exists());
+        let page = fs_err::read_to_string(page).unwrap();
+        assert!(page.contains("majority") && page.contains("is still running: process "), "{page}");
+        assert!(sweep.try_wait().unwrap().is_none() && !place.has_result("small/vanilla-seed42"));
+        signal(sweep.id(), "TERM");
+        assert_eq!(ended(sweep), 75);
+    }
+
+    /// An upgrade replaces the file of the program while a sweep works.
+    #[test]
+    fn a_sweep_goes_on_with_the_program_that_it_began_with() {
+        let place = Corpora::new();
+        place.build();
+        place
+            .plan(&format!("benchmarks = [\"data\"]\nout = \"out\"\nmethods = [\"vanilla\"]\nseeds = [1, 2]\n{SHORT}"));
+        let original = place.command("sweep plan.toml");
+        let program = place.path("mkgc");
+        fs_err::copy(original.get_program(), &program).unwrap();
+        let mut sweep = std::process::Command::new(&program);
+        sweep.args(original.get_args()).current_dir(place.path(".")).stdout(Stdio::null());
+        let sweep = sweep.envs(original.get_envs().filter_map(|(name, value)| Some((name, value?)))).spawn().unwrap();
+        wait("the first run has begun", || place.path("out/runs/small/vanilla-seed1/run.json").exists());
+        fs_err::write(place.path("other"), "another version").unwrap();
+        fs_err::rename(place.path("other"), &program).unwrap();
+        assert_eq!(ended(sweep), 0);
+        assert!(place.has_result("small/vanilla-seed1") && place.has_result("small/vanilla-seed2"));
+    }
+
+    #[test]
     fn a_killed_run_goes_on_with_the_next_sweep_and_ends_in_the_same_bytes() {
         let place = Corpora::new();
         long_and_short(&place);
@@ -477,7 +530,7 @@ mod signals {
             signal(sweep.id(), name);
             assert_eq!(ended(sweep), 75, "{name}: {}", place.read("err.txt"));
             wait("the run has stopped", || !is_alive(child));
-            assert!(!place.has_result("small/vanilla-seed42") && !place.path("out/report").exists());
+            assert!(!place.has_result("small/vanilla-seed42"));
             assert!(place.ok("sweep plan.toml --status").contains("1 of 2 runs finished, 1 interrupted"));
         }
         place.ok("sweep plan.toml");

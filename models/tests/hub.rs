@@ -135,6 +135,15 @@ fn names_that_no_model_has_are_refused() {
 
 /// Answers `requests` requests as the hub does, then stops. Returns the request lines with their tokens.
 fn serve(requests: usize, status: &'static str) -> (String, JoinHandle<Vec<String>>) {
+    serve_without(&[], requests, status)
+}
+
+/// Serves all files but some.
+fn serve_without(
+    lacking: &'static [&'static str],
+    requests: usize,
+    status: &'static str,
+) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let answer = move |stream: TcpStream| {
@@ -144,6 +153,7 @@ fn serve(requests: usize, status: &'static str) -> (String, JoinHandle<Vec<Strin
         let range = lines.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
         let (first, last) = range.as_deref().and_then(|range| range.split_once('-')).unwrap();
         let first = first.parse::<usize>().unwrap();
+        let status = if lacking.contains(&file.as_str()) { "404 Not Found" } else { status };
         let size = file.len();
         let last = last.parse::<usize>().unwrap_or(size - 1);
         let head = format!(
@@ -178,6 +188,22 @@ fn files_are_downloaded_once_and_from_one_commit() {
     // The server has stopped.
     assert_eq!(online.resolve("owner/name", None, &FILES).unwrap(), found);
     assert_eq!(offline(home.path()).resolve("owner/name", None, &FILES).unwrap(), found);
+}
+
+/// `vocab.txt` does not say whether the model keeps upper case.
+#[test]
+fn a_vocabulary_comes_with_the_options_that_say_how_to_read_it() {
+    let home = tempfile::tempdir().unwrap();
+    let ordinary = ["config.json", "tokenizer.json", "model.safetensors"];
+    // Two requests for each of four files, and two for the file that is missing.
+    let (address, server) = serve_without(&["tokenizer.json"], 10, "206 Partial Content");
+    let online = hub(home.path(), &address, "0");
+    let found = online.resolve_encoder("owner/name", &ordinary).unwrap();
+    let files = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"];
+    assert!(files.iter().all(|file| found.folder.join(file).is_file()));
+    assert_eq!(server.join().unwrap().len(), 10);
+    // The server has stopped.
+    assert_eq!(offline(home.path()).resolve_encoder("owner/name", &ordinary).unwrap(), found);
 }
 
 #[test]

@@ -111,16 +111,17 @@ pub fn sweep(args: &SweepArgs) -> Result<ExitCode> {
 }
 
 fn make(args: &SweepArgs, plan: &Plan, sweep: &Sweep) -> Result<ExitCode> {
+    let submission = args.slurm.slurm.then(|| args.slurm_options()).transpose()?;
     sweep.build()?;
     // A benchmark that has just been built may not suit a method.
     let sweep = Sweep::new(plan, &args.given()?)?;
-    if args.slurm.slurm {
-        print(&slurm::submit(&sweep, &args.slurm_options()?)?)?;
+    if let Some(submission) = submission {
+        print(&slurm::submit(&sweep, &submission)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let memory = args.memory_per_run.map(|gib| (gib * f64::from(1 << 30)) as u64);
     let jobs = args.jobs.unwrap_or(1);
-    let options = JobOptions { jobs, retry_failed: args.retry_failed, memory, arguments: args.single_run() };
+    let options = JobOptions { jobs, retry_failed: args.retry_failed, memory, arguments: args.of_jobs() };
     let outcome = sweep::make(&sweep, &options)?;
     if outcome == Outcome::Interrupted {
         note("interrupted; the same command goes on");
@@ -194,13 +195,6 @@ impl SweepArgs {
         };
         let arguments = self.of_jobs().into_iter().map(text).collect::<Result<_>>()?;
         self.slurm.options(arguments, self.jobs, self.retry_failed)
-    }
-
-    /// Returns the arguments of this program that make a single run of the same sweep, up to its number.
-    fn single_run(&self) -> Vec<OsString> {
-        let mut arguments = self.of_jobs();
-        arguments.push("--run".into());
-        arguments
     }
 
     /// Returns the arguments of this program that name the same sweep.

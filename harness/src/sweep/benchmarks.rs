@@ -153,12 +153,7 @@ fn family(folder: &Path) -> Result<BTreeMap<usize, SweepBenchmark>> {
 }
 
 /// Returns the members of a family in the given orders; all of them if none are given.
-fn chosen(
-    plan: &Plan,
-    family: &str,
-    mut members: BTreeMap<usize, SweepBenchmark>,
-    orders: &[usize],
-) -> Result<Vec<SweepBenchmark>> {
+fn chosen<T>(plan: &Plan, family: &str, mut members: BTreeMap<usize, T>, orders: &[usize]) -> Result<Vec<T>> {
     if orders.is_empty() {
         return Ok(members.into_values().collect());
     }
@@ -197,12 +192,13 @@ fn to_build(
         }
         return Ok(vec![planned(plan, protocol, options)?]);
     }
-    let mut members = BTreeMap::new();
-    for order in 1..=protocol.orders() {
+    // The other orders may be those of another entry, with other options.
+    let members = (1..=protocol.orders()).map(|order| (order, order)).collect();
+    let member = |order| {
         let options = BuildOptions { order: Some(order), ..options.clone() };
-        members.insert(order, planned(plan, &protocol.with_order(order)?, options)?);
-    }
-    chosen(plan, &protocol.name, members, orders)
+        planned(plan, &protocol.with_order(order)?, options)
+    };
+    chosen(plan, &protocol.name, members, orders)?.into_iter().map(member).collect()
 }
 
 fn options(plan: &Plan, entry: &BuildEntry, out: PathBuf) -> BuildOptions {

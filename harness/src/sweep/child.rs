@@ -13,8 +13,8 @@ use super::spec::PlannedRun;
 use crate::error::Result;
 use crate::run::interrupt::{INTERRUPTED, STOPPED};
 
-/// Starts the process of a run: this program with `arguments` and the number of the run. What it prints is added to
-/// `log`.
+/// Starts the process of a run: this program with `arguments`, which name the sweep, and the number of the run. What it
+/// prints is added to `log`.
 ///
 /// # Errors
 /// The log cannot be written; the process cannot be started.
@@ -27,12 +27,24 @@ pub(super) fn spawn(
     fs_err::create_dir_all(parent_folder(log))?;
     append(log, &format!("== run {} {} {}", run.number, run.hash, run.name))?;
     let log = fs_err::OpenOptions::new().append(true).open(log)?.into_file();
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(arguments).arg(run.number.to_string());
+    let mut command = this_program()?;
+    command.args(arguments).arg("--run").arg(run.number.to_string());
     command.envs(environment).env(CHILD, "1");
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     signals::apart(&mut command);
     Ok(command.spawn()?)
+}
+
+/// Returns a command that starts this program, on Linux also after its file was replaced by that of another version: the
+/// same one makes all runs of a sweep.
+///
+/// # Errors
+/// The system does not tell where the program is.
+pub(super) fn this_program() -> std::io::Result<Command> {
+    let program = std::env::current_exe()?;
+    // Of a file that is gone, the link leads to what was in it.
+    let replaced = program.as_os_str().to_string_lossy().ends_with(" (deleted)");
+    Ok(if replaced { Command::new("/proc/self/exe") } else { Command::new(program) })
 }
 
 /// Adds a line to a file.

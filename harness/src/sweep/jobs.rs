@@ -11,6 +11,7 @@ use mkgc_models::pretrained::{TextFiles, VisionFiles};
 use super::child::{self, Ending};
 use super::live::View;
 use super::matrix::Sweep;
+use super::renewal::Renewal;
 use super::resources::{Memory, Shares};
 use super::signals::{self, Caught};
 use super::spec::PlannedRun;
@@ -31,7 +32,7 @@ pub struct JobOptions {
     pub retry_failed: bool,
     /// Bytes of memory that a run takes, if the user knows; default: what the largest so far has taken.
     pub memory: Option<u64>,
-    /// Arguments of this program that make a single run, without its number: `sweep PLAN … --run`.
+    /// Arguments of this program that name the sweep: `sweep PLAN …`. With a flag, they make a run or the report.
     pub arguments: Vec<OsString>,
 }
 
@@ -60,6 +61,7 @@ pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
         shares: Shares::new(options.jobs, &sweep.device),
         memory: Memory::new(options.memory),
         view: View::new(options.jobs),
+        renewal: Renewal::new(&options.arguments),
         short: None,
         active: Vec::new(),
         queue,
@@ -102,6 +104,7 @@ struct Jobs<'a> {
     shares: Shares,
     memory: Memory,
     view: View,
+    renewal: Renewal,
     /// Why no further run is started, if memory is short.
     short: Option<String>,
     active: Vec<Active>,
@@ -137,6 +140,7 @@ impl Jobs<'_> {
         if self.view.is_due() {
             self.memory.look(self.active.iter().map(|run| run.process.id()));
             self.look()?;
+            self.renewal.work();
             self.view.draw(&self.rows, self.short.as_deref());
         }
         Ok(())
@@ -202,6 +206,7 @@ impl Jobs<'_> {
             self.sweep.note_failure(run, cause)?;
         }
         self.rows[ended.number].observed = self.sweep.observe(run)?;
+        self.renewal.ask();
         let time = duration(ended.since.elapsed());
         let text = match &self.rows[ended.number].observed.state {
             State::Finished => format!("finished in {time}"),

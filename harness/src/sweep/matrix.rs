@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::learner::TINY;
 use crate::methods::{MethodSpec, registry};
 use crate::run::RunFolder;
+use crate::train::SaveModel;
 
 /// What the command line says beside the plan; each value wins over the plan's.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,8 @@ pub struct Sweep {
     /// Number type: `f32` or `bf16`.
     pub dtype: String,
     out: Option<PathBuf>,
+    /// Which networks of each run are kept, which changes no number.
+    pub(super) save_model: Option<SaveModel>,
     pub(super) benchmarks: Vec<SweepBenchmark>,
 }
 
@@ -61,7 +64,7 @@ impl Sweep {
         if !["f32", "bf16"].contains(&dtype.as_str()) {
             return Err(plan.error(format!("`dtype` is `{dtype}`; give f32 or bf16")));
         }
-        let mut sweep = Self { runs: Vec::new(), device, dtype, out, benchmarks };
+        let mut sweep = Self { runs: Vec::new(), device, dtype, out, save_model: plan.save_model, benchmarks };
         sweep.runs = Matrix::new(plan, given)?.unfold(&sweep)?;
         check_unlike(plan, &sweep.runs)?;
         Ok(sweep)

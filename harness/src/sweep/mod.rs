@@ -16,6 +16,7 @@ mod live;
 mod matrix;
 mod one;
 mod plan;
+mod renewal;
 mod report;
 mod resources;
 mod signals;

@@ -14,7 +14,7 @@ use crate::train::{Request, Run};
 pub(super) const CHILD: &str = "MKGC_SWEEP_CHILD";
 
 /// Makes run number `number`. Builds its benchmark if that is missing, and then asks for the `request`, to which the
-/// plan's settings, variant and number of tasks are added. A finished run is left as it is.
+/// plan's settings, variant, number of tasks and `save_model` are added. A finished run is left as it is.
 ///
 /// # Errors
 /// There is no such run; `request` fails; what [`Run::train`] fails for. Failures are noted for the sweep's other
@@ -33,7 +33,8 @@ pub fn make_one<E: From<Error> + Display>(
     let request =
         ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note_failure(sweep, run, error))?;
     let settings = run.settings.clone();
-    let request = Request { settings, variant: run.variant.clone(), tasks: run.tasks, ..request };
+    let save_model = sweep.save_model;
+    let request = Request { settings, variant: run.variant.clone(), tasks: run.tasks, save_model, ..request };
     Run::open(request).and_then(|run| run.train()).inspect_err(|error| {
         // A run that was interrupted has not failed: it goes on.
         if !matches!(error, Error::Interrupted) {

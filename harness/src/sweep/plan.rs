@@ -27,6 +27,7 @@ use crate::config::settings::SETTINGS;
 use crate::config::unknown;
 use crate::error::{Error, Result};
 use crate::methods::registry;
+use crate::train::SaveModel;
 
 /// A plan, as its TOML file holds it.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,6 +50,8 @@ pub struct Plan {
     pub(super) recipe: Option<PathBuf>,
     pub(super) device: Option<String>,
     pub(super) dtype: Option<String>,
+    /// Which networks of each run are kept.
+    pub(super) save_model: Option<SaveModel>,
     /// Settings of every run whose method reads them.
     #[serde(default)]
     pub(super) settings: toml::Table,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use candle_core::{DType, Device};
+use serde::Deserialize;
 
 use crate::config::{Overrides, Resolved};
 use crate::data::{Benchmark, cache};
@@ -13,7 +14,8 @@ use crate::methods::{MethodSpec, registry};
 use crate::run::interrupt::Interrupt;
 
 /// Which networks of a run are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SaveModel {
     /// The network after the last task, in `model/`.
     Last,

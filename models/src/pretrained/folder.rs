@@ -115,26 +115,42 @@ fn weights(dir: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Finds the files of a model: a folder, or a repository of the hub. Where that lacks one of the ordinary files, it may have
-/// `vocab.txt` instead of `tokenizer.json`, and an index with several files of weights instead of one.
-fn found(name: &str, ordinary: &[&str]) -> Result<HubFolder> {
-    let hub = Hub::from_env();
-    let error = match hub.resolve(name, None, ordinary) {
-        Ok(found) => return Ok(found),
-        Err(error) => error,
-    };
-    let alternatives = |file: &str| match file {
-        TOKENIZER => hub.resolve_any(name, None, &[TOKENIZER, VOCABULARY]),
-        WEIGHTS => hub.resolve_any(name, None, &[WEIGHTS, INDEX]),
-        file => hub.resolve(name, None, &[file]),
-    };
-    let found = ordinary.iter().map(|file| alternatives(file)).collect::<Result<Vec<_>>>();
-    let Some(found) = found.ok().and_then(|mut found| found.pop()) else { return Err(error) };
-    if found.folder.join(WEIGHTS).is_file() {
-        return Ok(found);
+impl Hub {
+    /// Finds the files of an encoder as [`Hub::resolve`] does, at the revision that the name gives. Where the repository
+    /// lacks one of the `ordinary` files, it may have `vocab.txt` instead of `tokenizer.json`, and an index with several
+    /// files of weights instead of one.
+    ///
+    /// # Errors
+    /// What [`Hub::resolve`] fails for; the error is about the ordinary files.
+    pub fn resolve_encoder(&self, name: &str, ordinary: &[&str]) -> Result<HubFolder> {
+        let error = match self.resolve(name, None, ordinary) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        let found = ordinary.iter().map(|file| self.resolve_alternative(name, file)).collect::<Result<Vec<_>>>();
+        let Some(found) = found.ok().and_then(|mut found| found.pop()) else { return Err(error) };
+        if found.folder.join(WEIGHTS).is_file() {
+            return Ok(found);
+        }
+        let names = shards(&found.folder.join(INDEX))?;
+        self.resolve(name, None, &names.iter().map(String::as_str).collect::<Vec<_>>())
     }
-    let names = shards(&found.folder.join(INDEX))?;
-    hub.resolve(name, None, &names.iter().map(String::as_str).collect::<Vec<_>>())
+
+    fn resolve_alternative(&self, name: &str, file: &str) -> Result<HubFolder> {
+        match file {
+            TOKENIZER => {
+                let found = self.resolve_any(name, None, &[TOKENIZER, VOCABULARY])?;
+                if !found.folder.join(TOKENIZER).is_file() {
+                    // The options say whether the vocabulary keeps upper case. The hub has just answered, so a failure
+                    // means that the repository has none.
+                    self.resolve(name, None, &[OPTIONS]).ok();
+                }
+                Ok(found)
+            }
+            WEIGHTS => self.resolve_any(name, None, &[WEIGHTS, INDEX]),
+            file => self.resolve(name, None, &[file]),
+        }
+    }
 }
 
 /// The files that an encoder was read from, which together say what it is.
@@ -168,7 +184,7 @@ impl TextFiles {
     /// The name is neither; a file is missing, cannot be fetched or cannot be read; the model is no BERT; or the
     /// tokenizer has more tokens than the embedding has rows.
     pub fn open(name: &str) -> Result<Self> {
-        let found = found(name, &[CONFIG, TOKENIZER, WEIGHTS])?;
+        let found = Hub::from_env().resolve_encoder(name, &[CONFIG, TOKENIZER, WEIGHTS])?;
         let path = found.folder.join(CONFIG);
         let config = load_bert(&path)?;
         let (tokenizer, own) = load_tokenizer(&found.folder, &config)?;
@@ -202,7 +218,7 @@ impl VisionFiles {
     /// # Errors
     /// The name is neither; a file is missing, cannot be fetched or cannot be read; or the model is no CLIP.
     pub fn open(name: &str) -> Result<Self> {
-        let found = found(name, &[CONFIG, WEIGHTS])?;
+        let found = Hub::from_env().resolve_encoder(name, &[CONFIG, WEIGHTS])?;
         let path = found.folder.join(CONFIG);
         let config = load_clip(&path)?;
         let weights = weights(&found.folder)?;
