@@ -8,7 +8,7 @@ pub const OUTSIDE: &str = "O";
 /// A BIO tag, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tag<'a> {
-    /// `O`, outside every entity.
+    /// `O`, a word that belongs to no entity.
     Outside,
     /// `B-T`, the first word of an entity of the given type.
     Begin(&'a str),

@@ -34,7 +34,7 @@ pub fn guarded<T>(parse: impl FnOnce() -> T) -> Option<T> {
 pub struct Guarded<I>(Option<I>);
 
 impl<I> Guarded<I> {
-    /// Guards an iterator.
+    /// Wraps an iterator so that a panic while it makes an item becomes a final `None`.
     pub fn new(items: I) -> Self {
         Self(Some(items))
     }

@@ -26,7 +26,7 @@ const WARM_UP: usize = 2;
 /// Rows and columns of the matrices whose product shows what the processor can do.
 const SIDE: usize = 1024;
 
-/// Which steps to time.
+/// Which optimiser steps of a method to time, and on rows of what length.
 pub struct Timing<'a> {
     /// Number of steps to time.
     pub steps: usize,

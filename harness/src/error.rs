@@ -19,7 +19,7 @@ pub enum Error {
     /// The encoder, its files or its tokenizer.
     #[error(transparent)]
     Models(mkgc_models::error::Error),
-    /// A tensor operation failed.
+    /// A tensor operation failed, for another reason than a GPU out of memory.
     #[error(transparent)]
     Candle(candle_core::Error),
     /// The GPU's memory is full.

@@ -15,7 +15,7 @@ use mkgc_harness::run::interrupt::INTERRUPTED;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `mi_option_purge_delay` of mimalloc.h.
+/// Number of `mi_option_purge_delay` in the enum `mi_option_e` of mimalloc.h.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Keeps freed memory for the next step. By default mimalloc gives it back after a second, and a step of a large encoder

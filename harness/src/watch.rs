@@ -36,7 +36,7 @@ pub struct Watched {
     pub benchmark: String,
     /// The method as reports name it, or the name of the folder where no file says the method.
     pub label: String,
-    /// Training seed, if known.
+    /// Training seed, if a file of the run says it.
     pub seed: Option<u64>,
     /// What the run is doing.
     pub doing: Doing,

@@ -23,7 +23,7 @@ impl DropoutRng {
 
 /// Whether a network runs in training or in evaluation.
 pub enum Mode<'a> {
-    /// Evaluation, without dropout.
+    /// Evaluation, in which dropout changes nothing.
     Eval,
     /// Training, with dropout masks from this generator.
     Train(&'a mut DropoutRng),

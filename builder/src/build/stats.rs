@@ -111,7 +111,7 @@ pub struct Stats {
 pub struct Summary {
     /// Folder that the benchmark was written to.
     pub out: PathBuf,
-    /// Manifest of the folder.
+    /// Manifest of the finished folder, as `manifest.json` holds it.
     pub manifest: Manifest,
     /// Counts of its rows and pictures, and the defects of the corpus.
     pub stats: Stats,

@@ -36,7 +36,7 @@ pub struct ManifestFile {
     pub rows: Option<usize>,
     /// Size of the file in bytes.
     pub bytes: u64,
-    /// SHA-256 of the file.
+    /// Lower-case hexadecimal SHA-256 of the file's bytes, which `mkgc verify` compares.
     pub sha256: String,
     /// Content fingerprint of a Parquet file, order-sensitive, independent of the writer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ pub struct Manifest {
     pub tasks: Vec<ManifestTask>,
     /// SHA-256 of the protocol file.
     pub protocol_sha256: String,
-    /// Text of the protocol.
+    /// Full text of the protocol file (TOML), whose hash is `protocol_sha256`.
     pub protocol: String,
     /// Corpus files that the rows were read from.
     pub sources: Vec<SourceFile>,

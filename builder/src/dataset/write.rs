@@ -65,7 +65,7 @@ pub struct RowFile<'a> {
     /// Path of the file relative to the benchmark folder.
     pub path: &'a str,
     pub task: Extraction,
-    /// Label names by id.
+    /// Label names by id, which become part of the file's schema and fingerprint.
     pub labels: &'a [String],
     /// What the rows say of their pictures.
     pub pictures: RowPictures,

@@ -17,9 +17,9 @@ pub struct Picture {
     pub bytes: Vec<u8>,
     /// Lower-case hexadecimal SHA-256 of `bytes`.
     pub sha256: String,
-    /// Width in pixels.
+    /// Width in pixels, once the picture is turned as its file states.
     pub width: u32,
-    /// Height in pixels.
+    /// Height in pixels, once the picture is turned as its file states.
     pub height: u32,
 }
 

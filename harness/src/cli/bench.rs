@@ -1,4 +1,4 @@
-//! `mkgc bench`, `mkgc kernels`.
+//! `mkgc bench`, which times optimiser steps, and `mkgc kernels`, which compares the kernels of a GPU with the CPU.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-//! `mkgc build`, `verify`, `export`.
+//! The commands on benchmark folders: `mkgc build` writes one, `verify` checks it, and `export` writes it as text
+//! files.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -74,7 +75,7 @@ enum OnBadImageArg {
     Placeholder,
     /// Drop the rows of that image.
     Drop,
-    /// Stop.
+    /// Stop at the first such image, with its name and the reason.
     Error,
 }
 
@@ -103,9 +104,9 @@ impl From<AllowArg> for Allowed {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum OnBadCropsArg {
-    /// Stop.
+    /// Stop, and say which dictionary cannot be read and why.
     Error,
-    /// Build without any crops.
+    /// Build without any crops, so that splits do not differ in whether they have some.
     Drop,
 }
 
@@ -113,10 +114,10 @@ enum OnBadCropsArg {
 pub struct ExportArgs {
     /// Folder that `mkgc build` wrote.
     dir: PathBuf,
-    /// Layout to write.
+    /// Layout to write the benchmark in.
     #[arg(long, value_enum)]
     layout: Layout,
-    /// Folder to write into.
+    /// Folder to write into, where no file with other content is replaced.
     #[arg(long)]
     out: PathBuf,
 }

@@ -114,7 +114,7 @@ enum Command {
     },
     /// Print the script by which a shell completes mkgc's commands and options.
     Completions {
-        /// The shell.
+        /// Shell that the script is for.
         shell: Shell,
     },
     /// Write the manual pages: mkgc.1 and one for each command.

@@ -16,7 +16,7 @@ use mkgc_harness::train::{CHECKPOINT_EVERY, Request};
 
 use super::device;
 
-/// Encoder and device options.
+/// Options that choose encoders, settings and device of a run.
 #[derive(Args, Clone)]
 pub struct RunOptions {
     /// Text encoder: `tiny`, a folder with config.json, tokenizer.json and model.safetensors of a BERT, or a repository

@@ -1,4 +1,4 @@
-//! `mkgc predict`.
+//! `mkgc predict`: labels the sentences of a file, or of standard input, with a saved model.
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub struct PredictArgs {
     device: String,
 }
 
-/// A format of sentences.
+/// A format that sentences are read in.
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
     /// A sentence per line, its words between blanks
@@ -58,10 +58,10 @@ enum Format {
     Conll,
 }
 
-/// A format of predictions.
+/// A format that predictions are written in.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Written {
-    /// An object per line
+    /// An object per line, with `id`, `prediction`, `confidence` and, for entities, their spans
     Jsonl,
     /// Word, tag and its probability per line, between tabs
     Conll,

@@ -1,4 +1,4 @@
-//! `mkgc score`: its arguments.
+//! `mkgc score`: its arguments, some of which `mkgc stream` shares.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub struct ScoreArgs {
     /// Seed that the model was trained with. Score each seed into its own folder.
     #[arg(long, default_value_t = 0)]
     train_seed: u64,
-    /// Run folder to create.
+    /// Run folder to create, for `mkgc report` and `mkgc gate`.
     #[arg(long)]
     out: PathBuf,
 }
@@ -32,7 +32,7 @@ pub struct About {
     /// Name of the method in reports.
     #[arg(long)]
     pub name: String,
-    /// Description of the method.
+    /// What the method is, in words; run.json keeps the text.
     #[arg(long)]
     pub description: Option<String>,
     /// Address of a page about the method.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use mkgc_harness::sweep::slurm::SlurmOptions;
 
-/// Options of a submission.
+/// Options of `mkgc sweep` that submit its runs to Slurm.
 #[derive(Args)]
 #[command(next_help_heading = "Slurm")]
 pub struct SlurmArgs {

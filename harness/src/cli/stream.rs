@@ -1,4 +1,4 @@
-//! `mkgc stream`: its arguments.
+//! `mkgc stream`: turns its arguments into a request, and deals out the benchmark.
 
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! `mkgc sweep`.
+//! `mkgc sweep`: makes the runs of a plan, submits them to Slurm, or shows what has become of them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

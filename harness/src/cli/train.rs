@@ -1,4 +1,4 @@
-//! `mkgc train`.
+//! `mkgc train`: trains a method on a benchmark, or prints the settings that it would train with.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ pub struct TrainArgs {
     /// Passes over each task's rows.
     #[arg(long)]
     epochs: Option<i64>,
-    /// Rows per step.
+    /// Rows of the task in each optimiser step.
     #[arg(long)]
     batch_size: Option<i64>,
     /// Keep the network in the run folder, for `mkgc predict` and transformers: after the last task in model/, or after
@@ -45,7 +45,7 @@ pub struct TrainArgs {
     print_config: bool,
 }
 
-/// Which networks are kept.
+/// Which networks `--save-model` keeps.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kept {
     /// The one after the last task

@@ -15,7 +15,7 @@ pub struct WatchArgs {
     /// Run folders, or folders that contain some. Runs that begin later appear, too.
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Seconds between two looks.
+    /// Seconds between two looks at the run folders.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
     /// Print the table once, as it is without a terminal.

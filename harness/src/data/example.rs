@@ -10,7 +10,7 @@ use crate::error::Result;
 /// A tokenised row of a benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// Row id, e.g. `train-000123`.
+    /// Id of the row in the benchmark, e.g. `train-000123`, by which predictions name it.
     pub id: String,
     /// Word-piece ids with special tokens.
     pub ids: Vec<u32>,

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// A file of predictions.
+/// A file of predictions and the stage that it is given as: `FILE` or `STAGE=FILE` on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PredictionFile {
     /// 0-based stage of all rows; `None` if each row names its own.
     pub stage: Option<usize>,
-    /// Path of the file.
+    /// Path of the file: Parquet, JSON lines or CSV.
     pub path: PathBuf,
 }
 

@@ -33,24 +33,24 @@ use crate::run::{RunFolder, predictions};
 pub struct ScoreRequest {
     /// Benchmark folder that `mkgc build` wrote.
     pub benchmark: PathBuf,
-    /// Files of predictions.
+    /// Files of predictions to score, each of one stage or with a column that says the stage of each row.
     pub predictions: Vec<PredictionFile>,
     /// Name of the model in reports.
     pub name: String,
-    /// Description of the model.
+    /// What the model is, in words; `run.json` keeps it.
     pub description: Option<String>,
     /// Address of a page about the model.
     pub url: Option<String>,
     /// Seed that the model was trained with. Reports average runs of several seeds and give an interval.
     pub train_seed: u64,
-    /// Run folder to create.
+    /// Run folder to create, which must be empty if it exists.
     pub out: PathBuf,
 }
 
-/// The scores of predictions.
+/// The scores of the predictions and warnings about them, which [`score`] returns.
 #[derive(Debug)]
 pub struct Scored {
-    /// What `result.json` holds.
+    /// Scores after each task and over all of them, as `result.json` holds them.
     pub result: RunResult,
     /// What is strange about the predictions, though they can be scored.
     pub warnings: Vec<String>,

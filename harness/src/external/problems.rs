@@ -30,7 +30,7 @@ impl fmt::Display for Place {
 struct Kind {
     text: String,
     count: usize,
-    /// The first ones.
+    /// The first problems found of this kind, at most [`EXAMPLES`]; none of a problem that happens once.
     examples: Vec<String>,
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub struct Given<'a> {
     /// The file as messages show it.
     pub file: &'a str,
-    /// The row.
+    /// The submitted row that a problem is about.
     pub row: &'a SubmittedRow,
 }
 

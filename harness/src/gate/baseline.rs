@@ -48,7 +48,7 @@ pub struct Baseline {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaselineEntry {
-    /// Protocol name.
+    /// Name of the benchmark, which is that of its protocol, e.g. `mnre-10`.
     pub benchmark: String,
     /// The label of the runs, [`crate::run::record::RunRecord::label`].
     pub method: String,
@@ -73,7 +73,7 @@ pub struct Expectation {
     /// The sample standard deviation over the seeds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub std: Option<f64>,
-    /// Which way is better.
+    /// Whether a higher or a lower mean is better.
     pub direction: Direction,
     /// How far a mean may lie from `expected`.
     pub tolerance: Tolerance,

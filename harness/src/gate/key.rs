@@ -5,7 +5,7 @@ use std::fmt;
 /// What the runs of a baseline entry have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GateKey {
-    /// Protocol name.
+    /// Name of the benchmark, which is that of its protocol, e.g. `mnre-10`.
     pub benchmark: String,
     /// The label of the runs, [`crate::run::record::RunRecord::label`].
     pub method: String,

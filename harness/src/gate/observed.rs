@@ -27,12 +27,12 @@ pub const METRICS: [Metric; 7] = [
 /// The runs of one key by training seed.
 pub type BySeed = BTreeMap<u64, Observed>;
 
-/// The values of [`METRICS`].
+/// The value that a run has of each metric in [`METRICS`].
 pub type Values = BTreeMap<Metric, Value>;
 
-/// What a run scored.
+/// What a run scored, recomputed from its stored predictions.
 pub struct Observed {
-    /// The run folder.
+    /// Path of the run folder, as the user gave it.
     pub folder: PathBuf,
     /// The same hashes as [`super::baseline::BaselineEntry::fingerprints`].
     pub fingerprints: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ pub struct Observed {
 /// A run whose record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The run folder.
+    /// Path of the run folder whose `run.json` cannot be read.
     pub folder: PathBuf,
     /// The benchmark, the method and the kind of device, `unknown` where no file says them.
     pub key: GateKey,

@@ -1,9 +1,9 @@
-//! The kinds of networks.
+//! The kinds of networks that methods train: BERT alone, two streams side by side, or MKGformer.
 
 /// Which network a method has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
-    /// BERT alone.
+    /// BERT alone, which sees no pictures.
     Text,
     /// BERT and CLIP side by side, joined in the head; LMC's shared keys where the settings ask for them.
     Dual,

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// Items of a batch: one feature vector and one label id each.
 pub struct Items {
-    /// Features `[N, F]`.
+    /// Features of the `N` items, `[N, F]` f32.
     pub features: Tensor,
     /// Label id of each of the `N` items.
     pub labels: Vec<u32>,

@@ -96,7 +96,7 @@ impl Learner {
         Ok(Self { spec: Rc::clone(spec), store, network, head })
     }
 
-    /// Returns the named variables.
+    /// Returns the variables of network and head by name.
     pub fn params(&self) -> &ParamStore {
         &self.store
     }

@@ -19,7 +19,7 @@ pub struct LearnerSpec {
     pub kind: Extraction,
     /// Number of labels or tags.
     pub labels: usize,
-    /// Kind of the networks.
+    /// Which network the method trains: BERT alone, two streams or MKGformer.
     pub architecture: Architecture,
     /// Encoder files or built-in shapes.
     pub encoder: EncoderSource,

@@ -40,7 +40,8 @@ use crate::data::{Batch, Example, Task};
 use crate::error::{Error, Result};
 use crate::learner::{Items, Learner};
 
-/// `emar-bert`.
+/// `emar-bert`: EMAR (Han et al. 2020) on BERT, with the reimplementation of ACA (Wang et al. 2022) where the two
+/// differ.
 pub const EMAR_BERT: MethodSpec = MethodSpec {
     about: "replays stored rows and pulls them to their class's prototype",
     source: "Han et al. 2020; on BERT as in Wang et al. 2022 (ACA)",

@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::learner::Learner;
 use crate::seed;
 
-/// `emr`: on BERT alone.
+/// `emr`: episodic memory replay (Wang et al. 2019) on BERT alone, without the paper's alignment layer.
 pub const EMR: MethodSpec = MethodSpec {
     about: "a step on stored rows of an old task before each step on the current one",
     source: "Wang et al. 2019",

@@ -18,7 +18,7 @@ use crate::data::Task;
 use crate::error::Result;
 use crate::learner::Learner;
 
-/// `fea`.
+/// `fea`: fast adaption, then balanced tuning on the memory alone (Wang et al. 2022, arXiv 2209.00243).
 pub const FEA: MethodSpec = MethodSpec {
     about: "adapts to the task's rows, then fine-tunes on the balanced memory alone",
     source: "Wang et al. 2022 (arXiv 2209.00243)",

@@ -11,7 +11,7 @@ use crate::data::{Example, Task};
 use crate::error::Result;
 use crate::learner::Learner;
 
-/// `joint`: on BERT alone.
+/// `joint`: BERT alone, trained afresh after each task on all rows so far; not continual, the upper bound.
 pub const JOINT: MethodSpec = MethodSpec {
     about: "a fresh network on all rows so far with the corpus's own labels; the upper bound",
     keeps: Keeps::AllRows,

@@ -53,7 +53,7 @@ pub struct Progress {
     pub numbers: BTreeMap<String, u64>,
 }
 
-/// How a part begins.
+/// How a part of a task begins: passed over, at its beginning, or inside, where a checkpoint left it.
 pub(super) enum Start {
     /// The part was done before the checkpoint, with so many optimiser steps.
     Passed(usize),

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::learner::{Learner, Prediction};
 use crate::run::checkpoint::State;
 
-/// `majority`.
+/// `majority`: the score of not learning anything: `None`, or else the most frequent relation, for rows, and `O` for
+/// words.
 pub const MAJORITY: MethodSpec = MethodSpec {
     about: "predicts None for every row, O for every word; no network is trained",
     settings: &[],

@@ -40,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::seed;
 
-/// `rp-cre`.
+/// `rp-cre`: RP-CRE (Cui et al. 2021), which refines features by attention to class prototypes.
 pub const RP_CRE: MethodSpec = MethodSpec {
     about: "refines features by attention to class prototypes, trained on stored rows",
     source: "Cui et al. 2021",

@@ -26,7 +26,7 @@ use crate::data::Task;
 use crate::error::Result;
 use crate::learner::{Architecture, Learner};
 
-/// `vanilla`: on BERT alone.
+/// `vanilla`: sequential fine-tuning of BERT alone on each task's own rows, the floor of all methods.
 pub const VANILLA: MethodSpec = MethodSpec {
     about: "fine-tunes on each task's rows alone; the floor",
     ..MethodSpec::new("vanilla", |session| Ok(Box::new(Vanilla::new(session)?)))
@@ -43,7 +43,7 @@ pub const CONCAT: MethodSpec = MethodSpec {
     ..VANILLA
 };
 
-/// `mkgformer`: on MKGformer's network.
+/// `mkgformer`: sequential fine-tuning of MKGformer (Chen et al. 2022), with the settings of its authors' code.
 pub const MKGFORMER: MethodSpec = MethodSpec {
     name: "mkgformer",
     about: "fine-tunes a network whose streams read each other; no continual-learning device",

@@ -9,7 +9,7 @@ use super::value::Value;
 pub struct Counts {
     /// Number of predictions that equal the gold item.
     pub correct: usize,
-    /// Number of predicted items.
+    /// Number of items predicted, right or wrong.
     pub predicted: usize,
     /// Number of gold items (support).
     pub gold: usize,

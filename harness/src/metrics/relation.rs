@@ -8,7 +8,7 @@ use super::counts::{Counts, ratio};
 pub struct RelationScores {
     /// Share of rows whose label is right, `None` included.
     pub accuracy: f64,
-    /// Counts over all relations.
+    /// Counts summed over the relations given, from which micro-F1 follows.
     pub micro: Counts,
     /// Counts per relation, in the order given.
     pub per_class: Vec<Counts>,

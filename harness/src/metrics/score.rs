@@ -24,9 +24,9 @@ pub struct RunResult {
     /// Version of the format of `result.json`.
     #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema_version: u32,
-    /// Name of the method.
+    /// Method name; for an external run, the name given to `mkgc score` or `mkgc stream`.
     pub method: String,
-    /// Name of the benchmark.
+    /// Name of the benchmark, which is that of its protocol, e.g. `mnre-10`.
     pub benchmark: String,
     /// Content fingerprint of the benchmark.
     pub fingerprint: String,

@@ -13,7 +13,7 @@ pub type Span<'a> = (usize, &'a str, usize, usize);
 /// The scores of a set of sentences.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpanScores {
-    /// Counts over all types.
+    /// Counts summed over the types given, from which micro-F1 follows.
     pub micro: Counts,
     /// Counts per type, in the order given.
     pub per_type: Vec<Counts>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
-    /// The score is defined.
+    /// The score is defined: a share, where 1 stands for 100 %, or a difference of shares.
     Number(f64),
     /// The score is not defined, for the reason given as `undefined: reason`.
     Undefined(String),

@@ -16,11 +16,11 @@ use crate::run::record::{DatasetRecord, EncoderRecord, RunRecord, Trained, Visio
 /// Version of the layout of saved models.
 pub const MODEL_VERSION: u32 = 1;
 
-/// The contents of `mkgc.json`.
+/// What `mkgc.json` says of a saved model: its method, what it has learned, and with which encoders and settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "SavedModel")]
 pub struct ModelCard {
-    /// [`MODEL_VERSION`].
+    /// Version of the layout of saved models; a model of another version cannot be opened.
     #[schemars(extend("const" = MODEL_VERSION))]
     pub schema_version: u32,
     /// Version of mkgc that trained the model.

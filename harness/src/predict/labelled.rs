@@ -7,10 +7,10 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::learner::TagConfidence;
 
-/// How predictions are written.
+/// How predictions are written: as JSON lines or as columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// An object per line.
+    /// An object per line, with the fields of [`Labelled`].
     Jsonl,
     /// A line per word with word, tag and the probability of the tag between tabs, and a blank line after each sentence.
     Conll,
@@ -19,10 +19,10 @@ pub enum OutputFormat {
 /// An entity of a sentence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Entity {
-    /// Entity type.
+    /// Entity type as the benchmark names it, e.g. `PER`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// First word, from 0.
+    /// Index of the first word, from 0.
     pub start: usize,
     /// One past the last word.
     pub end: usize,
@@ -38,18 +38,18 @@ pub struct Entity {
 pub enum Labelled {
     /// The relation between two mentions.
     Relation {
-        /// Id of the sentence.
+        /// Id that the input gives the sentence, else the number of its line.
         id: String,
-        /// Name of the relation.
+        /// Name of the relation between the two mentions, or of "no class".
         prediction: String,
         /// Probability of the relation among the labels seen; none of a method without a network.
         confidence: Option<f64>,
     },
     /// The entities of a sentence.
     Entities {
-        /// Id of the sentence.
+        /// Id that the input gives the sentence, else the number of its line.
         id: String,
-        /// Words of the sentence.
+        /// Words of the sentence, each of which has a tag.
         tokens: Vec<String>,
         /// BIO tag of each word.
         prediction: Vec<String>,

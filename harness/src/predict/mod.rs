@@ -29,7 +29,7 @@ use pictures::Shown;
 
 /// A saved model that labels sentences, with their pictures.
 pub struct Predictor {
-    /// The model that predicts.
+    /// The saved model that predicts: its method, its tokenizer and the labels that it has learned.
     pub model: SavedModel,
     /// Folder that relative paths of pictures begin at.
     pub pictures: PathBuf,

@@ -24,14 +24,14 @@ impl Place {
     }
 }
 
-/// A sentence to label.
+/// A sentence to label, with its picture and, for relations, its two mentions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentence {
     /// Id that the input gives, else the number of its line.
     pub id: String,
-    /// Where the sentence stands.
+    /// File and line that the sentence stands in, for messages.
     pub place: Place,
-    /// Words, at least one.
+    /// Words of the sentence, at least one.
     pub tokens: Vec<String>,
     /// Half-open word spans of head and tail, whose relation is asked for; none where entities are.
     pub mentions: Option<[Range<usize>; 2]>,

@@ -1,4 +1,4 @@
-//! Assembles boards from runs.
+//! Assembles boards from runs: one per benchmark, with an entry for all seeds of a method.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,7 +88,7 @@ fn empty(dataset: DatasetRecord, absent: Vec<Absent>) -> Result<Board> {
     })
 }
 
-/// Describes every metric.
+/// Describes every metric, also those that no entry has a value of.
 fn described(task: Extraction) -> Vec<MetricInfo> {
     Metric::all().map(|metric| MetricInfo::new(metric, task)).collect()
 }

@@ -17,7 +17,7 @@ use crate::run::record::{RunRecord, TaskRecord};
 /// All entries of one benchmark that may be compared with each other.
 #[derive(Debug, Clone, Serialize)]
 pub struct Board {
-    /// Protocol name.
+    /// Name of the benchmark, which is that of its protocol, e.g. `mnre-10`.
     pub benchmark: String,
     /// Whether relations or entities are extracted.
     pub task: Extraction,
@@ -54,11 +54,11 @@ pub struct MetricInfo {
     /// The metric, written as its key, e.g. `micro_f1` or `forgetting_chaudhry18`.
     #[serde(rename = "name")]
     pub metric: Metric,
-    /// Title for people.
+    /// Title for people, e.g. `Micro-F1 without None`.
     pub title: String,
     /// The formula and its source.
     pub formula: String,
-    /// Whether more is better.
+    /// Whether a higher value is better, as for F1, or a lower one, as for forgetting.
     pub higher_is_better: bool,
     /// Whether there is a value after each task, rather than one per run.
     pub per_stage: bool,
@@ -88,7 +88,7 @@ pub struct Estimate {
     pub seed_interval: Option<[f64; 2]>,
     /// The 95 % interval over test instances (percentile bootstrap, the same instances for all entries), if computed.
     pub sampling_interval: Option<[f64; 2]>,
-    /// Number of test instances.
+    /// Number of rows in the test after the task or, for a metric of the whole run, in the last test.
     pub instances: usize,
     /// For a mean over classes, tasks or stages, how many of them have test rows and so entered.
     pub entered: Option<Entered>,
@@ -135,7 +135,7 @@ impl Entry {
 /// F1 of a class after each task.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClassRow {
-    /// Name of the class.
+    /// Name of the class: a relation or an entity type.
     pub class: String,
     /// 0-based task that introduces it.
     pub task: usize,
@@ -162,11 +162,11 @@ pub struct Confusion {
 /// A run that the numbers of an entry come from.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunCard {
-    /// Run folder, as given.
+    /// Path of the run folder, as given or as found in a folder given.
     pub folder: String,
-    /// Contents of `run.json`.
+    /// Record of the run, the content of its `run.json`.
     pub record: RunRecord,
-    /// Contents of `metrics.jsonl`.
+    /// Lines of the training log, `metrics.jsonl`; none of an external run.
     pub curve: Vec<Line>,
 }
 
@@ -179,7 +179,7 @@ pub struct Comparison {
     pub other: usize,
     /// The metric of `one` minus that of `other`.
     pub difference: f64,
-    /// Two-sided p value.
+    /// Two-sided p value of the test, before any correction for the number of pairs.
     pub p: f64,
     /// p value after Holm's correction over all pairs of the board.
     pub p_holm: f64,
@@ -190,15 +190,15 @@ pub struct Comparison {
 pub struct Absent {
     /// Label of the runs it would belong to.
     pub label: String,
-    /// Training seed, if known.
+    /// Training seed, if a file of the run says it.
     pub seed: Option<u64>,
     /// Why there is no number.
     pub kind: AbsentKind,
-    /// What happened, in words.
+    /// What happened to the run, in words for people.
     pub cause: String,
     /// Run folder, if there is one.
     pub folder: Option<String>,
-    /// File that says more.
+    /// Path of the file that says more, e.g. `failure.json`, if there is one.
     pub log: Option<String>,
 }
 

@@ -64,9 +64,9 @@ struct BoardView<'a> {
     #[serde(flatten)]
     board: &'a Board,
     rows: Vec<EntryView<'a>>,
-    /// Entries listed apart.
+    /// Entries listed apart because of stand-in pictures, without a rank.
     others: Vec<EntryView<'a>>,
-    /// Metrics in the ranking.
+    /// Metrics that the ranking has columns for, as [`ranked`] chooses them.
     ranked: Vec<&'a MetricInfo>,
     /// Metrics with a value after each task.
     staged: Vec<&'a MetricInfo>,

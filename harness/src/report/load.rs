@@ -18,15 +18,15 @@ use crate::run::log::{self, Line};
 use crate::run::record::{DatasetRecord, RunRecord};
 use crate::run::stop::{Stop, stop};
 
-/// A finished run.
+/// A run that has a result, with its metrics and what a board needs besides.
 pub struct FinishedRun {
-    /// Run folder.
+    /// Path of the run folder, as given or as found in a folder given.
     pub folder: PathBuf,
-    /// Contents of `run.json`.
+    /// Record of the run, the content of its `run.json`.
     pub record: RunRecord,
     /// Metrics, recomputed from the predictions.
     pub result: RunResult,
-    /// Training log.
+    /// Lines of the training log, `metrics.jsonl`; none of an external run.
     pub curve: Vec<Line>,
     /// Ids of the rows of the last test, in file order.
     pub ids: Vec<String>,
@@ -40,9 +40,9 @@ pub type Group = BTreeMap<u64, FinishedRun>;
 /// All runs that a report is asked for.
 #[derive(Default)]
 pub struct Loaded {
-    /// The finished runs.
+    /// The runs that have a result, in the order in which their folders were found.
     pub runs: Vec<FinishedRun>,
-    /// The other runs.
+    /// The runs that give no number: failed, unfinished or damaged.
     pub absent: Vec<AbsentRun>,
 }
 
@@ -79,7 +79,7 @@ enum Outcome {
     Absent(Box<AbsentRun>),
 }
 
-/// Reads a run.
+/// Reads a run folder: computes the run's metrics, or says why it gives no number.
 fn read(path: &Path) -> Outcome {
     let folder = RunFolder::new(path);
     let record = match folder.record() {

@@ -11,7 +11,7 @@ use crate::run::record::{Cost, Trained};
 use crate::stats::interval::RESAMPLES;
 use crate::stats::permutation::PERMUTATIONS;
 
-/// Prints the whole report.
+/// Prints all boards as one document, with the formulas of the metrics at its end.
 pub fn report(boards: &[Board]) -> String {
     let mut text = format!(
         "# Comparative results\n\n\
@@ -43,7 +43,7 @@ pub fn report(boards: &[Board]) -> String {
     text + &formulas()
 }
 
-/// Explains each metric.
+/// Prints the section that has the formula of each metric and says how to read it.
 fn formulas() -> String {
     let explained = Metric::all().filter(|metric| matches!(metric, Metric::Stage(_) | Metric::Matrix(_)));
     let rows = explained.map(|metric| vec![format!("`{}`", metric.key()), escape(&metric.formula())]).collect();

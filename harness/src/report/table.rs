@@ -7,14 +7,14 @@ use crate::metrics::half::Half;
 use crate::metrics::value::{Entered, Value};
 use crate::metrics::{MatrixMetric, Metric, StageMetric};
 
-/// A column of estimates.
+/// A column of a table: one metric, after one task or over the whole run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableColumn {
     /// Heading in Markdown and CSV.
     pub name: String,
-    /// Heading in print.
+    /// Heading in LaTeX, which breaks lines at commas.
     pub title: String,
-    /// Whether more is better.
+    /// Whether a higher value is better, by which LaTeX marks the best of the column.
     pub higher_is_better: bool,
     metric: Metric,
     /// 0-based task after which the metric is shown, if it has a value after each.
@@ -58,18 +58,18 @@ impl TableColumn {
     }
 }
 
-/// Entry × column.
+/// A table of a board, with a row for each entry and a column for each metric or task.
 #[derive(Debug, Clone)]
 pub struct Table<'a> {
-    /// Name in file names.
+    /// Name of the table in names of files and labels of LaTeX.
     pub name: &'static str,
-    /// Title for people.
+    /// Title of the table, for people.
     pub title: String,
     /// Columns with a number for some entry.
     pub columns: Vec<TableColumn>,
-    /// The ranked rows.
+    /// The ranked entries of the board, best first.
     pub entries: &'a [Entry],
-    /// Rows listed apart.
+    /// The entries listed apart because of stand-in pictures, see [`APART`].
     pub apart: &'a [Entry],
     /// For each column of means, how many classes, tasks or stages entered.
     pub entered: Vec<(String, Entered)>,

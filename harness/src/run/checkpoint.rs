@@ -44,7 +44,7 @@ pub struct Inside {
     pub state: State,
     /// Counts and positions of generators of the part in progress, by name.
     pub numbers: BTreeMap<String, u64>,
-    /// State of the log.
+    /// State of the log, from which its lines of the task go on.
     pub log: LogState,
     /// Wall time of the run so far, in seconds.
     pub seconds: f64,

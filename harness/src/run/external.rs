@@ -11,10 +11,10 @@ pub struct ExternalRecord {
     /// What the model is, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub description: Option<String>,
-    /// Where to read more.
+    /// Address of a page about the model.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub url: Option<String>,
-    /// The files scored.
+    /// The files of predictions that were scored; none if `mkgc stream` took the predictions.
     pub predictions: Vec<PredictionsRecord>,
     /// How `mkgc stream` dealt out the benchmark, if the model learned and predicted under its eyes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -47,13 +47,13 @@ pub struct StreamRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
-    /// None.
+    /// The method may store no row.
     Nothing,
     /// So many rows of each class of each task.
     PerClass(usize),
     /// So many rows in all.
     Total(usize),
-    /// Every row.
+    /// The method may store every training row.
     All,
 }
 
@@ -94,11 +94,11 @@ pub enum Refusal {
     Predictions,
 }
 
-/// A file of predictions.
+/// A file of predictions that was scored, told from others by its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PredictionsRecord {
-    /// Its name, without folders.
+    /// Name of the file, without its folders.
     pub name: String,
-    /// Its SHA-256.
+    /// Lower-case hexadecimal SHA-256 of the file's bytes.
     pub sha256: String,
 }

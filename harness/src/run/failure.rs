@@ -10,15 +10,15 @@ use super::record::SCHEMA_VERSION;
 use crate::error::{Error, Result};
 use crate::files::{read_json, write_json};
 
-/// The contents of `failure.json`.
+/// What `failure.json` says of a run that ended with an error: when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// Version of this file.
+    /// Version of the file formats of a run folder, the same as in `run.json`.
     #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema_version: u32,
-    /// Version of mkgc.
+    /// Version of the mkgc that the run failed with.
     pub code_version: String,
-    /// Tasks learned before it.
+    /// Number of tasks that the run had learned when it failed.
     pub tasks_learned: usize,
     /// What went wrong, then what that came from.
     pub error: Vec<String>,

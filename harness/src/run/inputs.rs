@@ -16,24 +16,24 @@ use crate::error::Result;
 /// One task of the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRecord {
-    /// Its name.
+    /// Name of the task, as the protocol gives it, or else its classes.
     pub name: String,
-    /// Classes it introduces.
+    /// Classes that the task introduces: names of relations or entity types.
     pub classes: Vec<String>,
 }
 
 /// The benchmark a run used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetRecord {
-    /// Protocol name, e.g. `mnre-10`.
+    /// Name of the benchmark, which is that of its protocol, e.g. `mnre-10`.
     pub name: String,
-    /// RE or NER.
+    /// Whether relations (`re`) or entities (`ner`) are extracted.
     pub task: Extraction,
     /// Content fingerprint of the built folder.
     pub fingerprint: String,
-    /// Label names by id.
+    /// Label names by id; id 0 is "no class", `None` or `O`.
     pub labels: Vec<String>,
-    /// The stream.
+    /// The tasks, in the order in which they are learned.
     pub tasks: Vec<TaskRecord>,
 }
 
@@ -59,7 +59,7 @@ impl DatasetRecord {
     }
 }
 
-/// An encoder's files.
+/// The encoder that training began with: its name, and hashes of its files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncoderRecord {
     /// `tiny`, the last part of the folder, or the repository.
@@ -133,11 +133,11 @@ fn sums(files: &[PathBuf]) -> Result<String> {
 /// What the vision stream of a run saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VisionRecord {
-    /// The vision encoder.
+    /// The vision encoder that training began with.
     pub encoder: EncoderRecord,
     /// The form of what was shown: `image` or `crops`. What was chosen is the setting `visual`.
     pub layout: Visual,
-    /// Pictures of the corpus.
+    /// Number of distinct pictures or crops of the corpus that rows show.
     pub real_images: usize,
     /// Generated pictures in place of missing ones.
     pub stand_in_images: usize,

@@ -14,16 +14,16 @@ use super::record::{Cost, DatasetRecord, EncoderRecord, Model, RunRecord, SCHEMA
 use super::versions;
 use crate::config::Config;
 
-/// The contents of `run.json`.
+/// What `run.json` says of a run: method, data, encoders, settings and cost.
 #[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
 #[schemars(rename = "RunRecord")]
 pub struct RunFile {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the file formats of a run folder: `run.json`, `predictions.parquet` and `result.json`.
     #[schemars(extend("const" = SCHEMA_VERSION))]
     schema_version: u32,
-    /// Version of mkgc.
+    /// Version of the mkgc that wrote the record.
     code_version: String,
-    /// Method name.
+    /// Method name; for an external run, the name given to `mkgc score` or `mkgc stream`.
     method: String,
     /// What tells this run's settings from others of the method.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -34,20 +34,20 @@ pub struct RunFile {
     /// What the method may keep between tasks.
     #[serde(default)]
     memory_budget: String,
-    /// The benchmark.
+    /// What the run learns, in which order, and the fingerprint of these rows.
     dataset: DatasetRecord,
-    /// The text encoder.
+    /// Which files the text encoder was read from, or that it is built in (`tiny`).
     encoder: EncoderRecord,
     /// What a multimodal method saw.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     vision: Option<VisionRecord>,
-    /// `cpu` or `cuda:n`.
+    /// Device that the run computed on: `cpu`, `cuda` or `cuda:N`.
     device: String,
     /// Number type of weights and activations.
     dtype: String,
     /// Threads that matrix products use.
     threads: usize,
-    /// Settings.
+    /// Every setting, also those that the method does not read.
     config: Config,
     /// Where each setting came from.
     origins: BTreeMap<String, String>,

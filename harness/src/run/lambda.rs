@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How EWC's λ was chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LambdaChoice {
-    /// The value kept.
+    /// The λ that was kept: the best by micro-F1, the smallest of equals.
     pub lambda: f64,
     /// Validation rows it was chosen by, those of the first two tasks.
     pub validation_rows: usize,
@@ -17,7 +17,7 @@ pub struct LambdaChoice {
 /// What a λ reached on the validation rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LambdaScore {
-    /// The value.
+    /// The λ that was tried, from the setting `ewc_grid`.
     pub lambda: f64,
     /// Micro-F1 after the second task; 0 where training diverged.
     pub micro_f1: f64,

@@ -10,7 +10,7 @@ use crate::error::Result;
 /// A line of `metrics.jsonl`: means since the line before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Line {
-    /// 0-based task.
+    /// 0-based task that the run was learning.
     pub stage: usize,
     /// 0-based pass over the task's rows.
     pub epoch: usize,

@@ -24,7 +24,7 @@ use crate::files::{read_json, unwritable};
 /// The process that works on a run folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Name of its host.
+    /// Name of the host that the process runs on.
     pub host: String,
     /// Number of the process on that host.
     pub pid: u32,
@@ -45,7 +45,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Describes this process.
+    /// Describes the present process as the holder of a lock.
     fn here() -> Self {
         let link = |path: &str| std::fs::read_link(path).map(|path| path.display().to_string()).unwrap_or_default();
         let variable = |name: &str| std::env::var(name).ok();

@@ -173,7 +173,7 @@ impl RunFolder {
         Ok(self.started() && self.result().exists() && self.record()?.tasks() == record.tasks())
     }
 
-    /// Writes `run.json`.
+    /// Writes `run.json`, and returns when it has reached the disk.
     fn write(&self, record: &RunRecord) -> Result<()> {
         write_json_durably(&self.dir.join("run.json"), record)
     }

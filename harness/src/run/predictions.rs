@@ -28,7 +28,7 @@ use crate::files::write_durably;
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
 #[schemars(rename = "Predicted")]
 pub struct PredictionRow {
-    /// Row id (string).
+    /// Id of the test row in the benchmark (string).
     pub id: String,
     /// 0-based task that owns the row (int32, null where no task does).
     #[schemars(rename = "owner_task", required, extend("type" = ["integer", "null"]))]

@@ -37,7 +37,7 @@ pub struct Cost {
 /// What a run was, is and cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the file formats of a run folder; reading upgrades an older record to [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Version of the mkgc that wrote the record. A run does not go on with another version.
     pub code_version: String,
@@ -60,7 +60,7 @@ pub struct RunRecord {
 /// How the model of a run came about.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Model {
-    /// mkgc trained the model.
+    /// mkgc trained the model, with these encoders and settings.
     Trained(Box<Trained>),
     /// Another program trained the model, and `mkgc score` or `mkgc stream` took its predictions.
     External {
@@ -78,7 +78,7 @@ pub struct Trained {
     pub encoder: EncoderRecord,
     /// What the vision stream saw; none for methods that read the text alone.
     pub vision: Option<VisionRecord>,
-    /// `cpu` or `cuda:n`.
+    /// Device that the run computed on: `cpu`, `cuda` or `cuda:N`.
     pub device: String,
     /// Number type of weights and activations.
     pub dtype: String,

@@ -14,7 +14,7 @@ use crate::files::read_json;
 pub struct Stop {
     /// Whether the run ended with an error or a file of it is damaged; otherwise it can go on as it is.
     pub failed: bool,
-    /// What happened, in words.
+    /// What happened to the run, in words for people.
     pub cause: String,
     /// The file that says more.
     pub log: PathBuf,

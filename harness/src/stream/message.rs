@@ -13,7 +13,7 @@ use crate::external::jsonl;
 use crate::metrics::score::RunResult;
 use crate::run::external::{Budget, Refusal};
 
-/// Version of the protocol.
+/// Version of the messages that mkgc and a client exchange.
 pub const PROTOCOL: u32 = 1;
 
 /// What a client may ask for.
@@ -24,7 +24,7 @@ pub enum Request {
     Next,
     /// Stores training rows of the task for later ones. The reply is `remembered`.
     Remember {
-        /// The rows.
+        /// The rows to store: training rows of the task, or rows stored already.
         rows: Vec<RowRef>,
         /// Whether only these rows stay stored, also of earlier tasks.
         #[schemars(default)]
@@ -52,7 +52,7 @@ fn prediction_schema() -> Value {
 /// Names a row that a task has handed out: by its id alone, or as an object with the task as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowRef {
-    /// Id of the row.
+    /// Id of the row in the benchmark, e.g. `train-000123`.
     pub id: String,
     /// 0-based task that handed it out. Without it, the row of the present task is meant, or else a stored one.
     pub task: Option<usize>,
@@ -152,18 +152,18 @@ fn row(value: &Value) -> Result<RowRef, String> {
 pub enum Reply<'a> {
     /// The first message, before any request: what will be dealt out.
     Hello(Hello),
-    /// A task, for `next`.
+    /// The next task and its rows, for `next`.
     Task(TaskMessage<'a>),
     /// The rows are stored, for `remember`.
     Remembered {
-        /// Rows stored now.
+        /// Number of rows that are stored now, of all tasks.
         stored: usize,
         /// Of these, how many hold each class.
         by_class: BTreeMap<String, usize>,
     },
     /// The test rows of all tasks so far, for `test`.
     Test {
-        /// The rows, without labels.
+        /// The test rows without their labels, in the order that predictions must have.
         rows: Vec<StreamRow>,
     },
     /// The predictions are stored, for `predict`.
@@ -180,9 +180,9 @@ pub enum Reply<'a> {
     },
     /// The request was refused and changed nothing.
     Error {
-        /// Why, in a word.
+        /// Why the request was refused, in a word for programs.
         code: Refusal,
-        /// Why, in a sentence.
+        /// Why the request was refused, in a sentence for people.
         message: String,
     },
 }
@@ -190,14 +190,14 @@ pub enum Reply<'a> {
 /// What will be dealt out, and where files are.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Hello {
-    /// Version of the protocol.
+    /// Version of the messages that mkgc sends and reads.
     #[schemars(extend("const" = PROTOCOL))]
     pub protocol: u32,
-    /// Version of mkgc.
+    /// Version of the mkgc that deals out the benchmark.
     pub mkgc: String,
     /// Protocol name of the benchmark, e.g. `mnre-10`.
     pub benchmark: String,
-    /// RE or NER.
+    /// Whether relations (`re`) or entities (`ner`) are extracted.
     pub extraction: Extraction,
     /// Name of "no class", label 0.
     pub none: String,
@@ -215,7 +215,7 @@ pub struct Hello {
     pub data: String,
     /// Path of the run folder.
     pub out: String,
-    /// Where pictures are.
+    /// Where the pictures are that rows name.
     pub images: Images,
 }
 
@@ -233,14 +233,14 @@ pub struct Images {
     pub embedded: bool,
 }
 
-/// A task.
+/// A task with its labels and rows, and what was stored of earlier tasks.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TaskMessage<'a> {
-    /// Its number, from 0.
+    /// 0-based number of the task.
     pub task: usize,
-    /// Its name.
+    /// Name of the task, as the protocol gives it, or else its classes.
     pub name: &'a str,
-    /// Classes that it introduces.
+    /// Classes that the task introduces: names of relations or entity types.
     pub classes: &'a [String],
     /// Labels known from now on by id. Those of earlier tasks keep their ids.
     pub labels: Vec<&'a str>,

@@ -15,7 +15,7 @@ pub const MAX_LINE: u64 = 64 << 20;
 /// would otherwise wait for mkgc for ever, and mkgc for it.
 const UNREAD: Duration = Duration::from_secs(3600);
 
-/// What ends a conversation.
+/// Why no more can be said to a client or heard from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
     /// The client closed its output.

@@ -11,7 +11,7 @@ use crate::files::{read_json, write_json_durably};
 use crate::run::RunFolder;
 use crate::run::external::StreamRecord;
 
-/// The contents of `stream.json`.
+/// What `stream.json` holds: what has been dealt out, and which rows are stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// What `run.json` says of the stream.

@@ -14,7 +14,7 @@ pub struct StreamRequest {
     pub out: PathBuf,
     /// Name of the method in reports.
     pub name: String,
-    /// Description of the method.
+    /// What the method is, in words; `run.json` keeps it.
     pub description: Option<String>,
     /// Address of a page about the method.
     pub url: Option<String>,

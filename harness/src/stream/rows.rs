@@ -16,7 +16,7 @@ pub struct StreamRow {
     /// 0-based task that handed the row out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<usize>,
-    /// Words of the sentence.
+    /// Words of the sentence, which mentions and tags refer to.
     pub tokens: Vec<String>,
     /// First argument of the relation.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub struct StreamRow {
 /// An entity mention: a half-open span of words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StreamMention {
-    /// Text of the mention.
+    /// Text of the mention as the corpus gives it.
     pub name: String,
     /// Index of the first word, from 0.
     pub start: usize,

@@ -27,7 +27,7 @@ pub enum Fault {
     Refused(Refusal, String),
     /// Too many requests were refused one after another; this was wrong with the last one.
     GivenUp(String),
-    /// The method is gone.
+    /// No more can be heard from the method or said to it, for the reason given.
     Lost(Lost),
     /// mkgc itself cannot go on.
     Failed(Error),

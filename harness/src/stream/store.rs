@@ -17,7 +17,7 @@ use crate::run::external::{Budget, Refusal};
 pub struct StoredId {
     /// 0-based task that handed the row out.
     pub task: usize,
-    /// Id of the row.
+    /// Id of the row in the benchmark, e.g. `train-000123`.
     pub id: String,
 }
 

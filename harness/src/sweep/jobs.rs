@@ -36,7 +36,7 @@ pub struct JobOptions {
     pub arguments: Vec<OsString>,
 }
 
-/// How a sweep ended.
+/// How a sweep ended: after the turn of every run, or by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Every run had its turn.
@@ -88,7 +88,7 @@ pub(super) fn open_encoders<'a>(runs: impl IntoIterator<Item = &'a PlannedRun>) 
     Ok(())
 }
 
-/// A run in training.
+/// A run in training, and the child process that makes it.
 struct Active {
     number: usize,
     /// Which share of threads and GPUs it has.

@@ -22,7 +22,7 @@ const DIGITS: usize = 16;
 pub struct PlannedRun {
     /// Number of the run in the list, from 0.
     pub number: usize,
-    /// What the run trains.
+    /// Method that the run trains, from the registry.
     pub method: &'static MethodSpec,
     /// Name of the variant and of the encoders, where the plan names some.
     pub variant: Option<String>,

@@ -17,7 +17,7 @@ use crate::run::record::{RunRecord, SCHEMA_VERSION};
 pub enum State {
     /// The run has not begun.
     Waiting,
-    /// A process trains it.
+    /// A process holds the lock of the run and trains it.
     Running,
     /// The run began and has no result yet. Says how its process ended; a sweep goes on from the checkpoint.
     Interrupted(String),

@@ -126,7 +126,7 @@ pub fn status(sweep: &Sweep) -> Result<String> {
     Ok(text)
 }
 
-/// Looks at every run.
+/// Reads the state of every run from its folder.
 pub(super) fn rows(sweep: &Sweep) -> Result<Vec<Row>> {
     let row = |run: &super::PlannedRun| {
         let observed = sweep.observe(run)?;

@@ -1,4 +1,4 @@
-//! What to run.
+//! What a run is asked to do: method, benchmark, settings, encoders, device and folder.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub struct Request {
     pub interrupt: Interrupt,
 }
 
-/// Default of [`Request::checkpoint_every`].
+/// Time between two checkpoints inside a task by default, see [`Request::checkpoint_every`].
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(10 * 60);
 
 impl Request {

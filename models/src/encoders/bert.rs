@@ -23,7 +23,7 @@ pub struct BertConfig {
     pub vocab_size: usize,
     /// Size of the states, `H`.
     pub hidden_size: usize,
-    /// Number of encoder layers.
+    /// Number of encoder layers, e.g. 12 in `bert-base-uncased`.
     pub num_hidden_layers: usize,
     /// Number of attention heads, which divides `H`.
     pub num_attention_heads: usize,
@@ -39,7 +39,7 @@ pub struct BertConfig {
     pub max_position_embeddings: usize,
     /// Id of the padding piece, whose word embedding gets no gradient (`padding_idx` of transformers' `nn.Embedding`).
     pub pad_token_id: Option<u32>,
-    /// Number of segment types.
+    /// Rows of the segment embedding, of which the first alone is used.
     pub type_vocab_size: usize,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
@@ -50,7 +50,7 @@ pub struct BertConfig {
 }
 
 impl Default for BertConfig {
-    /// The configuration of `bert-base-uncased`.
+    /// Returns the configuration of `bert-base-uncased`, whose values stand in for keys that a `config.json` lacks.
     fn default() -> Self {
         Self {
             vocab_size: 30_522,
@@ -74,7 +74,7 @@ impl Default for BertConfig {
 /// Word, position and segment embeddings, their norm and dropout.
 pub(crate) struct TextEmbeddings {
     word: Tensor,
-    /// Position embeddings, `[P, H]`.
+    /// Position embeddings, `[P, H]`: one for each position up to `max_position_embeddings`.
     pub position: Tensor,
     padding: Option<u32>,
     segment: Tensor,

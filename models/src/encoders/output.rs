@@ -1,4 +1,4 @@
-//! What an encoder returns.
+//! What an encoder returns: the states and the attention of its layers.
 
 use candle_core::Tensor;
 

@@ -1,4 +1,4 @@
-//! What a network returns.
+//! What a network returns: states for the heads, and maps for distillation.
 
 use candle_core::{DType, Result, Tensor};
 

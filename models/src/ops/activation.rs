@@ -48,7 +48,7 @@ pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
 pub(crate) enum Gelu {
     /// Exact Φ, by the error function.
     Erf,
-    /// Φ approximated by tanh.
+    /// Φ approximated by tanh, for `gelu_new` and `gelu_pytorch_tanh`.
     Tanh,
     /// Φ approximated by a sigmoid.
     Quick,

@@ -158,7 +158,7 @@ impl Hub {
 pub struct EncoderFiles {
     /// The files of the weights, in the order of their names.
     pub weights: Vec<PathBuf>,
-    /// `config.json`.
+    /// Path of `config.json`, which has the shape of the encoder.
     pub config: PathBuf,
     /// `tokenizer.json`, or `vocab.txt` and, if there is one, the `tokenizer_config.json` that says how to read it; none of
     /// a vision encoder.
@@ -169,9 +169,9 @@ pub struct EncoderFiles {
 
 /// A text encoder of files.
 pub struct TextFiles {
-    /// Shape of the encoder.
+    /// Shape of the text encoder, from `config.json`.
     pub config: BertConfig,
-    /// Tokenizer of the encoder.
+    /// Tokenizer of the text encoder, from `tokenizer.json` or `vocab.txt`.
     pub tokenizer: WordTokenizer,
     /// What it was read from, which tells it from other encoders.
     pub files: EncoderFiles,
@@ -206,7 +206,7 @@ impl TextFiles {
 
 /// A vision encoder of files.
 pub struct VisionFiles {
-    /// Shape of the encoder.
+    /// Shape of the vision encoder, from `config.json`.
     pub config: ClipVisionConfig,
     /// What it was read from, which tells it from other encoders.
     pub files: EncoderFiles,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// Name of the index.
+/// Name of the file that says which weights file holds which tensor.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// Returns the names of the files that an index names, sorted.

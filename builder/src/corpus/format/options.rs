@@ -9,7 +9,7 @@ use crate::error::hint;
 /// A key of a `[corpus]` table at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyError {
-    /// The key, e.g. `tag_column`.
+    /// Name of the key that the error is about, e.g. `tag_column`.
     pub key: String,
     /// What is wrong with it, and what was expected.
     pub reason: String,

@@ -34,7 +34,7 @@ impl Dice {
         items.insert(self.below(items.len() + 1), item);
     }
 
-    /// Shuffles items (Fisher-Yates).
+    /// Shuffles items in place by the Fisher-Yates algorithm.
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -13,15 +13,15 @@ const SIDE: u32 = 32;
 /// What is bright in a picture; the rest is dim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pattern {
-    /// Horizontal stripes.
+    /// Horizontal stripes, 4 pixels high.
     Rows,
-    /// Vertical stripes.
+    /// Vertical stripes, 4 pixels wide.
     Columns,
-    /// A chess board.
+    /// A chess board of squares 4 pixels wide.
     Checks,
-    /// Separate squares.
+    /// Separate squares, 4 pixels wide and 4 pixels apart.
     Dots,
-    /// One even surface.
+    /// One even surface, which stands for no class.
     Plain,
 }
 

@@ -1,24 +1,24 @@
 //! The words of the synthetic corpora.
 
-/// People's names.
+/// First or only words of person names; `jordan` is a place as well.
 pub(super) const PEOPLE: &[&str] = &[
     "anna", "boris", "carla", "david", "elena", "felix", "greta", "hugo", "irene", "jonas", "karin", "leon", "marta",
     "nils", "jordan",
 ];
 /// Family names, the second word of a long person name.
 pub(super) const FAMILIES: &[&str] = &["smith", "lopez", "meyer", "rossi", "tanaka", "novak", "singh", "dubois"];
-/// Places.
+/// First or only words of place names.
 pub(super) const PLACES: &[&str] =
     &["paris", "lima", "oslo", "cairo", "delhi", "quito", "tokyo", "sofia", "havana", "dublin", "riga", "jordan"];
 /// Second word of a long place name.
 pub(super) const PLACE_TAILS: &[&str] = &["valley", "harbour", "island", "heights"];
-/// Organisations.
+/// First or only words of organisation names; `orion` and `delta` are works as well.
 pub(super) const GROUPS: &[&str] = &[
     "acme", "globex", "initech", "umbra", "vertex", "nimbus", "rovers", "lakers", "apple", "orion", "zenith", "delta",
 ];
 /// Second word of a long organisation name.
 pub(super) const GROUP_TAILS: &[&str] = &["corp", "union", "united", "labs"];
-/// Works and events.
+/// First or only words of the names of works and events.
 pub(super) const WORKS: &[&str] = &[
     "eclipse", "odyssey", "carnival", "marathon", "gala", "saga", "anthem", "derby", "expo", "tempest", "delta",
     "orion",

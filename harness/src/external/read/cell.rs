@@ -15,7 +15,7 @@ pub enum Cell {
     Number(f64),
     /// Text without white space around it, and not empty.
     Text(String),
-    /// A list.
+    /// A list of cells, such as a tag per word or a score per label.
     List(Vec<Self>),
     /// Anything else, such as an object or a truth value.
     Other,
@@ -26,7 +26,7 @@ pub enum Cell {
 pub struct Fault {
     /// What such cells have in common.
     pub kind: String,
-    /// The cell.
+    /// The cell as a message shows it, with long text and lists cut short.
     pub cell: String,
 }
 

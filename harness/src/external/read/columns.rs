@@ -11,7 +11,7 @@ pub struct Cells {
     pub id: Cell,
     /// One label, or one per word.
     pub prediction: Cell,
-    /// One number per label.
+    /// One number per label of the benchmark, by label id; files may do without.
     pub scores: Cell,
 }
 

@@ -12,9 +12,9 @@ use crate::external::problems::{Place, Problems};
 /// A row of a file of predictions, before it is compared with the benchmark.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmittedRow {
-    /// Where it stands.
+    /// Where the row stands in its file, for messages.
     pub place: Place,
-    /// 0-based stage.
+    /// 0-based task after which the prediction was made.
     pub stage: usize,
     /// Id of the test row.
     pub id: String,
@@ -32,13 +32,13 @@ pub struct FileRows {
     pub name: String,
     /// Stage that the file was given as.
     pub stage: Option<usize>,
-    /// Its rows.
+    /// The rows whose stage and id are known, in the order of the file.
     pub rows: Vec<SubmittedRow>,
     /// Whether every row has a known stage and id, so that missing rows can be told.
     pub complete: bool,
 }
 
-/// Collects rows.
+/// Collects the rows of one file, and reports what cannot be read as [`Problems`].
 pub struct Collector<'a> {
     labels: &'a LabelSet,
     problems: &'a mut Problems,
@@ -52,7 +52,7 @@ impl<'a> Collector<'a> {
         Self { labels, problems, file }
     }
 
-    /// Returns what was collected.
+    /// Returns the rows collected, with the name of their file and whether they are complete.
     pub fn finish(self) -> FileRows {
         self.file
     }

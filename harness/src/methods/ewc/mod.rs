@@ -52,7 +52,7 @@ use crate::run::lambda::LambdaChoice;
 use crate::run::record::DatasetRecord;
 use crate::seed;
 
-/// `ewc`.
+/// `ewc`: elastic weight consolidation (Kirkpatrick et al. 2017) in its online form (Schwarz et al. 2018).
 pub const EWC: MethodSpec = MethodSpec {
     about: "holds weights in place by their Fisher information (online form)",
     source: "Kirkpatrick et al. 2017; Schwarz et al. 2018",

@@ -65,7 +65,7 @@ use crate::run::checkpoint::State;
 pub(crate) use balanced::Balanced;
 pub use teacher::Teacher;
 
-/// `lmc`: the paper's description.
+/// `lmc`: LMC as its paper describes it (Chen et al. 2023, arXiv 2305.08698), not as the authors' code computes it.
 pub const LMC: MethodSpec = MethodSpec {
     about: "shared attention keys, distilled attention maps, balanced gradients, replay; as its paper describes it",
     source: "Chen et al. 2023 (arXiv 2305.08698)",

@@ -42,7 +42,7 @@ metrics! {
             compute: Alone(average_lopezpaz17),
             half: None,
         },
-        /// Plasticity.
+        /// Plasticity: the score of each task right after it was learned (Riemer et al. 2019).
         LearningAccuracy => MatrixSpec {
             key: "learning_accuracy_riemer19",
             title: "Plasticity",
@@ -51,7 +51,7 @@ metrics! {
             compute: Alone(learning_accuracy_riemer19),
             half: None,
         },
-        /// Forgetting.
+        /// Forgetting: how far earlier tasks end below their best score (Chaudhry et al. 2018).
         Forgetting => MatrixSpec {
             key: "forgetting_chaudhry18",
             title: "Forgetting",
@@ -60,7 +60,8 @@ metrics! {
             compute: Alone(forgetting_chaudhry18),
             half: None,
         },
-        /// Backward transfer.
+        /// Backward transfer: how the scores of earlier tasks changed between learning each and the end (Lopez-Paz and
+        /// Ranzato 2017).
         BackwardTransfer => MatrixSpec {
             key: "bwt_lopezpaz17",
             title: "Backward transfer",

@@ -50,7 +50,7 @@ macro_rules! keys {
 metrics! {
     /// What is measured on one test file, the main metric first.
     StageMetric: StageSpec {
-        /// Micro-F1, the main metric.
+        /// Micro-F1 over the classes seen, without `None`: the main metric, by which entries are ranked.
         MicroF1 => StageSpec {
             keys: keys!("micro_f1"),
             titles: ["Micro-F1 without None", "Micro span F1"],
@@ -59,7 +59,7 @@ metrics! {
             basis: Basis::Items,
             compute: micro_f1,
         },
-        /// Macro-F1.
+        /// Macro-F1: the unweighted mean of the F1 of each class seen that has a gold item.
         MacroF1 => StageSpec {
             keys: keys!("macro_f1"),
             titles: ["Macro-F1 without None", "Macro span F1"],
@@ -68,7 +68,7 @@ metrics! {
             basis: Basis::Classes,
             compute: macro_f1,
         },
-        /// Accuracy with `None`.
+        /// Strict accuracy: the share of rows whose label is right, `None` included.
         Accuracy => StageSpec {
             keys: keys!("accuracy"),
             titles: ["Strict accuracy with None", "Accuracy"],

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub enum InputFormat {
     /// A sentence per line, its words between blanks.
     Text,
-    /// An object per line.
+    /// An object per line, with `tokens` or `text` and, for relations, `head` and `tail`.
     Jsonl,
     /// A word per line in the first column, and a blank line after each sentence.
     Conll,

@@ -20,7 +20,7 @@ pub fn interval(estimate: &Estimate) -> Option<[f64; 2]> {
 }
 
 struct ScoreLine {
-    /// Number of the series.
+    /// 0-based number of the series, which decides the colour of the line.
     number: usize,
     label: String,
     points: Vec<Point>,
@@ -30,9 +30,9 @@ struct ScoreLine {
 struct Point {
     /// Number of tasks learned, moved a little so that whiskers of neighbours do not hide each other.
     x: f64,
-    /// Score in percent.
+    /// Mean score over the seeds, in percent.
     y: f64,
-    /// Interval in percent.
+    /// Ends of the 95 % interval in percent, if there is one.
     interval: Option<[f64; 2]>,
 }
 

@@ -20,9 +20,9 @@ const REFERENCES: [&str; 3] = ["vanilla", "joint", "joint-multimodal"];
 pub struct Pen {
     /// 0-based index in the palette.
     pub hue: usize,
-    /// Colour, as in CSS.
+    /// Colour of lines as CSS writes it, e.g. `#0072B2`.
     pub colour: &'static str,
-    /// Value of `stroke-dasharray`.
+    /// Dashes of lines, as a value of SVG's `stroke-dasharray`.
     pub dash: &'static str,
 }
 

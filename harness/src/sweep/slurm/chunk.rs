@@ -6,7 +6,7 @@
 pub(super) struct Chunk {
     /// Position of its first run in the list.
     pub offset: usize,
-    /// Number of its runs.
+    /// Number of runs in the array, one for each of its tasks.
     pub len: usize,
     /// How many of its tasks run at a time; all that find room if none.
     pub at_once: Option<usize>,

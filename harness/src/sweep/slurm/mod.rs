@@ -207,7 +207,7 @@ struct Waiting {
 
 /// The runs of a sweep that are not finished.
 struct Parted<'a> {
-    /// Those to submit.
+    /// The runs to submit, which no earlier submission has in the queue.
     runs: Vec<&'a PlannedRun>,
     waiting: Waiting,
     /// How many have failed and are not made again.

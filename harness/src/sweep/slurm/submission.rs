@@ -28,7 +28,7 @@ pub(super) struct Array {
     pub len: usize,
 }
 
-/// The contents of `jobs.json`.
+/// What `jobs.json` holds: the jobs that Slurm has taken of a submission.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Jobs {
     /// The arrays, in the order of the list.

@@ -13,11 +13,11 @@ pub struct ClipVisionConfig {
     pub hidden_size: usize,
     /// Width of the feed-forward part.
     pub intermediate_size: usize,
-    /// Number of encoder layers.
+    /// Number of encoder layers, e.g. 12 in `openai/clip-vit-base-patch32`.
     pub num_hidden_layers: usize,
     /// Number of attention heads, which divides `H`.
     pub num_attention_heads: usize,
-    /// Number of colour channels.
+    /// Number of colour channels of the image, 3 for RGB.
     pub num_channels: usize,
     /// Side of the image in pixels, a multiple of `patch_size`.
     pub image_size: usize,
@@ -36,7 +36,8 @@ pub struct ClipVisionConfig {
 }
 
 impl Default for ClipVisionConfig {
-    /// The configuration of `openai/clip-vit-base-patch32`.
+    /// Returns the configuration of `openai/clip-vit-base-patch32`, whose values stand in for keys that a `config.json`
+    /// lacks.
     fn default() -> Self {
         Self {
             hidden_size: 768,

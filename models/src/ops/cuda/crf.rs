@@ -7,13 +7,13 @@ use crate::ops::chain::Chain;
 
 /// The inputs that candle hands to the likelihood's node.
 pub(in crate::ops) struct ChainInputs<'a> {
-    /// Emissions, `[B, W, L]`.
+    /// Emissions, `[B, W, L]` f32: the score of each tag at each word of each row.
     pub emissions: &'a CudaStorage,
-    /// Layout of the emissions.
+    /// Where the emissions lie in their storage.
     pub le: &'a Layout,
-    /// Transitions, `[L, L]`.
+    /// Transitions, `[L, L]` f32: the score of moving from a tag (row) to a tag (column).
     pub transitions: &'a CudaStorage,
-    /// Layout of the transitions.
+    /// Where the transitions lie in their storage.
     pub lt: &'a Layout,
 }
 

@@ -17,7 +17,7 @@ use crate::ops::mask::DropoutMask;
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
-/// Threads in most blocks.
+/// Threads of a block in most kernels; optimiser.cu counts on this number.
 pub(super) const THREADS: u32 = 256;
 /// Bytes of shared memory that a block has without asking for more.
 const PLAIN_SHARED: u32 = 48 << 10;

@@ -32,7 +32,7 @@ pub(crate) struct NoisyGrad<'a> {
 
 /// Two sums on a GPU, from whose ratio the kernel computes the factors κ, so that the host does not wait for them.
 pub(crate) struct SumRatio<'a> {
-    /// Both sums, `[2]` f32.
+    /// The sums of the text and of the vision stream, `[2]` f32, in this order.
     pub sums: &'a Tensor,
     /// Strength α of the modulation.
     pub alpha: f64,
