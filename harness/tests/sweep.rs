@@ -408,7 +408,7 @@ fn a_plan_keeps_the_networks_of_its_runs() {
     };
     place.plan(&plan("first"));
     let error = place.error("sweep plan.toml");
-    assert!(error.contains("`last`") && error.contains("`every`"), "{error}");
+    assert!(error.contains("`save_model`: unknown value `first`; known: last, every"), "{error}");
     place.plan(&plan("every"));
     let every = place.ok("sweep plan.toml --dry-run");
     place.plan(&plan("last"));

@@ -32,7 +32,7 @@ pub(super) fn read_records(reader: &RowReader<'_>, file: &RawFile<'_>) -> Result
         return Ok(reader.read_pieces(0, &pieces, Piece::parse));
     }
     let blank = |line: &Result<&str>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
-    let lines = lines(file.path, file.bytes).filter(|(_, line)| !blank(line)).collect();
+    let lines = lines(file.path, file.bytes).filter(|(_, line)| !blank(line));
     Ok(reader.read_lines(lines, Piece::parse))
 }
 

@@ -12,6 +12,7 @@ use super::spans::{SpanEnd, SpanField};
 use super::value::{FieldPath, Value};
 use crate::corpus::types::Mention;
 use crate::error::Result;
+use crate::plain::without_bom;
 
 /// The format of MNRE: one record per line; blank lines at the end are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,19 +20,31 @@ pub struct Mnre;
 
 impl Format for Mnre {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
-        let mut records: Vec<_> = lines(file.path, file.bytes).collect();
-        while records.last().is_some_and(|(_, line)| line.as_ref().is_ok_and(|line| line.trim().is_empty())) {
-            records.pop();
-        }
+        let bytes = without_blank_end(without_bom(file.bytes));
+        // No bytes would be one empty line.
+        let lines = lines(file.path, bytes).filter(|_| !bytes.is_empty());
         let fields = RowFields::Relations(fields());
         let reader = RowReader::new(&fields, file);
-        let records = reader.read_lines(records, |piece| {
+        let records = reader.read_lines(lines, |piece| {
             let damage = |reason| Damage { line: piece.line, reason };
             let record = parse_literal(piece.text).map_err(damage)?;
             check_keys(&record).map_err(damage)?;
             Ok(record)
         });
         Ok(reader.finish(records, Vec::new()))
+    }
+}
+
+/// Cuts off the blank lines at the end of a file.
+fn without_blank_end(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        let at = memchr::memrchr(b'\n', bytes);
+        let last = &bytes[at.map_or(0, |at| at + 1)..];
+        let is_blank = std::str::from_utf8(last).is_ok_and(|line| line.trim().is_empty());
+        if !is_blank || bytes.is_empty() {
+            return bytes;
+        }
+        bytes = &bytes[..at.unwrap_or(0)];
     }
 }
 
@@ -154,6 +167,7 @@ mod tests {
             let error = parsed(&format!("{GOOD}\n{bad}\n")).remove(1).unwrap_err().to_string();
             assert!(error.starts_with("mnre_train.txt:2: ") && error.contains(message), "{error}");
         }
+        assert!(["", "\u{feff}", "\n \r\n", "\u{feff}\n\n"].iter().all(|blank| parsed(blank).is_empty()));
         assert!(parsed("[1]").remove(0).unwrap_err().to_string().contains("expected a dict"));
         assert!(parsed(&format!("{GOOD}\n\n{GOOD}")).remove(1).is_err());
         let mut bytes = GOOD.as_bytes().to_vec();

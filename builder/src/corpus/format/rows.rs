@@ -18,6 +18,9 @@ use crate::corpus::types::{Annotation, Extraction, Instance};
 use crate::corpus::words::Words;
 use crate::error::{Error, Result};
 
+/// Enough lines that threads seldom wait for each other.
+const LINES_AT_A_TIME: usize = 1 << 14;
+
 /// The fields of a record: which ones there are depends on what is extracted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RowFields {
@@ -86,7 +89,9 @@ impl RowFields {
             }
             Self::Entities(fields) => match fields.take(record, file)? {
                 (sentence, Marked::Tags(tags)) => (sentence, Annotation::Entities(tags), None),
-                (sentence, Marked::Raw(tags)) => (sentence, Annotation::Entities(Tags::default()), Some(tags)),
+                (sentence, Marked::Raw(tags)) => {
+                    (sentence, Annotation::Entities(Tags::default()), Some(Box::new(tags)))
+                }
             },
         };
         let Sentence { tokens, image, id } = sentence;
@@ -99,8 +104,9 @@ impl RowFields {
 /// A record that was read.
 pub(super) struct Record {
     row: Instance,
-    /// Its tags, if they are still to be brought to BIO: their scheme is that of the whole file.
-    tags: Option<Words>,
+    /// Its tags, if they are still to be brought to BIO: their scheme is that of the whole file. Rows without such tags
+    /// take a word for them.
+    tags: Option<Box<Words>>,
 }
 
 impl<'a> RowReader<'a> {
@@ -132,17 +138,26 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// Reads records that are lines, in parallel.
+    /// Reads records that are lines, some at a time in parallel: a list of a million lines would take as much memory as a
+    /// third of their rows.
     pub(super) fn read_lines<'t>(
         &self,
-        lines: Vec<(usize, Result<&'t str>)>,
+        mut lines: impl Iterator<Item = (usize, Result<&'t str>)>,
         parse: impl Fn(Piece<'t>) -> std::result::Result<Value, Damage> + Sync,
     ) -> Vec<Result<Record>> {
-        let read = |(row, (line, text)): (usize, (usize, Result<&'t str>))| {
-            let text = text?;
-            self.read(row, line, parse(Piece { line, text }))
-        };
-        lines.into_par_iter().enumerate().map(read).collect()
+        let mut records = Vec::new();
+        loop {
+            let some: Vec<_> = lines.by_ref().take(LINES_AT_A_TIME).collect();
+            if some.is_empty() {
+                return records;
+            }
+            let first = records.len();
+            let read = |(i, (line, text)): (usize, (usize, Result<&'t str>))| {
+                let text = text?;
+                self.read(first + i, line, parse(Piece { line, text }))
+            };
+            records.par_extend(some.into_par_iter().enumerate().map(read));
+        }
     }
 
     /// Reads records that are pieces of a JSON text, in parallel; the first one has the number `first`.
