@@ -2,7 +2,7 @@
 //! `img_id` and `relation`.
 
 use super::json::Damage;
-use super::lines::lines;
+use super::parts::Parts;
 use super::python_literal::{parse as parse_literal, repr};
 use super::raw::{Format, Parsed, RawFile};
 use super::relations::{MentionFields, RelationFields};
@@ -19,20 +19,39 @@ pub struct Mnre;
 
 impl Format for Mnre {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
-        let mut records: Vec<_> = lines(file.path, file.bytes).collect();
-        while records.last().is_some_and(|(_, line)| line.as_ref().is_ok_and(|line| line.trim().is_empty())) {
-            records.pop();
+        read(file, Parts::of(file.bytes))
+    }
+
+    fn parse_parts(&self, file: &RawFile<'_>, parts: Parts<'_>) -> Option<Result<Parsed>> {
+        Some(read(file, parts))
+    }
+}
+
+fn read(file: &RawFile<'_>, parts: Parts<'_>) -> Result<Parsed> {
+    let fields = RowFields::Relations(fields());
+    let reader = RowReader::new(&fields, file);
+    let mut records = Vec::new();
+    // Blank lines are damaged records, unless no other line follows.
+    let mut blank = Vec::new();
+    for part in parts {
+        let part = part?;
+        let mut lines = Vec::new();
+        for (number, line) in part.lines(file.path) {
+            if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+                blank.push(number);
+            } else {
+                lines.extend(blank.drain(..).map(|number| (number, Ok(""))));
+                lines.push((number, line));
+            }
         }
-        let fields = RowFields::Relations(fields());
-        let reader = RowReader::new(&fields, file);
-        let records = reader.read_lines(records, |piece| {
+        records.extend(reader.read_lines(records.len(), lines, |piece| {
             let damage = |reason| Damage { line: piece.line, reason };
             let record = parse_literal(piece.text).map_err(damage)?;
             check_keys(&record).map_err(damage)?;
             Ok(record)
-        });
-        Ok(reader.finish(records, Vec::new()))
+        }));
     }
+    Ok(reader.finish(records, Vec::new()))
 }
 
 fn fields() -> RelationFields {
@@ -154,6 +173,7 @@ mod tests {
             let error = parsed(&format!("{GOOD}\n{bad}\n")).remove(1).unwrap_err().to_string();
             assert!(error.starts_with("mnre_train.txt:2: ") && error.contains(message), "{error}");
         }
+        assert!(["", "\u{feff}", "\n \r\n", "\u{feff}\n\n"].iter().all(|blank| parsed(blank).is_empty()));
         assert!(parsed("[1]").remove(0).unwrap_err().to_string().contains("expected a dict"));
         assert!(parsed(&format!("{GOOD}\n\n{GOOD}")).remove(1).is_err());
         let mut bytes = GOOD.as_bytes().to_vec();

@@ -86,7 +86,9 @@ impl RowFields {
             }
             Self::Entities(fields) => match fields.take(record, file)? {
                 (sentence, Marked::Tags(tags)) => (sentence, Annotation::Entities(tags), None),
-                (sentence, Marked::Raw(tags)) => (sentence, Annotation::Entities(Tags::default()), Some(tags)),
+                (sentence, Marked::Raw(tags)) => {
+                    (sentence, Annotation::Entities(Tags::default()), Some(Box::new(tags)))
+                }
             },
         };
         let Sentence { tokens, image, id } = sentence;
@@ -99,8 +101,9 @@ impl RowFields {
 /// A record that was read.
 pub(super) struct Record {
     row: Instance,
-    /// Its tags, if they are still to be brought to BIO: their scheme is that of the whole file.
-    tags: Option<Words>,
+    /// Its tags, if they are still to be brought to BIO: their scheme is that of the whole file. Rows without such tags
+    /// take a word for them.
+    tags: Option<Box<Words>>,
 }
 
 impl<'a> RowReader<'a> {
@@ -132,15 +135,16 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// Reads records that are lines, in parallel.
+    /// Reads records that are lines, in parallel; the first one has the number `first`.
     pub(super) fn read_lines<'t>(
         &self,
+        first: usize,
         lines: Vec<(usize, Result<&'t str>)>,
         parse: impl Fn(Piece<'t>) -> std::result::Result<Value, Damage> + Sync,
     ) -> Vec<Result<Record>> {
-        let read = |(row, (line, text)): (usize, (usize, Result<&'t str>))| {
+        let read = |(i, (line, text)): (usize, (usize, Result<&'t str>))| {
             let text = text?;
-            self.read(row, line, parse(Piece { line, text }))
+            self.read(first + i, line, parse(Piece { line, text }))
         };
         lines.into_par_iter().enumerate().map(read).collect()
     }
