@@ -8,12 +8,39 @@ use std::path::{Path, PathBuf};
 
 use mkgc_builder::bio::Tags;
 use mkgc_builder::corpus::Annotation;
-use mkgc_builder::corpus::format::{Parsed, RawFile, from_table};
+use mkgc_builder::corpus::format::{Parsed, Parts, RawFile, from_table};
 use proptest::prelude::*;
 
 fn parse(format: &str, options: &str, path: &Path, bytes: &[u8]) -> Parsed {
     let choice = from_table(format, toml::from_str(options).unwrap()).unwrap();
     choice.format.parse(&RawFile { path, bytes, classes: &[], none: choice.none.unwrap_or("none") }).unwrap()
+}
+
+/// A large file is read in parts, in which an array and blank lines must not get lost.
+#[test]
+fn parts_of_a_file_give_the_same_rows_as_its_bytes() {
+    let line =
+        r#"{"token": ["a", "b"], "subj_start": 0, "subj_end": 0, "obj_start": 1, "obj_end": 1, "relation": "r"}"#;
+    let keys =
+        "head = ['subj_start', 'subj_end']\ntail = ['obj_start', 'obj_end']\ntokens = 'token'\nspan_end = 'inclusive'";
+    let mnre = "{'token': ['a', 'b'], 'h': {'name': 'a', 'pos': [0, 1]}, 't': {'name': 'b', 'pos': [1, 2]}, \
+                'img_id': 'x.jpg', 'relation': 'r'}";
+    let array = format!("[{line},\n{line}]\n");
+    for (format, options, text) in [
+        ("tacred", "", array.clone()),
+        ("tacred", "", format!("{line}\n\n{line}")),
+        ("jsonl-relations", keys, format!("\u{feff}{array}")),
+        ("jsonl-relations", keys, format!("{line}\r\n{line}\r\n\n")),
+        ("mnre", "", format!("{mnre}\n\n{mnre}\n \n")),
+        ("mnre", "", "\n".to_owned()),
+    ] {
+        let choice = from_table(format, toml::from_str(options).unwrap()).unwrap();
+        let file = |bytes| RawFile { path: Path::new("a"), bytes, classes: &[], none: "none" };
+        let whole = choice.format.parse(&file(text.as_bytes())).unwrap();
+        let parts = choice.format.parse_parts(&file(&[]), Parts::of(text.as_bytes())).unwrap().unwrap();
+        assert_eq!(format!("{:?}", parts.records), format!("{:?}", whole.records), "{format}");
+        assert_eq!(whole.records.iter().flatten().count(), if text == "\n" { 0 } else { 2 }, "{format}");
+    }
 }
 
 /// A stretch of words with one entity type, or with none.

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::files::{check_folder, decompressed, find_files};
-use super::format::{RawFile, Records};
+use super::format::{Parsed, Parts, RawFile, Records};
 use super::spec::CorpusSpec;
 use super::types::{Instance, Split};
 use crate::damage::{Damage, Damages};
 use crate::error::{Error, Result};
-use crate::files::sha256_hex;
+use crate::files::{sha256_file, sha256_hex};
 use crate::plain;
 use crate::sources::{self, Source};
 
@@ -179,13 +180,8 @@ impl Reader<'_> {
     fn read_split(&mut self, split: Split, files: &[PathBuf]) -> Result<Vec<Instance>> {
         let mut rows = Vec::new();
         for path in files {
-            let bytes = fs_err::read(path)?;
             let name = path.strip_prefix(self.dir).unwrap_or(path).to_string_lossy().into_owned();
-            self.add_source(&name, &bytes)?;
-            let text = decompressed(path, &bytes)?;
-            let none = self.corpus.spec.none.as_deref().unwrap_or_default();
-            let file = RawFile { path, bytes: &text, classes: &self.corpus.classes, none };
-            let parsed = match self.corpus.spec.format.parse(&file) {
+            let parsed = match self.parse(&name, path)? {
                 Ok(parsed) => parsed,
                 Err(error) => {
                     self.add_damage(error)?;
@@ -199,13 +195,12 @@ impl Reader<'_> {
             }
             self.corpus.notes.extend(parsed.notes.into_iter().map(|note| format!("{name}: {note}")));
             if parsed.records.iter().any(Result::is_err) {
+                let bytes = fs_err::read(path)?;
+                let text = decompressed(path, &bytes)?;
                 self.check_version(path, &text)?;
                 self.note_classes(&text);
                 self.at_risk.extend(parsed.damaged_classes);
             }
-            // The rows have copies of what they need, and a large file would take memory beside them.
-            drop(text);
-            drop(bytes);
             let nothing = if parsed.records.is_empty() { "holds no record" } else { "holds no intact record" };
             let intact = self.keep_intact(parsed.records, &name, split)?;
             // Records that are damages already are not reported a second time.
@@ -222,6 +217,33 @@ impl Reader<'_> {
         Ok(rows)
     }
 
+    /// Parses a file, in parts if its format can: its rows have copies of what they need, and a large file would take memory
+    /// beside them.
+    ///
+    /// # Errors
+    /// The file cannot be read, or changes meanwhile; the inner error is about its content.
+    fn parse(&mut self, name: &str, path: &Path) -> Result<Result<Parsed>> {
+        let none = self.corpus.spec.none.clone().unwrap_or_default();
+        let format = Arc::clone(&self.corpus.spec.format);
+        let file = |bytes| RawFile { path, bytes, classes: &self.corpus.classes, none: &none };
+        if path.extension().is_none_or(|extension| extension != "gz") {
+            let stamp = || Ok::<_, Error>(fs_err::metadata(path).map(|now| (now.len(), now.modified().ok()))?);
+            let before = stamp()?;
+            if let Some(parsed) = format.parse_parts(&file(&[]), Parts::open(path)?) {
+                let sha256 = sha256_file(path)?;
+                if stamp()? != before {
+                    return Err(Error::dataset(path, "has changed while it was read; build again"));
+                }
+                self.add_source(name, sha256, before.0)?;
+                return Ok(parsed);
+            }
+        }
+        let bytes = fs_err::read(path)?;
+        let parsed = format.parse(&file(&decompressed(path, &bytes)?));
+        self.add_source(name, sha256_hex(&bytes), bytes.len() as u64)?;
+        Ok(parsed)
+    }
+
     /// Returns the corpus, or what is wrong with its files.
     fn finish(self) -> Result<Corpus> {
         let mut corpus = self.corpus;
@@ -236,11 +258,10 @@ impl Reader<'_> {
         Ok(corpus)
     }
 
-    fn add_source(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let sha256 = sha256_hex(bytes);
+    fn add_source(&mut self, name: &str, sha256: String, bytes: u64) -> Result<()> {
         let file_name = name.rsplit('/').next().unwrap_or(name);
         let published = sources::is_published(&self.corpus.spec.name, file_name, &sha256)?;
-        self.corpus.sources.push(SourceFile { name: name.to_owned(), sha256, bytes: bytes.len() as u64, published });
+        self.corpus.sources.push(SourceFile { name: name.to_owned(), sha256, bytes, published });
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! JSON with field names of the corpus's own: one object per line, or an array of objects.
 
+use std::path::Path;
+
 use super::json::{self, Piece};
-use super::lines::lines;
+use super::parts::{Part, Parts};
 use super::raw::{Format, Parsed, RawFile};
 use super::rows::{Record, RowFields, RowReader};
 use crate::error::Result;
@@ -15,8 +17,18 @@ pub(super) struct Jsonl {
 
 impl Format for Jsonl {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
+        self.read(file, Parts::of(file.bytes))
+    }
+
+    fn parse_parts(&self, file: &RawFile<'_>, parts: Parts<'_>) -> Option<Result<Parsed>> {
+        Some(self.read(file, parts))
+    }
+}
+
+impl Jsonl {
+    fn read(&self, file: &RawFile<'_>, parts: Parts<'_>) -> Result<Parsed> {
         let reader = RowReader::new(&self.fields, file);
-        let records = read_records(&reader, file)?;
+        let records = read_records(&reader, file.path, parts)?;
         let (_, labels) = self.fields.class_field();
         Ok(reader.finish(records, self.fields.declared(labels)))
     }
@@ -25,21 +37,30 @@ impl Format for Jsonl {
 /// Reads an array of records, or a record per line.
 ///
 /// # Errors
-/// The file is a damaged array.
-pub(super) fn read_records(reader: &RowReader<'_>, file: &RawFile<'_>) -> Result<Vec<Result<Record>>> {
-    if without_bom(file.bytes).trim_ascii_start().starts_with(b"[") {
-        let pieces = json::text(file.bytes).and_then(json::elements).map_err(|damage| damage.at(file.path))?;
+/// The file cannot be read, or is a damaged array.
+pub(super) fn read_records(reader: &RowReader<'_>, path: &Path, parts: Parts<'_>) -> Result<Vec<Result<Record>>> {
+    let mut parts = parts.peekable();
+    let begin = |part: &Result<Part>| {
+        part.as_ref().is_ok_and(|part| without_bom(&part.bytes).trim_ascii_start().starts_with(b"["))
+    };
+    if parts.peek().is_some_and(begin) {
+        // An array is read as a whole, because an element may go over several lines.
+        let bytes = parts.map(|part| Ok(part?.bytes)).collect::<Result<Vec<_>>>()?.concat();
+        let pieces = json::text(&bytes).and_then(json::elements).map_err(|damage| damage.at(path))?;
         return Ok(reader.read_pieces(0, &pieces, Piece::parse));
     }
-    let blank = |line: &Result<&str>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
-    let lines = lines(file.path, file.bytes).filter(|(_, line)| !blank(line));
-    Ok(reader.read_lines(lines, Piece::parse))
+    let mut records = Vec::new();
+    for part in parts {
+        let part = part?;
+        let blank = |line: &Result<&str>| line.as_ref().is_ok_and(|line| line.trim().is_empty());
+        let lines = part.lines(path).filter(|(_, line)| !blank(line)).collect();
+        records.extend(reader.read_lines(records.len(), lines, Piece::parse));
+    }
+    Ok(records)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::corpus::format::from_table;
     use crate::corpus::types::{Annotation, Instance, Relation};

@@ -4,12 +4,18 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::plain::without_bom;
 
 /// Returns each line with its number from 1 and without its ending, or an error if it is not UTF-8.
 pub fn lines<'a>(file: &'a Path, bytes: &'a [u8]) -> impl Iterator<Item = (usize, Result<&'a str>)> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    lines_from(file, bytes, 1)
+}
+
+/// Returns the lines of a part of a file, whose first line has the number `first`.
+pub fn lines_from<'a>(file: &'a Path, bytes: &'a [u8], first: usize) -> impl Iterator<Item = (usize, Result<&'a str>)> {
+    let bytes = if first == 1 { without_bom(bytes) } else { bytes };
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    (1..).zip(bytes.split(|byte| *byte == b'\n')).map(move |(number, line)| {
+    (first..).zip(bytes.split(|byte| *byte == b'\n')).map(move |(number, line)| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let text = std::str::from_utf8(line).map_err(|error| {
             Error::corpus(file, number, format!("invalid UTF-8 at byte {} of the line", error.valid_up_to() + 1))

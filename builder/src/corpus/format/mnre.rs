@@ -2,7 +2,7 @@
 //! `img_id` and `relation`.
 
 use super::json::Damage;
-use super::lines::lines;
+use super::parts::Parts;
 use super::python_literal::{parse as parse_literal, repr};
 use super::raw::{Format, Parsed, RawFile};
 use super::relations::{MentionFields, RelationFields};
@@ -12,7 +12,6 @@ use super::spans::{SpanEnd, SpanField};
 use super::value::{FieldPath, Value};
 use crate::corpus::types::Mention;
 use crate::error::Result;
-use crate::plain::without_bom;
 
 /// The format of MNRE: one record per line; blank lines at the end are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,32 +19,39 @@ pub struct Mnre;
 
 impl Format for Mnre {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
-        let bytes = without_blank_end(without_bom(file.bytes));
-        // No bytes would be one empty line.
-        let lines = lines(file.path, bytes).filter(|_| !bytes.is_empty());
-        let fields = RowFields::Relations(fields());
-        let reader = RowReader::new(&fields, file);
-        let records = reader.read_lines(lines, |piece| {
+        read(file, Parts::of(file.bytes))
+    }
+
+    fn parse_parts(&self, file: &RawFile<'_>, parts: Parts<'_>) -> Option<Result<Parsed>> {
+        Some(read(file, parts))
+    }
+}
+
+fn read(file: &RawFile<'_>, parts: Parts<'_>) -> Result<Parsed> {
+    let fields = RowFields::Relations(fields());
+    let reader = RowReader::new(&fields, file);
+    let mut records = Vec::new();
+    // Blank lines are damaged records, unless no other line follows.
+    let mut blank = Vec::new();
+    for part in parts {
+        let part = part?;
+        let mut lines = Vec::new();
+        for (number, line) in part.lines(file.path) {
+            if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+                blank.push(number);
+            } else {
+                lines.extend(blank.drain(..).map(|number| (number, Ok(""))));
+                lines.push((number, line));
+            }
+        }
+        records.extend(reader.read_lines(records.len(), lines, |piece| {
             let damage = |reason| Damage { line: piece.line, reason };
             let record = parse_literal(piece.text).map_err(damage)?;
             check_keys(&record).map_err(damage)?;
             Ok(record)
-        });
-        Ok(reader.finish(records, Vec::new()))
+        }));
     }
-}
-
-/// Cuts off the blank lines at the end of a file.
-fn without_blank_end(mut bytes: &[u8]) -> &[u8] {
-    loop {
-        let at = memchr::memrchr(b'\n', bytes);
-        let last = &bytes[at.map_or(0, |at| at + 1)..];
-        let is_blank = std::str::from_utf8(last).is_ok_and(|line| line.trim().is_empty());
-        if !is_blank || bytes.is_empty() {
-            return bytes;
-        }
-        bytes = &bytes[..at.unwrap_or(0)];
-    }
+    Ok(reader.finish(records, Vec::new()))
 }
 
 fn fields() -> RelationFields {

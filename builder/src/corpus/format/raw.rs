@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::parts::Parts;
 use crate::corpus::types::Instance;
 use crate::error::{Result, hint};
 
@@ -13,6 +14,12 @@ pub trait Format: fmt::Debug + Send + Sync {
     /// # Errors
     /// The file as a whole is not of this format. What spoils a single record is in [`Parsed::records`].
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed>;
+
+    /// Parses a file as [`Format::parse`] does, but from parts of whole lines; the bytes of `file` are empty. A format that
+    /// can do that spares the memory for a large file. By default it cannot, and the answer is none.
+    fn parse_parts(&self, _file: &RawFile<'_>, _parts: Parts<'_>) -> Option<Result<Parsed>> {
+        None
+    }
 
     /// Returns the pictures that a file contains, with the names by which its rows call them. By default a file
     /// contains none.

@@ -18,9 +18,6 @@ use crate::corpus::types::{Annotation, Extraction, Instance};
 use crate::corpus::words::Words;
 use crate::error::{Error, Result};
 
-/// Enough lines that threads seldom wait for each other.
-const LINES_AT_A_TIME: usize = 1 << 14;
-
 /// The fields of a record: which ones there are depends on what is extracted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RowFields {
@@ -138,26 +135,18 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// Reads records that are lines, some at a time in parallel: a list of a million lines would take as much memory as a
-    /// third of their rows.
+    /// Reads records that are lines, in parallel; the first one has the number `first`.
     pub(super) fn read_lines<'t>(
         &self,
-        mut lines: impl Iterator<Item = (usize, Result<&'t str>)>,
+        first: usize,
+        lines: Vec<(usize, Result<&'t str>)>,
         parse: impl Fn(Piece<'t>) -> std::result::Result<Value, Damage> + Sync,
     ) -> Vec<Result<Record>> {
-        let mut records = Vec::new();
-        loop {
-            let some: Vec<_> = lines.by_ref().take(LINES_AT_A_TIME).collect();
-            if some.is_empty() {
-                return records;
-            }
-            let first = records.len();
-            let read = |(i, (line, text)): (usize, (usize, Result<&'t str>))| {
-                let text = text?;
-                self.read(first + i, line, parse(Piece { line, text }))
-            };
-            records.par_extend(some.into_par_iter().enumerate().map(read));
-        }
+        let read = |(i, (line, text)): (usize, (usize, Result<&'t str>))| {
+            let text = text?;
+            self.read(first + i, line, parse(Piece { line, text }))
+        };
+        lines.into_par_iter().enumerate().map(read).collect()
     }
 
     /// Reads records that are pieces of a JSON text, in parallel; the first one has the number `first`.

@@ -5,6 +5,7 @@
 //! too: TACRED is often passed on that way.
 
 use super::jsonl::read_records;
+use super::parts::Parts;
 use super::raw::{Format, Parsed, RawFile};
 use super::relations::{MentionFields, RelationFields};
 use super::rows::{RowFields, RowReader};
@@ -19,11 +20,19 @@ pub struct Tacred;
 
 impl Format for Tacred {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
-        let fields = RowFields::Relations(fields());
-        let reader = RowReader::new(&fields, file);
-        let records = read_records(&reader, file)?;
-        Ok(reader.finish(records, Vec::new()))
+        read(file, Parts::of(file.bytes))
     }
+
+    fn parse_parts(&self, file: &RawFile<'_>, parts: Parts<'_>) -> Option<Result<Parsed>> {
+        Some(read(file, parts))
+    }
+}
+
+fn read(file: &RawFile<'_>, parts: Parts<'_>) -> Result<Parsed> {
+    let fields = RowFields::Relations(fields());
+    let reader = RowReader::new(&fields, file);
+    let records = read_records(&reader, file.path, parts)?;
+    Ok(reader.finish(records, Vec::new()))
 }
 
 fn fields() -> RelationFields {
