@@ -19,7 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Keeps freed memory for the next step. By default mimalloc gives it back after a second, and a step of a large encoder
-/// takes longer: BERT-base then spent 13 % of its time on fresh pages.
+/// takes longer: BERT-base then spent 13 % of its time on fresh pages. A build or a report rather gives it back.
 #[allow(unsafe_code)]
 fn keep_memory() {
     // SAFETY: options are numbers that may be set at any time.
@@ -30,8 +30,10 @@ fn keep_memory() {
 const STACK: usize = 64 << 20;
 
 fn main() -> ExitCode {
-    keep_memory();
     let cli = cli::Cli::parse();
+    if cli.computes() {
+        keep_memory();
+    }
     // Run on a rayon worker, so this thread helps with queued work instead of blocking.
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
     let run = || pool.map_err(Into::into).and_then(|()| cli::run(cli));

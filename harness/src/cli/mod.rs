@@ -125,6 +125,14 @@ enum Command {
     },
 }
 
+impl Cli {
+    /// Returns whether the command computes with tensors, step after step.
+    pub fn computes(&self) -> bool {
+        use Command::{Bench, Demo, Kernels, Predict, Sweep, Train};
+        matches!(self.command, Demo { .. } | Train(_) | Predict(_) | Sweep(_) | Bench(_) | Kernels { .. })
+    }
+}
+
 /// Runs the command that was typed.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {

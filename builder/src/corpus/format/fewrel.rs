@@ -7,7 +7,7 @@
 use super::json;
 use super::raw::{Format, Parsed, RawFile};
 use super::relations::{MentionFields, RelationFields};
-use super::rows::{RowFields, RowReader};
+use super::rows::{Collected, RowFields, RowReader};
 use super::sentence::{SentenceFields, WordField};
 use super::spans::{SpanEnd, SpanField};
 use super::value::{FieldPath, Value};
@@ -26,7 +26,7 @@ impl Format for FewRel {
         let relations = json::arrays_by_key(text).map_err(|damage| damage.at(file.path))?;
         let fields = RowFields::Relations(fields());
         let reader = RowReader::new(&fields, file);
-        let mut records = Vec::new();
+        let mut records = Collected::default();
         for (relation, pieces) in &relations {
             records.extend(reader.read_pieces(records.len(), pieces, |piece| {
                 let mut record = piece.parse()?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::json::{self, Piece};
 use super::parts::{Part, Parts};
 use super::raw::{Format, Parsed, RawFile};
-use super::rows::{Record, RowFields, RowReader};
+use super::rows::{Collected, RowFields, RowReader};
 use crate::error::Result;
 use crate::plain::without_bom;
 
@@ -38,7 +38,8 @@ impl Jsonl {
 ///
 /// # Errors
 /// The file cannot be read, or is a damaged array.
-pub(super) fn read_records(reader: &RowReader<'_>, path: &Path, parts: Parts<'_>) -> Result<Vec<Result<Record>>> {
+pub(super) fn read_records(reader: &RowReader<'_>, path: &Path, parts: Parts<'_>) -> Result<Collected> {
+    let mut records = Collected::default();
     let mut parts = parts.peekable();
     let begin = |part: &Result<Part>| {
         part.as_ref().is_ok_and(|part| without_bom(&part.bytes).trim_ascii_start().starts_with(b"["))
@@ -47,9 +48,9 @@ pub(super) fn read_records(reader: &RowReader<'_>, path: &Path, parts: Parts<'_>
         // An array is read as a whole, because an element may go over several lines.
         let bytes = parts.map(|part| Ok(part?.bytes)).collect::<Result<Vec<_>>>()?.concat();
         let pieces = json::text(&bytes).and_then(json::elements).map_err(|damage| damage.at(path))?;
-        return Ok(reader.read_pieces(0, &pieces, Piece::parse));
+        records.extend(reader.read_pieces(0, &pieces, Piece::parse));
+        return Ok(records);
     }
-    let mut records = Vec::new();
     for part in parts {
         let part = part?;
         let blank = |line: &Result<&str>| line.as_ref().is_ok_and(|line| line.trim().is_empty());

@@ -6,7 +6,7 @@ use super::parts::Parts;
 use super::python_literal::{parse as parse_literal, repr};
 use super::raw::{Format, Parsed, RawFile};
 use super::relations::{MentionFields, RelationFields};
-use super::rows::{RowFields, RowReader};
+use super::rows::{Collected, RowFields, RowReader};
 use super::sentence::{Field, SentenceFields, WordField};
 use super::spans::{SpanEnd, SpanField};
 use super::value::{FieldPath, Value};
@@ -30,7 +30,7 @@ impl Format for Mnre {
 fn read(file: &RawFile<'_>, parts: Parts<'_>) -> Result<Parsed> {
     let fields = RowFields::Relations(fields());
     let reader = RowReader::new(&fields, file);
-    let mut records = Vec::new();
+    let mut records = Collected::default();
     // Blank lines are damaged records, unless no other line follows.
     let mut blank = Vec::new();
     for part in parts {

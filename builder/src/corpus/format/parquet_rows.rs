@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::parquet_table::{Table, root, unreadable};
 use super::parquet_values::{Feature, PictureNames, values};
 use super::raw::{ContainedPictures, Format, Parsed, RawFile};
-use super::rows::{RowFields, RowReader};
+use super::rows::{Collected, RowFields, RowReader};
 use super::value::Value;
 use crate::error::{Error, Result};
 
@@ -36,14 +36,14 @@ impl Format for ParquetRows {
             class.and_then(|path| Feature::of(&table.features).at(&path.0).labels()).unwrap_or(labels.to_vec());
         let reader = RowReader::new(&self.fields, file);
         let mut names = PictureNames::default();
-        let mut records = Vec::new();
+        let mut records = Collected::default();
         let image = self.fields.image().map(|path| path.0.as_str());
         while let Some(batch) = table.next_batch() {
             let rows = rows(&batch.map_err(damaged)?, &table.features, image, &mut names);
             let rows = rows.map_err(|_| damaged(unreadable()))?;
             let first = records.len();
             let read = |(i, record)| reader.read(first + i, first + i + 1, Ok(record));
-            records.par_extend(rows.into_par_iter().enumerate().map(read));
+            records.extend(rows.into_par_iter().enumerate().map(read).collect());
         }
         Ok(reader.finish(records, self.fields.declared(&declared)))
     }

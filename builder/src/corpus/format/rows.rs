@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::entities::{EntityFields, Marked, Marks};
 use super::json::{Damage, Piece};
-use super::raw::{Parsed, RawFile};
+use super::raw::{Parsed, RawFile, Records};
 use super::relations::{RelationFields, label};
 use super::scheme::{SchemeSurvey, types_of};
 use super::sentence::{Field, Sentence};
@@ -86,9 +86,7 @@ impl RowFields {
             }
             Self::Entities(fields) => match fields.take(record, file)? {
                 (sentence, Marked::Tags(tags)) => (sentence, Annotation::Entities(tags), None),
-                (sentence, Marked::Raw(tags)) => {
-                    (sentence, Annotation::Entities(Tags::default()), Some(Box::new(tags)))
-                }
+                (sentence, Marked::Raw(tags)) => (sentence, Annotation::Entities(Tags::default()), Some(tags)),
             },
         };
         let Sentence { tokens, image, id } = sentence;
@@ -101,9 +99,8 @@ impl RowFields {
 /// A record that was read.
 pub(super) struct Record {
     row: Instance,
-    /// Its tags, if they are still to be brought to BIO: their scheme is that of the whole file. Rows without such tags
-    /// take a word for them.
-    tags: Option<Box<Words>>,
+    /// Its tags, if they are still to be brought to BIO: their scheme is that of the whole file.
+    tags: Option<Words>,
 }
 
 impl<'a> RowReader<'a> {
@@ -160,36 +157,64 @@ impl<'a> RowReader<'a> {
         pieces.par_iter().enumerate().map(read).collect()
     }
 
-    /// Ends a file whose records are `records`: brings tags to BIO and collects what was noticed. `classes` are those
-    /// that the file declares.
-    pub(super) fn finish(self, records: Vec<Result<Record>>, classes: Vec<String>) -> Parsed {
+    /// Ends a file: brings tags to BIO and collects what was noticed. `classes` are those that the file declares.
+    pub(super) fn finish(self, collected: Collected, classes: Vec<String>) -> Parsed {
+        let Collected { mut records, tags } = collected;
         let mut notes = self.tally.notes();
         let stated = match self.fields {
             RowFields::Entities(EntityFields { marks: Marks::Tags { scheme, .. }, .. }) => *scheme,
             _ => None,
         };
-        let scheme = stated.unwrap_or_else(|| survey(&records).scheme());
+        let scheme = stated.unwrap_or_else(|| survey(&tags).scheme());
         let mut changed = 0;
-        let mut convert = |record: Result<Record>| {
-            let Record { row, tags } = record?;
-            let Some(tags) = tags else { return Ok(row) };
-            let converted = scheme.to_bio(tags.iter(), self.file).map_err(|(word, reason)| {
-                let token = row.tokens.get(word).unwrap_or_default();
-                Error::corpus(self.file.path, row.line, format!("word {} (`{token}`): {reason}", word + 1))
-            })?;
-            changed += converted.changed;
-            Ok(Instance { annotation: Annotation::Entities(converted.tags), ..row })
-        };
-        let records = records.into_iter().map(&mut convert).collect();
+        for (index, tags) in tags {
+            let Ok(row) = &mut records[index] else { continue };
+            match scheme.to_bio(tags.iter(), self.file) {
+                Ok(converted) => {
+                    changed += converted.changed;
+                    row.annotation = Annotation::Entities(converted.tags);
+                }
+                Err((word, reason)) => {
+                    let token = row.tokens.get(word).unwrap_or_default();
+                    let reason = format!("word {} (`{token}`): {reason}", word + 1);
+                    records[index] = Err(Error::corpus(self.file.path, row.line, reason));
+                }
+            }
+        }
         notes.extend(scheme.note(stated.is_some(), changed));
         let damaged_classes = self.damaged_classes.into_inner().unwrap_or_else(PoisonError::into_inner);
         Parsed { records, classes, notes, damaged_classes: damaged_classes.into_iter().collect() }
     }
 }
 
-fn survey(records: &[Result<Record>]) -> SchemeSurvey {
+/// The records of a file so far. Tags that are still to be brought to BIO lie apart, so that the rows need not be moved.
+#[derive(Default)]
+pub(super) struct Collected {
+    records: Records,
+    tags: Vec<(usize, Words)>,
+}
+
+impl Collected {
+    /// Returns the number of records.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds records in order.
+    pub(super) fn extend(&mut self, records: Vec<Result<Record>>) {
+        for record in records {
+            let row = record.map(|Record { row, tags }| {
+                self.tags.extend(tags.map(|tags| (self.records.len(), tags)));
+                row
+            });
+            self.records.push(row);
+        }
+    }
+}
+
+fn survey(tags: &[(usize, Words)]) -> SchemeSurvey {
     let mut survey = SchemeSurvey::default();
-    for tags in records.iter().flatten().filter_map(|record| record.tags.as_ref()) {
+    for (_, tags) in tags {
         let mut before = None;
         for tag in tags.iter() {
             survey.add(tag, before);
