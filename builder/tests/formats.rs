@@ -19,8 +19,8 @@ fn parse(format: &str, options: &str, path: &Path, bytes: &[u8]) -> Parsed {
 /// A large file is read in parts, in which an array and blank lines must not get lost.
 #[test]
 fn parts_of_a_file_give_the_same_rows_as_its_bytes() {
-    let line =
-        r#"{"token": ["a", "b"], "subj_start": 0, "subj_end": 0, "obj_start": 1, "obj_end": 1, "relation": "r"}"#;
+    let spans = r#""subj_start": 0, "subj_end": 0, "obj_start": 1, "obj_end": 1"#;
+    let line = format!("{{\"id\": \"e7\", \"token\": [\"a\", \"b\"], {spans}, \"relation\": \"r\"}}");
     let keys =
         "head = ['subj_start', 'subj_end']\ntail = ['obj_start', 'obj_end']\ntokens = 'token'\nspan_end = 'inclusive'";
     let mnre = "{'token': ['a', 'b'], 'h': {'name': 'a', 'pos': [0, 1]}, 't': {'name': 'b', 'pos': [1, 2]}, \
