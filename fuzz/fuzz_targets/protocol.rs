@@ -21,8 +21,8 @@ fn corpus(name: &str, task: Extraction) -> Corpus {
         let class = ["a", "b", "a", "c"].get(i % 5).map(|class| (*class).to_owned());
         let annotation = match task {
             Extraction::Relations => {
-                let mention = |start| Mention { name: "x".to_owned(), start, end: start + 1 };
-                Annotation::Relation(Box::new(Relation { head: mention(0), tail: mention(1), relation: class }))
+                let mention = |start| Mention { name: "x".into(), start, end: start + 1 };
+                Annotation::Relation(Box::new(Relation { head: mention(0), tail: mention(1), relation: class.map(Into::into) }))
             }
             Extraction::Entities => {
                 let tag = class.map_or("O".to_owned(), |class| format!("B-{class}"));

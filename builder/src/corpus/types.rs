@@ -1,6 +1,7 @@
 //! The rows of a corpus, typed and validated: what every later module works on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,7 +62,7 @@ impl fmt::Display for Split {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
     /// Text of the mention as the corpus gives it.
-    pub name: String,
+    pub name: Box<str>,
     /// Index of the first word, 0-based.
     pub start: usize,
     /// Index one past the last word.
@@ -75,8 +76,9 @@ pub struct Relation {
     pub head: Mention,
     /// Second argument of the relation.
     pub tail: Mention,
-    /// Name of the relation as in the corpus, e.g. `/per/per/peer`; `None` if there is no relation.
-    pub relation: Option<String>,
+    /// Name of the relation as in the corpus, e.g. `/per/per/peer`; `None` if there is no relation. Rows of one file share
+    /// it.
+    pub relation: Option<Arc<str>>,
 }
 
 /// What the annotators marked in a row.

@@ -184,7 +184,7 @@ impl Columns<'_> {
         let spans = int("start").zip(int("end"));
         let (names, (starts, ends)) = names.zip(spans).ok_or_else(|| self.wrong(name))?;
         let parts = names.into_iter().zip(starts).zip(ends);
-        Ok(parts.map(|((name, start), end)| Mention { name, start, end }).collect())
+        Ok(parts.map(|((name, start), end)| Mention { name: name.into(), start, end }).collect())
     }
 
     fn labels(&self, task: Extraction) -> Result<Vec<RowLabels>> {

@@ -47,8 +47,8 @@ fn relations(ids: &[usize]) -> Corpus {
 }
 
 fn relation(id: usize) -> Annotation {
-    let mention = |start| Mention { name: "x".to_owned(), start, end: start + 1 };
-    let relation = id.checked_sub(1).map(|id| RELATIONS[id].to_owned());
+    let mention = |start| Mention { name: "x".into(), start, end: start + 1 };
+    let relation = id.checked_sub(1).map(|id| RELATIONS[id].into());
     Annotation::Relation(Box::new(Relation { head: mention(0), tail: mention(1), relation }))
 }
 

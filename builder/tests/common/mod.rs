@@ -58,7 +58,7 @@ impl RawCorpus {
 
 /// Returns a line of an MNRE file: the sentence "Ann met Bob" with a picture and a relation.
 pub fn mnre_line(image: &str, relation: &str) -> String {
-    let mention = |name: &str, start| Mention { name: name.to_owned(), start, end: start + 1 };
+    let mention = |name: &str, start| Mention { name: name.into(), start, end: start + 1 };
     let tokens = ["Ann", "met", "Bob"].map(str::to_owned);
     format_line(&tokens, &mention("Ann", 0), &mention("Bob", 2), image, relation) + "\n"
 }

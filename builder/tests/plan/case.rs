@@ -68,10 +68,11 @@ impl Case {
 
     fn instance(&self, classes: &[usize]) -> Instance {
         let name = |class: &usize| class.checked_sub(1).map(|class| self.names[class].clone());
-        let mention = |start| Mention { name: "x".to_owned(), start, end: start + 1 };
+        let mention = |start| Mention { name: "x".into(), start, end: start + 1 };
         let annotation = match self.kind {
             Extraction::Relations => {
-                let relation = Relation { head: mention(0), tail: mention(1), relation: name(&classes[0]) };
+                let relation =
+                    Relation { head: mention(0), tail: mention(1), relation: name(&classes[0]).map(Into::into) };
                 Annotation::Relation(Box::new(relation))
             }
             Extraction::Entities => {

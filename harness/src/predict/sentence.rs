@@ -63,7 +63,7 @@ impl Sentence {
     /// Returns the sentence as a row of a benchmark whose labels are not known.
     pub(super) fn row(&self) -> Row {
         let mention = |span: &Range<usize>| Mention {
-            name: self.tokens[span.clone()].join(" "),
+            name: self.tokens[span.clone()].join(" ").into(),
             start: span.start,
             end: span.end,
         };

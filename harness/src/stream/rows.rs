@@ -49,7 +49,7 @@ pub struct StreamMention {
 
 impl StreamMention {
     fn new(mention: &Mention) -> Self {
-        Self { name: mention.name.clone(), start: mention.start, end: mention.end }
+        Self { name: mention.name.to_string(), start: mention.start, end: mention.end }
     }
 }
 

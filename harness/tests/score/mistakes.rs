@@ -202,8 +202,8 @@ fn scores_that_contradict_the_predictions_are_a_warning() {
 /// Without pictures; rows of relation `a`, that of the first task, are in the training and validation rows alone.
 fn late(raw: &Path) {
     let row = |relation: &&str| {
-        let mention = |start: usize| Mention { name: "Ann".to_owned(), start, end: start + 1 };
-        let relation = Relation { head: mention(0), tail: mention(2), relation: Some((*relation).to_owned()) };
+        let mention = |start: usize| Mention { name: "Ann".into(), start, end: start + 1 };
+        let relation = Relation { head: mention(0), tail: mention(2), relation: Some((*relation).into()) };
         let annotation = Annotation::Relation(Box::new(relation));
         Instance { row: 0, line: 0, id: None, tokens: Words::from(vec!["Ann", "met", "Ann"]), image: None, annotation }
     };

@@ -85,7 +85,7 @@ mod tests {
             let Annotation::Relation(relation) = &rows[0].annotation else { panic!() };
             let Relation { head, tail, relation } = &**relation;
             assert_eq!([head.start, head.end, tail.start, tail.end], [0, 2, 3, 4]);
-            assert_eq!(head.name, "ann lee");
+            assert_eq!(&*head.name, "ann lee");
             assert_eq!(relation.as_deref(), Some("P6"));
             let Annotation::Relation(relation) = &rows[2].annotation else { panic!() };
             let Relation { head, relation, .. } = &**relation;

@@ -102,11 +102,11 @@ mod tests {
             assert_eq!(rows[1].image.as_deref(), Some("b.jpg"));
             let Annotation::Relation(relation) = &rows[0].annotation else { panic!() };
             let Relation { head, tail, relation } = &**relation;
-            assert_eq!([head.name.as_str(), tail.name.as_str()], ["Ann", "bob😀"]);
+            assert_eq!([&*head.name, &*tail.name], ["Ann", "bob😀"]);
             assert_eq!(relation.as_deref(), Some("meets"));
             let Annotation::Relation(relation) = &rows[1].annotation else { panic!() };
             let Relation { head, relation, .. } = &**relation;
-            assert_eq!([head.name.as_str(), head.end.to_string().as_str()], ["a b", "2"]);
+            assert_eq!([&*head.name, head.end.to_string().as_str()], ["a b", "2"]);
             assert_eq!(*relation, None);
         }
     }

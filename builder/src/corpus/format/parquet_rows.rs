@@ -200,7 +200,7 @@ mod tests {
                 assert_eq!([rows[1].row, rows[1].line], [1, 2]);
                 let Annotation::Relation(relation) = &rows[0].annotation else { panic!() };
                 let Relation { head, tail, relation } = &**relation;
-                assert_eq!([head.name.as_str(), tail.name.as_str()], ["Ann", "Bob"]);
+                assert_eq!([&*head.name, &*tail.name], ["Ann", "Bob"]);
                 assert_eq!(relation.as_deref(), Some("P1"));
                 let Annotation::Relation(relation) = &rows[1].annotation else { panic!() };
                 let relation = &relation.relation;

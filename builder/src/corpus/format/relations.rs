@@ -1,5 +1,8 @@
 //! Records of relation corpora: which fields have the two mentions and the relation between them.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::raw::RawFile;
 use super::sentence::{Field, Sentence, SentenceFields, text, wrong};
 use super::spans::{SpanEnd, SpanField, Tally, joined};
@@ -32,12 +35,18 @@ pub(super) struct RelationFields {
 
 impl RelationFields {
     /// Reads a record, and takes the words out of it.
-    pub(super) fn take(&self, record: &mut Value, file: &RawFile<'_>, tally: &Tally) -> Field<(Sentence, Annotation)> {
+    pub(super) fn take(
+        &self,
+        record: &mut Value,
+        file: &RawFile<'_>,
+        tally: &Tally,
+        names: &SharedNames,
+    ) -> Field<(Sentence, Annotation)> {
         let sentence = self.sentence.take(record)?;
         let head = self.mention(&self.head, record, &sentence.tokens, tally)?;
         let tail = self.mention(&self.tail, record, &sentence.tokens, tally)?;
         let relation = label(&self.relation, self.relation.find(record)?, &self.labels)?;
-        let relation = relation.filter(|relation| *relation != file.none).map(str::to_owned);
+        let relation = relation.filter(|relation| *relation != file.none).map(|relation| names.share(relation));
         if let Some(relation) = &relation {
             file.check_class("relation", relation)?;
         }
@@ -50,7 +59,7 @@ impl RelationFields {
             Some(path) => self.checked_name(path, text(path, record)?, &span.text(words))?,
             None => joined(words, span.range.clone()),
         };
-        Ok(Mention { name, start: span.range.start, end: span.range.end })
+        Ok(Mention { name: name.into(), start: span.range.start, end: span.range.end })
     }
 
     /// Checks that the name of a mention is that of its words.
@@ -67,6 +76,22 @@ impl RelationFields {
         let mentions = [&self.head, &self.tail];
         let mentions = mentions.into_iter().flat_map(|mention| mention.span.paths().chain(&mention.name));
         self.sentence.paths().chain(mentions).chain([&self.relation])
+    }
+}
+
+/// The names of the relations of a file: a million rows need not hold a million names.
+#[derive(Default)]
+pub(super) struct SharedNames(Mutex<BTreeSet<Arc<str>>>);
+
+impl SharedNames {
+    fn share(&self, name: &str) -> Arc<str> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        names.insert(Arc::clone(&name));
+        name
     }
 }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::entities::{EntityFields, Marked, Marks};
 use super::json::{Damage, Piece};
 use super::raw::{Parsed, RawFile, Records};
-use super::relations::{RelationFields, label};
+use super::relations::{RelationFields, SharedNames, label};
 use super::scheme::{SchemeSurvey, types_of};
 use super::sentence::{Field, Sentence};
 use super::spans::Tally;
@@ -30,6 +30,7 @@ pub(super) struct RowReader<'a> {
     fields: &'a RowFields,
     file: &'a RawFile<'a>,
     tally: Tally,
+    names: SharedNames,
     /// The classes of damaged records; rows are read in parallel.
     damaged_classes: Mutex<BTreeSet<String>>,
 }
@@ -78,10 +79,10 @@ impl RowFields {
         }
     }
 
-    fn take(&self, record: &mut Value, file: &RawFile<'_>, tally: &Tally) -> Field<Record> {
+    fn take(&self, record: &mut Value, file: &RawFile<'_>, tally: &Tally, names: &SharedNames) -> Field<Record> {
         let (sentence, annotation, tags) = match self {
             Self::Relations(fields) => {
-                let (sentence, annotation) = fields.take(record, file, tally)?;
+                let (sentence, annotation) = fields.take(record, file, tally, names)?;
                 (sentence, annotation, None)
             }
             Self::Entities(fields) => match fields.take(record, file)? {
@@ -106,13 +107,13 @@ pub(super) struct Record {
 impl<'a> RowReader<'a> {
     /// Makes a reader of the records of `file`.
     pub(super) fn new(fields: &'a RowFields, file: &'a RawFile<'a>) -> Self {
-        Self { fields, file, tally: Tally::default(), damaged_classes: Mutex::default() }
+        Self { fields, file, tally: Tally::default(), names: SharedNames::default(), damaged_classes: Mutex::default() }
     }
 
     /// Reads the record with number `row` (from 0), which begins at `line` (from 1).
     pub(super) fn read(&self, row: usize, line: usize, record: std::result::Result<Value, Damage>) -> Result<Record> {
         let mut fields = record.map_err(|damage| damage.at(self.file.path))?;
-        let record = self.fields.take(&mut fields, self.file, &self.tally).map_err(|reason| {
+        let record = self.fields.take(&mut fields, self.file, &self.tally, &self.names).map_err(|reason| {
             self.note_class(&fields);
             Error::corpus(self.file.path, line, reason)
         })?;

@@ -83,7 +83,7 @@ mod tests {
             let Annotation::Relation(relation) = &rows[0].annotation else { panic!() };
             let Relation { head, tail, relation } = &**relation;
             assert_eq!([head.start, head.end, tail.start, tail.end], [3, 4, 0, 2]);
-            assert_eq!([head.name.as_str(), tail.name.as_str()], ["X", "Ann Lee"]);
+            assert_eq!([&*head.name, &*tail.name], ["X", "Ann Lee"]);
             assert_eq!(relation.as_deref(), Some("org:founded_by"));
             assert_eq!(rows[0].id.as_deref(), Some("e7"));
             assert_eq!(rows[0].image, None);

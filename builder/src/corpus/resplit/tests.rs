@@ -17,7 +17,7 @@ fn corpus(rows: &[(&str, usize)]) -> Corpus {
         annotation: Annotation::Relation(Box::new(Relation {
             head: mention(0),
             tail: mention(1),
-            relation: (!class.is_empty()).then(|| (*class).to_owned()),
+            relation: (!class.is_empty()).then(|| (*class).into()),
         })),
     });
     Corpus {

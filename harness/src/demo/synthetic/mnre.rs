@@ -129,7 +129,7 @@ fn scene(relation: Option<usize>, ambiguous: bool, dice: &mut Dice) -> Scene {
 
 impl MentionWords {
     fn mention(&self) -> Mention {
-        Mention { name: self.words.join(" "), start: self.start, end: self.start + self.words.len() }
+        Mention { name: self.words.join(" ").into(), start: self.start, end: self.start + self.words.len() }
     }
 }
 
