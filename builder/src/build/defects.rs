@@ -81,12 +81,13 @@ impl SharedRows {
 
 /// Hashes what `content` writes of each row.
 fn hashes(rows: &[Instance], content: fn(&Instance, &mut Vec<u8>)) -> Vec<u128> {
-    let hash = |buffer: &mut Vec<u8>, row: &Instance| {
-        buffer.clear();
-        content(row, buffer);
-        XxHash3_128::oneshot(buffer)
-    };
-    rows.par_iter().map_init(Vec::new, hash).collect()
+    rows.par_iter().map_init(Vec::new, |buffer, row| hash(row, content, buffer)).collect()
+}
+
+fn hash(row: &Instance, content: impl Fn(&Instance, &mut Vec<u8>), buffer: &mut Vec<u8>) -> u128 {
+    buffer.clear();
+    content(row, buffer);
+    XxHash3_128::oneshot(buffer)
 }
 
 fn sorted(mut hashes: Vec<u128>) -> Vec<u128> {
@@ -152,7 +153,8 @@ fn conflicting(rows: &[Instance]) -> usize {
             write_text(of.relation.as_deref().unwrap_or_default(), out);
         }
     };
-    let mut labelled: Vec<(u128, u128)> = hashes(rows, pair).into_iter().zip(hashes(rows, with_relation)).collect();
+    let both = |buffer: &mut Vec<u8>, row| (hash(row, pair, buffer), hash(row, with_relation, buffer));
+    let mut labelled: Vec<(u128, u128)> = rows.par_iter().map_init(Vec::new, both).collect();
     labelled.par_sort_unstable();
     labelled.dedup();
     labelled.chunk_by(|one, next| one.0 == next.0).filter(|relations| relations.len() > 1).count()
