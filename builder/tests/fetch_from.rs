@@ -227,6 +227,27 @@ fn optional_and_made_files_are_fetched_on_demand() {
 }
 
 #[test]
+fn a_folder_with_made_files_need_not_have_the_others() {
+    let mut source = pair();
+    let made = Some("joined by hand".to_owned());
+    source.files.push(PublishedFile { made, ..file("joined.txt", &content(2), &[]) });
+    let mine = tempfile::tempdir().unwrap();
+    let from = Some(mine.path().to_str().unwrap().to_owned());
+    let fetched = || {
+        let place = Place::new();
+        let options = FetchOptions { from: from.clone(), ..place.options() };
+        fetch(&source, &options, &|_| ()).map(|_| place.names())
+    };
+    fs::write(mine.path().join("val .txt"), content(1)).unwrap();
+    assert_says(&fetched().unwrap_err().to_string(), &["has no `train.txt`"]);
+    fs::write(mine.path().join("joined.txt"), content(2)).unwrap();
+    assert_eq!(fetched().unwrap(), ["joined.txt", "val .txt"]);
+    // What is there must be as published.
+    fs::write(mine.path().join("train.txt"), content(2)).unwrap();
+    assert_says(&fetched().unwrap_err().to_string(), &["train.txt: not as published"]);
+}
+
+#[test]
 fn a_licensed_corpus_says_where_to_get_it() {
     let tacred = sources::find("tacred").unwrap().unwrap();
     let message = Place::new().error(&tacred);

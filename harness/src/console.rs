@@ -12,6 +12,11 @@ pub fn note(line: impl Display) {
     io::stderr().lock().write_all(line.as_bytes()).ok();
 }
 
+/// Counts things in words: `1 run`, `2 runs`. The noun's plural is made with an `s`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Writes text to stdout. A reader that has closed its end has read what it wanted, which is no error.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 
+use crate::console::counted;
 use crate::error::Result;
 use crate::metrics::score::RunResult;
 use crate::metrics::{Metric, StageMetric};
@@ -140,8 +141,8 @@ pub fn table(runs: &[Watched]) -> String {
     };
     let count = |is: fn(&Doing) -> bool| runs.iter().filter(|run| is(&run.doing)).count();
     let counts = format!(
-        "{} runs: {} finished, {} running, {} stopped, {} failed; `last` is {metric}, a place in a task, or a cause\n\n",
-        runs.len(),
+        "{}: {} finished, {} running, {} stopped, {} failed; `last` is {metric}, a place in a task, or a cause\n\n",
+        counted(runs.len(), "run"),
         count(|doing| matches!(doing, Doing::Finished(_))),
         count(|doing| matches!(doing, Doing::Running)),
         count(|doing| matches!(doing, Doing::Stopped)),

@@ -71,7 +71,7 @@ fn a_board_may_hold_rows_apart_alone() {
     let runs = Runs::new();
     runs.run("lmc", "lmc", 1, 100, pictures(2));
     let text = written(&runs)("report.md");
-    assert!(text.contains("1 methods, 1 runs") && text.contains("| – | lmc (stand-in images) | 1 |"), "{text}");
+    assert!(text.contains("1 method, 1 run;") && text.contains("| – | lmc (stand-in images) | 1 |"), "{text}");
     assert!(!text.contains("Cannot be told apart"), "{text}");
 }
 

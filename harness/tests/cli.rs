@@ -109,6 +109,7 @@ fn settings_are_listed_and_those_that_a_method_does_not_read_are_refused() {
     assert!(columns.iter().all(|row| row.len() == 5 && row.iter().all(|cell| !cell.is_empty())), "{listed}");
     place.build();
     assert!(place.error(&format!("{TRAIN} --method lmc --set key_size=3 --out run")).contains("lmc does not read it"));
+    assert!(place.error("bench data --method emr --checkpoint-every 1").contains("--checkpoint-every"));
 }
 
 #[test]
@@ -121,6 +122,8 @@ fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
     let table = place.ok(line);
     for variant in ["full", "no-distillation"] {
         assert!(table.contains(&format!("| – | lmc [{variant}] (stand-in images) | 1 |")), "{table}");
+        let log = fs_err::read_to_string(place.path(&format!("out/logs/small/lmc-{variant}-seed1.log"))).unwrap();
+        assert!(log.contains("warning: no usable picture for "), "{log}");
         let record = place.path(&format!("out/runs/small/lmc-{variant}-seed1/run.json"));
         let record: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(record).unwrap()).unwrap();
         assert!(record["cost"]["optimiser_steps"].as_u64().unwrap() > 3, "{record}");

@@ -112,13 +112,15 @@ fn methods_of_two_streams_read_pictures_from_files() {
         }
         let run = place.built().with_file_name("run-concat");
         let benchmark = place.benchmark(&place.config("concat", ""));
-        let mut sentences = exported(&benchmark.test_rows(0).unwrap()[..1]);
+        let mut sentences = exported(&benchmark.test_rows(0).unwrap()[..2]);
+        sentences[0].tokens.extend(["and".to_owned(), "so".to_owned(), "on".to_owned()]);
+        // The first sentence at fault is named, whatever the order of lengths is.
         let refusal = |sentences: &[Sentence]| {
-            predictor(&run, None, PathBuf::from("nowhere")).label(sentences).unwrap_err().to_string()
+            predictor(&run, None, PathBuf::from("nowhere")).count_cut(sentences).unwrap_err().to_string()
         };
         let error = refusal(&sentences);
         assert!(error.contains("rows.jsonl:1: ") && error.contains("nowhere/test0"), "{error}");
-        sentences[0].image = None;
+        sentences.iter_mut().for_each(|sentence| sentence.image = None);
         assert!(
             refusal(&sentences).contains("rows.jsonl:1: `concat` looks at a picture of each sentence: give its path")
         );

@@ -109,7 +109,14 @@ impl<'a> Fetch<'a> {
             return Err(Error::dataset(path, format!("say with --only which file it is: {}", self.names())));
         }
         if only.is_empty() {
-            let wanted = |file: &&PublishedFile| file.made.is_none() && (self.options.all || file.optional.is_none());
+            let has = |file: &PublishedFile| self.origin.has(file);
+            let made = |file: &PublishedFile| file.made.is_some() && has(file);
+            // A folder with files that no address serves holds another edition of the corpus, and need not hold both.
+            let other_edition = self.source.files.iter().any(made);
+            let published = |file: &PublishedFile| {
+                file.made.is_none() && (self.options.all || file.optional.is_none()) && (!other_edition || has(file))
+            };
+            let wanted = |file: &&PublishedFile| made(file) || published(file);
             return Ok(self.source.files.iter().filter(wanted).collect());
         }
         let find = |name: &String| {

@@ -63,6 +63,12 @@ impl Origin {
         below.chain((only && base == address).then(|| address.clone())).collect()
     }
 
+    /// Returns whether this is a folder that has a file.
+    pub(super) fn has(&self, file: &PublishedFile) -> bool {
+        let Self::Folder(folder) = self else { return false };
+        published_names(file).any(|name| folder.join(name).is_file())
+    }
+
     /// Returns the path of a file on the user's disk; none if the files come from the network.
     ///
     /// # Errors

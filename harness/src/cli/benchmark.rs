@@ -12,7 +12,7 @@ use mkgc_builder::corpus::OnError;
 use mkgc_builder::dataset::BenchmarkFolder;
 use mkgc_builder::protocol::Protocol;
 use mkgc_builder::verify::FileCheck;
-use mkgc_harness::console::{note, print};
+use mkgc_harness::console::{counted, note, print};
 use mkgc_harness::data::cache::{self, PixelWriter};
 
 #[derive(Args)]
@@ -43,7 +43,8 @@ pub struct BuildArgs {
     /// Write the image into each row instead of once into images/.
     #[arg(long)]
     embed_images: bool,
-    /// Largest file of images or crops, in KB, MB or GB; more of them go into further files, as in `datasets`.
+    /// Largest size of a file of images or crops, in KB, MB or GB. What does not fit goes into further files, as `datasets`
+    /// does it.
     #[arg(long, value_name = "SIZE", default_value = "500MB", value_parser = parse_size)]
     max_shard_size: u64,
     /// Build although the corpus files seem to be the wrong ones: what to allow, separated by commas.
@@ -199,7 +200,7 @@ pub fn verify(dir: &Path) -> Result<ExitCode> {
         note(format_args!("not in the manifest, so not checked: {}", others.join(", ")));
     }
     let failed = checks.iter().filter(|check| check.problem.is_some()).count();
-    note(format_args!("{} files, {failed} failed", checks.len()));
+    note(format_args!("{}, {failed} failed", counted(checks.len(), "file")));
     if failed > 0 {
         return Ok(ExitCode::FAILURE);
     }

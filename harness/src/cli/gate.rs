@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use mkgc_harness::console::{note, print};
+use mkgc_harness::console::{counted, note, print};
 use mkgc_harness::files::write_atomically;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
 use mkgc_harness::gate::observed::{Observations, observe};
@@ -70,7 +70,7 @@ fn rewrite(args: &GateArgs, observed: &Observations) -> Result<()> {
     let new = update::update(old.as_ref(), observed, args.tolerance.map(Tolerance::Absolute).or(errors))?;
     new.write(&args.baseline)?;
     let changes = update::diff(old.as_ref(), &new);
-    note(format_args!("{}: {} changes", args.baseline.display(), changes.len()));
+    note(format_args!("{}: {}", args.baseline.display(), counted(changes.len(), "change")));
     Ok(print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())?)
 }
 

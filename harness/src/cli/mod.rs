@@ -81,7 +81,8 @@ enum Command {
     },
     /// Score the predictions of a model trained elsewhere. Writes a run folder for reports and prints the result.
     Score(score::ScoreArgs),
-    /// Deal out a benchmark task by task to a method of any language, under the rules of mkgc's own, and score it.
+    /// Deal out a benchmark task by task to a method in any language, under the rules that bind mkgc's own methods, and score
+    /// it.
     Stream(stream::StreamArgs),
     /// Compare runs with a baseline. Prints a table; the exit code is 1 on a regression.
     Gate(gate::GateArgs),
@@ -106,7 +107,8 @@ enum Command {
     },
     /// Show what runs are doing: a table of running and finished runs, renewed on a terminal until all have ended.
     Watch(watch::WatchArgs),
-    /// Write the JSON Schemas of manifest, run records, results, predictions, saved models and messages of `mkgc stream`.
+    /// Write the JSON Schemas of manifests, run records, results, failures, predictions, saved models and messages of `mkgc
+    /// stream`.
     Schema {
         /// Folder to write them into.
         #[arg(long)]

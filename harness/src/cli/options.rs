@@ -39,6 +39,11 @@ pub struct RunOptions {
     /// One setting, e.g. `--set epochs=3`; may be repeated. `mkgc ls settings METHOD` lists them.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+}
+
+/// How often a run saves a checkpoint inside a task.
+#[derive(Args, Clone)]
+pub struct CheckpointOptions {
     /// Minutes between two checkpoints inside a task, also a part of one such as 0.5. With 0, a task is checkpointed
     /// only when SIGINT, SIGTERM or SIGUSR1 interrupts it. It changes no number.
     #[arg(
@@ -48,6 +53,18 @@ pub struct RunOptions {
         value_parser = parse_minutes
     )]
     checkpoint_every: f64,
+}
+
+impl CheckpointOptions {
+    /// Returns the time between two checkpoints; none if only an interruption makes one.
+    pub fn every(&self) -> Option<Duration> {
+        Some(Duration::from_secs_f64(self.checkpoint_every * 60.0)).filter(|every| !every.is_zero())
+    }
+
+    /// Returns the arguments that give this option to another process.
+    pub fn arguments(&self) -> [OsString; 2] {
+        ["--checkpoint-every".into(), self.checkpoint_every.to_string().into()]
+    }
 }
 
 impl RunOptions {
@@ -70,9 +87,7 @@ impl RunOptions {
         let dtype = if self.dtype.as_deref() == Some("bf16") { DType::BF16 } else { DType::F32 };
         let device = self.device.as_deref().unwrap_or("cpu");
         let encoder = |name: &Option<String>| name.clone().unwrap_or_else(|| TINY.to_owned());
-        let every = Duration::try_from_secs_f64(self.checkpoint_every * 60.0)?;
         Ok(Request {
-            checkpoint_every: Some(every).filter(|every| !every.is_zero()),
             encoder: encoder(&self.encoder),
             vision: encoder(&self.vision),
             device: device::open(device, dtype)?,
@@ -92,7 +107,6 @@ impl RunOptions {
             ("--recipe", recipe),
             ("--device", text(&self.device)),
             ("--dtype", text(&self.dtype)),
-            ("--checkpoint-every", Some(self.checkpoint_every.to_string().into())),
         ];
         let set = self.set.iter().map(|setting| ("--set", Some(OsString::from(setting))));
         let given = options.into_iter().chain(set).filter_map(|(name, value)| Some([OsString::from(name), value?]));

@@ -8,7 +8,7 @@ use candle_core::DType;
 use clap::{Args, ValueEnum};
 use mkgc_builder::corpus::Extraction;
 use mkgc_builder::files::parent_folder;
-use mkgc_harness::console::note;
+use mkgc_harness::console::{counted, note};
 use mkgc_harness::files::write_atomically;
 use mkgc_harness::methods::registry;
 use mkgc_harness::model::{ModelCard, SavedModel};
@@ -33,7 +33,7 @@ pub struct PredictArgs {
     /// File to write (default: standard output).
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Format of the output; columns are for entities alone.
+    /// Format of the output; `conll` is for entities alone.
     #[arg(long, default_value = "jsonl")]
     output_format: Written,
     /// Folder that paths of pictures begin at (default: the folder of the input).
@@ -50,7 +50,7 @@ pub struct PredictArgs {
 /// A format that sentences are read in.
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
-    /// A sentence per line, its words between blanks
+    /// A sentence per line, its words separated by blanks
     Text,
     /// An object per line, with `tokens` and, for relations, `head` and `tail`
     Jsonl,
@@ -63,7 +63,7 @@ enum Format {
 enum Written {
     /// An object per line, with `id`, `prediction`, `confidence` and, for entities, their spans
     Jsonl,
-    /// Word, tag and its probability per line, between tabs
+    /// A word per line with its tag and the probability of the tag, separated by tabs
     Conll,
 }
 
@@ -81,12 +81,13 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
     let format = args.format.map_or_else(|| InputFormat::of(&args.input), Format::parsed);
     let sentences = read(&name, &bytes, format, card.dataset.task)?;
     let predictor = Predictor { model: open(&folder, &card, &args.device)?, pictures: pictures(args) };
-    note(format_args!("{}, on {}: {} sentences", card.title(), args.device, sentences.len()));
+    note(format_args!("{}, on {}: {}", card.title(), args.device, counted(sentences.len(), "sentence")));
     let cut = predictor.count_cut(&sentences)?;
     if cut > 0 {
         let max = card.config.max_length;
+        let cut = counted(cut, "sentence");
         note(format_args!(
-            "warning: {cut} sentences are longer than the {max} word pieces that the model reads; words beyond are O"
+            "warning: too long for the {max} word pieces that the model reads: {cut}; words beyond are tagged O"
         ));
     }
     let format = if args.output_format == Written::Conll { OutputFormat::Conll } else { OutputFormat::Jsonl };
@@ -107,7 +108,8 @@ fn warn_of_later_tasks(args: &PredictArgs, card: &ModelCard) {
     let kept = card.tasks_learned;
     if args.stage.is_none() && learned > kept {
         let run = args.run.display();
-        note(format_args!("warning: {run} has learned {learned} tasks, and this is its network after {kept} of them"));
+        let learned = counted(learned, "task");
+        note(format_args!("warning: {run} has learned {learned}, and this is its network after {kept} of them"));
     }
 }
 

@@ -14,7 +14,7 @@ use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, PlannedRu
 use mkgc_harness::train::Request;
 
 use super::device;
-use super::options::RunOptions;
+use super::options::{CheckpointOptions, RunOptions};
 use super::slurm::SlurmArgs;
 
 #[derive(Args)]
@@ -27,6 +27,8 @@ pub struct SweepArgs {
     benchmark: Vec<PathBuf>,
     #[command(flatten)]
     options: RunOptions,
+    #[command(flatten)]
+    checkpoints: CheckpointOptions,
     /// Folder for benchmarks/, runs/, logs/ and report/; finished runs in it are kept and interrupted ones resume.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -53,8 +55,8 @@ pub struct SweepArgs {
     /// Make runs again that have failed; without it, they stay as they are and are listed at the end.
     #[arg(long)]
     retry_failed: bool,
-    /// Memory that a run takes: no run is started beside others without so much to spare (default: 1 GiB, or what the
-    /// largest so far has taken).
+    /// Memory that a run takes. While other runs are going on, another one starts only when this much is free. Default:
+    /// 1 GiB, or the most that any run of the sweep has taken so far.
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     memory_per_run: Option<f64>,
     #[command(flatten)]
@@ -186,7 +188,8 @@ impl SweepArgs {
         options.device = Some(sweep.device.clone());
         options.dtype = Some(sweep.dtype.clone());
         let request = options.request(sweep.benchmark(run), *run.method, sweep.folder(run)?.dir().to_owned())?;
-        Ok(Request { interrupt: Interrupt::on_signals()?, ..request })
+        let checkpoint_every = self.checkpoints.every();
+        Ok(Request { checkpoint_every, interrupt: Interrupt::on_signals()?, ..request })
     }
 
     fn slurm_options(&self) -> Result<SlurmOptions> {
@@ -205,6 +208,7 @@ impl SweepArgs {
             arguments.extend(self.benchmark.iter().map(Into::into));
         }
         arguments.extend(self.options.arguments());
+        arguments.extend(self.checkpoints.arguments());
         if let Some(out) = &self.out {
             arguments.extend(["--out".into(), out.into()]);
         }

@@ -10,7 +10,7 @@ use mkgc_harness::methods::registry;
 use mkgc_harness::run::interrupt::Interrupt;
 use mkgc_harness::train::{Request, Run, SaveModel};
 
-use super::options::{RunOptions, kind};
+use super::options::{CheckpointOptions, RunOptions, kind};
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -21,6 +21,8 @@ pub struct TrainArgs {
     method: String,
     #[command(flatten)]
     options: RunOptions,
+    #[command(flatten)]
+    checkpoints: CheckpointOptions,
     /// Run folder to create or resume.
     #[arg(long, required_unless_present = "print_config")]
     out: Option<PathBuf>,
@@ -82,6 +84,8 @@ pub fn train(args: TrainArgs) -> Result<()> {
     let request = args.options.request(&args.benchmark, method, out)?;
     let save_model = args.save_model.map(Kept::request);
     let interrupt = Interrupt::on_signals()?;
-    let result = Run::open(Request { settings, tasks: args.tasks, save_model, interrupt, ..request })?.train()?;
+    let checkpoint_every = args.checkpoints.every();
+    let request = Request { settings, tasks: args.tasks, save_model, checkpoint_every, interrupt, ..request };
+    let result = Run::open(request)?.train()?;
     Ok(print(&format!("{}\n", serde_json::to_string_pretty(&result)?))?)
 }

@@ -69,7 +69,8 @@ pub struct Config {
     pub rounds: usize,
     /// How EMR mixes stored rows with rows of the current task.
     pub replay: Replay,
-    /// EMR's reading of `O` in stored sentences.
+    /// What `O` means in a stored sentence that is replayed: `mask` leaves it open, because the word may be of a class of another
+    /// task; `keep` takes it as `O`.
     pub replay_o: ReplayO,
     /// Size of a query and key of RP-CRE's memory network.
     pub key_size: usize,

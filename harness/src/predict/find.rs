@@ -35,6 +35,7 @@ pub fn find_model(path: &Path, stage: Option<usize>) -> Result<PathBuf> {
             Some(stage) => format!("keeps no model of stage {stage}, only of {kept}"),
             None => "keeps no model".to_owned(),
         };
-        run.error(&format!("{what}; train it into another --out with --save-model, or with --save-model=every"))
+        let keep = if stage.is_some() { "--save-model=every" } else { "--save-model" };
+        run.error(&format!("{what}; train it into another --out with {keep}"))
     })
 }

@@ -54,14 +54,16 @@ impl Predictor {
     }
 
     /// Counts the sentences of which the model reads only a part, because they are too long for it. As the sentences are
-    /// looked at before anything is predicted, one that cannot be labelled is found before hours of work.
+    /// looked at before anything is predicted, the first that cannot be labelled is found before hours of work.
     ///
     /// # Errors
-    /// A mention that lies beyond the model's longest input.
+    /// A mention that lies beyond the model's longest input; a sentence without the picture that the model looks at.
     pub fn count_cut(&self, sentences: &[Sentence]) -> Result<usize> {
         let entities = self.model.spec.kind == Extraction::Entities;
+        let shown = self.shown();
         let mut cut = 0;
         for sentence in sentences {
+            shown.as_ref().map_or(Ok(()), |shown| shown.check(sentence))?;
             let read = self.example(sentence)?.anchors.len();
             cut += usize::from(entities && read < sentence.tokens.len());
         }
@@ -79,13 +81,16 @@ impl Predictor {
     fn batch<'b>(&self, examples: Vec<&'b Example>, sentences: &[&Sentence]) -> Result<Batch<'b>> {
         let spec = &self.model.spec;
         let mut batch = Batch::new(examples, spec.tokenizer.pad_id(), &spec.device)?;
-        if let Some(side) = spec.encoder.image_size() {
-            let card = &self.model.card;
-            let blank = card.config.visual == VisualSetting::Blank;
-            let shown = Shown { method: &card.method, folder: &self.pictures, side, blank };
-            batch.pixels = Some(shown.pixels(sentences, &spec.device)?);
-        }
+        batch.pixels = self.shown().map(|shown| shown.pixels(sentences, &spec.device)).transpose()?;
         Ok(batch)
+    }
+
+    /// Returns what the method looks at beside the text, if anything.
+    fn shown(&self) -> Option<Shown<'_>> {
+        let card = &self.model.card;
+        let blank = card.config.visual == VisualSetting::Blank;
+        let side = self.model.spec.encoder.image_size()?;
+        Some(Shown { method: &card.method, folder: &self.pictures, side, blank })
     }
 
     fn label_batch(&self, sentences: &[&Sentence], batch: &Batch<'_>) -> Result<Vec<Labelled>> {

@@ -1,6 +1,6 @@
 //! The pictures of sentences, decoded and resized as those of a benchmark.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use mkgc_builder::images::decode;
@@ -38,13 +38,28 @@ impl Shown<'_> {
         Ok(Pixels::Image(Tensor::from_vec(values.concat(), (sentences.len(), 3, side, side), device)?))
     }
 
+    /// Checks that a sentence names a picture whose file is there.
+    ///
+    /// # Errors
+    /// It names none, or the file is missing.
+    pub fn check(&self, sentence: &Sentence) -> Result<()> {
+        if !self.blank {
+            fs_err::metadata(self.path(sentence)?).map_err(|error| sentence.place.error(&error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn path(&self, sentence: &Sentence) -> Result<PathBuf> {
+        let method = self.method;
+        let missing = || sentence.place.error(&format!("`{method}` looks at a picture of each sentence: {REMEDY}"));
+        Ok(self.folder.join(sentence.image.as_ref().ok_or_else(missing)?))
+    }
+
     fn picture(&self, sentence: &Sentence) -> Result<Vec<f32>> {
         if self.blank {
             return Ok(vec![0.0; 3 * self.side * self.side]);
         }
-        let method = self.method;
-        let missing = || sentence.place.error(&format!("`{method}` looks at a picture of each sentence: {REMEDY}"));
-        let path = self.folder.join(sentence.image.as_ref().ok_or_else(missing)?);
+        let path = self.path(sentence)?;
         let refused = |reason: String| sentence.place.error(&format!("picture {}: {reason}", path.display()));
         let bytes = fs_err::read(&path).map_err(|error| sentence.place.error(&error.to_string()))?;
         let planes = resize_crop(&decode(&bytes).map_err(refused)?, self.side);

@@ -4,6 +4,7 @@ use mkgc_builder::corpus::Extraction;
 
 use super::board::{Absent, Board, Confusion, Entry, Estimate, RunCard};
 use super::table::{self, APART, Table};
+use crate::console::counted;
 use crate::escape::{file_name, markdown as escape};
 use crate::metrics::value::{Entered, Value};
 use crate::metrics::{Metric, StageMetric};
@@ -76,7 +77,8 @@ fn heading(board: &Board) -> String {
     let runs: usize = board.all().map(|entry| entry.runs.len()).sum();
     let stages = board.all().next().map_or(&[][..], |entry| &entry.stages[&Metric::Stage(StageMetric::MAIN)]);
     let rows: Vec<String> = stages.iter().map(|estimate| estimate.instances.to_string()).collect();
-    let counts = format!("{entries} methods, {runs} runs; test rows after each task: {}.", rows.join(", "));
+    let (entries, runs) = (counted(entries, "method"), counted(runs, "run"));
+    let counts = format!("{entries}, {runs}; test rows after each task: {}.", rows.join(", "));
     let fingerprint = escape(&board.fingerprint);
     let benchmark = escape(&board.benchmark);
     format!("\n## {benchmark}\n\nData fingerprint `{fingerprint}`. Tasks: {}. {counts}\n", names.join(" · "))

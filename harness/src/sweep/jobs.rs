@@ -17,6 +17,7 @@ use super::signals::{self, Caught};
 use super::spec::PlannedRun;
 use super::state::{Observed, State, last_line, time_left};
 use super::table::{Row, duration, rows};
+use crate::console::counted;
 use crate::error::Result;
 use crate::learner::TINY;
 
@@ -119,7 +120,7 @@ impl Jobs<'_> {
         let worked = loop {
             if let Some(signal) = signals.take() {
                 outcome = Outcome::Interrupted;
-                self.view.tell(&format!("stopping {} runs; each saves a checkpoint", self.active.len()));
+                self.view.tell(&format!("stopping {}; each saves a checkpoint", counted(self.active.len(), "run")));
                 self.active.iter().for_each(|run| signals::send(&run.process, signal));
             }
             let step = self.step(outcome == Outcome::Done);

@@ -9,6 +9,7 @@ use super::benchmarks::{self, SweepBenchmark};
 use super::plan::{EncoderPair, Plan, Variant};
 use super::spec::{self, PlannedRun};
 use crate::config::{Overrides, Recipe, Resolved};
+use crate::console::counted;
 use crate::error::{Error, Result};
 use crate::learner::TINY;
 use crate::methods::{MethodSpec, registry};
@@ -86,7 +87,8 @@ impl Sweep {
     /// There is no such number.
     pub fn run(&self, number: usize) -> Result<&PlannedRun> {
         let runs = self.runs.len();
-        let missing = || Error::Usage(format!("--run {number}: the plan has {runs} runs, numbered from 0"));
+        let missing =
+            || Error::Usage(format!("--run {number}: the plan has {}, numbered from 0", counted(runs, "run")));
         self.runs.get(number).ok_or_else(missing)
     }
 

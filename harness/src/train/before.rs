@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::request::Request;
 use crate::config::Config;
-use crate::console::note;
-use crate::data::Benchmark;
+use crate::console::{counted, note};
+use crate::data::{Benchmark, Pictures};
 use crate::error::{Error, Result};
 use crate::learner::{LearnerSpec, TINY};
 use crate::methods::Session;
@@ -32,6 +32,9 @@ pub(super) fn check(request: &Request, benchmark: &Benchmark, spec: &Rc<LearnerS
     if !method.multimodal() && request.vision != TINY {
         note(format_args!("warning: --vision {} is not used: {} reads the text alone", request.vision, method.name));
     }
+    if let Some(pictures) = &spec.pictures {
+        warn_of_stand_ins(pictures);
+    }
     let mut log = Log::silent("", benchmark.tasks(), 0, config.lr_encoder);
     let mut trace = Trace::default();
     let mut journal = Journal::default();
@@ -47,6 +50,17 @@ pub(super) fn check(request: &Request, benchmark: &Benchmark, spec: &Rc<LearnerS
         warn_of_unused(learner.params().unused());
     }
     Ok(())
+}
+
+/// Warns of rows that show generated pictures, because the numbers of such a run say nothing of a method that sees pictures.
+fn warn_of_stand_ins(pictures: &Pictures) {
+    if pictures.stand_in_rows() > 0 {
+        note(format_args!(
+            "warning: no usable picture for {} of the benchmark; generated ones take their place, and reports list the run \
+             apart from the ranked ones (`mkgc build --images` adds the pictures of the corpus)",
+            counted(pictures.stand_in_rows(), "row")
+        ));
+    }
 }
 
 fn check_length(config: &Config, spec: &LearnerSpec) -> Result<()> {

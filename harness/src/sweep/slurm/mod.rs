@@ -20,6 +20,7 @@ use super::jobs::open_encoders;
 use super::matrix::Sweep;
 use super::spec::PlannedRun;
 use super::state::State;
+use crate::console::counted;
 use crate::error::{Error, Result};
 
 pub use submission::{Notes, notes};
@@ -156,7 +157,7 @@ pub fn submit(sweep: &Sweep, options: &SlurmOptions) -> Result<String> {
     submission.jobs.merge = Some(merge);
     submission.save()?;
     cancel_reports(&earlier);
-    Ok(told(sweep.out()?, &format!("{} runs{others}", runs.len()), &submission))
+    Ok(told(sweep.out()?, &format!("{}{others}", counted(runs.len(), "run")), &submission))
 }
 
 /// Submits the report of the last submission if Slurm refused it and runs of the sweep are still in the queue. Returns
@@ -267,7 +268,8 @@ fn half_way(error: Error, jobs: &Jobs) -> Error {
 fn told(out: &Path, what: &str, submission: &Submission) -> String {
     let jobs = &submission.jobs;
     let ids: Vec<&str> = jobs.arrays.iter().map(|array| array.job.as_str()).chain(jobs.merge.as_deref()).collect();
-    let arrays: String = jobs.arrays.iter().map(|array| format!("array {}: {} runs\n", array.job, array.len)).collect();
+    let arrays: String =
+        jobs.arrays.iter().map(|array| format!("array {}: {}\n", array.job, counted(array.len, "run"))).collect();
     let merge = jobs.merge.as_deref().unwrap_or_default();
     let report = out.join("report").display().to_string();
     let folder = submission.folder().display();
