@@ -16,25 +16,53 @@ __device__ inline float2 gelu(int kind, float x) {
     return make_float2(x * share, share + x * share * rest * du);
 }
 
-// Computes f = gelu(a + bias).
+// Computes f = gelu(a + bias + extra); `extra` may be null.
 template <class T>
-__device__ void gelu_forward(const T *a, const float *bias, T *f, u64 count, int width, int kind) {
-    EACH(i, count) put(f + i, gelu(kind, get(a[i]) + (bias ? bias[i % width] : 0.0f)).x);
+__device__ void gelu_forward(const T *a, const float *bias, const T *extra, T *f, u64 count, int width, int kind) {
+    EACH(i, count) put(f + i, gelu(kind, get(a[i]) + bias[i % width] + (extra ? get(extra[i]) : 0.0f)).x);
 }
-#define GELU_FORWARD(T) (const T *a, const float *bias, T *f, u64 count, int width, int kind)
-BOTH(gelu_forward, GELU_FORWARD, (a, bias, f, count, width, kind))
+#define GELU_FORWARD(T) (const T *a, const float *bias, const T *extra, T *f, u64 count, int width, int kind)
+BOTH(gelu_forward, GELU_FORWARD, (a, bias, extra, f, count, width, kind))
 
-// Computes da = g gelu'(a + bias), and f again.
+// Computes da = g gelu'(a + bias + extra), which is the gradient of `extra` too, and f again.
 template <class T>
-__device__ void gelu_backward(const T *a, const float *bias, const T *g, T *da, T *f, u64 count, int width, int kind) {
+__device__ void gelu_backward(const T *a, const float *bias, const T *extra, const T *g, T *da, T *f, u64 count, int width,
+                              int kind) {
     EACH(i, count) {
-        const float2 y = gelu(kind, get(a[i]) + (bias ? bias[i % width] : 0.0f));
+        const float2 y = gelu(kind, get(a[i]) + bias[i % width] + (extra ? get(extra[i]) : 0.0f));
         put(da + i, get(g[i]) * y.y);
         put(f + i, y.x);
     }
 }
-#define GELU_BACKWARD(T) (const T *a, const float *bias, const T *g, T *da, T *f, u64 count, int width, int kind)
-BOTH(gelu_backward, GELU_BACKWARD, (a, bias, g, da, f, count, width, kind))
+#define GELU_BACKWARD(T) \
+    (const T *a, const float *bias, const T *extra, const T *g, T *da, T *f, u64 count, int width, int kind)
+BOTH(gelu_backward, GELU_BACKWARD, (a, bias, extra, g, da, f, count, width, kind))
+
+// Joins K and V with their biases and f, [3, rows, width], which another stream reads. `qkv` and `bias` are those of
+// attention, and `count` is rows times width.
+template <class T>
+__device__ void reveal(const T *qkv, const float *bias, const T *f, T *y, u64 count, int width) {
+    EACH(i, count) {
+        const u64 row = i / width;
+        const int j = i % width;
+        for (int part = 1; part < 3; part++)
+            put(y + (part - 1) * count + i, get(qkv[(row * 3 + part) * width + j]) + bias[part * width + j]);
+        put(y + 2 * count + i, get(f[i]));
+    }
+}
+#define REVEAL(T) (const T *qkv, const float *bias, const T *f, T *y, u64 count, int width)
+BOTH(reveal, REVEAL, (qkv, bias, f, y, count, width))
+
+// Adds the gradient g of what `reveal` joined to the parts of K and V of `grads`, which is laid out as `qkv`.
+template <class T>
+__device__ void reveal_backward(const T *g, T *grads, u64 count, int width) {
+    EACH(i, count) {
+        T *row = grads + i / width * 3 * width + i % width;
+        for (int part = 1; part < 3; part++) put(row + part * width, get(row[part * width]) + get(g[(part - 1) * count + i]));
+    }
+}
+#define REVEAL_BACKWARD(T) (const T *g, T *grads, u64 count, int width)
+BOTH(reveal_backward, REVEAL_BACKWARD, (g, grads, count, width))
 
 // Computes y = drop(x).
 template <class T>

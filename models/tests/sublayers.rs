@@ -176,27 +176,28 @@ fn layers_whose_logits_are_read() {
     }
 }
 
-/// The text's feed-forward part has an extra input.
+/// Vision attends to keys and values of the text, and the text's feed-forward part has an extra input.
 #[test]
 fn mkgformer_layers() {
-    let text = bert("gelu", 3);
-    let config = MkgformerConfig {
-        vision: vision(),
-        visual: Visual::Image,
-        interaction_layers: 2,
-        mask_text_padding: true,
-        text,
-    };
-    let store = ParamStore::new(3, Device::Cpu);
-    let network = Mkgformer::new(&config, store.builder()).unwrap();
-    let (ids, mask) = rows(&[5, 9]);
-    let ids = Ids::read(&ids).unwrap();
-    let pixels = Pixels::Image(waves(&[2, 3, 24, 24]));
-    agree("mkgformer", &store, &|mode| {
-        let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
-        let encoded = network.forward(&inputs, mode).unwrap();
-        vec![encoded.text, encoded.vision.unwrap()]
-    });
+    for (mask_text_padding, lengths) in [(true, [5, 9]), (false, [1, 4])] {
+        let config = MkgformerConfig {
+            text: bert("gelu", 3),
+            vision: vision(),
+            visual: Visual::Image,
+            interaction_layers: 2,
+            mask_text_padding,
+        };
+        let store = ParamStore::new(3, Device::Cpu);
+        let network = Mkgformer::new(&config, store.builder()).unwrap();
+        let (ids, mask) = rows(&lengths);
+        let ids = Ids::read(&ids).unwrap();
+        let pixels = Pixels::Image(waves(&[2, 3, 24, 24]));
+        agree(&format!("mkgformer {lengths:?}"), &store, &|mode| {
+            let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
+            let encoded = network.forward(&inputs, mode).unwrap();
+            vec![encoded.text, encoded.vision.unwrap()]
+        });
+    }
 }
 
 #[test]

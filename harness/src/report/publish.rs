@@ -19,10 +19,13 @@ use crate::run::hints::folder_name;
 const PAGE: &str = "index.html";
 /// What the hub shows of a data set; a user may have a better one.
 const README: &str = "README.md";
+/// What stands in the card before and after the part that is made anew each time.
+const MARKS: [&str; 2] = ["<!-- mkgc report: begin -->\n", "<!-- mkgc report: end -->\n"];
 
 /// Writes the boards and their runs into a folder and returns the Markdown text. Runs that lie in the folder already stay
 /// where they are, damaged ones as well unless a whole one takes the place; others are copied to
-/// `runs/BENCHMARK/METHOD-seedN`. Runs without a number are named and not copied.
+/// `runs/BENCHMARK/METHOD-seedN`. Runs without a number are named and not copied. What a user has written in `README.md`
+/// around the report stays.
 ///
 /// # Errors
 /// A benchmark's name would lead out of the folder; the folder holds a file of the same name that is not published; a run
@@ -37,20 +40,27 @@ pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
         made.insert(PAGE.to_owned(), page);
     }
     let text = markdown::report(&boards);
-    made.insert(README.to_owned(), readme(&boards, &text)?.into_bytes());
+    let card = readme(&boards, &text)?;
     // Pages that begin with `_` are pages, too.
     made.insert(".nojekyll".to_owned(), Vec::new());
-    if OwnedFolder::is_foreign(out, "report --publish", README) {
-        note(format_args!("{}: is yours, so it stays as it is", out.join(README).display()));
-        made.remove(README);
-    }
+    let path = out.join(README);
+    let foreign = OwnedFolder::is_foreign(out, "report --publish", README);
+    let card = match fs_err::read_to_string(&path) {
+        Ok(old) => renewed(&old, &card).or((!foreign).then_some(card)),
+        Err(_) => Some(card),
+    };
     let mut names: BTreeSet<String> = made.keys().chain(runs.copies.keys()).cloned().collect();
+    names.extend((!foreign).then(|| README.to_owned()));
     let folder = OwnedFolder::open(out, "report --publish", &names)?;
     for (name, source) in &runs.copies {
         write_atomically(&out.join(name), &fs_err::read(source)?)?;
     }
     for (name, bytes) in &made {
         write_atomically(&out.join(name), bytes)?;
+    }
+    match card {
+        Some(card) => write_atomically(&path, card.as_bytes())?,
+        None => note(format_args!("{}: is yours, so it stays as it is", path.display())),
     }
     // A copied run takes the whole place of a damaged one.
     for above in runs.copies.keys().flat_map(|name| Path::new(name).ancestors()) {
@@ -146,16 +156,31 @@ impl Runs {
     }
 }
 
+/// Returns a card with the part between the marks of another one, so that what a user has written around it stays; none if
+/// one of them has no marks.
+fn renewed(card: &str, by: &str) -> Option<String> {
+    let [begin, end] = MARKS;
+    let parts = |card| {
+        let (before, rest): (&str, &str) = str::split_once(card, begin)?;
+        let (own, after) = rest.split_once(end)?;
+        Some((before.len() + begin.len(), own, after.len() + end.len()))
+    };
+    let (start, _, tail) = parts(card)?;
+    let (_, own, _) = parts(by)?;
+    Some([&card[..start], own, &card[card.len() - tail..]].concat())
+}
+
 /// Prints the card that the Hugging Face hub shows, with the scores as a table that `datasets` loads.
 fn readme(boards: &[Board], report: &str) -> Result<String> {
     let names: Vec<&str> = boards.iter().map(|board| board.benchmark.as_str()).collect();
     // A JSON text is one of YAML.
     let title = serde_json::to_string(&format!("mkgc leaderboard: {}", names.join(", ")))?;
+    let [begin, end] = MARKS;
     Ok(format!(
         "---\npretty_name: {title}\ntags:\n- continual-learning\n- knowledge-graph-construction\nconfigs:\n\
-         - config_name: scores\n  data_files: scores.csv\n---\n\
+         - config_name: scores\n  data_files: scores.csv\n---\n{begin}\
          This is a board of mkgc. `index.html` is the page, `board.json` and the tables are for programs, and \
          `runs` holds the record and the predictions of every run. `mkgc report` of this folder derives every number again \
-         and merges it with other boards and runs.\n\n{report}"
+         and merges it with other boards and runs.\n\n{report}{end}"
     ))
 }

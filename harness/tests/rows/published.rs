@@ -87,6 +87,29 @@ fn what_others_keep_in_a_published_folder_stays() {
 }
 
 #[test]
+fn what_a_user_writes_around_the_report_of_a_card_stays() {
+    let runs = Runs::new();
+    runs.plain("emr", "emr", 1, 8);
+    runs.plain("joint", "joint", 1, 100);
+    let publish = |given: &str| assert_eq!(mkgc(&runs.path(""), &["report", given, "--publish", "site"], |_| ()).0, 0);
+    let card = runs.path("site/README.md");
+    let read = || fs_err::read_to_string(&card).unwrap();
+    publish("emr");
+    let marked = read().replace("<!-- mkgc report: begin", "# My board\n<!-- mkgc report: begin") + "Thanks.\n";
+    fs_err::write(&card, &marked).unwrap();
+    publish("emr");
+    assert_eq!(read(), marked);
+    publish("joint");
+    let renewed = read();
+    assert!(renewed.contains("# My board\n<!-- mkgc") && renewed.ends_with(" end -->\nThanks.\n"), "{renewed}");
+    assert!(renewed.contains("| joint |") && !renewed.contains("| emr |"), "{renewed}");
+    // A card without the marks, as an earlier version wrote it, is written anew.
+    fs_err::write(&card, "old").unwrap();
+    publish("emr");
+    assert!(read().contains("| emr |"));
+}
+
+#[test]
 fn boards_merge_where_fingerprints_agree() {
     let runs = Runs::new();
     runs.plain("a/emr", "emr", 1, 8);

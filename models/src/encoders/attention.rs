@@ -8,12 +8,6 @@ use candle_core::{Result, Tensor};
 
 use crate::ops::{self, AttentionPart, DropoutMask, Keys, Linear, Residual, SideResult};
 
-/// Keys and values that go before those of a layer, `[B, heads, P, d]` each.
-pub(crate) struct Prefix {
-    pub keys: Tensor,
-    pub values: Tensor,
-}
-
 /// What attention computes; `S` is `P + T` with a prefix, else `T`.
 pub(crate) struct Attended {
     /// Weighted values with heads merged, before any output projection, `[B, T, H]`.
@@ -27,6 +21,13 @@ pub(crate) struct Attended {
     pub keys: Tensor,
     /// Values of the layer without a prefix, `[B, heads, T, d]`.
     pub values: Tensor,
+}
+
+impl Attended {
+    /// Returns what another stream reads of a layer with projected keys: keys, values and context, `[3, B, T, H]`.
+    pub fn revealed(&self) -> Result<Tensor> {
+        Tensor::stack(&[&ops::merge_heads(&self.keys)?, &ops::merge_heads(&self.values)?, &self.context], 0)
+    }
 }
 
 /// What a layer reveals of its attention: the logits if they are read, and everything if the layer was composed.
@@ -47,38 +48,64 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// Runs the whole sublayer on `x` `[B, T, H]` as one operation. Returns states, and the logits if they are `read`,
-    /// or none if the sublayer has to be composed.
+    /// Runs the whole sublayer on `x` `[B, T, H]` as one operation; `prefix` and `padding` are those of
+    /// [`Attention::forward`]. Returns states, and the logits if they are `read`, or none if the sublayer has to be composed.
     pub fn sublayer(
         &self,
         x: &Tensor,
+        prefix: Option<&Tensor>,
         padding: Option<&Tensor>,
         [map_mask, mask]: [Option<DropoutMask>; 2],
         residual: &Residual,
         read: bool,
     ) -> Result<Option<(Tensor, Option<Tensor>)>> {
         let logits = read.then(SideResult::default);
-        let part = AttentionPart {
-            query: self.query.clone(),
-            keys: self.keys.clone(),
-            value: self.value.clone(),
-            heads: self.heads,
-            rows: x.dim(0)?,
-            padding: padding.cloned(),
-            mask: map_mask,
-            logits: logits.clone(),
-        };
+        let part =
+            AttentionPart { prefix: prefix.cloned(), logits: logits.clone(), ..self.part(x, padding, map_mask)? };
         let Some(states) = ops::sublayer(x, part, residual, mask)? else { return Ok(None) };
         let logits = logits.map(|logits| logits.attach(&states)).transpose()?;
         Ok(Some((states, logits)))
     }
 
-    /// Composes attention over `x` `[B, T, H]`. `padding` is added to the logits: 0 on real keys and very negative on
-    /// others. `mask` is the dropout of the maps.
+    /// Does what [`Attention::sublayer`] does, without a prefix, and returns states and what another stream reads,
+    /// [`Attended::revealed`].
+    pub fn revealing_sublayer(
+        &self,
+        x: &Tensor,
+        padding: Option<&Tensor>,
+        [map_mask, mask]: [Option<DropoutMask>; 2],
+        residual: &Residual,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        let revealed = SideResult::default();
+        let part = AttentionPart { revealed: Some(revealed.clone()), ..self.part(x, padding, map_mask)? };
+        let Some(states) = ops::sublayer(x, part, residual, mask)? else { return Ok(None) };
+        let revealed = revealed.attach(&states)?;
+        Ok(Some((states, revealed)))
+    }
+
+    /// Returns the attention of a sublayer on `x` `[B, T, H]`, which reveals nothing.
+    fn part(&self, x: &Tensor, padding: Option<&Tensor>, mask: Option<DropoutMask>) -> Result<AttentionPart> {
+        Ok(AttentionPart {
+            query: self.query.clone(),
+            keys: self.keys.clone(),
+            value: self.value.clone(),
+            heads: self.heads,
+            rows: x.dim(0)?,
+            prefix: None,
+            padding: padding.cloned(),
+            mask,
+            logits: None,
+            revealed: None,
+        })
+    }
+
+    /// Composes attention over `x` `[B, T, H]`. `prefix` is keys and values of another stream, `[2, B, P, H]`, which go before
+    /// those of the layer. `padding` is added to the logits: 0 on real keys and very negative on others. `mask` is the
+    /// dropout of the maps.
     pub fn forward(
         &self,
         x: &Tensor,
-        prefix: Option<&Prefix>,
+        prefix: Option<&Tensor>,
         padding: Option<&Tensor>,
         mask: Option<DropoutMask>,
     ) -> Result<Attended> {
@@ -94,7 +121,10 @@ impl Attention {
         };
         let values = split(&self.value, 1.0)?;
         let (all_keys, all_values) = match prefix {
-            Some(prefix) => (Tensor::cat(&[&prefix.keys, &keys], 2)?, Tensor::cat(&[&prefix.values, &values], 2)?),
+            Some(prefix) => {
+                let before = |n: usize| ops::split_heads(&prefix.get(n)?, self.heads, 1.0);
+                (Tensor::cat(&[&before(0)?, &keys], 2)?, Tensor::cat(&[&before(1)?, &values], 2)?)
+            }
             None => (keys.clone(), values.clone()),
         };
         let logits = match self.keys {

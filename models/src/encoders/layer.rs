@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::attention::{Attended, Attention, Prefix, Readout};
+use super::attention::{Attended, Attention, Readout};
 use super::states::states_at;
 use crate::mode::Mode;
 use crate::ops::{self, Activation, DropoutMask, FeedForwardPart, Linear, Residual};
@@ -42,16 +42,13 @@ impl Layer {
     pub fn forward(
         &self,
         x: &Tensor,
-        prefix: Option<&Prefix>,
+        prefix: Option<&Tensor>,
         padding: Option<&Tensor>,
         read: Option<&Tensor>,
         mode: &mut Mode<'_>,
     ) -> Result<(Tensor, Readout)> {
         let masks = self.masks(mode);
-        let fused = match prefix {
-            None => self.attention.sublayer(x, padding, masks, &self.attention_end, self.reads_logits)?,
-            Some(_) => None,
-        };
+        let fused = self.attention.sublayer(x, prefix, padding, masks, &self.attention_end, self.reads_logits)?;
         let (states, readout) = match fused {
             Some((states, logits)) => (states, Readout { logits, maps: None }),
             None => {
@@ -64,10 +61,14 @@ impl Layer {
         Ok((self.feed_forward(&states, None, mode)?, readout))
     }
 
-    /// Composes the first sublayer. Returns states `[B, T, H]`, and how they came about.
-    pub fn attend(&self, x: &Tensor, padding: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<(Tensor, Attended)> {
+    /// Runs the first sublayer. Returns states `[B, T, H]` and what another stream reads of it, [`Attended::revealed`].
+    pub fn attend(&self, x: &Tensor, padding: Option<&Tensor>, mode: &mut Mode<'_>) -> Result<(Tensor, Tensor)> {
         let masks = self.masks(mode);
-        self.composed(x, None, padding, masks)
+        if let Some(fused) = self.attention.revealing_sublayer(x, padding, masks, &self.attention_end)? {
+            return Ok(fused);
+        }
+        let (states, attended) = self.composed(x, None, padding, masks)?;
+        Ok((states, attended.revealed()?))
     }
 
     /// Runs the second sublayer; `extra` `[B, T, intermediate]` is added before the activation.
@@ -92,7 +93,7 @@ impl Layer {
     fn composed(
         &self,
         x: &Tensor,
-        prefix: Option<&Prefix>,
+        prefix: Option<&Tensor>,
         padding: Option<&Tensor>,
         [map_mask, mask]: [Option<DropoutMask>; 2],
     ) -> Result<(Tensor, Attended)> {

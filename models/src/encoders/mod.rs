@@ -7,7 +7,6 @@ mod layer;
 mod output;
 mod states;
 
-pub(crate) use attention::Prefix;
 pub use bert::{Bert, BertConfig};
 pub use clip::{ClipVision, ClipVisionConfig};
 pub use output::StreamOutput;

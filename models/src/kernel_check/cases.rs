@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::losses::masked_cross_entropy;
 use crate::ops::{
-    AttentionMemory, AttentionPart, Chain, DropoutMask, FeedForwardPart, Gelu, Ids, Keys, LayerNorm, Linear, Order,
-    Residual, SharedKey, SideResult, UNKNOWN, attention_memory, crf_nll, dropout, embedding, layer_norm,
+    AttentionMemory, AttentionPart, AttentionWork, Chain, DropoutMask, FeedForwardPart, Gelu, Ids, Keys, LayerNorm,
+    Linear, Order, Residual, SharedKey, SideResult, UNKNOWN, attention_memory, crf_nll, dropout, embedding, layer_norm,
     masked_softmax, softmax, sublayer, viterbi,
 };
 
@@ -18,8 +18,8 @@ pub(super) struct KernelCase {
     pub shapes: Vec<Vec<usize>>,
     /// Number of the variable whose gradient is zero but for rounding.
     pub cancelled: Option<usize>,
-    /// Length and head size, if the operation is attention, whose maps must fit into a block's shared memory.
-    attention: Option<(usize, usize)>,
+    /// Sizes of a block's work, if the operation is attention, whose maps must fit into a block's shared memory.
+    attention: Option<AttentionWork>,
     pub run: Operation,
 }
 
@@ -29,15 +29,15 @@ impl KernelCase {
         Self { cancelled: Some(variable), ..self }
     }
 
-    /// Marks an operation as attention over `length` positions in heads of `size`.
-    fn with_attention(self, length: usize, size: usize) -> Self {
-        Self { attention: Some((length, size)), ..self }
+    /// Marks an operation as attention.
+    fn with_attention(self, work: AttentionWork) -> Self {
+        Self { attention: Some(work), ..self }
     }
 
     /// Returns why a GPU cannot run the kernel, and composes the layer of smaller operations instead.
     pub fn too_large(&self, device: &Device, dtype: DType) -> Result<Option<String>> {
-        let Some((length, size)) = self.attention else { return Ok(None) };
-        let AttentionMemory { needed, available } = attention_memory(device, length, size, dtype)?;
+        let Some(work) = self.attention else { return Ok(None) };
+        let AttentionMemory { needed, available } = attention_memory(device, work, dtype)?;
         let reason = || format!("a block needs {needed} bytes of shared memory, this GPU has {available}");
         Ok((needed > available).then(reason))
     }
@@ -99,8 +99,14 @@ pub(super) fn cases() -> Vec<KernelCase> {
             cases.push(attention(length, heads, width, order, p));
         }
     }
+    for (length, before) in [(7, 3), (50, 80), (17, 175)] {
+        cases.push(after_another_stream(length, before));
+    }
+    cases.push(revealing_attention());
     for (activation, order) in [(Gelu::Erf, Order::After), (Gelu::Tanh, Order::After), (Gelu::Quick, Order::Before)] {
-        cases.push(feed_forward(activation, order));
+        for extra in [false, true] {
+            cases.push(feed_forward(activation, order, extra));
+        }
     }
     for (keys, order, p) in [(Some(50), Order::After, 0.1), (Some(50), Order::Before, 0.0), (None, Order::After, 0.1)] {
         cases.push(learned_keys(keys, order, p));
@@ -135,20 +141,59 @@ fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) ->
     let shapes = [&[3, length, width], square, line, line, line, square, line, square, line, square, line];
     let name = format!("attention {order:?} 3 x {length} x {width}, {heads} heads, dropout {p}");
     case(&name, &shapes, move |x, v| {
-        let part = AttentionPart {
-            query: linear(&v[4], &v[5]),
-            keys: Keys::Projected(linear(&v[6], &v[7])),
-            value: linear(&v[8], &v[9]),
-            heads,
-            rows: x.dim(0)?,
-            padding: Some(padding(x, length)?),
-            mask: (p > 0.0).then(|| DropoutMask::new(5, p)),
-            logits: None,
-        };
+        let part = projected(x, v, heads, (p > 0.0).then(|| DropoutMask::new(5, p)))?;
         fused(sublayer(x, part, &residual(v, order), (p > 0.0).then(|| DropoutMask::new(6, p)))?)
     })
     .with_cancelled(8)
-    .with_attention(length, width / heads)
+    .with_attention(AttentionWork { length, keys: length, size: width / heads })
+}
+
+/// Returns attention with the variables from the fourth on, over rows with padding.
+fn projected(x: &Tensor, v: &[Tensor], heads: usize, mask: Option<DropoutMask>) -> Result<AttentionPart> {
+    Ok(AttentionPart {
+        query: linear(&v[4], &v[5]),
+        keys: Keys::Projected(linear(&v[6], &v[7])),
+        value: linear(&v[8], &v[9]),
+        heads,
+        rows: x.dim(0)?,
+        prefix: None,
+        padding: Some(padding(x, x.dim(1)?)?),
+        mask,
+        logits: None,
+        revealed: None,
+    })
+}
+
+/// Returns attention over `before` positions of another stream and the layer's own.
+fn after_another_stream(length: usize, before: usize) -> KernelCase {
+    let heads = 3;
+    let width = 96;
+    let square: &[usize] = &[width, width];
+    let line: &[usize] = &[width];
+    let prefix: &[usize] = &[2, 3, before, width];
+    let shapes = [&[3, length, width], square, line, line, line, square, line, square, line, square, line, prefix];
+    case(&format!("attention over {before} + {length} positions"), &shapes, move |x, v| {
+        let own = projected(x, v, heads, Some(DropoutMask::new(5, 0.1)))?;
+        let prefix = Some(v[10].to_dtype(x.dtype())?);
+        let part = AttentionPart { prefix, padding: Some(padding(x, before + length)?), ..own };
+        fused(sublayer(x, part, &residual(v, Order::Before), Some(DropoutMask::new(6, 0.1)))?)
+    })
+    .with_attention(AttentionWork { length, keys: before + length, size: width / heads })
+}
+
+/// Returns attention whose result is the states and what another stream reads.
+fn revealing_attention() -> KernelCase {
+    let width = 96;
+    let square: &[usize] = &[width, width];
+    let line: &[usize] = &[width];
+    let shapes = [&[3, 21, width], square, line, line, line, square, line, square, line, square, line];
+    case("attention that another stream reads", &shapes, |x, v| {
+        let side = SideResult::default();
+        let own = projected(x, v, 3, Some(DropoutMask::new(5, 0.1)))?;
+        let part = AttentionPart { revealed: Some(side.clone()), ..own };
+        let y = fused(sublayer(x, part, &residual(v, Order::After), None)?)?;
+        Tensor::cat(&[y.flatten_all()?, side.attach(&y)?.flatten_all()?], 0)
+    })
 }
 
 /// Returns attention with learned keys, one for all positions without `keys`; its result is the states and the logits.
@@ -170,22 +215,27 @@ fn learned_keys(keys: Option<usize>, order: Order, p: f64) -> KernelCase {
             value: linear(&v[6], &v[7]),
             heads,
             rows: x.dim(0)?,
+            prefix: None,
             padding: Some(padding(x, length)?),
             mask: (p > 0.0).then(|| DropoutMask::new(5, p)),
             logits: Some(side.clone()),
+            revealed: None,
         };
         let y = fused(sublayer(x, part, &residual(v, order), (p > 0.0).then(|| DropoutMask::new(6, p)))?)?;
         Tensor::cat(&[y.flatten_all()?, side.attach(&y)?.flatten_all()?], 0)
     })
 }
 
-fn feed_forward(activation: Gelu, order: Order) -> KernelCase {
+fn feed_forward(activation: Gelu, order: Order, extra: bool) -> KernelCase {
     let width = 96;
     let wide = 384;
-    let shapes: [&[usize]; 7] =
-        [&[3, 20, width], &[width, wide], &[width], &[width], &[width], &[wide, width], &[wide]];
-    case(&format!("feed-forward {activation:?} {order:?} 60 x {width} x {wide}"), &shapes, move |x, v| {
-        let part = FeedForwardPart { up: linear(&v[4], &v[5]), activation, extra: None };
+    let shapes: [&[usize]; 8] =
+        [&[3, 20, width], &[width, wide], &[width], &[width], &[width], &[wide, width], &[wide], &[3, 20, wide]];
+    let shapes = if extra { &shapes[..] } else { &shapes[..7] };
+    let input = if extra { ", a second input" } else { "" };
+    case(&format!("feed-forward {activation:?} {order:?} 60 x {width} x {wide}{input}"), shapes, move |x, v| {
+        let extra = v.get(6).map(|extra| extra.to_dtype(x.dtype())).transpose()?;
+        let part = FeedForwardPart { up: linear(&v[4], &v[5]), activation, extra };
         fused(sublayer(x, part, &residual(v, order), Some(DropoutMask::new(7, 0.1)))?)
     })
 }

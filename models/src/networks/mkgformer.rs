@@ -23,7 +23,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::encoded::Encoded;
-use crate::encoders::{Bert, BertConfig, ClipVision, ClipVisionConfig, Prefix, states_at};
+use crate::encoders::{Bert, BertConfig, ClipVision, ClipVisionConfig, states_at};
 use crate::init::normal_linear;
 use crate::inputs::{Inputs, Visual};
 use crate::mode::Mode;
@@ -135,13 +135,13 @@ impl Mkgformer {
                 (text, _) = text_layer.forward(&text, None, Some(&padding), None, mode)?;
                 continue;
             }
-            let (states, attended) = text_layer.attend(&text, Some(&padding), mode)?;
+            let (states, revealed) = text_layer.attend(&text, Some(&padding), mode)?;
             let read = read.filter(|_| n + 1 == self.text.layers.len());
             let at = |states: Tensor| read.map_or(Ok(states.clone()), |read| states_at(&states, read));
-            let (states, context) = (at(states)?, at(attended.context)?);
+            let (states, context) = (at(states)?, at(revealed.get(2)?)?);
             let extra = fusion.map(|fusion| fusion.forward(&context, &vision)).transpose()?;
             text = text_layer.feed_forward(&states, extra.as_ref(), mode)?;
-            below = Some(Prefix { keys: attended.keys, values: attended.values });
+            below = Some(revealed.narrow(0, 0, 2)?);
         }
         Ok(Encoded { text, vision: Some(vision), positions: None, text_maps: Vec::new(), vision_maps: Vec::new() })
     }

@@ -146,12 +146,24 @@ pub(crate) struct AttentionPart {
     pub heads: usize,
     /// Rows of the batch, `B`.
     pub rows: usize,
-    /// Added to the logits, `[B, 1, 1, T]`.
+    /// Keys and values of P positions of another stream, which go before those of the layer, `[2, B, P, H]`; only with
+    /// projected keys.
+    pub prefix: Option<Tensor>,
+    /// Added to the logits, `[B, 1, 1, P + T]`.
     pub padding: Option<Tensor>,
     /// Dropout of the attention maps.
     pub mask: Option<DropoutMask>,
-    /// Receives the logits, `[B, heads, T, T]`, before padding and softmax, if they are read.
+    /// Receives the logits, `[B, heads, T, P + T]`, before padding and softmax, if they are read.
     pub logits: Option<SideResult>,
+    /// Receives K, V and F, `[3, B, T, H]`, if another stream reads them; only with projected keys and without a prefix.
+    pub revealed: Option<SideResult>,
+}
+
+impl AttentionPart {
+    /// Returns P, the number of positions of the prefix.
+    pub(super) fn prefix_length(&self) -> Result<usize> {
+        self.prefix.as_ref().map_or(Ok(0), |prefix| prefix.dim(2))
+    }
 }
 
 impl InnerPart for AttentionPart {
@@ -167,6 +179,10 @@ impl InnerPart for AttentionPart {
             Keys::Projected(_) => Vec::new(),
             Keys::Shared(shared) => vec![&shared.key, &shared.bias],
         }
+    }
+
+    fn second_input(&self) -> Option<&Tensor> {
+        self.prefix.as_ref()
     }
 }
 

@@ -50,7 +50,7 @@ pub use chain::{Chain, UNKNOWN};
 pub use crf::crf_nll;
 #[cfg(feature = "cuda")]
 pub(crate) use cuda::{
-    AttentionMemory, NoisyGrad, SumRatio, VarStep, adamw, add_noise, attention_memory, cross_entropy,
+    AttentionMemory, AttentionWork, NoisyGrad, SumRatio, VarStep, adamw, add_noise, attention_memory, cross_entropy,
 };
 #[cfg(feature = "cuda")]
 pub use cuda::{GpuError, gpu_count, open_gpu};

@@ -13,7 +13,7 @@ mod optimiser;
 mod softmax;
 mod sublayer;
 
-pub(crate) use attention::{AttentionMemory, attention_memory};
+pub(crate) use attention::{AttentionMemory, AttentionWork, attention_memory};
 pub(super) use crf::{ChainInputs, crf_nll, viterbi};
 pub(crate) use nodes::cross_entropy;
 pub(super) use nodes::{dropout, embedding};

@@ -3,11 +3,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::launch::{
-    Arg, Launch, column_sums, device, empty, kernel_name, launch, mask_args, optional_arg, output_arg, storage,
-    tensor_arg,
+    Arg, Launch, column_sums, device, empty, gpu_only, kernel_name, launch, mask_args, optional_arg, output_arg,
+    storage, tensor_arg,
 };
 use super::nodes::dropped;
 use super::norm::{NormBackward, layer_norm};
@@ -24,8 +24,18 @@ pub(crate) trait GpuPart: InnerPart {
     /// Returns F of `x` `[M, H]`, and what the backward pass needs.
     fn gpu_forward(&self, x: &Tensor) -> Result<(Tensor, GpuKept)>;
 
-    /// Returns F again, and the gradient of its layers' products, from ∂L/∂F.
-    fn gpu_backward(&self, kept: &GpuKept, grad: &Tensor) -> Result<(Tensor, Tensor)>;
+    /// Returns F again, and gradients, from ∂L/∂F.
+    fn gpu_backward(&self, kept: &GpuKept, grad: &Tensor) -> Result<GpuGrads>;
+}
+
+/// F and its gradients.
+pub(crate) struct GpuGrads {
+    /// F, `[M, H]`.
+    pub f: Tensor,
+    /// Gradient of the products of F's layers, `[M, N]`.
+    pub product: Tensor,
+    /// Gradient of the second input, if F has one, in its order of values.
+    pub second: Option<Tensor>,
 }
 
 /// What F stores for its backward pass.
@@ -80,7 +90,7 @@ fn push_layer_grads(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result
 
 impl GpuPart for FeedForwardPart {
     fn supports(&self, _: &Tensor) -> Result<bool> {
-        Ok(self.up.bias().is_some() && self.extra.is_none())
+        Ok(self.up.bias().is_some())
     }
 
     fn gpu_forward(&self, x: &Tensor) -> Result<(Tensor, GpuKept)> {
@@ -89,22 +99,26 @@ impl GpuPart for FeedForwardPart {
         let (rows, width) = kept.product.dims2()?;
         let dtype = x.dtype();
         let [product, output] = [&kept.product, &f].map(|x| tensor_arg(x, dtype, rows * width));
-        let tensors = [product, tensor_arg(&kept.bias, DType::F32, width), output];
+        let extra = self.extra.as_ref().map(Tensor::contiguous).transpose()?;
+        let extra = optional_arg(extra.as_ref(), dtype, rows * width);
+        let tensors = [product, tensor_arg(&kept.bias, DType::F32, width), extra, output];
         let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(&kept.product)?).collect();
         launch(&device(x)?, &kernel_name("gelu_forward", x.dtype()), &Launch::values(f.elem_count()), &arguments)?;
         Ok((f, kept))
     }
 
-    fn gpu_backward(&self, kept: &GpuKept, grad: &Tensor) -> Result<(Tensor, Tensor)> {
+    fn gpu_backward(&self, kept: &GpuKept, grad: &Tensor) -> Result<GpuGrads> {
         let a = &kept.product;
         let da = empty(a, a.shape(), a.dtype())?;
         let f = empty(a, a.shape(), a.dtype())?;
         let bias = tensor_arg(&kept.bias, DType::F32, a.dim(1)?);
+        let extra = self.extra.as_ref().map(Tensor::contiguous).transpose()?;
+        let extra_arg = optional_arg(extra.as_ref(), a.dtype(), a.elem_count());
         let [product, grad, to_da, to_f] = [a, grad, &da, &f].map(|x| tensor_arg(x, a.dtype(), a.elem_count()));
-        let tensors = [product, bias, grad, to_da, to_f];
+        let tensors = [product, bias, extra_arg, grad, to_da, to_f];
         let arguments: Vec<Arg> = tensors.into_iter().chain(self.counts(a)?).collect();
         launch(&device(a)?, &kernel_name("gelu_backward", a.dtype()), &Launch::values(a.elem_count()), &arguments)?;
-        Ok((f, da))
+        Ok(GpuGrads { f, second: extra.map(|_| da.clone()), product: da })
     }
 }
 
@@ -147,7 +161,12 @@ pub(in crate::ops) fn sublayer<F: GpuPart>(
     mask: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let rows = x.detach().reshape(((), residual.norm.weight.elem_count()))?;
-    x.apply_op1(GpuSublayerOp { x: rows, inner, residual: residual.clone(), mask, saved: Mutex::new(None) })
+    let second = inner.second_input().map(Tensor::contiguous).transpose()?;
+    let node = GpuSublayerOp { x: rows, inner, residual: residual.clone(), mask, saved: Mutex::new(None) };
+    match second {
+        Some(second) => x.apply_op2(&second, node),
+        None => x.apply_op1(node),
+    }
 }
 
 /// Pushes the gradients of a norm's weight and bias.
@@ -205,8 +224,8 @@ impl<F: GpuPart> GpuSublayerOp<F> {
         Ok((y, GpuSaved { inner, output: weight, sum }))
     }
 
-    /// Pushes the gradients of all variables and returns dx, from g, both `[M, H]`.
-    fn backward(&self, grad: &Tensor) -> Result<Tensor> {
+    /// Pushes the gradients of all variables and returns dx, from g, both `[M, H]`, and the gradient of the second input.
+    fn backward(&self, grad: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
         let Residual { output, norm, .. } = &self.residual;
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(GpuSaved { inner: kept, output: weight, sum }) = saved else {
@@ -225,39 +244,57 @@ impl<F: GpuPart> GpuSublayerOp<F> {
             Some((_, dropped)) => dropped.clone(),
             None => dropped(grad, self.mask)?,
         };
-        let (f, d_inner) = self.inner.gpu_backward(&kept, &d_out.matmul(&weight)?)?;
+        let GpuGrads { f, product: d_inner, second } = self.inner.gpu_backward(&kept, &d_out.matmul(&weight)?)?;
         push_layer_grads(&[output], &d_out, &f)?;
         let input = self.opened()?;
         push_layer_grads(&self.inner.layers(), &d_inner, &input)?;
         let dh = d_inner.matmul(&kept.weight)?;
         match after {
-            Some((dr, _)) => dr + dh,
+            Some((dr, _)) => Ok(((dr + dh)?, second)),
             None => {
                 let start = NormBackward::new(&self.x, &dh, Some(grad), &norm.weight, eps, None)?;
                 push_norm_grads(norm, &start)?;
-                Ok(start.dx)
+                Ok((start.dx, second))
             }
         }
     }
-}
 
-impl<F: GpuPart> CustomOp1 for GpuSublayerOp<F> {
-    fn name(&self) -> &'static str {
-        "sublayer"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("a sublayer by kernels needs a tensor on a GPU")
-    }
-
-    fn cuda_fwd(&self, _: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+    /// Keeps what the backward pass needs and returns the result, which has the layout of x.
+    fn run(&self, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         let (y, saved) = self.forward()?;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
         Ok((y, layout.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    /// Returns the gradients of x, in its shape, and of the second input.
+    fn input_gradients(&self, x: &Tensor, grad: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
         let grad = grad.contiguous()?.detach().reshape(self.x.shape())?;
-        self.backward(&grad)?.reshape(x.shape()).map(Some)
+        let (dx, second) = self.backward(&grad)?;
+        Ok((dx.reshape(x.shape())?, second))
+    }
+}
+
+impl<F: GpuPart> CustomOp1 for GpuSublayerOp<F> {
+    gpu_only!("sublayer", x lx);
+
+    fn cuda_fwd(&self, _: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.run(layout)
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(self.input_gradients(x, grad)?.0))
+    }
+}
+
+impl<F: GpuPart> CustomOp2 for GpuSublayerOp<F> {
+    gpu_only!("sublayer of two inputs", x lx, second ls);
+
+    fn cuda_fwd(&self, _: &CudaStorage, layout: &Layout, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.run(layout)
+    }
+
+    fn bwd(&self, x: &Tensor, second: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dx, second_grad) = self.input_gradients(x, grad)?;
+        Ok((Some(dx), second_grad.map(|grad| grad.reshape(second.shape())).transpose()?))
     }
 }

@@ -1,12 +1,14 @@
 //! Attention: F = merged heads of drop(P) V, P = softmax(S + padding), S = Q Kᵀ/√d, of Q, K, V = x Wᵀ + b; with learned
-//! keys (`keys`), K is theirs and S includes their position bias. S is a second result (`crate::ops::side`) if it is
-//! read.
+//! keys (`keys`), K is theirs and S includes their position bias. A prefix puts keys and values of another stream before
+//! K and V, so that a row has more keys than queries. If they are read, S, or K, V and F, are a second result
+//! (`crate::ops::side`).
 //!
-//! Kept: Q, K, V and F, `[M, H]` each (K only where it is projected), and P, `[B, heads, T, T]`. Backward, per row and
-//! head, with D = drop(P): dV = Dᵀ dF, dP = drop(dF Vᵀ), dS = P ⊙ (dP - Σ P dP) + ∂L/∂S, dQ = dS K/√d, dK = dSᵀ Q/√d.
-//! Rows of a batch are independent and are spread over the threads.
+//! Kept: Q, K, V and F, `[M, H]` each (K only where it is projected; K and V with the prefix), and P, `[B, heads, T, S]`.
+//! Backward, per row and head, with D = drop(P): dV = Dᵀ dF, dP = drop(dF Vᵀ), dS = P ⊙ (dP - Σ P dP) + ∂L/∂S,
+//! dQ = dS K/√d, dK = dSᵀ Q/√d; gradients of a second result are added to those of F before and of K and V after. Rows of
+//! a batch are independent and are spread over the threads.
 
-use candle_core::{CpuStorage, Result, Storage};
+use candle_core::{CpuStorage, Result, Storage, Tensor};
 
 use super::cpu::{CpuPart, InputGrads, bias_or_zeros, linear_gradients, linear_product};
 use super::keys::FirstKeys;
@@ -33,6 +35,8 @@ pub(crate) struct AttentionKept {
 struct Sizes {
     /// Number of positions of a row, `T`.
     length: usize,
+    /// Number of keys of a row: its positions and those of the prefix.
+    keys: usize,
     /// Size of a state, `H`.
     width: usize,
     heads: usize,
@@ -50,12 +54,12 @@ impl Sizes {
 
     /// Returns the number of values in a head's map.
     fn map(self) -> usize {
-        self.length * self.length
+        self.length * self.keys
     }
 
-    /// Returns a head's columns of `x` `[T, H]`.
+    /// Returns a head's columns of `x`, rows of `H` values.
     fn columns(self, head: usize, x: &[f32]) -> Matrix<'_> {
-        Matrix::strided(&x[head * self.head()..], self.length, self.head(), self.width)
+        Matrix::strided(&x[head * self.head()..], x.len() / self.width, self.head(), self.width)
     }
 }
 
@@ -69,7 +73,8 @@ struct BatchRow<'a> {
 impl AttentionPart {
     fn sizes(&self, values: usize) -> Result<Sizes> {
         let width = self.query.weight().dim(0)?;
-        Ok(Sizes { length: values / self.rows / width, width, heads: self.heads })
+        let length = values / self.rows / width;
+        Ok(Sizes { length, keys: self.prefix_length()? + length, width, heads: self.heads })
     }
 
     fn learned(&self, sizes: Sizes) -> Result<Option<FirstKeys>> {
@@ -101,16 +106,16 @@ impl AttentionPart {
         let mut logits = logits.chunks_exact_mut(sizes.map());
         for (head, map) in maps.chunks_exact_mut(sizes.map()).enumerate() {
             let keys = learned.map_or_else(|| sizes.columns(head, k), |learned| learned.head(head));
-            write_product(map, sizes.length, sizes.scale(), sizes.columns(head, q), keys.t());
+            write_product(map, sizes.keys, sizes.scale(), sizes.columns(head, q), keys.t());
             if let Some(learned) = learned {
                 learned.add_bias(head, map);
             }
             if let Some(logits) = logits.next() {
                 logits.copy_from_slice(map);
             }
-            softmax_rows(map, sizes.length, row.padding);
+            softmax_rows(map, sizes.keys, row.padding);
             let start = (row.index * sizes.heads + head) * sizes.map();
-            let dropped = Matrix::new(self.dropped(map, start, &mut scratch), sizes.length);
+            let dropped = Matrix::new(self.dropped(map, start, &mut scratch), sizes.keys);
             write_product(&mut f[head * sizes.head()..], sizes.width, 1.0, dropped, sizes.columns(head, v));
         }
     }
@@ -127,24 +132,24 @@ impl AttentionPart {
     ) {
         let mut scratch = Vec::new();
         let mut ds = vec![0.0; sizes.map()];
-        let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![0.0; q.len()]);
+        let [mut dq, mut dk, mut dv] = [q.len(), k.len(), v.len()].map(|count| vec![0.0; count]);
         let mut logit_grads = logit_grad.chunks_exact(sizes.map());
         for (head, map) in maps.chunks_exact_mut(sizes.map()).enumerate() {
             let start = (row * sizes.heads + head) * sizes.map();
             let columns = head * sizes.head();
             let df = sizes.columns(head, grad);
-            let dropped = Matrix::new(self.dropped(map, start, &mut scratch), sizes.length);
+            let dropped = Matrix::new(self.dropped(map, start, &mut scratch), sizes.keys);
             write_product(&mut dv[columns..], sizes.width, 1.0, dropped.t(), df);
-            write_product(&mut ds, sizes.length, 1.0, df, sizes.columns(head, v).t());
+            write_product(&mut ds, sizes.keys, 1.0, df, sizes.columns(head, v).t());
             if let Some(mask) = self.mask {
                 mask.apply(start, &mut ds);
             }
-            softmax_gradients(&mut ds, map, sizes.length);
+            softmax_gradients(&mut ds, map, sizes.keys);
             if let Some(logit_grad) = logit_grads.next() {
                 add_up(&mut ds, logit_grad);
             }
             let keys = learned.map_or_else(|| sizes.columns(head, k), |learned| learned.head(head));
-            let map_grad = Matrix::new(&ds, sizes.length);
+            let map_grad = Matrix::new(&ds, sizes.keys);
             write_product(&mut dq[columns..], sizes.width, sizes.scale(), map_grad, keys);
             write_product(&mut dk[columns..], sizes.width, sizes.scale(), map_grad.t(), sizes.columns(head, q));
             if learned.is_some() {
@@ -164,6 +169,23 @@ fn projected(layer: &Linear, x: &[f32]) -> Result<Vec<f32>> {
     Ok(y)
 }
 
+/// Returns ∂L/∂ a second result, if there is one and the loss depends on it.
+fn side_grad(side: Option<&SideResult>) -> Result<Option<Tensor>> {
+    Ok(side.map(SideResult::grad).transpose()?.flatten())
+}
+
+/// Puts the rows of `before` before those of `own`, for each of `count` rows of a batch.
+fn joined(count: usize, before: &[f32], own: &[f32]) -> Vec<f32> {
+    let parts = before.chunks_exact(before.len() / count).zip(own.chunks_exact(own.len() / count));
+    parts.flat_map(|(before, own)| before.iter().chain(own)).copied().collect()
+}
+
+/// Undoes [`joined`]: returns what was `before`, of `size` values for each row of the batch, and the rest.
+fn split(count: usize, size: usize, both: &[f32]) -> [Vec<f32>; 2] {
+    let each = || both.chunks_exact(both.len() / count);
+    [each().flat_map(|both| &both[..size]).copied().collect(), each().flat_map(|both| &both[size..]).copied().collect()]
+}
+
 /// Returns part `n` of `x` in parts of `size`, or an empty slice if `x` is empty.
 fn part(x: &[f32], n: usize, size: usize) -> &[f32] {
     x.get(n * size..(n + 1) * size).unwrap_or_default()
@@ -181,31 +203,46 @@ impl CpuPart for AttentionPart {
         let sizes = self.sizes(x.len())?;
         let learned = self.learned(sizes)?;
         let query = projected(&self.query, x)?;
-        let value = projected(&self.value, x)?;
-        let key = match &self.keys {
+        let mut value = projected(&self.value, x)?;
+        let mut key = match &self.keys {
             Keys::Projected(layer) => projected(layer, x)?,
             Keys::Shared(_) => Vec::new(),
         };
-        let none = vec![0.0; self.rows * sizes.length];
+        if let Some(prefix) = &self.prefix {
+            let shape = [2, self.rows, sizes.keys - sizes.length, sizes.width];
+            if prefix.dims() != shape {
+                candle_core::bail!("a prefix of shape {:?}, expected {shape:?}", prefix.dims());
+            }
+            let prefix = prefix.contiguous()?;
+            let prefix = Host::new(&prefix)?;
+            let (keys, values) = prefix.values()?.split_at(prefix.values()?.len() / 2);
+            key = joined(self.rows, keys, &key);
+            value = joined(self.rows, values, &value);
+        }
+        let none = vec![0.0; self.rows * sizes.keys];
         let padding = self.padding.as_ref().map(Host::new).transpose()?;
         let padding = padding.as_ref().map_or(Ok(none.as_slice()), Host::values)?;
         if padding.len() != none.len() {
-            candle_core::bail!("padding of {} positions for {} rows of {}", padding.len(), self.rows, sizes.length);
+            candle_core::bail!("padding of {} positions for {} rows of {}", padding.len(), self.rows, sizes.keys);
         }
-        let size = sizes.length * sizes.width;
+        let [size, key_size] = [sizes.length, sizes.keys].map(|count| count * sizes.width);
         let map_size = sizes.heads * sizes.map();
         let mut maps = vec![0.0; self.rows * map_size];
         let mut f = vec![0.0; x.len()];
         let mut logits = vec![0.0; if self.logits.is_some() { maps.len() } else { 0 }];
         let outputs = maps.chunks_mut(map_size).zip(f.chunks_mut(size)).zip(parts_mut(&mut logits, map_size));
         run(outputs.enumerate(), |(index, ((maps, f), logits))| {
-            let qkv = [&query, &key, &value].map(|x| part(x, index, size));
-            let row = BatchRow { index, qkv, padding: part(padding, index, sizes.length) };
+            let qkv = [part(&query, index, size), part(&key, index, key_size), part(&value, index, key_size)];
+            let row = BatchRow { index, qkv, padding: part(padding, index, sizes.keys) };
             self.attend(sizes, learned.as_ref(), &row, [maps, logits, f]);
         });
         if let Some(side) = &self.logits {
-            let shape = (self.rows, sizes.heads, sizes.length, sizes.length);
+            let shape = (self.rows, sizes.heads, sizes.length, sizes.keys);
             side.put(Storage::Cpu(CpuStorage::F32(logits)), shape);
+        }
+        if let Some(side) = &self.revealed {
+            let all = [&key[..], &value, &f].concat();
+            side.put(Storage::Cpu(CpuStorage::F32(all)), (3, self.rows, sizes.length, sizes.width));
         }
         Ok((f, AttentionKept { query, key, value, maps, context: Vec::new() }))
     }
@@ -217,14 +254,23 @@ impl CpuPart for AttentionPart {
     fn rebuild(&self, kept: &mut AttentionKept, grad: &mut [f32]) -> Result<Vec<f32>> {
         let sizes = self.sizes(grad.len())?;
         let learned = self.learned(sizes)?;
-        let logit_grad = self.logits.as_ref().map(SideResult::grad).transpose()?.flatten();
+        let logit_grad = side_grad(self.logits.as_ref())?;
         let logit_grad = logit_grad.as_ref().map(Host::new).transpose()?;
         let logit_grad = logit_grad.as_ref().map_or(Ok(&[][..]), Host::values)?;
-        let size = sizes.length * sizes.width;
+        let revealed_grad = side_grad(self.revealed.as_ref())?;
+        let revealed_grad = revealed_grad.as_ref().map(Host::new).transpose()?;
+        let revealed_grad = revealed_grad.as_ref().map_or(Ok(&[][..]), Host::values)?;
+        let mut of_revealed = revealed_grad.chunks_exact(grad.len());
+        let of_keys_and_values = [of_revealed.next(), of_revealed.next()];
+        if let Some(of_f) = of_revealed.next() {
+            add_up(grad, of_f);
+        }
+        let [size, key_size] = [sizes.length, sizes.keys].map(|count| count * sizes.width);
         let map_size = sizes.heads * sizes.map();
         // With learned keys, this makes room for each row's part of their gradient.
-        kept.key.resize(grad.len(), 0.0);
-        let [q, k, v] = [&mut kept.query, &mut kept.key, &mut kept.value].map(|x| x.chunks_mut(size));
+        kept.key.resize(kept.value.len(), 0.0);
+        let q = kept.query.chunks_mut(size);
+        let [k, v] = [&mut kept.key, &mut kept.value].map(|x| x.chunks_mut(key_size));
         let rows = q.zip(k).zip(v).zip(kept.maps.chunks_mut(map_size)).zip(grad.chunks(size));
         run(rows.enumerate(), |(row, ((((q, k), v), maps), grad))| {
             let grads = [grad, part(logit_grad, row, map_size)];
@@ -233,16 +279,28 @@ impl CpuPart for AttentionPart {
         if let Keys::Shared(shared) = &self.keys {
             shared.push_grads(sizes.length, &kept.key, &kept.maps)?;
         }
+        for (own, of_revealed) in [&mut kept.key, &mut kept.value].into_iter().zip(of_keys_and_values) {
+            add_up(own, of_revealed.unwrap_or_default());
+        }
         kept.maps = Vec::new();
         Ok(std::mem::take(&mut kept.context))
     }
 
-    fn gradients(&self, x: &[f32], kept: AttentionKept, _: Vec<f32>, dx: Option<Vec<f32>>) -> Result<InputGrads> {
+    fn gradients(&self, x: &[f32], mut kept: AttentionKept, _: Vec<f32>, dx: Option<Vec<f32>>) -> Result<InputGrads> {
+        let second = self.prefix.as_ref().map(|prefix| {
+            let size = prefix.elem_count() / 2 / self.rows;
+            let [keys, values] = [&mut kept.key, &mut kept.value].map(|both| {
+                let [before, own] = split(self.rows, size, both);
+                *both = own;
+                before
+            });
+            [keys, values].concat()
+        });
         let mut dx = linear_gradients(&self.query, &kept.query, x, dx)?;
         if let Keys::Projected(key) = &self.keys {
             dx = linear_gradients(key, &kept.key, x, Some(dx))?;
         }
         let x = linear_gradients(&self.value, &kept.value, x, Some(dx))?;
-        Ok(InputGrads { x, second: None })
+        Ok(InputGrads { x, second })
     }
 }
