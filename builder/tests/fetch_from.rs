@@ -230,7 +230,9 @@ fn optional_and_made_files_are_fetched_on_demand() {
 fn a_folder_with_made_files_need_not_have_the_others() {
     let mut source = pair();
     let made = Some("joined by hand".to_owned());
-    source.files.push(PublishedFile { made, ..file("joined.txt", &content(2), &[]) });
+    for name in ["joined.txt", "further.txt"] {
+        source.files.push(PublishedFile { made: made.clone(), ..file(name, &content(2), &[]) });
+    }
     let mine = tempfile::tempdir().unwrap();
     let from = Some(mine.path().to_str().unwrap().to_owned());
     let fetched = || {
@@ -240,8 +242,12 @@ fn a_folder_with_made_files_need_not_have_the_others() {
     };
     fs::write(mine.path().join("val .txt"), content(1)).unwrap();
     assert_says(&fetched().unwrap_err().to_string(), &["has no `train.txt`"]);
+    fs::write(mine.path().join("joined.txt"), "somebody's own").unwrap();
+    assert_says(&fetched().unwrap_err().to_string(), &["has no `train.txt`"]);
     fs::write(mine.path().join("joined.txt"), content(2)).unwrap();
-    assert_eq!(fetched().unwrap(), ["joined.txt", "val .txt"]);
+    assert_says(&fetched().unwrap_err().to_string(), &["has no `further.txt`"]);
+    fs::write(mine.path().join("further.txt"), content(2)).unwrap();
+    assert_eq!(fetched().unwrap(), ["further.txt", "joined.txt", "val.txt"]);
     // What is there must be as published.
     fs::write(mine.path().join("train.txt"), content(2)).unwrap();
     assert_says(&fetched().unwrap_err().to_string(), &["train.txt: not as published"]);

@@ -12,7 +12,7 @@ pub fn note(line: impl Display) {
     io::stderr().lock().write_all(line.as_bytes()).ok();
 }
 
-/// Counts things in words: `1 run`, `2 runs`. The noun's plural is made with an `s`.
+/// Returns a count with its noun, such as `1 run` or `2 runs`; the plural must end in a plain `s`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -123,7 +123,7 @@ fn a_plan_runs_its_variants_and_reports_them_with_their_cost() {
     for variant in ["full", "no-distillation"] {
         assert!(table.contains(&format!("| – | lmc [{variant}] (stand-in images) | 1 |")), "{table}");
         let log = fs_err::read_to_string(place.path(&format!("out/logs/small/lmc-{variant}-seed1.log"))).unwrap();
-        assert!(log.contains("warning: no usable picture for "), "{log}");
+        assert!(log.contains("no usable picture; generated ones stand in"), "{log}");
         let record = place.path(&format!("out/runs/small/lmc-{variant}-seed1/run.json"));
         let record: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(record).unwrap()).unwrap();
         assert!(record["cost"]["optimiser_steps"].as_u64().unwrap() > 3, "{record}");

@@ -120,6 +120,9 @@ fn methods_of_two_streams_read_pictures_from_files() {
         };
         let error = refusal(&sentences);
         assert!(error.contains("rows.jsonl:1: ") && error.contains("nowhere/test0"), "{error}");
+        sentences[0].image = Some(PathBuf::from("."));
+        let here = predictor(&run, None, PathBuf::from(".")).count_cut(&sentences).unwrap_err().to_string();
+        assert!(here.contains("rows.jsonl:1: ") && here.contains("is no file"), "{here}");
         sentences.iter_mut().for_each(|sentence| sentence.image = None);
         assert!(
             refusal(&sentences).contains("rows.jsonl:1: `concat` looks at a picture of each sentence: give its path")

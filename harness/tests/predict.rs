@@ -91,7 +91,7 @@ fn entities_are_labelled_from_every_format() {
     assert!(notes.contains("emr after task 1 of 2 of tiny-ner, on cpu: 2 sentences"), "{notes}");
     kept.file("long.txt", &"ann ".repeat(30));
     let (_, out, notes) = kept.mkgc(&["--input", "long.txt"]);
-    assert!(notes.contains("warning: too long for the 24 word pieces that the model reads: 1 sentence;"), "{notes}");
+    assert!(notes.contains("warning: 1 sentence is longer than the 24 word pieces that the model reads;"), "{notes}");
     let long = &objects(&out)[0];
     assert_eq!((long["prediction"].as_array().unwrap().len(), &long["prediction"][29]), (30, &"O".into()));
     assert_eq!(long["confidences"].as_array().unwrap().len(), 22);

@@ -179,7 +179,7 @@ fn layers_whose_logits_are_read() {
 /// Vision attends to keys and values of the text, and the text's feed-forward part has an extra input.
 #[test]
 fn mkgformer_layers() {
-    for (mask_text_padding, lengths) in [(true, [5, 9]), (false, [1, 4])] {
+    for (mask_text_padding, lengths) in [(true, &[5, 9][..]), (true, &[6]), (false, &[1, 4])] {
         let config = MkgformerConfig {
             text: bert("gelu", 3),
             vision: vision(),
@@ -189,9 +189,9 @@ fn mkgformer_layers() {
         };
         let store = ParamStore::new(3, Device::Cpu);
         let network = Mkgformer::new(&config, store.builder()).unwrap();
-        let (ids, mask) = rows(&lengths);
+        let (ids, mask) = rows(lengths);
         let ids = Ids::read(&ids).unwrap();
-        let pixels = Pixels::Image(waves(&[2, 3, 24, 24]));
+        let pixels = Pixels::Image(waves(&[lengths.len(), 3, 24, 24]));
         agree(&format!("mkgformer {lengths:?}"), &store, &|mode| {
             let inputs = Inputs { ids: &ids, mask: &mask, pixels: Some(&pixels), dtype: DType::F32 };
             let encoded = network.forward(&inputs, mode).unwrap();

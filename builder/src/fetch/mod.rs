@@ -109,14 +109,14 @@ impl<'a> Fetch<'a> {
             return Err(Error::dataset(path, format!("say with --only which file it is: {}", self.names())));
         }
         if only.is_empty() {
-            let has = |file: &PublishedFile| self.origin.has(file);
-            let made = |file: &PublishedFile| file.made.is_some() && has(file);
-            // A folder with files that no address serves holds another edition of the corpus, and need not hold both.
-            let other_edition = self.source.files.iter().any(made);
-            let published = |file: &PublishedFile| {
-                file.made.is_none() && (self.options.all || file.optional.is_none()) && (!other_edition || has(file))
+            // A folder that has such files holds a different edition and may lack the official one.
+            let other_edition = self.source.files.iter().any(|file| file.made.is_some() && self.origin.has(file));
+            let wanted = |file: &&PublishedFile| match file.made {
+                Some(_) => other_edition,
+                None => {
+                    (self.options.all || file.optional.is_none()) && (!other_edition || self.origin.path(file).is_ok())
+                }
             };
-            let wanted = |file: &&PublishedFile| made(file) || published(file);
             return Ok(self.source.files.iter().filter(wanted).collect());
         }
         let find = |name: &String| {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::files::sha256_file;
 use crate::sources::{PublishedFile, Source};
 
 /// Where the files of a corpus come from.
@@ -63,10 +64,10 @@ impl Origin {
         below.chain((only && base == address).then(|| address.clone())).collect()
     }
 
-    /// Returns whether this is a folder that has a file.
+    /// Returns whether this is a folder that has a file as published.
     pub(super) fn has(&self, file: &PublishedFile) -> bool {
-        let Self::Folder(folder) = self else { return false };
-        published_names(file).any(|name| folder.join(name).is_file())
+        let Ok(Some(path)) = self.path(file) else { return false };
+        matches!(self, Self::Folder(_)) && sha256_file(&path).is_ok_and(|sum| file.is_published(&sum))
     }
 
     /// Returns the path of a file on the user's disk; none if the files come from the network.

@@ -43,8 +43,8 @@ pub struct BuildArgs {
     /// Write the image into each row instead of once into images/.
     #[arg(long)]
     embed_images: bool,
-    /// Largest size of a file of images or crops, in KB, MB or GB. What does not fit goes into further files, as `datasets`
-    /// does it.
+    /// Largest size of a file of images or crops, in KB, MB or GB. Anything beyond that goes into further files, as in
+    /// `datasets`.
     #[arg(long, value_name = "SIZE", default_value = "500MB", value_parser = parse_size)]
     max_shard_size: u64,
     /// Build although the corpus files seem to be the wrong ones: what to allow, separated by commas.

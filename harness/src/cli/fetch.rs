@@ -21,8 +21,8 @@ pub struct FetchArgs {
     #[arg(long, required_unless_present = "list")]
     to: Option<PathBuf>,
     /// Take the files from here instead of the published addresses: an address below which they have their published
-    /// names, or a folder; also the address or the path of one file. A folder that has files which no address serves may lack
-    /// the others.
+    /// names, or a folder; also the address or the path of one file. If a folder has files that cannot be downloaded, it
+    /// need not have the others.
     #[arg(long, value_name = "ADDRESS_OR_FOLDER")]
     from: Option<String>,
     /// Fetch only this file; may be repeated.

@@ -33,7 +33,7 @@ pub struct PredictArgs {
     /// File to write (default: standard output).
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Format of the output; `conll` is for entities alone.
+    /// Format of the output; `conll` is available for entities only.
     #[arg(long, default_value = "jsonl")]
     output_format: Written,
     /// Folder that paths of pictures begin at (default: the folder of the input).
@@ -50,7 +50,7 @@ pub struct PredictArgs {
 /// A format that sentences are read in.
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
-    /// A sentence per line, its words separated by blanks
+    /// A sentence per line, its words separated by spaces
     Text,
     /// An object per line, with `tokens` and, for relations, `head` and `tail`
     Jsonl,
@@ -85,9 +85,10 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
     let cut = predictor.count_cut(&sentences)?;
     if cut > 0 {
         let max = card.config.max_length;
+        let are = if cut == 1 { "is" } else { "are" };
         let cut = counted(cut, "sentence");
         note(format_args!(
-            "warning: too long for the {max} word pieces that the model reads: {cut}; words beyond are tagged O"
+            "warning: {cut} {are} longer than the {max} word pieces that the model reads; the remaining words are tagged O"
         ));
     }
     let format = if args.output_format == Written::Conll { OutputFormat::Conll } else { OutputFormat::Jsonl };

@@ -38,8 +38,8 @@ pub struct StreamArgs {
     /// Stop after the first K tasks. The same command with a larger K, or without it, goes on from there.
     #[arg(long, value_name = "K")]
     tasks: Option<usize>,
-    /// Seconds that the method may take until its next message; give it time for the longest task. Without a limit, mkgc
-    /// waits for ever for a message, and for an hour until the method reads one.
+    /// Seconds that the method may take until its next message; give it time for the longest task. Without it, mkgc waits
+    /// indefinitely for a message, and up to an hour for the method to read one.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
 }

@@ -55,8 +55,8 @@ pub struct SweepArgs {
     /// Make runs again that have failed; without it, they stay as they are and are listed at the end.
     #[arg(long)]
     retry_failed: bool,
-    /// Memory that a run takes. While other runs are going on, another one starts only when this much is free. Default:
-    /// 1 GiB, or the most that any run of the sweep has taken so far.
+    /// Memory that a run takes. While other runs are in progress, a new one starts only if this much memory is free.
+    /// Default: 1 GiB, or the most that any run of the sweep has taken so far.
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     memory_per_run: Option<f64>,
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub struct WatchArgs {
     /// Seconds between two looks at the run folders.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
-    /// Print the table once, as happens without a terminal, and stop.
+    /// Print the table once and exit, as happens when stdout is not a terminal.
     #[arg(long)]
     once: bool,
 }

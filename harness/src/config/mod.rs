@@ -69,8 +69,8 @@ pub struct Config {
     pub rounds: usize,
     /// How EMR mixes stored rows with rows of the current task.
     pub replay: Replay,
-    /// What `O` means in a stored sentence that is replayed: `mask` leaves it open, because the word may be of a class of another
-    /// task; `keep` takes it as `O`.
+    /// How `O` is treated in replayed sentences: `mask` leaves the tag open, because the word may belong to a class of
+    /// another task; `keep` trains on it as `O`.
     pub replay_o: ReplayO,
     /// Size of a query and key of RP-CRE's memory network.
     pub key_size: usize,

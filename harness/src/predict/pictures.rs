@@ -38,13 +38,18 @@ impl Shown<'_> {
         Ok(Pixels::Image(Tensor::from_vec(values.concat(), (sentences.len(), 3, side, side), device)?))
     }
 
-    /// Checks that a sentence names a picture whose file is there.
+    /// Checks that a sentence names a file, without reading it.
     ///
     /// # Errors
-    /// It names none, or the file is missing.
+    /// It names no picture, or the file is missing.
     pub fn check(&self, sentence: &Sentence) -> Result<()> {
-        if !self.blank {
-            fs_err::metadata(self.path(sentence)?).map_err(|error| sentence.place.error(&error.to_string()))?;
+        if self.blank {
+            return Ok(());
+        }
+        let path = self.path(sentence)?;
+        let found = fs_err::metadata(&path).map_err(|error| sentence.place.error(&error.to_string()))?;
+        if !found.is_file() {
+            return Err(sentence.place.error(&format!("picture {}: is no file", path.display())));
         }
         Ok(())
     }

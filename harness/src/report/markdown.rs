@@ -200,7 +200,7 @@ fn plain(value: &Value) -> String {
 fn confusion(board: &Board, entries: &[Entry], level: &str) -> String {
     let [old, new, none] = entries[0].confusion.items;
     let (items, of_none, skipped) = match board.task {
-        Extraction::Relations => ("rows", format!("{none} rows without a relation"), 0),
+        Extraction::Relations => ("rows", format!("{} without a relation", counted(none, "row")), 0),
         Extraction::Entities => {
             ("entities, by the type predicted for the same words", "predicted spans that are no entity".to_owned(), 1)
         }

@@ -3,6 +3,7 @@
 //! merge into one, and every number on it can be derived again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::board::{Absent, Board, RunCard};
@@ -19,8 +20,8 @@ use crate::run::hints::folder_name;
 const PAGE: &str = "index.html";
 /// What the hub shows of a data set; a user may have a better one.
 const README: &str = "README.md";
-/// What stands in the card before and after the part that is made anew each time.
-const MARKS: [&str; 2] = ["<!-- mkgc report: begin -->\n", "<!-- mkgc report: end -->\n"];
+/// Marks around the part of the card that every `--publish` rewrites.
+const MARKS: [&str; 2] = ["<!-- mkgc report: begin -->", "<!-- mkgc report: end -->"];
 
 /// Writes the boards and their runs into a folder and returns the Markdown text. Runs that lie in the folder already stay
 /// where they are, damaged ones as well unless a whole one takes the place; others are copied to
@@ -40,15 +41,11 @@ pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
         made.insert(PAGE.to_owned(), page);
     }
     let text = markdown::report(&boards);
-    let card = readme(&boards, &text)?;
     // Pages that begin with `_` are pages, too.
     made.insert(".nojekyll".to_owned(), Vec::new());
     let path = out.join(README);
     let foreign = OwnedFolder::is_foreign(out, "report --publish", README);
-    let card = match fs_err::read_to_string(&path) {
-        Ok(old) => renewed(&old, &card).or((!foreign).then_some(card)),
-        Err(_) => Some(card),
-    };
+    let card = new_card(&path, foreign, readme(&text))?;
     let mut names: BTreeSet<String> = made.keys().chain(runs.copies.keys()).cloned().collect();
     names.extend((!foreign).then(|| README.to_owned()));
     let folder = OwnedFolder::open(out, "report --publish", &names)?;
@@ -156,31 +153,40 @@ impl Runs {
     }
 }
 
-/// Returns a card with the part between the marks of another one, so that what a user has written around it stays; none if
-/// one of them has no marks.
-fn renewed(card: &str, by: &str) -> Option<String> {
-    let [begin, end] = MARKS;
-    let parts = |card| {
-        let (before, rest): (&str, &str) = str::split_once(card, begin)?;
-        let (own, after) = rest.split_once(end)?;
-        Some((before.len() + begin.len(), own, after.len() + end.len()))
+/// Returns the card to write: `made`, or the one at `path` with its report renewed; none if that one is a user's own.
+fn new_card(path: &Path, foreign: bool, made: String) -> Result<Option<String>> {
+    let card = match fs_err::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !foreign => return Ok(Some(made)),
+        Err(_) if foreign => return Ok(None),
+        read => read?,
     };
-    let (start, _, tail) = parts(card)?;
-    let (_, own, _) = parts(by)?;
-    Some([&card[..start], own, &card[card.len() - tail..]].concat())
+    Ok(std::str::from_utf8(&card).ok().and_then(|card| renewed(card, &made)))
+}
+
+/// Returns `card` with the text between its marks replaced by that of `made`; none if either lacks the marks.
+fn renewed(card: &str, made: &str) -> Option<String> {
+    let [before, _, after] = parts(card)?;
+    let [_, report, _] = parts(made)?;
+    let [begin, end] = MARKS;
+    Some([before, begin, report, end, after].concat())
+}
+
+/// Returns what stands before, between and after the marks of a card.
+fn parts(card: &str) -> Option<[&str; 3]> {
+    let [begin, end] = MARKS;
+    let (before, rest) = card.split_once(begin)?;
+    let (report, after) = rest.split_once(end)?;
+    Some([before, report, after])
 }
 
 /// Prints the card that the Hugging Face hub shows, with the scores as a table that `datasets` loads.
-fn readme(boards: &[Board], report: &str) -> Result<String> {
-    let names: Vec<&str> = boards.iter().map(|board| board.benchmark.as_str()).collect();
-    // A JSON text is one of YAML.
-    let title = serde_json::to_string(&format!("mkgc leaderboard: {}", names.join(", ")))?;
+fn readme(report: &str) -> String {
     let [begin, end] = MARKS;
-    Ok(format!(
-        "---\npretty_name: {title}\ntags:\n- continual-learning\n- knowledge-graph-construction\nconfigs:\n\
-         - config_name: scores\n  data_files: scores.csv\n---\n{begin}\
+    format!(
+        "---\npretty_name: mkgc leaderboard\ntags:\n- continual-learning\n- knowledge-graph-construction\nconfigs:\n\
+         - config_name: scores\n  data_files: scores.csv\n---\n{begin}\n\
          This is a board of mkgc. `index.html` is the page, `board.json` and the tables are for programs, and \
          `runs` holds the record and the predictions of every run. `mkgc report` of this folder derives every number again \
-         and merges it with other boards and runs.\n\n{report}{end}"
-    ))
+         and merges it with other boards and runs.\n\n{report}{end}\n"
+    )
 }

@@ -52,13 +52,16 @@ pub(super) fn check(request: &Request, benchmark: &Benchmark, spec: &Rc<LearnerS
     Ok(())
 }
 
-/// Warns of rows that show generated pictures, because the numbers of such a run say nothing of a method that sees pictures.
+/// Warns of rows that show generated pictures, because the numbers of such a run say nothing about a method that sees
+/// pictures.
 fn warn_of_stand_ins(pictures: &Pictures) {
-    if pictures.stand_in_rows() > 0 {
+    let rows = pictures.stand_in_rows();
+    if rows > 0 {
+        let have = if rows == 1 { "has" } else { "have" };
         note(format_args!(
-            "warning: no usable picture for {} of the benchmark; generated ones take their place, and reports list the run \
-             apart from the ranked ones (`mkgc build --images` adds the pictures of the corpus)",
-            counted(pictures.stand_in_rows(), "row")
+            "warning: {} {have} no usable picture; generated ones stand in, and reports list the run apart from the ranked \
+             ones",
+            counted(rows, "row")
         ));
     }
 }

@@ -60,8 +60,8 @@ impl Attention {
         read: bool,
     ) -> Result<Option<(Tensor, Option<Tensor>)>> {
         let logits = read.then(SideResult::default);
-        let part =
-            AttentionPart { prefix: prefix.cloned(), logits: logits.clone(), ..self.part(x, padding, map_mask)? };
+        let prefix = prefix.map(Tensor::contiguous).transpose()?;
+        let part = AttentionPart { prefix, logits: logits.clone(), ..self.part(x, padding, map_mask)? };
         let Some(states) = ops::sublayer(x, part, residual, mask)? else { return Ok(None) };
         let logits = logits.map(|logits| logits.attach(&states)).transpose()?;
         Ok(Some((states, logits)))

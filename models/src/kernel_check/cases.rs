@@ -136,20 +136,37 @@ fn residual(v: &[Tensor], order: Order) -> Residual {
 }
 
 fn attention(length: usize, heads: usize, width: usize, order: Order, p: f64) -> KernelCase {
-    let square: &[usize] = &[width, width];
-    let line: &[usize] = &[width];
-    let shapes = [&[3, length, width], square, line, line, line, square, line, square, line, square, line];
+    let shapes = attention_shapes(length, width);
     let name = format!("attention {order:?} 3 x {length} x {width}, {heads} heads, dropout {p}");
-    case(&name, &shapes, move |x, v| {
-        let part = projected(x, v, heads, (p > 0.0).then(|| DropoutMask::new(5, p)))?;
+    case(&name, &slices(&shapes), move |x, v| {
+        let part = projected(x, v, heads, (p > 0.0).then(|| DropoutMask::new(5, p)), padding(x, length)?)?;
         fused(sublayer(x, part, &residual(v, order), (p > 0.0).then(|| DropoutMask::new(6, p)))?)
     })
     .with_cancelled(8)
     .with_attention(AttentionWork { length, keys: length, size: width / heads })
 }
 
-/// Returns attention with the variables from the fourth on, over rows with padding.
-fn projected(x: &Tensor, v: &[Tensor], heads: usize, mask: Option<DropoutMask>) -> Result<AttentionPart> {
+/// Returns the shapes of three rows of states, of [`residual`] and of [`projected`].
+fn attention_shapes(length: usize, width: usize) -> Vec<Vec<usize>> {
+    let square = || vec![width, width];
+    let line = || vec![width];
+    let residual = [square(), line(), line(), line()];
+    let projected = [square(), line(), square(), line(), square(), line()];
+    [vec![3, length, width]].into_iter().chain(residual).chain(projected).collect()
+}
+
+fn slices(shapes: &[Vec<usize>]) -> Vec<&[usize]> {
+    shapes.iter().map(Vec::as_slice).collect()
+}
+
+/// Returns attention with the variables after the first four.
+fn projected(
+    x: &Tensor,
+    v: &[Tensor],
+    heads: usize,
+    mask: Option<DropoutMask>,
+    padding: Tensor,
+) -> Result<AttentionPart> {
     Ok(AttentionPart {
         query: linear(&v[4], &v[5]),
         keys: Keys::Projected(linear(&v[6], &v[7])),
@@ -157,7 +174,7 @@ fn projected(x: &Tensor, v: &[Tensor], heads: usize, mask: Option<DropoutMask>) 
         heads,
         rows: x.dim(0)?,
         prefix: None,
-        padding: Some(padding(x, x.dim(1)?)?),
+        padding: Some(padding),
         mask,
         logits: None,
         revealed: None,
@@ -168,14 +185,14 @@ fn projected(x: &Tensor, v: &[Tensor], heads: usize, mask: Option<DropoutMask>) 
 fn after_another_stream(length: usize, before: usize) -> KernelCase {
     let heads = 3;
     let width = 96;
-    let square: &[usize] = &[width, width];
-    let line: &[usize] = &[width];
-    let prefix: &[usize] = &[2, 3, before, width];
-    let shapes = [&[3, length, width], square, line, line, line, square, line, square, line, square, line, prefix];
-    case(&format!("attention over {before} + {length} positions"), &shapes, move |x, v| {
-        let own = projected(x, v, heads, Some(DropoutMask::new(5, 0.1)))?;
+    let mut shapes = attention_shapes(length, width);
+    shapes.push(vec![2, 3, before, width]);
+    case(&format!("attention over {before} + {length} positions"), &slices(&shapes), move |x, v| {
+        // The other stream has padding at its end.
+        let own = Tensor::zeros((3, 1, 1, length), DType::F32, x.device())?;
+        let all = Tensor::cat(&[padding(x, before)?, own], 3)?;
         let prefix = Some(v[10].to_dtype(x.dtype())?);
-        let part = AttentionPart { prefix, padding: Some(padding(x, before + length)?), ..own };
+        let part = AttentionPart { prefix, ..projected(x, v, heads, Some(DropoutMask::new(5, 0.1)), all)? };
         fused(sublayer(x, part, &residual(v, Order::Before), Some(DropoutMask::new(6, 0.1)))?)
     })
     .with_attention(AttentionWork { length, keys: before + length, size: width / heads })
@@ -183,13 +200,9 @@ fn after_another_stream(length: usize, before: usize) -> KernelCase {
 
 /// Returns attention whose result is the states and what another stream reads.
 fn revealing_attention() -> KernelCase {
-    let width = 96;
-    let square: &[usize] = &[width, width];
-    let line: &[usize] = &[width];
-    let shapes = [&[3, 21, width], square, line, line, line, square, line, square, line, square, line];
-    case("attention that another stream reads", &shapes, |x, v| {
+    case("attention that another stream reads", &slices(&attention_shapes(21, 96)), |x, v| {
         let side = SideResult::default();
-        let own = projected(x, v, 3, Some(DropoutMask::new(5, 0.1)))?;
+        let own = projected(x, v, 3, Some(DropoutMask::new(5, 0.1)), padding(x, 21)?)?;
         let part = AttentionPart { revealed: Some(side.clone()), ..own };
         let y = fused(sublayer(x, part, &residual(v, Order::After), None)?)?;
         Tensor::cat(&[y.flatten_all()?, side.attach(&y)?.flatten_all()?], 0)

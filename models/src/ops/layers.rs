@@ -136,6 +136,11 @@ pub(crate) trait InnerPart: Send + Sync + Sized + 'static {
     fn second_input(&self) -> Option<&Tensor> {
         None
     }
+
+    /// Fails if F cannot be computed of states `[B, T, H]`.
+    fn check(&self, _states: &Tensor) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Attention as the inner part of a sublayer.
@@ -146,8 +151,8 @@ pub(crate) struct AttentionPart {
     pub heads: usize,
     /// Rows of the batch, `B`.
     pub rows: usize,
-    /// Keys and values of P positions of another stream, which go before those of the layer, `[2, B, P, H]`; only with
-    /// projected keys.
+    /// Keys and values of P positions of another stream, which go before those of the layer, `[2, B, P, H]`, contiguous;
+    /// only with projected keys.
     pub prefix: Option<Tensor>,
     /// Added to the logits, `[B, 1, 1, P + T]`.
     pub padding: Option<Tensor>,
@@ -183,6 +188,23 @@ impl InnerPart for AttentionPart {
 
     fn second_input(&self) -> Option<&Tensor> {
         self.prefix.as_ref()
+    }
+
+    fn check(&self, states: &Tensor) -> Result<()> {
+        let learned = matches!(self.keys, Keys::Shared(_));
+        if learned && (self.prefix.is_some() || self.revealed.is_some())
+            || self.prefix.is_some() && self.revealed.is_some()
+        {
+            candle_core::bail!("attention has learned keys, a prefix, or reveals its keys, but only one of these");
+        }
+        let (rows, _, width) = states.dims3()?;
+        let shape = [2, rows, self.prefix_length()?, width];
+        match &self.prefix {
+            Some(prefix) if prefix.dims() != shape => {
+                candle_core::bail!("a prefix of shape {:?}, expected {shape:?}", prefix.dims())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

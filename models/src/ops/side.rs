@@ -44,6 +44,11 @@ impl SideResult {
     }
 }
 
+/// Takes the gradient of a second result, as [`SideResult::grad`] does; none if there is no second result.
+pub(super) fn side_grad(side: Option<&SideResult>) -> Result<Option<Tensor>> {
+    Ok(side.map(SideResult::grad).transpose()?.flatten())
+}
+
 struct SideResultOp(SideResult);
 
 impl CustomOp1 for SideResultOp {

@@ -6,6 +6,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Area, draw, plain, short, text, width};
 use super::series::drawn;
 use super::svg::{FONT, line_of, text_of};
+use crate::console::counted;
 use crate::error::Result;
 use crate::metrics::Metric;
 use crate::report::board::{Board, Entry, Estimate, MetricInfo};
@@ -50,7 +51,8 @@ pub fn scores(board: &Board, metric: &MetricInfo) -> Result<Option<String>> {
     if stages < 2 || lines.is_empty() {
         return Ok(None);
     }
-    let title = format!("{}: {} after each of {stages} tasks, {} entries", board.benchmark, metric.title, lines.len());
+    let title =
+        format!("{}: {} after each of {stages} tasks, {}", board.benchmark, metric.title, counted(lines.len(), "line"));
     draw(SIZE, &title, |root| paint(root, &lines, stages)).map(Some)
 }
 

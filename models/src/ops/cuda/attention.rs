@@ -10,7 +10,7 @@ use super::launch::{
 use super::sublayer::{GpuGrads, GpuKept, GpuPart, products};
 use crate::ops::layers::{AttentionPart, InnerPart, Keys, SharedKey};
 use crate::ops::param_grads::push_grad;
-use crate::ops::side::SideResult;
+use crate::ops::side::side_grad;
 
 /// Most keys that a block can attend over (`LONGEST` in attention.cu).
 const LONGEST: usize = 192;
@@ -175,12 +175,12 @@ impl GpuPart for AttentionPart {
         let Some([maps, f]) = &kept.attention else { bail!("attention kept no maps") };
         let work = self.work(grad.dim(0)?)?;
         let (mut shape, counts) = self.block(work);
-        let revealed_grad = self.revealed.as_ref().map(SideResult::grad).transpose()?.flatten();
+        let revealed_grad = side_grad(self.revealed.as_ref())?;
         let with_revealed = revealed_grad.as_ref().map(|of| grad + of.get(2)?.reshape(grad.shape())?).transpose()?;
         let grad = with_revealed.as_ref().unwrap_or(grad);
         let before_grad = self.prefix.as_ref().map(|prefix| empty(grad, prefix.shape(), grad.dtype())).transpose()?;
         let grads = empty(grad, kept.product.shape(), grad.dtype())?;
-        let logit_grad = self.logits.as_ref().map(SideResult::grad).transpose()?.flatten();
+        let logit_grad = side_grad(self.logits.as_ref())?;
         let key_grad = match &self.keys {
             Keys::Projected(_) => None,
             Keys::Shared(_) => Some(empty(grad, grad.shape(), DType::F32)?),

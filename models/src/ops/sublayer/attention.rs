@@ -1,14 +1,14 @@
 //! Attention: F = merged heads of drop(P) V, P = softmax(S + padding), S = Q Kᵀ/√d, of Q, K, V = x Wᵀ + b; with learned
 //! keys (`keys`), K is theirs and S includes their position bias. A prefix puts keys and values of another stream before
-//! K and V, so that a row has more keys than queries. If they are read, S, or K, V and F, are a second result
-//! (`crate::ops::side`).
+//! K and V, so that a row has more keys than queries. S, or K, V and F together, become a second result
+//! (`crate::ops::side`) if something reads them.
 //!
 //! Kept: Q, K, V and F, `[M, H]` each (K only where it is projected; K and V with the prefix), and P, `[B, heads, T, S]`.
 //! Backward, per row and head, with D = drop(P): dV = Dᵀ dF, dP = drop(dF Vᵀ), dS = P ⊙ (dP - Σ P dP) + ∂L/∂S,
-//! dQ = dS K/√d, dK = dSᵀ Q/√d; gradients of a second result are added to those of F before and of K and V after. Rows of
-//! a batch are independent and are spread over the threads.
+//! dQ = dS K/√d, dK = dSᵀ Q/√d; the gradient of a revealed F is added to dF first, those of revealed K and V to dK and dV
+//! last. Rows of a batch are independent and are spread over the threads.
 
-use candle_core::{CpuStorage, Result, Storage, Tensor};
+use candle_core::{CpuStorage, Result, Storage};
 
 use super::cpu::{CpuPart, InputGrads, bias_or_zeros, linear_gradients, linear_product};
 use super::keys::FirstKeys;
@@ -16,7 +16,7 @@ use crate::ops::gemm::{Matrix, write_product};
 use crate::ops::host::Host;
 use crate::ops::layers::{AttentionPart, Keys, Linear};
 use crate::ops::linear::{add_bias, add_up};
-use crate::ops::side::SideResult;
+use crate::ops::side::side_grad;
 use crate::ops::softmax::{softmax_gradients, softmax_rows};
 use crate::ops::threads::run;
 
@@ -169,11 +169,6 @@ fn projected(layer: &Linear, x: &[f32]) -> Result<Vec<f32>> {
     Ok(y)
 }
 
-/// Returns ∂L/∂ a second result, if there is one and the loss depends on it.
-fn side_grad(side: Option<&SideResult>) -> Result<Option<Tensor>> {
-    Ok(side.map(SideResult::grad).transpose()?.flatten())
-}
-
 /// Puts the rows of `before` before those of `own`, for each of `count` rows of a batch.
 fn joined(count: usize, before: &[f32], own: &[f32]) -> Vec<f32> {
     let parts = before.chunks_exact(before.len() / count).zip(own.chunks_exact(own.len() / count));
@@ -209,12 +204,7 @@ impl CpuPart for AttentionPart {
             Keys::Shared(_) => Vec::new(),
         };
         if let Some(prefix) = &self.prefix {
-            let shape = [2, self.rows, sizes.keys - sizes.length, sizes.width];
-            if prefix.dims() != shape {
-                candle_core::bail!("a prefix of shape {:?}, expected {shape:?}", prefix.dims());
-            }
-            let prefix = prefix.contiguous()?;
-            let prefix = Host::new(&prefix)?;
+            let prefix = Host::new(prefix)?;
             let (keys, values) = prefix.values()?.split_at(prefix.values()?.len() / 2);
             key = joined(self.rows, keys, &key);
             value = joined(self.rows, values, &value);

@@ -81,6 +81,7 @@ pub(crate) fn sublayer<F: Part>(
     if x.dims3()?.2 != residual.norm.width() {
         candle_core::bail!("a layer on states of size {} got a tensor of shape {:?}", residual.norm.width(), x.shape());
     }
+    inner.check(x)?;
     #[cfg(feature = "cuda")]
     if on_gpu(x) && inner.supports(x)? {
         return cuda::sublayer(&x.contiguous()?, inner, residual, mask).map(Some);
