@@ -195,7 +195,7 @@ fn wrong_plans_are_refused_when_they_are_read() {
     assert!(place.error("sweep plan.toml --out out --device gpu").contains("expected cpu, cuda"));
     assert!(place.error("sweep plan.toml --out out --checkpoint-every=-1").contains("give a number of minutes"));
     assert!(place.error("sweep plan.toml --out out --memory-per-run nan").contains("give a number of GiB above 0"));
-    assert!(place.error("sweep plan.toml --out out --run 1").contains("the plan has 1 runs, numbered from 0"));
+    assert!(place.error("sweep plan.toml --out out --run 1").contains("the plan has 1 run, numbered from 0"));
     assert!(!place.path("out").exists(), "nothing is written before everything is right");
 }
 
