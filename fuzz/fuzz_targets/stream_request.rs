@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mkgc_fuzz::seed;
-use mkgc_harness::stream::message::Request;
+use mkgc_harness::stream::message::ClientRequest;
 
 const SEEDS: [&str; 4] = [
     r#"{"type": "next"}"#,
@@ -14,7 +14,7 @@ const SEEDS: [&str; 4] = [
 
 fuzz_target!(init: seed(SEEDS), |data: &[u8]| {
     let Ok(line) = std::str::from_utf8(data) else { return };
-    if let Err(message) = Request::parse(line) {
+    if let Err(message) = ClientRequest::parse(line) {
         // The message goes back to the method as one line, so it must not repeat a long one.
         assert!(message.len() < 2000, "{message}");
     }

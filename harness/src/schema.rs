@@ -24,7 +24,7 @@ pub fn all() -> [(&'static str, Schema); 8] {
         ("failure.schema.json", schema_for!(Failure)),
         ("predictions.schema.json", schema_for!(PredictionRow)),
         ("model.schema.json", schema_for!(ModelCard)),
-        ("stream-request.schema.json", schema_for!(message::Request)),
+        ("stream-request.schema.json", schema_for!(message::ClientRequest)),
         ("stream-reply.schema.json", schema_for!(message::Reply<'static>)),
     ]
 }

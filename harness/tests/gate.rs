@@ -12,8 +12,8 @@ use common::{Place, train};
 use mkgc_builder::corpus::Extraction;
 use mkgc_harness::gate::baseline::{Baseline, Expectation, Tolerance};
 use mkgc_harness::gate::key::GateKey;
-use mkgc_harness::gate::observed::{BySeed, Observations, Observed, Values, observe};
-use mkgc_harness::gate::{Outcome, OutcomeLine, Verdict, check, junit, show, update};
+use mkgc_harness::gate::observed::{BySeed, Observations, ObservedScores, Values, observe};
+use mkgc_harness::gate::{GateOutcome, OutcomeLine, Verdict, check, junit, show, update};
 use mkgc_harness::methods::{MethodSpec, registry};
 use mkgc_harness::metrics::metric::Direction;
 use mkgc_harness::run::find::find;
@@ -67,11 +67,11 @@ impl Gate {
     }
 }
 
-fn compared(baseline: &Baseline, runs: &Path) -> Outcome {
+fn compared(baseline: &Baseline, runs: &Path) -> GateOutcome {
     check(baseline, &observe(&find(&[runs]).unwrap()).unwrap(), false)
 }
 
-fn reasons(outcome: &Outcome) -> Vec<&str> {
+fn reasons(outcome: &GateOutcome) -> Vec<&str> {
     outcome.lines.iter().map(|line| line.reason.as_str()).collect()
 }
 
@@ -259,7 +259,7 @@ fn runs_without_some_fingerprints_hide_no_difference_of_others() {
             let mut fingerprints = BTreeMap::from([("data".to_owned(), "d".to_owned())]);
             fingerprints.extend(tokenizer.map(|hash| ("encoder_tokenizer".to_owned(), hash.to_owned())));
             let folder = PathBuf::from(format!("run{seed}"));
-            (seed as u64, Observed { folder, fingerprints, values: Ok(Values::new()) })
+            (seed as u64, ObservedScores { folder, fingerprints, values: Ok(Values::new()) })
         };
         let runs: BySeed = tokenizers.iter().enumerate().map(run).collect();
         Observations { runs: BTreeMap::from([(key.clone(), runs)]), unreadable: Vec::new() }
@@ -289,7 +289,7 @@ fn xml_and_commands_escape_what_would_break_them() {
         verdict: Verdict::Fail,
         reason: "100 % \"worse\"".to_owned(),
     };
-    let outcome = Outcome { lines: vec![line], unknown: vec![] };
+    let outcome = GateOutcome { lines: vec![line], unknown: vec![] };
     let xml = String::from_utf8(junit::xml(&outcome).unwrap()).unwrap();
     assert!(xml.contains("a &amp; b.&lt;x&gt;.cpu") && xml.contains("100 % &quot;worse&quot;"), "{xml}");
     assert!(show::annotations(&outcome)[0].ends_with("%0Alast_micro_f1: 100 %25 \"worse\""));

@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use common::corpora::{Corpora, rows};
-use mkgc_harness::sweep::{Given, Plan, Sweep};
+use mkgc_harness::sweep::{Plan, Sweep, SweepOverrides};
 
 /// Settings with which a run takes a second.
 const SHORT: &str = "settings = { epochs = 1, max_length = 16, batch_size = 4 }\n";
@@ -25,7 +25,7 @@ impl Corpora {
     fn sweep(&self, text: &str) -> mkgc_harness::error::Result<Sweep> {
         self.plan(text);
         let out = Some(self.path("out"));
-        Sweep::new(&Plan::read(&self.path("plan.toml"))?, &Given { out, ..Given::default() })
+        Sweep::new(&Plan::read(&self.path("plan.toml"))?, &SweepOverrides { out, ..SweepOverrides::default() })
     }
 
     fn names(&self, text: &str) -> Vec<String> {
@@ -375,7 +375,7 @@ fn flags_win_over_the_plan() {
                 device = \"cuda:7\"\ndtype = \"bf16\"\nsettings = { batch_size = 3, clip_norm = 7.0 }\n[[encoders]]\ntext = \"nowhere\"\n";
     place.plan(text);
     let plan = Plan::read(&place.path("plan.toml")).unwrap();
-    let flags = Given {
+    let flags = SweepOverrides {
         benchmarks: vec![place.path("data")],
         out: Some(place.path("given")),
         encoder: Some("tiny".to_owned()),
@@ -383,7 +383,7 @@ fn flags_win_over_the_plan() {
         device: Some("cpu".to_owned()),
         dtype: Some("f32".to_owned()),
         settings: toml::from_str("batch_size = 2").unwrap(),
-        ..Given::default()
+        ..SweepOverrides::default()
     };
     let sweep = Sweep::new(&plan, &flags).unwrap();
     let run = &sweep.runs[0];
@@ -391,7 +391,7 @@ fn flags_win_over_the_plan() {
     assert_eq!((config.epochs, config.batch_size, config.clip_norm), (5, 2, 7.0));
     assert_eq!((run.encoder.as_str(), sweep.device.as_str(), sweep.dtype.as_str()), ("tiny", "cpu", "f32"));
     assert_eq!(sweep.out().unwrap(), place.path("given"));
-    let planned = Given { benchmarks: vec![place.path("data")], ..Given::default() };
+    let planned = SweepOverrides { benchmarks: vec![place.path("data")], ..SweepOverrides::default() };
     let sweep = Sweep::new(&plan, &planned).unwrap();
     let config = &sweep.runs[0].settings.config;
     assert_eq!((config.epochs, config.batch_size, config.lr_head), (4, 3, 0.5));
@@ -421,7 +421,7 @@ fn a_plan_keeps_the_networks_of_its_runs() {
 #[test]
 fn shipped_plans_are_valid() {
     let place = Corpora::new();
-    let given = Given { benchmarks: vec![place.build()], ..Given::default() };
+    let given = SweepOverrides { benchmarks: vec![place.build()], ..SweepOverrides::default() };
     for entry in fs_err::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/plans")).unwrap() {
         let plan = Plan::read(&entry.unwrap().path()).unwrap();
         assert!(!Sweep::new(&plan, &given).unwrap().runs.is_empty());

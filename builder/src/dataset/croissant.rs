@@ -13,7 +13,7 @@ use crate::error::Result;
 const CONTEXT: &str = include_str!("croissant_context.json");
 
 /// Where the fields of a record set are read from.
-struct Origin {
+struct FieldSource {
     /// Name and id of the record set.
     id: String,
     /// The property of a source that names this kind of origin.
@@ -34,14 +34,14 @@ pub fn croissant(manifest: &Manifest, reference: &CorpusReference) -> Result<Val
     let tasks = parquet.iter().filter(|file| file.path.starts_with(TASKS_FOLDER));
     let columns = row_columns(manifest.task, manifest.row_pictures());
     let mut record_sets: Vec<Value> =
-        tasks.map(|file| record_set(&Origin::of_file(stem(&file.path)), &columns)).collect();
+        tasks.map(|file| record_set(&FieldSource::of_file(stem(&file.path)), &columns)).collect();
     for (file, columns) in [(IMAGES_FILE, image_columns(manifest.images_by_split)), (CROPS_FILE, crop_columns())] {
         match parquet.iter().filter(|entry| is_part_of(file, &entry.path)).count() {
             0 => {}
-            1 => record_sets.push(record_set(&Origin::of_file(stem(file)), &columns)),
+            1 => record_sets.push(record_set(&FieldSource::of_file(stem(file)), &columns)),
             _ => {
                 files.push(shards(file));
-                record_sets.push(record_set(&Origin::of_shards(stem(file)), &columns));
+                record_sets.push(record_set(&FieldSource::of_shards(stem(file)), &columns));
             }
         }
     }
@@ -124,7 +124,7 @@ fn shards(file: &str) -> Value {
     })
 }
 
-impl Origin {
+impl FieldSource {
     fn of_file(stem: &str) -> Self {
         Self { id: stem.to_owned(), kind: "fileObject", file: format!("{stem}-file") }
     }
@@ -134,13 +134,13 @@ impl Origin {
     }
 }
 
-fn record_set(origin: &Origin, columns: &[ColumnSpec]) -> Value {
+fn record_set(origin: &FieldSource, columns: &[ColumnSpec]) -> Value {
     let id = &origin.id;
     let fields: Vec<Value> = columns.iter().map(|column| field(origin, column)).collect();
     json!({"@type": "cr:RecordSet", "@id": id, "name": id, "field": fields})
 }
 
-fn field(origin: &Origin, column: &ColumnSpec) -> Value {
+fn field(origin: &FieldSource, column: &ColumnSpec) -> Value {
     let source = |extra: Option<&str>| {
         let mut source = json!({
             origin.kind: {"@id": origin.file},

@@ -97,7 +97,7 @@ impl BenchmarkFolder {
 /// The file is missing or damaged; a label id is out of range.
 pub fn read_batches(path: &Path, manifest: &Manifest, mut each: impl FnMut(Vec<Row>)) -> Result<()> {
     for batch in batches(path, |column| column != "image")? {
-        let columns = Columns { path, batch: &batch?, labels: manifest.labels.len() };
+        let columns = BatchColumns { path, batch: &batch?, labels: manifest.labels.len() };
         each(columns.rows(manifest.task, manifest.text_only)?);
     }
     Ok(())
@@ -123,13 +123,13 @@ pub(super) fn batches(path: &Path, kept: impl Fn(&str) -> bool) -> Result<impl I
 }
 
 /// A record batch of a file, with typed access to its columns.
-pub(super) struct Columns<'a> {
+pub(super) struct BatchColumns<'a> {
     pub(super) path: &'a Path,
     pub(super) batch: &'a RecordBatch,
     pub(super) labels: usize,
 }
 
-impl Columns<'_> {
+impl BatchColumns<'_> {
     pub(super) fn wrong(&self, name: &str) -> Error {
         Error::dataset(self.path, format!("column `{name}` is missing or has another type"))
     }

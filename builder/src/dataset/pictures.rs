@@ -5,7 +5,7 @@ use std::path::Path;
 
 use arrow::array::{AsArray, BinaryArray, BooleanArray};
 
-use super::folder::{BenchmarkFolder, Columns, batches};
+use super::folder::{BatchColumns, BenchmarkFolder, batches};
 use super::layout::{CROPS_FILE, IMAGES_FILE, STATS_FILE, task_file};
 use crate::corpus::{CropKind, Split};
 use crate::error::{Error, Result};
@@ -58,13 +58,13 @@ impl BenchmarkFolder {
         &self,
         file: &'static str,
         kept: impl Fn(&str) -> bool,
-        mut each: impl FnMut(&Columns<'_>) -> std::result::Result<(), E>,
+        mut each: impl FnMut(&BatchColumns<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         for part in self.manifest().parts(file) {
             let path = self.file(&part.path)?;
             for batch in batches(&path, &kept)? {
                 let batch = batch?;
-                each(&Columns { path: &path, batch: &batch, labels: 0 })?;
+                each(&BatchColumns { path: &path, batch: &batch, labels: 0 })?;
             }
             if kept("image") {
                 self.check_sum(&part.path)?;
@@ -105,7 +105,7 @@ impl BenchmarkFolder {
             let path = self.file(&name)?;
             for batch in batches(&path, |column| ["image_id", "image"].contains(&column))? {
                 let batch = batch?;
-                let columns = Columns { path: &path, batch: &batch, labels: 0 };
+                let columns = BatchColumns { path: &path, batch: &batch, labels: 0 };
                 let bytes = columns.files()?;
                 let mut pictures = Vec::new();
                 for (i, id) in columns.optional_texts("image_id")?.into_iter().enumerate() {
@@ -139,7 +139,7 @@ impl BenchmarkFolder {
     /// The file is damaged.
     pub fn crop_keys(&self) -> Result<Vec<CropKey>> {
         let mut keys = Vec::new();
-        let collect = |columns: &Columns<'_>| -> Result<()> {
+        let collect = |columns: &BatchColumns<'_>| -> Result<()> {
             keys.extend(columns.crop_keys()?);
             Ok(())
         };
@@ -168,7 +168,7 @@ impl BenchmarkFolder {
     }
 }
 
-impl Columns<'_> {
+impl BatchColumns<'_> {
     fn bools(&self, name: &str) -> Result<&BooleanArray> {
         self.column(name)?.as_boolean_opt().ok_or_else(|| self.wrong(name))
     }
@@ -232,7 +232,7 @@ pub struct PictureKey {
 pub fn each_picture_key(path: &Path, mut each: impl FnMut(&PictureKey)) -> Result<()> {
     for batch in batches(path, |_| true)? {
         let batch = batch?;
-        let columns = Columns { path, batch: &batch, labels: 0 };
+        let columns = BatchColumns { path, batch: &batch, labels: 0 };
         let bytes = columns.files()?;
         let widths = columns.ints("width")?;
         let heights = columns.ints("height")?;

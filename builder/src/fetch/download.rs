@@ -9,7 +9,7 @@ use ureq::http::header::CONTENT_RANGE;
 
 use super::event::Event;
 use super::network::Client;
-use super::part::Part;
+use super::part::PartFile;
 use crate::error::Error;
 use crate::sources::PublishedFile;
 
@@ -27,7 +27,7 @@ pub(super) struct Download<'a> {
 }
 
 /// Why the bytes of a file do not come.
-enum Failure {
+enum DownloadFailure {
     /// The connection was cut, so that asking for the rest may help.
     Cut(String),
     /// This address does not serve the file.
@@ -36,7 +36,7 @@ enum Failure {
     Disk(Error),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for DownloadFailure {
     fn from(error: Error) -> Self {
         Self::Disk(error)
     }
@@ -48,7 +48,7 @@ impl Download<'_> {
     /// # Errors
     /// The file cannot be written.
     pub(super) fn run(&self, addresses: &[String], target: &Path) -> crate::Result<Option<Vec<String>>> {
-        let mut part = Part::open(target)?;
+        let mut part = PartFile::open(target)?;
         let mut failures = Vec::new();
         for address in addresses {
             match self.complete(address, &mut part) {
@@ -56,11 +56,13 @@ impl Download<'_> {
                     part.install(target)?;
                     return Ok(None);
                 }
-                Err(Failure::Disk(error)) => {
+                Err(DownloadFailure::Disk(error)) => {
                     part.leave().ok();
                     return Err(error);
                 }
-                Err(Failure::Cut(reason) | Failure::Address(reason)) => failures.push(format!("{address}: {reason}")),
+                Err(DownloadFailure::Cut(reason) | DownloadFailure::Address(reason)) => {
+                    failures.push(format!("{address}: {reason}"))
+                }
             }
         }
         part.leave()?;
@@ -68,7 +70,7 @@ impl Download<'_> {
     }
 
     /// Completes the part from one address, as long as each connection brings more of it.
-    fn complete(&self, address: &str, part: &mut Part) -> Result<(), Failure> {
+    fn complete(&self, address: &str, part: &mut PartFile) -> Result<(), DownloadFailure> {
         let published = self.file.bytes;
         let mut furthest = part.length();
         let mut cuts = 0;
@@ -79,13 +81,13 @@ impl Download<'_> {
             let start = part.length();
             (self.report)(Event::Start { file: self.file, address, start });
             match self.rest(address, part) {
-                Err(Failure::Cut(_)) if part.length() > furthest && cuts < MOST_CUTS => {
+                Err(DownloadFailure::Cut(_)) if part.length() > furthest && cuts < MOST_CUTS => {
                     furthest = part.length();
                     cuts += 1;
                     continue;
                 }
-                Err(Failure::Cut(reason)) => {
-                    return Err(Failure::Cut(format!("{reason} after {} of {published} bytes", part.length())));
+                Err(DownloadFailure::Cut(reason)) => {
+                    return Err(DownloadFailure::Cut(format!("{reason} after {} of {published} bytes", part.length())));
                 }
                 result => result?,
             }
@@ -98,14 +100,14 @@ impl Download<'_> {
             if start == 0 {
                 let reason =
                     format!("it serves other bytes: their SHA-256 is {sum}, published is {}", self.file.sha256);
-                return Err(Failure::Address(reason));
+                return Err(DownloadFailure::Address(reason));
             }
             furthest = 0;
         }
     }
 
     /// Reads what is missing of the part.
-    fn rest(&self, address: &str, part: &mut Part) -> Result<(), Failure> {
+    fn rest(&self, address: &str, part: &mut PartFile) -> Result<(), DownloadFailure> {
         let published = self.file.bytes;
         if part.length() == published {
             return Ok(());
@@ -115,14 +117,14 @@ impl Download<'_> {
         let mut buffer = vec![0; BUFFER];
         while part.length() < published {
             let read = match reader.read(&mut buffer) {
-                Ok(0) => return Err(Failure::Cut("the connection was cut".to_owned())),
+                Ok(0) => return Err(DownloadFailure::Cut("the connection was cut".to_owned())),
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Failure::Cut(self.client.reason(&error.into()))),
+                Err(error) => return Err(DownloadFailure::Cut(self.client.reason(&error.into()))),
             };
             if part.length() + read as u64 > published {
                 part.restart()?;
-                return Err(Failure::Address(format!(
+                return Err(DownloadFailure::Address(format!(
                     "it serves more than the {published} bytes of the published file"
                 )));
             }
@@ -133,30 +135,30 @@ impl Download<'_> {
     }
 
     /// Asks for what is missing of the part, and forgets the part if all of the file comes.
-    fn answer(&self, address: &str, part: &mut Part) -> Result<Response<Body>, Failure> {
-        let mut response = self.client.get(address, part.length()).map_err(Failure::Address)?;
+    fn answer(&self, address: &str, part: &mut PartFile) -> Result<Response<Body>, DownloadFailure> {
+        let mut response = self.client.get(address, part.length()).map_err(DownloadFailure::Address)?;
         // "Range not satisfiable": the server has fewer bytes than the part.
         if response.status() == 416 && part.length() > 0 {
             part.restart()?;
-            response = self.client.get(address, 0).map_err(Failure::Address)?;
+            response = self.client.get(address, 0).map_err(DownloadFailure::Address)?;
         }
         let status = response.status().as_u16();
         let (start, whole) = match status {
             200 => (0, response.body().content_length()),
             206 => content_range(&response).unwrap_or((u64::MAX, None)),
-            404 | 410 => return Err(Failure::Address(format!("the file is not there (status {status})"))),
-            _ => return Err(Failure::Address(format!("the server refuses it (status {status})"))),
+            404 | 410 => return Err(DownloadFailure::Address(format!("the file is not there (status {status})"))),
+            _ => return Err(DownloadFailure::Address(format!("the server refuses it (status {status})"))),
         };
         let published = self.file.bytes;
         if let Some(bytes) = whole.filter(|bytes| *bytes != published) {
             let reason = format!("it serves another file: {bytes} bytes, published are {published}");
-            return Err(Failure::Address(reason));
+            return Err(DownloadFailure::Address(reason));
         }
         if status == 200 {
             part.restart()?;
         }
         if start != part.length() {
-            return Err(Failure::Address("it answers with another range than was asked for".to_owned()));
+            return Err(DownloadFailure::Address("it answers with another range than was asked for".to_owned()));
         }
         Ok(response)
     }

@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::files::sha256_file;
 
 /// The beginning of a file, open for what follows and locked against other processes.
-pub(super) struct Part {
+pub(super) struct PartFile {
     path: PathBuf,
     file: File,
     length: u64,
 }
 
-impl Part {
+impl PartFile {
     /// Opens the part that an earlier attempt has left beside `target`, or starts one.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ pub enum Key {
 
 /// An object on the stack of the machine that a pickle programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Item {
+enum StackItem {
     /// Where the arguments of an opcode with any number of them begin.
     Mark,
     Number(i64),
@@ -39,7 +39,7 @@ const MAX_NAMES: usize = 128 << 20;
 pub fn read(bytes: &[u8]) -> Result<Vec<(Key, Vec<String>)>, String> {
     let mut machine = Machine { rest: bytes, ..Machine::default() };
     while machine.step()? {}
-    if machine.pop()? != Item::Dict {
+    if machine.pop()? != StackItem::Dict {
         return Err("the pickled value is not a dict".to_owned());
     }
     machine.entries()
@@ -48,12 +48,12 @@ pub fn read(bytes: &[u8]) -> Result<Vec<(Key, Vec<String>)>, String> {
 #[derive(Default)]
 struct Machine<'a> {
     rest: &'a [u8],
-    stack: Vec<Item>,
-    memo: HashMap<u32, Item>,
+    stack: Vec<StackItem>,
+    memo: HashMap<u32, StackItem>,
     texts: Vec<&'a str>,
     lists: Vec<Vec<usize>>,
     /// Key and value of each entry of the dict.
-    entries: Vec<[Item; 2]>,
+    entries: Vec<[StackItem; 2]>,
     has_dict: bool,
 }
 
@@ -66,11 +66,11 @@ impl<'a> Machine<'a> {
             0x80 => self.protocol()?,
             // The length of a frame, which is of use to readers of streams.
             0x95 => drop(self.array::<8>()?),
-            b'(' => self.stack.push(Item::Mark),
+            b'(' => self.stack.push(StackItem::Mark),
             b'}' => self.dict()?,
             b']' => {
                 self.lists.push(Vec::new());
-                self.stack.push(Item::List(self.lists.len() - 1));
+                self.stack.push(StackItem::List(self.lists.len() - 1));
             }
             b'K' => self.number(u8::from_le_bytes)?,
             b'M' => self.number(u16::from_le_bytes)?,
@@ -130,13 +130,13 @@ impl<'a> Machine<'a> {
         if std::mem::replace(&mut self.has_dict, true) {
             return Err("it has a dict within the dict".to_owned());
         }
-        self.stack.push(Item::Dict);
+        self.stack.push(StackItem::Dict);
         Ok(())
     }
 
     fn number<const N: usize, T: Into<i64>>(&mut self, read: fn([u8; N]) -> T) -> Result<(), String> {
         let number = read(self.array()?).into();
-        self.stack.push(Item::Number(number));
+        self.stack.push(StackItem::Number(number));
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl<'a> Machine<'a> {
         let mut number = [sign; 8];
         let room = number.get_mut(..bytes.len()).ok_or("a number is too large")?;
         room.copy_from_slice(bytes);
-        self.stack.push(Item::Number(i64::from_le_bytes(number)));
+        self.stack.push(StackItem::Number(i64::from_le_bytes(number)));
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl<'a> Machine<'a> {
         let length = read(self.array()?).try_into().map_err(|_| damaged())?;
         let text = std::str::from_utf8(self.take(length)?).map_err(|_| "a text is not UTF-8")?;
         self.texts.push(text);
-        self.stack.push(Item::Text(self.texts.len() - 1));
+        self.stack.push(StackItem::Text(self.texts.len() - 1));
         Ok(())
     }
 
@@ -178,23 +178,23 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn pop(&mut self) -> Result<Item, String> {
-        self.stack.pop().filter(|item| *item != Item::Mark).ok_or_else(damaged)
+    fn pop(&mut self) -> Result<StackItem, String> {
+        self.stack.pop().filter(|item| *item != StackItem::Mark).ok_or_else(damaged)
     }
 
     /// Takes the objects above the last mark, and the mark.
-    fn above_mark(&mut self) -> Result<Vec<Item>, String> {
-        let mark = self.stack.iter().rposition(|item| *item == Item::Mark).ok_or_else(damaged)?;
+    fn above_mark(&mut self) -> Result<Vec<StackItem>, String> {
+        let mark = self.stack.iter().rposition(|item| *item == StackItem::Mark).ok_or_else(damaged)?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Ok(items)
     }
 
     /// Adds texts to the list that is on top of the stack.
-    fn append(&mut self, items: &[Item]) -> Result<(), String> {
-        let Some(Item::List(list)) = self.stack.last() else { return Err(damaged()) };
+    fn append(&mut self, items: &[StackItem]) -> Result<(), String> {
+        let Some(StackItem::List(list)) = self.stack.last() else { return Err(damaged()) };
         for item in items {
-            let Item::Text(text) = item else {
+            let StackItem::Text(text) = item else {
                 return Err(format!("expected a file name in each list, found {}", kind(*item)));
             };
             self.lists[*list].push(*text);
@@ -203,9 +203,9 @@ impl<'a> Machine<'a> {
     }
 
     /// Adds entries to the dict, which is on top of the stack.
-    fn set(&mut self, items: &[Item]) -> Result<(), String> {
+    fn set(&mut self, items: &[StackItem]) -> Result<(), String> {
         let (pairs, rest) = items.as_chunks::<2>();
-        if self.stack.last() != Some(&Item::Dict) || !rest.is_empty() {
+        if self.stack.last() != Some(&StackItem::Dict) || !rest.is_empty() {
             return Err(damaged());
         }
         self.entries.extend(pairs);
@@ -218,11 +218,11 @@ impl<'a> Machine<'a> {
         let mut entries = Vec::with_capacity(self.entries.len());
         for [key, value] in &self.entries {
             let key = match key {
-                Item::Number(row) => Key::Row(*row),
-                Item::Text(text) => Key::Image(self.texts[*text].to_owned()),
+                StackItem::Number(row) => Key::Row(*row),
+                StackItem::Text(text) => Key::Image(self.texts[*text].to_owned()),
                 other => return Err(format!("a key is neither a row number nor a name, but {}", kind(*other))),
             };
-            let Item::List(list) = value else {
+            let StackItem::List(list) = value else {
                 return Err(format!("at key {}: expected a list of file names, found {}", key.shown(), kind(*value)));
             };
             let names = self.lists[*list].iter().map(|text| self.texts[*text]);
@@ -246,13 +246,13 @@ impl Key {
 }
 
 /// Returns what an object is, for messages.
-fn kind(item: Item) -> &'static str {
+fn kind(item: StackItem) -> &'static str {
     match item {
-        Item::Mark => "nothing",
-        Item::Number(_) => "a number",
-        Item::Text(_) => "a text",
-        Item::List(_) => "a list",
-        Item::Dict => "the dict itself",
+        StackItem::Mark => "nothing",
+        StackItem::Number(_) => "a number",
+        StackItem::Text(_) => "a text",
+        StackItem::List(_) => "a list",
+        StackItem::Dict => "the dict itself",
     }
 }
 

@@ -10,7 +10,7 @@ use mkgc_models::encoders::BertConfig;
 use mkgc_models::mode::Mode;
 use serde_json::Value;
 
-use super::{Case, Errors, TRAJECTORY, example};
+use super::{AuthorsCase, Errors, TRAJECTORY, example};
 use crate::config::Config;
 use crate::data::{Batch, Example};
 use crate::error::Result;
@@ -19,13 +19,13 @@ use crate::methods::registry::find;
 use crate::methods::shared::training::Objective;
 
 /// The method's own settings, which are the authors' hard-coded ones, without dropout and for the case's sizes.
-pub fn settings(case: &Case, method: &str) -> Config {
+pub fn settings(case: &AuthorsCase, method: &str) -> Config {
     let max_length = case.size("len");
     Config { head_dropout: 0.0, max_length, ..find(method).unwrap().config(Extraction::Relations) }
 }
 
 /// A network of the case's shape over its `N` classes.
-pub fn learner(case: &Case, config: &Config) -> Learner {
+pub fn learner(case: &AuthorsCase, config: &Config) -> Learner {
     let text = BertConfig {
         vocab_size: case.size("vocab") + MARKERS,
         hidden_size: case.size("hidden"),
@@ -59,7 +59,7 @@ pub fn unpadded(tokens: &[u32]) -> &[u32] {
 }
 
 /// A row of the authors' tokens; the head reads `[E11]` and `[E21]`.
-pub fn row(case: &Case, number: usize, tokens: &[u32], label: u32) -> Example {
+pub fn row(case: &AuthorsCase, number: usize, tokens: &[u32], label: u32) -> Example {
     let place = |marker: usize| {
         let id = (case.size("vocab") + marker) as u32;
         tokens.iter().position(|token| *token == id).unwrap_or_else(|| panic!("row {number} lacks marker {id}")) as u32
@@ -68,7 +68,7 @@ pub fn row(case: &Case, number: usize, tokens: &[u32], label: u32) -> Example {
 }
 
 /// The rows of `in.tokens`, with the labels of `in.labels` where the case has them.
-pub fn rows(case: &Case) -> Vec<Example> {
+pub fn rows(case: &AuthorsCase) -> Vec<Example> {
     let labels = case.tensors.contains_key("in.labels").then(|| integers(case, "in.labels"));
     let label = |number: usize| labels.as_ref().map_or(0, |labels| labels[number]);
     let tokens = matrix(case, "in.tokens");
@@ -76,12 +76,12 @@ pub fn rows(case: &Case) -> Vec<Example> {
 }
 
 /// Rows of a tensor of integers.
-pub fn matrix(case: &Case, name: &str) -> Vec<Vec<u32>> {
+pub fn matrix(case: &AuthorsCase, name: &str) -> Vec<Vec<u32>> {
     case.tensor(name).to_dtype(DType::U32).unwrap().to_vec2().unwrap()
 }
 
 /// Values of a tensor of integers.
-pub fn integers(case: &Case, name: &str) -> Vec<u32> {
+pub fn integers(case: &AuthorsCase, name: &str) -> Vec<u32> {
     case.tensor(name).to_dtype(DType::U32).unwrap().to_vec1().unwrap()
 }
 
@@ -138,19 +138,19 @@ pub fn norm<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> f64 {
 }
 
 /// An objective that notes the norm of the gradient of each set of variables before the optimiser clips it.
-pub struct Watched<'a> {
+pub struct NormsBeforeClipping<'a> {
     objective: &'a mut dyn Objective,
     sets: &'a [Vec<Var>],
     pub norms: Vec<f64>,
 }
 
-impl<'a> Watched<'a> {
+impl<'a> NormsBeforeClipping<'a> {
     pub fn new(objective: &'a mut dyn Objective, sets: &'a [Vec<Var>]) -> Self {
         Self { objective, sets, norms: Vec::new() }
     }
 }
 
-impl Objective for Watched<'_> {
+impl Objective for NormsBeforeClipping<'_> {
     fn loss(&mut self, learner: &Learner, batch: &Batch, allowed: &[bool], mode: &mut Mode<'_>) -> Result<Tensor> {
         self.objective.loss(learner, batch, allowed, mode)
     }
@@ -170,7 +170,7 @@ pub fn set(vars: &[(String, Var)], belongs: impl Fn(&str) -> bool) -> Vec<Var> {
 
 /// Compares a number for each name of an order with the tensor of a name, without names that `left` leaves out.
 pub fn listed(
-    case: &Case,
+    case: &AuthorsCase,
     errors: &mut Errors,
     (quantity, order): (&str, &str),
     ours: impl Fn(&str) -> f64,
@@ -185,14 +185,14 @@ pub fn listed(
 }
 
 /// Compares a tensor that the case may hold.
-pub fn compare(case: &Case, errors: &mut Errors, name: &str, ours: &Tensor, bar: f64) {
+pub fn compare(case: &AuthorsCase, errors: &mut Errors, name: &str, ours: &Tensor, bar: f64) {
     if let Some(theirs) = case.tensors.get(name) {
         errors.tensor(name, ours, theirs, bar);
     }
 }
 
 /// Fails if the case holds a result that was not compared and that `left` does not leave out.
-pub fn all_compared(case: &Case, errors: &Errors, left: impl Fn(&str) -> bool) {
+pub fn all_compared(case: &AuthorsCase, errors: &Errors, left: impl Fn(&str) -> bool) {
     let given =
         |name: &str| ["in.", "w.", "f32."].iter().any(|part| name.starts_with(part)) || name.contains(".start.");
     for name in case.tensors.keys().filter(|name| !given(name) && !left(name)) {
@@ -205,7 +205,7 @@ pub fn all_compared(case: &Case, errors: &Errors, left: impl Fn(&str) -> bool) {
 /// What a trajectory ended with: `PREFIX.final.*`, and norms and changes of the names in `order`. `of` gives one of the
 /// authors' tensors from values by our names.
 pub fn ended(
-    case: &Case,
+    case: &AuthorsCase,
     errors: &mut Errors,
     prefix: &str,
     order: &[(String, String)],

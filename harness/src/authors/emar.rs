@@ -8,10 +8,10 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
 use super::bert::{
-    Watched, all_compared, batch, chosen, compare, encoder_name, ended, index, integers, learner, noise_driven, norm,
-    range, rows, set, settings, values,
+    NormsBeforeClipping, all_compared, batch, chosen, compare, encoder_name, ended, index, integers, learner,
+    noise_driven, norm, range, rows, set, settings, values,
 };
-use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, integer, load};
+use super::{AuthorsCase, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, integer, load};
 use crate::config::Config;
 use crate::data::Example;
 use crate::learner::Learner;
@@ -44,7 +44,7 @@ fn theirs(values: &BTreeMap<String, Tensor>, theirs: &str) -> Tensor {
 }
 
 /// A network with the start weights, and a classifier.
-fn network(case: &Case, classifier: &str) -> Learner {
+fn network(case: &AuthorsCase, classifier: &str) -> Learner {
     let learner = learner(case, &settings(case, "emar-bert"));
     let mut values: BTreeMap<String, Tensor> =
         case.below("w.").map(|(theirs, tensor)| (name(theirs), tensor.clone())).collect();
@@ -54,12 +54,12 @@ fn network(case: &Case, classifier: &str) -> Learner {
 }
 
 /// Classes in the authors' order.
-fn seen(case: &Case) -> Vec<u32> {
+fn seen(case: &AuthorsCase) -> Vec<u32> {
     super::rows(&case.json["config"]["seen"]).into_iter().map(|class| class as u32).collect()
 }
 
 /// Rows of a tensor in the authors' order of classes, ours being that of labels.
-fn by_label(case: &Case, vectors: &Tensor) -> Prototypes {
+fn by_label(case: &AuthorsCase, vectors: &Tensor) -> Prototypes {
     let mut order: Vec<(u32, u32)> = seen(case).into_iter().zip(0..).collect();
     order.sort_unstable();
     let (classes, places): (Vec<u32>, Vec<u32>) = order.into_iter().unzip();
@@ -69,13 +69,13 @@ fn by_label(case: &Case, vectors: &Tensor) -> Prototypes {
 }
 
 /// The rows of `vectors` for the classes seen, in the authors' order; `places` of labels among the rows.
-fn in_their_order(case: &Case, vectors: &Tensor, place: impl Fn(u32) -> u32) -> Tensor {
+fn in_their_order(case: &AuthorsCase, vectors: &Tensor, place: impl Fn(u32) -> u32) -> Tensor {
     let places: Vec<u32> = seen(case).into_iter().map(place).collect();
     vectors.contiguous().unwrap().index_select(&Tensor::new(places, &Device::Cpu).unwrap(), 0).unwrap()
 }
 
 /// Both losses of features that are given.
-fn fixed(case: &Case, errors: &mut Errors) {
+fn fixed(case: &AuthorsCase, errors: &mut Errors) {
     let learner = network(case, "in.fc");
     let labels = integers(case, "in.feature_labels");
     let rows: Vec<Example> = labels.iter().map(|label| example(0, vec![0], vec![0, 0], vec![*label])).collect();
@@ -104,7 +104,7 @@ fn fixed(case: &Case, errors: &mut Errors) {
 }
 
 /// Both kinds of prototypes of features that are given; of which features stands in the description's text.
-fn fixed_prototypes(case: &Case, errors: &mut Errors) {
+fn fixed_prototypes(case: &AuthorsCase, errors: &mut Errors) {
     let text = case.json["how_to_read"]["fixed.train_prototype"].as_str().unwrap();
     let members: Vec<u32> = range(index(text, "in.features[")).into_iter().map(|row| row as u32).collect();
     let class: usize = index(text, "in.fc[").parse().unwrap();
@@ -118,7 +118,7 @@ fn fixed_prototypes(case: &Case, errors: &mut Errors) {
     compare(case, errors, "fixed.eval_prototype", &evaluation, FORWARD);
 }
 
-fn bert(case: &Case, errors: &mut Errors) {
+fn bert(case: &AuthorsCase, errors: &mut Errors) {
     let learner = network(case, "w.fc.weight");
     let rows = rows(case);
     let expected = case.tensor("bert.features");
@@ -130,14 +130,14 @@ fn bert(case: &Case, errors: &mut Errors) {
 
 /// The two rounds, then prediction.
 struct Rounds<'a> {
-    case: &'a Case,
+    case: &'a AuthorsCase,
     config: Config,
     learner: Learner,
     pool: Vec<Example>,
 }
 
 impl<'a> Rounds<'a> {
-    fn new(case: &'a Case) -> Self {
+    fn new(case: &'a AuthorsCase) -> Self {
         let config = settings(case, "emar-bert");
         Self { case, config, learner: network(case, "w.fc.weight"), pool: rows(case) }
     }
@@ -162,7 +162,7 @@ impl<'a> Rounds<'a> {
         let allowed = vec![true; self.case.size("N")];
         let clip = Some(self.config.clip_norm);
         let step = |numbers: Vec<usize>| {
-            let mut watched = Watched::new(&mut *objective, &sets);
+            let mut watched = NormsBeforeClipping::new(&mut *objective, &sets);
             let batch = batch(&chosen(&self.pool, &numbers));
             let mode = &mut Mode::Eval;
             let loss = update(&self.learner, &mut optimiser, &mut watched, &batch, &allowed, mode, clip).unwrap();

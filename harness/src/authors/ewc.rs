@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::bert::{all_compared, chosen, listed, norm, values};
 use super::lmc::{self, names, shared_layers};
-use super::{Case, Errors, TRAJECTORY, each, integer, load};
+use super::{AuthorsCase, Errors, TRAJECTORY, each, integer, load};
 use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Learner};
@@ -34,11 +34,11 @@ fn authors_ewc_re() {
     });
 }
 
-fn number(case: &Case, part: &str, key: &str) -> f64 {
+fn number(case: &AuthorsCase, part: &str, key: &str) -> f64 {
     case.json[part][key].as_f64().unwrap_or_else(|| panic!("`{key}` is no number"))
 }
 
-fn settings(case: &Case) -> Config {
+fn settings(case: &AuthorsCase) -> Config {
     let rate = |key: &str| number(case, "hyperparameters", key);
     let layer = shared_layers(case)[0];
     Config {
@@ -55,7 +55,7 @@ fn settings(case: &Case) -> Config {
 }
 
 /// Whether a gradient is zero in exact arithmetic: a softmax does not see what is the same for all its keys.
-fn noise_driven(case: &Case, name: &str) -> bool {
+fn noise_driven(case: &AuthorsCase, name: &str) -> bool {
     let part = |part: &str| name.split('.').any(|own| own == part);
     let shared = shared_layers(case).iter().any(|layer| part(&layer.to_string()));
     let key_bias = name.ends_with("self.key.bias") || name.ends_with("k_proj.bias");
@@ -64,7 +64,7 @@ fn noise_driven(case: &Case, name: &str) -> bool {
 
 /// Tasks one after another with one optimiser.
 struct Stream<'a> {
-    case: &'a Case,
+    case: &'a AuthorsCase,
     learner: Learner,
     pool: Vec<Example>,
     anchors: Anchors,
@@ -73,7 +73,7 @@ struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    fn new(case: &'a Case) -> Self {
+    fn new(case: &'a AuthorsCase) -> Self {
         let config = settings(case);
         let learner =
             super::learner(Extraction::Relations, Architecture::Dual, lmc::shapes(case), case.size("classes"), &config);

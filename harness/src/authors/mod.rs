@@ -41,7 +41,7 @@ pub const TRAJECTORY: f64 = 1e-3;
 const KINDS: [&str; 7] = ["lmc-re", "lmc-ner", "mkgformer-re", "mkgformer-ner", "rp-cre", "emar-bert", "ewc-re"];
 
 /// One case: its description and its tensors.
-pub struct Case {
+pub struct AuthorsCase {
     /// Name of the file, without ending.
     pub name: String,
     /// The case's description, as its JSON file holds it.
@@ -71,11 +71,11 @@ fn descriptions() -> Vec<PathBuf> {
     paths
 }
 
-fn read(path: &Path) -> Case {
+fn read(path: &Path) -> AuthorsCase {
     let name = path.file_stem().unwrap().to_string_lossy().into_owned();
     let json: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
     let tensors = candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
-    Case { name, json, tensors: tensors.into_iter().collect() }
+    AuthorsCase { name, json, tensors: tensors.into_iter().collect() }
 }
 
 fn kind_of(case: &str) -> Option<&'static str> {
@@ -89,7 +89,7 @@ fn kind_at(path: &Path) -> Option<&'static str> {
 }
 
 /// Runs `check` on every case of a kind and prints the table of each; fails if any quantity misses its bar.
-pub fn each(kind: &str, check: impl Fn(&Case, &mut Errors)) {
+pub fn each(kind: &str, check: impl Fn(&AuthorsCase, &mut Errors)) {
     let mut failed = Vec::new();
     let paths: Vec<PathBuf> = descriptions().into_iter().filter(|path| kind_at(path) == Some(kind)).collect();
     if paths.is_empty() {
@@ -106,7 +106,7 @@ pub fn each(kind: &str, check: impl Fn(&Case, &mut Errors)) {
     assert!(failed.is_empty(), "beyond the bar:\n{}", failed.join("\n"));
 }
 
-impl Case {
+impl AuthorsCase {
     /// A tensor by its name in the file.
     pub fn tensor(&self, name: &str) -> &Tensor {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.name))

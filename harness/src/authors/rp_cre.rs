@@ -12,10 +12,10 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
 use super::bert::{
-    Watched, all_compared, batch, chosen, compare, dictionary, encoder_name, ended, gradients, integers, learner,
-    matrix, noise_driven, row, rows, set, settings, unpadded, values,
+    NormsBeforeClipping, all_compared, batch, chosen, compare, dictionary, encoder_name, ended, gradients, integers,
+    learner, matrix, noise_driven, row, rows, set, settings, unpadded, values,
 };
-use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, load};
+use super::{AuthorsCase, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, load};
 use crate::config::Config;
 use crate::data::{Batch, Example};
 use crate::error::Result;
@@ -72,7 +72,7 @@ fn theirs(values: &BTreeMap<String, Tensor>, name: &str) -> Tensor {
 }
 
 /// The values of our memory network's variables from the authors', whose names begin with `prefix`.
-fn memory_values(case: &Case, prefix: &str) -> BTreeMap<String, Tensor> {
+fn memory_values(case: &AuthorsCase, prefix: &str) -> BTreeMap<String, Tensor> {
     let mut ours = BTreeMap::new();
     let size = case.size("key");
     for (name, tensor) in case.below(&format!("{prefix}memory.")) {
@@ -93,12 +93,12 @@ fn memory_values(case: &Case, prefix: &str) -> BTreeMap<String, Tensor> {
     ours
 }
 
-fn config(case: &Case) -> Config {
+fn config(case: &AuthorsCase) -> Config {
     Config { key_size: case.size("key"), ..settings(case, "rp-cre") }
 }
 
 /// A network with the encoder of `w.encoder.` and a classifier.
-fn network(case: &Case, classifier: &str) -> Learner {
+fn network(case: &AuthorsCase, classifier: &str) -> Learner {
     let learner = learner(case, &config(case));
     let mut values: BTreeMap<String, Tensor> =
         case.below("w.encoder.").map(|(name, tensor)| (encoder_name(name), tensor.clone())).collect();
@@ -108,7 +108,7 @@ fn network(case: &Case, classifier: &str) -> Learner {
 }
 
 /// A memory network over `in.prototypes`.
-fn refiner(case: &Case, prefix: &str) -> Refiner {
+fn refiner(case: &AuthorsCase, prefix: &str) -> Refiner {
     let vectors = case.tensor("in.prototypes").clone();
     let count = vectors.dims()[0];
     let prototypes = Prototypes { classes: (0..count as u32).collect(), vectors, items: vec![1; count] };
@@ -117,11 +117,11 @@ fn refiner(case: &Case, prefix: &str) -> Refiner {
     refiner
 }
 
-fn all_allowed(case: &Case) -> Vec<bool> {
+fn all_allowed(case: &AuthorsCase) -> Vec<bool> {
     vec![true; case.size("N")]
 }
 
-fn memory_network(case: &Case, errors: &mut Errors) {
+fn memory_network(case: &AuthorsCase, errors: &mut Errors) {
     let (learner, refiner) = (network(case, "w.classifier.fc.weight"), refiner(case, "w."));
     let x = Var::from_tensor(case.tensor("in.x")).unwrap();
     let labels = integers(case, "in.y");
@@ -146,7 +146,7 @@ fn memory_network(case: &Case, errors: &mut Errors) {
 
 /// Every row of the sequence refined, not the last one alone: a row that asks does not care for the order of the others,
 /// so each is in turn the feature beside the rest.
-fn all_rows(case: &Case) -> Tensor {
+fn all_rows(case: &AuthorsCase) -> Tensor {
     let (x, vectors) = (case.tensor("in.x"), case.tensor("in.prototypes"));
     let count = vectors.dims()[0];
     let refined = |feature: usize| {
@@ -166,7 +166,7 @@ fn all_rows(case: &Case) -> Tensor {
 
 /// The encoder block: without padding, with padding attended (fd2014cl; pieces like any other here), with padding masked
 /// (ACA, and this project).
-fn encoder(case: &Case, errors: &mut Errors) {
+fn encoder(case: &AuthorsCase, errors: &mut Errors) {
     let padded = |real: fn(&[u32]) -> &[u32]| -> Vec<Example> {
         let tokens = matrix(case, "in.padded");
         tokens.iter().enumerate().map(|(n, tokens)| row(case, n, real(tokens), 0)).collect()
@@ -177,7 +177,7 @@ fn encoder(case: &Case, errors: &mut Errors) {
 }
 
 /// Features of the first rows, as many as are stored, and gradients `g.PREFIX*` of their product with `in.pull`.
-fn features_of(case: &Case, errors: &mut Errors, quantity: &str, rows: &[Example], prefix: Option<&str>) {
+fn features_of(case: &AuthorsCase, errors: &mut Errors, quantity: &str, rows: &[Example], prefix: Option<&str>) {
     let Some(count) = case.tensors.get(quantity).map(|expected| expected.dims()[0]) else { return };
     let learner = network(case, "w.classifier.fc.weight");
     let batch = batch(&rows[..count].iter().collect::<Vec<_>>());
@@ -194,7 +194,7 @@ fn features_of(case: &Case, errors: &mut Errors, quantity: &str, rows: &[Example
 }
 
 /// Means of features by class; which rows are whose stands in the description's text.
-fn prototypes(case: &Case, errors: &mut Errors) {
+fn prototypes(case: &AuthorsCase, errors: &mut Errors) {
     let learner = network(case, "w.classifier.fc.weight");
     let pool = rows(case);
     let members = dictionary(case.json["how_to_read"]["proto.prototypes"].as_str().unwrap());
@@ -232,14 +232,14 @@ impl Objective for OnFeatures<'_> {
 /// encoder and the classifier alone. Where the name says `clip`, the authors' limit is active; elsewhere theirs is never
 /// reached.
 struct Trajectory<'a> {
-    case: &'a Case,
+    case: &'a AuthorsCase,
     prefix: &'a str,
     learner: Learner,
     refiner: Refiner,
     pool: Vec<Example>,
 }
 
-fn trajectory(case: &Case, errors: &mut Errors, prefix: &str) {
+fn trajectory(case: &AuthorsCase, errors: &mut Errors, prefix: &str) {
     let own_start = format!("{prefix}.start.classifier.fc.weight");
     let start =
         if case.tensors.contains_key(&own_start) { own_start } else { "traj.start.classifier.fc.weight".into() };
@@ -296,7 +296,7 @@ impl Trajectory<'_> {
             _ => &mut on_features,
         };
         let step = |numbers: Vec<usize>| {
-            let mut watched = Watched::new(&mut *objective, &sets);
+            let mut watched = NormsBeforeClipping::new(&mut *objective, &sets);
             let batch = batch(&chosen(&self.pool, &numbers));
             let mode = &mut Mode::Eval;
             let loss = update(learner, &mut optimiser, &mut watched, &batch, &allowed, mode, clip).unwrap();

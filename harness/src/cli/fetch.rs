@@ -60,7 +60,7 @@ pub fn fetch(args: FetchArgs) -> Result<()> {
 }
 
 fn download(source: &Source, options: &FetchOptions) -> Result<()> {
-    let progress = Progress { bar: RefCell::new(ProgressBar::hidden()), paths: RefCell::default() };
+    let progress = FetchProgress { bar: RefCell::new(ProgressBar::hidden()), paths: RefCell::default() };
     let fetched = mkgc_builder::fetch::fetch(source, options, &|event| progress.show(event));
     progress.bar.borrow().finish_and_clear();
     print(&progress.paths.borrow().iter().map(|path| format!("{}\n", path.display())).collect::<String>())?;
@@ -97,13 +97,13 @@ fn when(file: &PublishedFile) -> String {
 }
 
 /// Shows on stderr what a fetch is doing: a bar on a terminal, and lines.
-struct Progress {
+struct FetchProgress {
     bar: RefCell<ProgressBar>,
     /// The files that are there, as they come.
     paths: RefCell<Vec<PathBuf>>,
 }
 
-impl Progress {
+impl FetchProgress {
     fn show(&self, event: Event<'_>) {
         let mut bar = self.bar.borrow_mut();
         match event {

@@ -11,7 +11,7 @@ use mkgc_harness::console::{counted, note, print};
 use mkgc_harness::files::write_atomically;
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
 use mkgc_harness::gate::observed::{Observations, observe};
-use mkgc_harness::gate::{Outcome, check, junit, show, update};
+use mkgc_harness::gate::{GateOutcome, check, junit, show, update};
 use mkgc_harness::run::find::find;
 
 #[derive(Args)]
@@ -58,7 +58,7 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
 }
 
 /// Tells the outcome in every place: files and annotations first, then stdout, whose reader may have gone.
-fn tell(args: &GateArgs, outcome: &Outcome) -> [Result<()>; 3] {
+fn tell(args: &GateArgs, outcome: &GateOutcome) -> [Result<()>; 3] {
     let table = show::markdown(outcome);
     let written = args.junit.as_ref().map_or(Ok(()), |path| Ok(write_atomically(path, &junit::xml(outcome)?)?));
     [written, tell_github(outcome, &table), print(&table).map_err(Into::into)]
@@ -75,7 +75,7 @@ fn rewrite(args: &GateArgs, observed: &Observations) -> Result<()> {
 }
 
 /// Writes annotations and the job summary if GitHub Actions asks for them.
-fn tell_github(outcome: &Outcome, table: &str) -> Result<()> {
+fn tell_github(outcome: &GateOutcome, table: &str) -> Result<()> {
     if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         show::annotations(outcome).iter().for_each(note);
     }

@@ -35,7 +35,7 @@ pub struct PredictArgs {
     output: Option<PathBuf>,
     /// Format of the output; `conll` is available for entities only.
     #[arg(long, default_value = "jsonl")]
-    output_format: Written,
+    output_format: OutputArg,
     /// Folder that paths of pictures begin at (default: the folder of the input).
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
@@ -60,7 +60,7 @@ enum Format {
 
 /// A format that predictions are written in.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Written {
+enum OutputArg {
     /// An object per line, with `id`, `prediction`, `confidence` and, for entities, their spans
     Jsonl,
     /// A word per line with its tag and the probability of the tag, separated by tabs
@@ -72,7 +72,7 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
     let folder = find_model(&args.run, args.stage)?;
     let card = ModelCard::read(&folder)?;
     warn_of_later_tasks(args, &card);
-    if card.dataset.task == Extraction::Relations && args.output_format == Written::Conll {
+    if card.dataset.task == Extraction::Relations && args.output_format == OutputArg::Conll {
         anyhow::bail!(
             "--output-format conll: columns hold a tag per word, and this model tells relations; leave it out"
         );
@@ -91,7 +91,7 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
             "warning: {cut} {are} longer than the {max} word pieces that the model reads; the remaining words are tagged O"
         ));
     }
-    let format = if args.output_format == Written::Conll { OutputFormat::Conll } else { OutputFormat::Jsonl };
+    let format = if args.output_format == OutputArg::Conll { OutputFormat::Conll } else { OutputFormat::Jsonl };
     match &args.output {
         Some(path) => {
             let mut text = Vec::new();

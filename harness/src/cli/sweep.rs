@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 use mkgc_harness::console::{note, print};
 use mkgc_harness::run::interrupt::{INTERRUPTED, Interrupt};
 use mkgc_harness::sweep::slurm::{self, SlurmOptions};
-use mkgc_harness::sweep::{self, Gap, Given, JobOptions, Outcome, Plan, PlannedRun, Sweep};
+use mkgc_harness::sweep::{self, Gap, JobOptions, Outcome, Plan, PlannedRun, Sweep, SweepOverrides};
 use mkgc_harness::train::Request;
 
 use super::device;
@@ -165,10 +165,10 @@ fn array_number(offset: usize) -> Result<usize> {
 
 impl SweepArgs {
     /// Returns what the command line says beside the plan.
-    fn given(&self) -> Result<Given> {
+    fn given(&self) -> Result<SweepOverrides> {
         let RunOptions { encoder, vision, recipe, device, dtype, .. } = self.options.clone();
         let settings = self.options.set()?;
-        Ok(Given {
+        Ok(SweepOverrides {
             benchmarks: self.benchmark.clone(),
             out: self.out.clone(),
             encoder,

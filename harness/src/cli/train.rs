@@ -41,7 +41,7 @@ pub struct TrainArgs {
     /// Keep the network in the run folder, for `mkgc predict` and transformers: after the last task in model/, or after
     /// every task k in stages/k/model/.
     #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "last")]
-    save_model: Option<Kept>,
+    save_model: Option<SaveArg>,
     /// Print the settings and where each came from, and stop.
     #[arg(long)]
     print_config: bool,
@@ -49,14 +49,14 @@ pub struct TrainArgs {
 
 /// Which networks `--save-model` keeps.
 #[derive(Clone, Copy, ValueEnum)]
-enum Kept {
+enum SaveArg {
     /// The one after the last task
     Last,
     /// The one after each task
     Every,
 }
 
-impl Kept {
+impl SaveArg {
     fn request(self) -> SaveModel {
         match self {
             Self::Last => SaveModel::Last,
@@ -82,7 +82,7 @@ pub fn train(args: TrainArgs) -> Result<()> {
     }
     let out = args.out.context("--out is missing")?;
     let request = args.options.request(&args.benchmark, method, out)?;
-    let save_model = args.save_model.map(Kept::request);
+    let save_model = args.save_model.map(SaveArg::request);
     let interrupt = Interrupt::on_signals()?;
     let checkpoint_every = args.checkpoints.every();
     let request = Request { settings, tasks: args.tasks, save_model, checkpoint_every, interrupt, ..request };

@@ -38,7 +38,7 @@ const MARK: &[u8; 8] = b"mkgcpix2";
 const TAIL: usize = 32 + 8 + 8;
 
 /// Name and CRC-32C of each picture: against damage, not malice, and far less work than a hash.
-type Index = Vec<(String, u32)>;
+type Checksums = Vec<(String, u32)>;
 
 /// Returns the folder of prepared pixels: `$MKGC_CACHE`, else `$XDG_CACHE_HOME/mkgc`, else `~/.cache/mkgc`.
 ///
@@ -85,7 +85,7 @@ pub struct PixelWriter {
 
 struct Written {
     file: NamedTempFile,
-    index: Index,
+    index: Checksums,
     known: BTreeSet<String>,
 }
 
@@ -99,7 +99,7 @@ impl PixelWriter {
         let start = |()| tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder);
         let file = fs_err::create_dir_all(folder).and_then(start);
         let file = file.map_err(|error| unwritable(folder, &error))?;
-        Ok(Self { side, written: Mutex::new(Written { file, index: Index::new(), known: BTreeSet::new() }) })
+        Ok(Self { side, written: Mutex::new(Written { file, index: Checksums::new(), known: BTreeSet::new() }) })
     }
 
     /// Resizes a picture and appends it; one of a name that is there already is left out.
@@ -201,7 +201,7 @@ impl PixelFile {
 }
 
 /// Splits a file into pictures and index.
-fn parts(map: &[u8]) -> std::result::Result<(&[u8], Index), String> {
+fn parts(map: &[u8]) -> std::result::Result<(&[u8], Checksums), String> {
     let cut = || "it is cut off".to_owned();
     let (rest, tail) = map.split_at(map.len().saturating_sub(TAIL));
     let (hash, length) = tail.strip_suffix(MARK).and_then(|tail| tail.split_last_chunk()).ok_or_else(cut)?;
@@ -231,12 +231,12 @@ mod tests {
     use super::*;
 
     /// A file of two pictures of two shades, and how often it was made.
-    struct Case {
+    struct DamageCase {
         dir: TempDir,
         made: usize,
     }
 
-    impl Case {
+    impl DamageCase {
         fn path(&self) -> PathBuf {
             self.dir.path().join("new/images.pixels")
         }
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_file_is_made_once_and_a_damaged_one_again() {
-        let mut case = Case { dir: tempfile::tempdir().unwrap(), made: 0 };
+        let mut case = DamageCase { dir: tempfile::tempdir().unwrap(), made: 0 };
         let first = case.open();
         case.open();
         assert_eq!(case.made, 1);
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_file_of_another_size_is_made_again() {
-        let mut case = Case { dir: tempfile::tempdir().unwrap(), made: 0 };
+        let mut case = DamageCase { dir: tempfile::tempdir().unwrap(), made: 0 };
         case.open();
         assert!(PixelFile::open(&case.path(), 1).err().unwrap().contains("24 bytes for 2 pictures of 3 bytes"));
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::check::check_stage;
 use super::file::PredictionFile;
-use super::problems::{Place, Problems};
+use super::problems::{Problems, RowPlace};
 use super::read::{Cells, Collector, jsonl};
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::run::predictions::PredictionRow;
 
 /// Predictions in the order of the test rows.
 #[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
+pub struct SubmittedAnswer<'a> {
     /// For each row a label, or a list with the tag of each word; by name or by id.
     pub predictions: &'a [Value],
     /// For each row a list with a number per label, or nothing.
@@ -30,7 +30,7 @@ pub fn check_answer(
     benchmark: &Benchmark,
     stage: usize,
     rows: &[Row],
-    answer: Answer<'_>,
+    answer: SubmittedAnswer<'_>,
 ) -> Result<(Vec<PredictionRow>, Vec<String>)> {
     let lists = [("predictions", Some(answer.predictions)), ("scores", answer.scores)];
     for (what, given) in lists.into_iter().filter_map(|(what, list)| Some((what, list?.len()))) {
@@ -51,7 +51,7 @@ pub fn check_answer(
             prediction: jsonl::cell(prediction),
             scores: jsonl::cell(score(index)),
         };
-        collector.add(Place::Item(index + 1), &cells);
+        collector.add(RowPlace::Item(index + 1), &cells);
     }
     let given = collector.finish();
     check_stage(benchmark, stage, &given, problems)

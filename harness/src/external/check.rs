@@ -8,7 +8,7 @@ use mkgc_builder::dataset::Row;
 use super::labels::AllowedLabels;
 use super::problems::Problems;
 use super::read::{FileRows, SubmittedRow};
-use super::report::{Given, Report};
+use super::report::{Report, RowInFile};
 use crate::data::Benchmark;
 use crate::error::Result;
 use crate::run::predictions::PredictionRow;
@@ -69,7 +69,7 @@ struct Check<'a> {
 }
 
 /// The rows of one stage by their ids.
-type ById<'a> = BTreeMap<&'a str, Given<'a>>;
+type ById<'a> = BTreeMap<&'a str, RowInFile<'a>>;
 
 impl Check<'_> {
     /// Reports files without rows, except those of a stage that has no test row.
@@ -89,7 +89,7 @@ impl Check<'_> {
         let mut stages = vec![ById::new(); tasks];
         for (file, row) in files.iter().flat_map(|file| file.rows.iter().map(move |row| (file, row))) {
             let SubmittedRow { place, id, stage, .. } = row;
-            let given = Given { file: &file.name, row };
+            let given = RowInFile { file: &file.name, row };
             let Some(known) = stages.get_mut(*stage) else {
                 let kind = format!("{}: rows of stages that do not exist (there are 0 to {})", file.name, tasks - 1);
                 self.report.errors.add(kind, || format!("{place}: {id} of stage {stage}"));
@@ -153,7 +153,7 @@ impl Check<'_> {
         None
     }
 
-    fn report_unscored(&mut self, rows: &[Given<'_>]) {
+    fn report_unscored(&mut self, rows: &[RowInFile<'_>]) {
         for row in rows {
             let what =
                 "rows without scores beside rows with scores, so that the metrics of masked predictions are undefined";

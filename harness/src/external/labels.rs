@@ -4,7 +4,7 @@ use mkgc_builder::corpus::Extraction;
 use mkgc_builder::dataset::Row;
 use mkgc_builder::error::hint;
 
-use super::report::{Given, Report};
+use super::report::{Report, RowInFile};
 use crate::data::{Benchmark, VisibleLabels};
 use crate::run::predictions::PredictionRow;
 
@@ -22,7 +22,7 @@ impl<'a> AllowedLabels<'a> {
     }
 
     /// Turns a submitted row into a stored one, and reports what is wrong with it; `None` if its labels cannot be used.
-    pub fn predicted(&self, row: &Row, given: Given<'_>, report: &mut Report) -> Option<PredictionRow> {
+    pub fn predicted(&self, row: &Row, given: RowInFile<'_>, report: &mut Report) -> Option<PredictionRow> {
         let submitted = given.row.prediction.as_ref()?;
         let (wanted, what) = match self.kind {
             Extraction::Relations => (1, "predictions that are not one relation"),
@@ -44,7 +44,7 @@ impl<'a> AllowedLabels<'a> {
     }
 
     /// Returns the id of a label that may be predicted.
-    fn label(&self, label: &str, given: Given<'_>, report: &mut Report) -> Option<u32> {
+    fn label(&self, label: &str, given: RowInFile<'_>, report: &mut Report) -> Option<u32> {
         let row = &given.row.id;
         let Some(id) = self.names.iter().position(|name| name == label).or_else(|| self.id(label)) else {
             // `mkgc stream` shows this to a method that must not know the names of later tasks.
@@ -67,7 +67,7 @@ impl<'a> AllowedLabels<'a> {
     }
 
     /// Returns one score per label, minus infinity for labels not seen, as in mkgc's own runs.
-    fn scores(&self, given: Given<'_>, report: &mut Report) -> Vec<f32> {
+    fn scores(&self, given: RowInFile<'_>, report: &mut Report) -> Vec<f32> {
         let scores = &given.row.scores;
         if scores.is_empty() {
             return Vec::new();
@@ -90,7 +90,7 @@ impl<'a> AllowedLabels<'a> {
     }
 
     /// Warns if another label than the predicted one has the highest score.
-    fn compare(&self, predicted: &[u32], scores: &[f32], given: Given<'_>, report: &mut Report) {
+    fn compare(&self, predicted: &[u32], scores: &[f32], given: RowInFile<'_>, report: &mut Report) {
         let Some(own) = predicted.first().and_then(|label| scores.get(*label as usize)) else { return };
         let highest = (0..scores.len()).reduce(|best, label| if scores[label] > scores[best] { label } else { best });
         let Some(highest) = highest.filter(|highest| scores[*highest] > *own) else { return };

@@ -9,7 +9,7 @@ mod problems;
 mod read;
 mod report;
 
-pub use answer::{Answer, check_answer};
+pub use answer::{SubmittedAnswer, check_answer};
 pub use file::PredictionFile;
 pub(crate) use read::jsonl;
 

@@ -7,7 +7,7 @@ const EXAMPLES: usize = 20;
 
 /// Where a row is in its file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum RowPlace {
     /// Line of a text file.
     Line(usize),
     /// Row of a Parquet file.
@@ -16,7 +16,7 @@ pub enum Place {
     Item(usize),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RowPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(line) => write!(f, "line {line}"),

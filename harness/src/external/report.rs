@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// A submitted row and the file that it is from.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
+pub struct RowInFile<'a> {
     /// The file as messages show it.
     pub file: &'a str,
     /// The submitted row that a problem is about.
@@ -36,16 +36,16 @@ impl Report {
     }
 
     /// Adds a problem because of which the predictions cannot be scored.
-    pub fn error(&mut self, given: Given<'_>, what: &str, example: impl FnOnce() -> String) {
+    pub fn error(&mut self, given: RowInFile<'_>, what: &str, example: impl FnOnce() -> String) {
         add(&mut self.errors, given, what, example);
     }
 
     /// Adds a problem that the author of the predictions should know of.
-    pub fn warning(&mut self, given: Given<'_>, what: &str, example: impl FnOnce() -> String) {
+    pub fn warning(&mut self, given: RowInFile<'_>, what: &str, example: impl FnOnce() -> String) {
         add(&mut self.warnings, given, what, example);
     }
 }
 
-fn add(problems: &mut Problems, Given { file, row }: Given<'_>, what: &str, example: impl FnOnce() -> String) {
+fn add(problems: &mut Problems, RowInFile { file, row }: RowInFile<'_>, what: &str, example: impl FnOnce() -> String) {
     problems.add(format!("{file}: stage {}: {what}", row.stage), || format!("{}: {}", row.place, example()));
 }

@@ -2,12 +2,12 @@
 
 use quick_xml::Writer;
 
-use super::{Outcome, OutcomeLine, Verdict};
+use super::{GateOutcome, OutcomeLine, Verdict};
 use crate::error::Result;
 use crate::escape::visible;
 
 /// Returns the bytes of the XML file.
-pub fn xml(outcome: &Outcome) -> Result<Vec<u8>> {
+pub fn xml(outcome: &GateOutcome) -> Result<Vec<u8>> {
     let mut suites: Vec<(&str, Vec<&OutcomeLine>)> = Vec::new();
     for line in &outcome.lines {
         match suites.iter_mut().find(|(name, _)| *name == line.key.benchmark) {

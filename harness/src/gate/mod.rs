@@ -13,7 +13,7 @@ use crate::metrics::metric::Direction;
 use crate::metrics::value::Value;
 use baseline::{Baseline, BaselineEntry, Expectation};
 use key::GateKey;
-use observed::{BySeed, Observations, Observed, Unreadable, Values};
+use observed::{BySeed, Observations, ObservedScores, Unreadable, Values};
 
 /// Whether an expectation is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +50,14 @@ pub struct OutcomeLine {
 
 /// The verdicts on all expectations of a baseline.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct GateOutcome {
     /// One line per metric, in the order of the baseline, then one per run that cannot be read.
     pub lines: Vec<OutcomeLine>,
     /// Folders of runs that no entry asks for.
     pub unknown: Vec<String>,
 }
 
-impl Outcome {
+impl GateOutcome {
     /// Tells whether any expectation failed.
     pub fn failed(&self) -> bool {
         self.lines.iter().any(|line| line.verdict == Verdict::Fail)
@@ -66,7 +66,7 @@ impl Outcome {
 
 /// Compares runs with a baseline. With `strict_gain`, an unexpected gain fails as well. So does a run whose record cannot be
 /// read, because it may be one that the baseline asks for.
-pub fn check(baseline: &Baseline, observed: &Observations, strict_gain: bool) -> Outcome {
+pub fn check(baseline: &Baseline, observed: &Observations, strict_gain: bool) -> GateOutcome {
     let none = BySeed::new();
     let mut lines = Vec::new();
     for entry in &baseline.entries {
@@ -90,7 +90,7 @@ pub fn check(baseline: &Baseline, observed: &Observations, strict_gain: bool) ->
         }
     }
     lines.extend(observed.unreadable.iter().map(unreadable));
-    Outcome { lines, unknown: unknown(baseline, &observed.runs) }
+    GateOutcome { lines, unknown: unknown(baseline, &observed.runs) }
 }
 
 /// Makes the line of a run whose record cannot be read.
@@ -144,7 +144,7 @@ impl BaselineEntry {
     fn comparable<'a>(&self, runs: &'a BySeed) -> Result<Vec<&'a Values>, String> {
         let mut known = self.fingerprints.clone();
         let run = |seed: &u64| {
-            let run: &Observed = runs.get(seed).ok_or_else(|| format!("no run with seed {seed}"))?;
+            let run: &ObservedScores = runs.get(seed).ok_or_else(|| format!("no run with seed {seed}"))?;
             if let Err(name) = join_fingerprints(&mut known, &run.fingerprints) {
                 let text = |prints: &Fingerprints| {
                     prints.get(&name).map_or_else(|| "none".to_owned(), |print| format!("`{print}`"))

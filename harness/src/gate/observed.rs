@@ -25,13 +25,13 @@ pub const METRICS: [Metric; 7] = [
 ];
 
 /// The runs of one key by training seed.
-pub type BySeed = BTreeMap<u64, Observed>;
+pub type BySeed = BTreeMap<u64, ObservedScores>;
 
 /// The value that a run has of each metric in [`METRICS`].
 pub type Values = BTreeMap<Metric, Value>;
 
 /// What a run scored, recomputed from its stored predictions.
-pub struct Observed {
+pub struct ObservedScores {
     /// Path of the run folder, as the user gave it.
     pub folder: PathBuf,
     /// The same hashes as [`super::baseline::BaselineEntry::fingerprints`].
@@ -86,8 +86,11 @@ pub fn observe(folders: &[PathBuf]) -> Result<Observations> {
         let key = GateKey { benchmark: record.dataset.name.clone(), method: record.label(), device };
         let runs = observed.runs.entry(key).or_default();
         let seed = record.train_seed();
-        let run =
-            Observed { folder: path.clone(), fingerprints: fingerprints(&record), values: values(&folder, &record) };
+        let run = ObservedScores {
+            folder: path.clone(),
+            fingerprints: fingerprints(&record),
+            values: values(&folder, &record),
+        };
         if let Some(other) = runs.insert(seed, run) {
             let reason =
                 format!("is a second run of {} with seed {seed}, beside {}", record.label(), shown(&other.folder));

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::key::GateKey;
-use super::{Outcome, OutcomeLine, Verdict};
+use super::{GateOutcome, OutcomeLine, Verdict};
 use crate::escape;
 
 /// Returns a table with one line per metric, followed by the number of verdicts of each kind.
-pub fn markdown(outcome: &Outcome) -> String {
+pub fn markdown(outcome: &GateOutcome) -> String {
     let mut text = String::from(
         "| benchmark | method | device | metric | expected | observed | allowed | verdict |\n|---|---|---|---|---:|---:|---:|---|\n",
     );
@@ -47,7 +47,7 @@ fn verdict(line: &OutcomeLine) -> String {
 
 /// Returns GitHub workflow commands: an error for each entry that failed and a notice for each that gained. GitHub shows
 /// at most ten of a kind per step, so the metrics of an entry share one.
-pub fn annotations(outcome: &Outcome) -> Vec<String> {
+pub fn annotations(outcome: &GateOutcome) -> Vec<String> {
     let mut grouped: BTreeMap<(&str, &GateKey), Vec<String>> = BTreeMap::new();
     for line in &outcome.lines {
         let command = match line.verdict {

@@ -36,7 +36,7 @@ pub struct Journal {
     /// How many of the parts done this process has passed.
     passed: usize,
     /// The part in progress of the checkpoint and the log's state there, until it is entered.
-    open: Option<Progress>,
+    open: Option<PartProgress>,
     log: Option<LogState>,
     written: Instant,
     /// Wall time of the run before this process, in seconds.
@@ -46,7 +46,7 @@ pub struct Journal {
 
 /// The state of a part in progress.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct PartProgress {
     /// Tensors by part and name.
     pub state: State,
     /// Counts and positions of generators by name.
@@ -60,7 +60,7 @@ pub(super) enum Start {
     /// The part begins at its beginning.
     Anew,
     /// The part goes on from this state.
-    Within(Progress),
+    Within(PartProgress),
 }
 
 impl Default for Journal {
@@ -94,7 +94,7 @@ impl Journal {
         self.resumes = resumes;
         self.passed = 0;
         (self.done, self.open, self.log) = match inside {
-            Some(Inside { done, state, numbers, log, .. }) => (done, Some(Progress { state, numbers }), Some(log)),
+            Some(Inside { done, state, numbers, log, .. }) => (done, Some(PartProgress { state, numbers }), Some(log)),
             None => (Vec::new(), None, None),
         };
         self.written = Instant::now();
@@ -163,11 +163,11 @@ impl Journal {
     }
 
     /// Ends a step: writes a checkpoint if one is due or the run is asked to stop, and ends the run in the latter case.
-    pub(super) fn step(&mut self, log: &Log, progress: impl FnOnce() -> Result<Progress>) -> Result<()> {
+    pub(super) fn step(&mut self, log: &Log, progress: impl FnOnce() -> Result<PartProgress>) -> Result<()> {
         let stop = self.checkpoints.interrupt.is_asked();
         let due = self.checkpoints.every.is_some_and(|every| self.written.elapsed() >= every);
         if let Some(folder) = self.checkpoints.folder.as_ref().filter(|_| self.resumes && (stop || due)) {
-            let Progress { state, numbers } = progress()?;
+            let PartProgress { state, numbers } = progress()?;
             let done = self.done.clone();
             log.sync()?;
             let log = log.state();

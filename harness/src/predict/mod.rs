@@ -25,7 +25,7 @@ use crate::methods::shared::predict::by_length;
 use crate::metrics::span;
 use crate::model::SavedModel;
 use labelled::{probability, rounded};
-use pictures::Shown;
+use pictures::SentencePictures;
 
 /// A saved model that labels sentences, with their pictures.
 pub struct Predictor {
@@ -86,11 +86,11 @@ impl Predictor {
     }
 
     /// Returns what the method looks at beside the text, if anything.
-    fn shown(&self) -> Option<Shown<'_>> {
+    fn shown(&self) -> Option<SentencePictures<'_>> {
         let card = &self.model.card;
         let blank = card.config.visual == VisualSetting::Blank;
         let side = self.model.spec.encoder.image_size()?;
-        Some(Shown { method: &card.method, folder: &self.pictures, side, blank })
+        Some(SentencePictures { method: &card.method, folder: &self.pictures, side, blank })
     }
 
     fn label_batch(&self, sentences: &[&Sentence], batch: &Batch<'_>) -> Result<Vec<Labelled>> {

@@ -16,7 +16,7 @@ const REMEDY: &str = "give its path, in JSON lines as `image`, in columns as a l
                       `<name>.jpg`";
 
 /// What a method looks at.
-pub(super) struct Shown<'a> {
+pub(super) struct SentencePictures<'a> {
     /// Name of the method, for messages.
     pub method: &'a str,
     /// Folder that relative paths begin at.
@@ -27,7 +27,7 @@ pub(super) struct Shown<'a> {
     pub blank: bool,
 }
 
-impl Shown<'_> {
+impl SentencePictures<'_> {
     /// Returns the normalised pixels of the sentences' pictures, `[B, 3, side, side]`.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
         let causes: Vec<String> = absent.iter().map(|run| named(&run.absent)).collect();
         return Err(Error::Usage(format!("no run is finished:\n{}", causes.join("\n"))));
     }
-    let mut by_benchmark: BTreeMap<String, Runs> = BTreeMap::new();
+    let mut by_benchmark: BTreeMap<String, BenchmarkRuns> = BTreeMap::new();
     for run in runs {
         by_benchmark.entry(run.record.dataset.name.clone()).or_default().finished.push(run);
     }
@@ -48,14 +48,14 @@ pub fn boards(loaded: Loaded) -> Result<Vec<Board>> {
 
 /// The runs of a benchmark.
 #[derive(Default)]
-struct Runs {
+struct BenchmarkRuns {
     finished: Vec<FinishedRun>,
     absent: Vec<Absent>,
     /// The benchmark, as a run without a result has it.
     dataset: Option<DatasetRecord>,
 }
 
-impl Runs {
+impl BenchmarkRuns {
     fn board(self, name: &str) -> Result<Board> {
         if let Some(dataset) = self.dataset.filter(|_| self.finished.is_empty()) {
             let causes: Vec<String> = self.absent.iter().map(named).collect();

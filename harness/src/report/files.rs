@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::escape::file_name;
 
 /// The contents of files by their path in the folder, with `/`.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub type ReportFiles = BTreeMap<String, Vec<u8>>;
 
 /// Makes every file of the report.
 ///
 /// # Errors
 /// A table or a plot cannot be made.
-pub fn all(boards: &[Board]) -> Result<Files> {
-    let mut files = Files::new();
+pub fn all(boards: &[Board]) -> Result<ReportFiles> {
+    let mut files = ReportFiles::new();
     for board in boards {
         tables(board, &mut files)?;
         draw(board, &mut files)?;
@@ -30,7 +30,7 @@ pub fn all(boards: &[Board]) -> Result<Files> {
 }
 
 /// Makes the tables of a board, `BENCHMARK-*.csv` and `BENCHMARK.tex`.
-fn tables(board: &Board, files: &mut Files) -> Result<()> {
+fn tables(board: &Board, files: &mut ReportFiles) -> Result<()> {
     let name = file_name(&board.benchmark);
     let tables = table::all(board);
     for table in tables.iter().filter(|table| !table.columns.is_empty()) {
@@ -43,7 +43,7 @@ fn tables(board: &Board, files: &mut Files) -> Result<()> {
 }
 
 /// Draws the plots of a board, `plots/BENCHMARK-*.svg`: each metric over the tasks, and those of each entry.
-fn draw(board: &Board, files: &mut Files) -> Result<()> {
+fn draw(board: &Board, files: &mut ReportFiles) -> Result<()> {
     let benchmark = file_name(&board.benchmark);
     let mut add = |name: &str, svg: String| {
         files.insert(format!("plots/{benchmark}-{name}.svg"), svg.into_bytes());

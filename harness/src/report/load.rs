@@ -66,21 +66,21 @@ pub fn load(given: &[impl AsRef<Path>]) -> Result<Loaded> {
     let mut loaded = Loaded::default();
     for outcome in folders.par_iter().map(|folder| read(folder)).collect::<Vec<_>>() {
         match outcome {
-            Outcome::Finished(run) => loaded.runs.push(*run),
-            Outcome::Absent(run) => loaded.absent.push(*run),
+            LoadOutcome::Finished(run) => loaded.runs.push(*run),
+            LoadOutcome::Absent(run) => loaded.absent.push(*run),
         }
     }
     Ok(loaded)
 }
 
 /// What a run folder holds.
-enum Outcome {
+enum LoadOutcome {
     Finished(Box<FinishedRun>),
     Absent(Box<AbsentRun>),
 }
 
 /// Reads a run folder: computes the run's metrics, or says why it gives no number.
-fn read(path: &Path) -> Outcome {
+fn read(path: &Path) -> LoadOutcome {
     let folder = RunFolder::new(path);
     let record = match folder.record() {
         Ok(record) => record,
@@ -94,7 +94,7 @@ fn read(path: &Path) -> Outcome {
             let cause = format!("its predictions cannot be read: {error}");
             absent(&folder, record.clone(), Stop { failed: true, cause, log: folder.dir().join("stages") })
         },
-        |run| Outcome::Finished(Box::new(run)),
+        |run| LoadOutcome::Finished(Box::new(run)),
     )
 }
 
@@ -110,7 +110,7 @@ fn finished(folder: &RunFolder, record: &RunRecord) -> Result<FinishedRun> {
 }
 
 /// Describes a run without a result.
-fn absent(folder: &RunFolder, record: RunRecord, stop: Stop) -> Outcome {
+fn absent(folder: &RunFolder, record: RunRecord, stop: Stop) -> LoadOutcome {
     let absent = Absent {
         label: record.label(),
         seed: Some(record.train_seed()),
@@ -120,11 +120,11 @@ fn absent(folder: &RunFolder, record: RunRecord, stop: Stop) -> Outcome {
         log: Some(stop.log.display().to_string()),
     };
     let benchmark = Some(record.dataset.name.clone());
-    Outcome::Absent(Box::new(AbsentRun { benchmark, dataset: Some(record.dataset), absent }))
+    LoadOutcome::Absent(Box::new(AbsentRun { benchmark, dataset: Some(record.dataset), absent }))
 }
 
 /// Describes a run whose record cannot be read by what its other files say.
-fn unknown(folder: &RunFolder, error: &Error) -> Outcome {
+fn unknown(folder: &RunFolder, error: &Error) -> LoadOutcome {
     let Hints { benchmark, label, seed } = hints(folder);
     let absent = Absent {
         label: label.unwrap_or_else(|| folder_name(folder.dir())),
@@ -134,5 +134,5 @@ fn unknown(folder: &RunFolder, error: &Error) -> Outcome {
         folder: Some(folder.dir().display().to_string()),
         log: None,
     };
-    Outcome::Absent(Box::new(AbsentRun { benchmark, dataset: None, absent }))
+    LoadOutcome::Absent(Box::new(AbsentRun { benchmark, dataset: None, absent }))
 }

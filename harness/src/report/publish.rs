@@ -34,7 +34,7 @@ const MARKS: [&str; 2] = ["<!-- mkgc report: begin -->", "<!-- mkgc report: end 
 pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
     super::check_names(boards)?;
     fs_err::create_dir_all(out)?;
-    let mut runs = Runs::new(out)?;
+    let mut runs = PublishedRuns::new(out)?;
     let boards: Vec<Board> = boards.iter().map(|board| runs.published(board)).collect::<Result<_>>()?;
     let mut made = files::all(&boards)?;
     if let Some(page) = made.remove("report.html") {
@@ -70,7 +70,7 @@ pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
 }
 
 /// Where the runs of the boards are published.
-struct Runs {
+struct PublishedRuns {
     /// The folder, without symbolic links in its path.
     out: PathBuf,
     /// Runs that lie in it already, relative to it.
@@ -81,7 +81,7 @@ struct Runs {
     places: Vec<(String, String)>,
 }
 
-impl Runs {
+impl PublishedRuns {
     fn new(out: &Path) -> Result<Self> {
         Ok(Self {
             out: fs_err::canonicalize(out)?,

@@ -22,7 +22,7 @@ const LINE_EVERY: usize = 50;
 /// Writes the progress of one run.
 pub struct Log {
     /// None of a log that writes nothing.
-    files: Option<Files>,
+    files: Option<LogFiles>,
     /// Whether lines are dropped, because a process that went this way before has written them.
     replaying: bool,
     /// Lines of the present task in the file.
@@ -45,7 +45,7 @@ pub struct Log {
     trial: Option<HeldLines>,
 }
 
-struct Files {
+struct LogFiles {
     lines: fs_err::File,
     events: EventFile,
 }
@@ -121,7 +121,7 @@ impl Log {
         let file = fs_err::OpenOptions::new().append(true).open(path)?;
         let mut events = EventFile::create(&path.with_file_name("tensorboard"))?;
         kept.iter().try_for_each(|(_, line)| events.line(line))?;
-        Ok(Self { files: Some(Files { lines: file, events }), ..Self::silent(title, stages, stage, lr_encoder) })
+        Ok(Self { files: Some(LogFiles { lines: file, events }), ..Self::silent(title, stages, stage, lr_encoder) })
     }
 
     /// Makes a log that writes no file.

@@ -18,8 +18,9 @@ pub const PROTOCOL: u32 = 1;
 
 /// What a client may ask for.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(rename = "Request")]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Request {
+pub enum ClientRequest {
     /// Asks for the next task. The reply is `task`, or `end` after the last one.
     Next,
     /// Stores training rows of the task for later ones. The reply is `remembered`.
@@ -75,7 +76,7 @@ impl JsonSchema for RowRef {
     }
 }
 
-impl Request {
+impl ClientRequest {
     /// Parses a line.
     ///
     /// # Errors
@@ -112,12 +113,12 @@ impl Request {
 
 const KNOWN: &str = "there are next, remember, test and predict";
 
-fn kind_name(request: &Request) -> &'static str {
+fn kind_name(request: &ClientRequest) -> &'static str {
     match request {
-        Request::Next => "next",
-        Request::Remember { .. } => "remember",
-        Request::Test => "test",
-        Request::Predict { .. } => "predict",
+        ClientRequest::Next => "next",
+        ClientRequest::Remember { .. } => "remember",
+        ClientRequest::Test => "test",
+        ClientRequest::Predict { .. } => "predict",
     }
 }
 
@@ -259,12 +260,14 @@ mod tests {
 
     #[test]
     fn requests_are_read_and_wrong_ones_named() {
-        assert_eq!(Request::parse(r#"{"type": "next"}"#), Ok(Request::Next));
+        assert_eq!(ClientRequest::parse(r#"{"type": "next"}"#), Ok(ClientRequest::Next));
         let rows = vec![RowRef { id: "a".into(), task: None }, RowRef { id: "b".into(), task: Some(1) }];
         let line = r#"{"type": "remember", "rows": ["a", {"id": "b", "task": 1, "tokens": []}], "replace": true}"#;
-        assert_eq!(Request::parse(line), Ok(Request::Remember { rows, replace: true }));
+        assert_eq!(ClientRequest::parse(line), Ok(ClientRequest::Remember { rows, replace: true }));
         let line = r#"{"type": "predict", "predictions": ["x", 3], "scores": [[NaN, 1], null]}"#;
-        let Ok(Request::Predict { predictions, scores: Some(scores) }) = Request::parse(line) else { panic!() };
+        let Ok(ClientRequest::Predict { predictions, scores: Some(scores) }) = ClientRequest::parse(line) else {
+            panic!()
+        };
         assert_eq!((predictions, scores), (vec![json!("x"), json!(3)], vec![json!([null, 1]), Value::Null]));
         for (line, reason) in [
             ("", "end within an object"),
@@ -282,7 +285,7 @@ mod tests {
             (r#"{"type": "remember", "rows": [], "replace": 1}"#, "neither true nor false"),
             (r#"{"type": "predict"}"#, "needs `predictions`"),
         ] {
-            let error = Request::parse(line).unwrap_err();
+            let error = ClientRequest::parse(line).unwrap_err();
             assert!(error.contains(reason), "{line}: {error}");
         }
     }

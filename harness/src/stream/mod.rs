@@ -22,7 +22,7 @@ pub use rows::{StreamMention, StreamRow};
 use client::Client;
 use peer::{Lost, Peer};
 use serve::Fault;
-use session::Session;
+use session::StreamSession;
 
 use crate::console::note;
 use crate::data::Benchmark;
@@ -44,7 +44,7 @@ pub fn run(request: &StreamRequest) -> Result<RunResult> {
     benchmark.check_rows()?;
     let stop_after = stop_after(request.tasks, &benchmark)?;
     let folder = RunFolder::new(&request.out);
-    let mut session = Session::open(request, &benchmark, &folder, stop_after)?;
+    let mut session = StreamSession::open(request, &benchmark, &folder, stop_after)?;
     if request.command.is_some()
         && let Some(result) = session.result()?
     {
@@ -61,7 +61,7 @@ pub fn run(request: &StreamRequest) -> Result<RunResult> {
 }
 
 /// Talks to the method until the last predictions are there, and lets it end.
-fn converse(request: &StreamRequest, session: &mut Session<'_>) -> Result<RunResult> {
+fn converse(request: &StreamRequest, session: &mut StreamSession<'_>) -> Result<RunResult> {
     let Some(command) = &request.command else {
         let peer = Peer::new(std::io::stdin(), std::io::stdout(), request.timeout);
         return session.serve(&peer).map_err(|fault| error(session, fault, "the method"));
@@ -91,7 +91,7 @@ fn converse(request: &StreamRequest, session: &mut Session<'_>) -> Result<RunRes
 }
 
 /// Says who did what in which task, and what to do.
-fn error(session: &Session<'_>, fault: Fault, who: &str) -> Error {
+fn error(session: &StreamSession<'_>, fault: Fault, who: &str) -> Error {
     let what = match fault {
         Fault::Failed(error) => return error,
         Fault::Refused(_, reason) => format!("had a request refused: {reason}"),

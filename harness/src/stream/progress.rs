@@ -13,14 +13,14 @@ use crate::run::external::StreamRecord;
 
 /// What `stream.json` holds: what has been dealt out, and which rows are stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct StreamProgress {
     /// What `run.json` says of the stream.
     pub record: StreamRecord,
     /// The rows stored after the last task that is done.
     pub stored: Vec<StoredId>,
 }
 
-impl Progress {
+impl StreamProgress {
     /// Reads how far the stream of a folder has come; none if it has none.
     ///
     /// # Errors

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use mkgc_builder::corpus::Split;
 
-use super::message::{Reply, Request, TaskMessage};
+use super::message::{ClientRequest, Reply, TaskMessage};
 use super::peer::{Lost, Peer};
 use super::rows::StreamRow;
-use super::session::{Current, Session, Test};
+use super::session::{Current, StreamSession, Test};
 use crate::console::note;
 use crate::error::Error;
-use crate::external::{Answer, check_answer};
+use crate::external::{SubmittedAnswer, check_answer};
 use crate::metrics::score::RunResult;
 use crate::metrics::stage;
 use crate::run::external::{PhaseRecord, Refusal};
@@ -45,14 +45,14 @@ impl From<Error> for Fault {
     }
 }
 
-type Result<T> = std::result::Result<T, Fault>;
+type Served<T> = Result<T, Fault>;
 
-impl Session<'_> {
+impl StreamSession<'_> {
     /// Answers requests until there are no more tasks. Once all predictions are stored, the method may leave.
     ///
     /// # Errors
     /// The method is gone or makes nothing but mistakes; the folder cannot be written.
-    pub fn serve(&mut self, peer: &Peer) -> Result<RunResult> {
+    pub fn serve(&mut self, peer: &Peer) -> Served<RunResult> {
         let before = self.stream.refused.clone();
         let outcome = self.converse(peer);
         if self.stream.refused != before && self.may_change() {
@@ -64,12 +64,12 @@ impl Session<'_> {
         }
     }
 
-    fn converse(&mut self, peer: &Peer) -> Result<RunResult> {
+    fn converse(&mut self, peer: &Peer) -> Served<RunResult> {
         peer.send(&Reply::Hello(self.hello()))?;
         let mut refused = 0;
         loop {
             let line = peer.receive()?;
-            let request = Request::parse(&line).map_err(|reason| Fault::Refused(Refusal::Message, reason));
+            let request = ClientRequest::parse(&line).map_err(|reason| Fault::Refused(Refusal::Message, reason));
             match request.and_then(|request| self.answer(request, peer)) {
                 Ok(None) => refused = 0,
                 Ok(Some(result)) => return Ok(result),
@@ -87,10 +87,10 @@ impl Session<'_> {
     }
 
     /// Does what is asked. Returns the result once it was sent.
-    fn answer(&mut self, request: Request, peer: &Peer) -> Result<Option<RunResult>> {
+    fn answer(&mut self, request: ClientRequest, peer: &Peer) -> Served<Option<RunResult>> {
         match request {
-            Request::Next => return self.next(peer),
-            Request::Remember { rows, replace } => {
+            ClientRequest::Next => return self.next(peer),
+            ClientRequest::Remember { rows, replace } => {
                 let no_task = self.no_task();
                 let current = self.current.as_ref().ok_or(no_task)?;
                 let stored = self.store.remember(&rows, replace, &current.train);
@@ -98,9 +98,9 @@ impl Session<'_> {
                 let by_class = self.store.by_class();
                 peer.send(&Reply::Remembered { stored: self.store.len(), by_class })?;
             }
-            Request::Test => self.test(peer)?,
-            Request::Predict { predictions, scores } => {
-                self.predict(Answer { predictions: &predictions, scores: scores.as_deref() }, peer)?;
+            ClientRequest::Test => self.test(peer)?,
+            ClientRequest::Predict { predictions, scores } => {
+                self.predict(SubmittedAnswer { predictions: &predictions, scores: scores.as_deref() }, peer)?;
             }
         }
         Ok(None)
@@ -116,7 +116,7 @@ impl Session<'_> {
     }
 
     /// Hands out the next task, or the result after the last one.
-    fn next(&mut self, peer: &Peer) -> Result<Option<RunResult>> {
+    fn next(&mut self, peer: &Peer) -> Served<Option<RunResult>> {
         if let Some(current) = &self.current {
             let reason = format!("the predictions of task {} are missing; give them with `predict`", current.task + 1);
             return Err(Fault::Refused(Refusal::Order, reason));
@@ -145,7 +145,7 @@ impl Session<'_> {
     }
 
     /// Hands out the test rows. Asked for again, they are the same rows, and the time goes on.
-    fn test(&mut self, peer: &Peer) -> Result<()> {
+    fn test(&mut self, peer: &Peer) -> Served<()> {
         let no_task = self.no_task();
         let current = self.current.as_mut().ok_or(no_task)?;
         let learn_seconds = current.handed_out.elapsed().as_secs_f64();
@@ -158,7 +158,7 @@ impl Session<'_> {
     }
 
     /// Stores the predictions of the task, and the result after the last one.
-    fn predict(&mut self, answer: Answer<'_>, peer: &Peer) -> Result<()> {
+    fn predict(&mut self, answer: SubmittedAnswer<'_>, peer: &Peer) -> Served<()> {
         let Current { task, test, .. } = self.current.as_ref().ok_or_else(|| self.no_task())?;
         let early =
             || Fault::Refused(Refusal::Order, "the test rows are not handed out yet; ask for `test`".to_owned());

@@ -8,7 +8,7 @@ use mkgc_builder::corpus::Split;
 use mkgc_builder::dataset::{CROPS_FILE, IMAGES_FILE, Row};
 
 use super::message::{Hello, Images, PROTOCOL};
-use super::progress::Progress;
+use super::progress::StreamProgress;
 use super::request::StreamRequest;
 use super::rows::LabelledRow;
 use super::store::{Store, StoredId};
@@ -37,7 +37,7 @@ pub(super) struct Test {
 }
 
 /// A run that is dealt out.
-pub struct Session<'a> {
+pub struct StreamSession<'a> {
     pub(super) benchmark: &'a Benchmark,
     pub(super) folder: &'a RunFolder,
     pub(super) record: RunRecord,
@@ -50,7 +50,7 @@ pub struct Session<'a> {
     lock: Option<Lock>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> StreamSession<'a> {
     /// Creates the run folder, or opens one of the same run.
     ///
     /// # Errors
@@ -88,11 +88,12 @@ impl<'a> Session<'a> {
         }
         let lock = if folder.is_finished(&record)? { None } else { Some(Lock::take(folder)?) };
         folder.open(&record, &[])?;
-        let progress = Progress::read(folder)?;
+        let progress = StreamProgress::read(folder)?;
         if progress.is_none() && folder.record()?.stream().is_some_and(|earlier| !earlier.phases.is_empty()) {
             return Err(folder.error("has no stream.json, so it cannot go on; choose another --out"));
         }
-        let Progress { record: earlier, stored } = progress.unwrap_or(Progress { record: fresh, stored: Vec::new() });
+        let StreamProgress { record: earlier, stored } =
+            progress.unwrap_or(StreamProgress { record: fresh, stored: Vec::new() });
         let stream = StreamRecord { command: request.command.clone(), ..earlier };
         let store = Store::new(request.memory, Vec::new());
         let mut session = Self { benchmark, folder, record, stream, stored, store, current: None, lock };
@@ -166,7 +167,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// The folder cannot be written.
     pub fn save(&mut self) -> Result<()> {
-        Progress { record: self.stream.clone(), stored: self.stored.clone() }.write(self.folder)?;
+        StreamProgress { record: self.stream.clone(), stored: self.stored.clone() }.write(self.folder)?;
         if let Model::External { source, .. } = &mut self.record.model {
             source.stream = Some(Box::new(self.stream.clone()));
         }

@@ -12,10 +12,10 @@ use super::child::{self, Ending};
 use super::live::View;
 use super::matrix::Sweep;
 use super::renewal::Renewal;
-use super::resources::{Memory, Shares};
+use super::resources::{MachineMemory, Shares};
 use super::signals::{self, Caught};
 use super::spec::PlannedRun;
-use super::state::{Observed, State, last_line, time_left};
+use super::state::{Observed, RunState, last_line, time_left};
 use super::table::{Row, duration, rows};
 use crate::console::counted;
 use crate::error::Result;
@@ -60,7 +60,7 @@ pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
         sweep,
         options,
         shares: Shares::new(options.jobs, &sweep.device),
-        memory: Memory::new(options.memory),
+        memory: MachineMemory::new(options.memory),
         view: View::new(options.jobs),
         renewal: Renewal::new(&options.arguments),
         short: None,
@@ -69,7 +69,7 @@ pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
         rows,
     };
     for number in jobs.queue.clone() {
-        jobs.rows[number].observed.state = State::Waiting;
+        jobs.rows[number].observed.state = RunState::Waiting;
     }
     jobs.work()
 }
@@ -103,7 +103,7 @@ struct Jobs<'a> {
     sweep: &'a Sweep,
     options: &'a JobOptions,
     shares: Shares,
-    memory: Memory,
+    memory: MachineMemory,
     view: View,
     renewal: Renewal,
     /// Why no further run is started, if memory is short.
@@ -166,7 +166,7 @@ impl Jobs<'_> {
             let process =
                 child::spawn(&self.sweep.log(run)?, run, &self.options.arguments, self.shares.environment(slot))?;
             self.queue.pop_front();
-            self.rows[number].observed.state = State::Running;
+            self.rows[number].observed.state = RunState::Running;
             self.active.push(Active { number, slot, process, since: Instant::now() });
             self.memory.look(self.active.iter().map(|run| run.process.id()));
             self.tell(number, "started");
@@ -197,8 +197,8 @@ impl Jobs<'_> {
         let before = self.sweep.observe(run)?.state;
         let cause = match &ending {
             Ending::Crashed(how) => Some(format!("the process {how}")),
-            Ending::Done if before != State::Finished => Some("the process ended without a result".to_owned()),
-            Ending::Error if !matches!(before, State::Failed(_)) => {
+            Ending::Done if before != RunState::Finished => Some("the process ended without a result".to_owned()),
+            Ending::Error if !matches!(before, RunState::Failed(_)) => {
                 Some(last_line(&self.sweep.log(run)?).unwrap_or_else(|| "it said nothing".to_owned()))
             }
             Ending::Done | Ending::Error | Ending::Interrupted | Ending::Killed(_) => None,
@@ -210,9 +210,9 @@ impl Jobs<'_> {
         self.renewal.ask();
         let time = duration(ended.since.elapsed());
         let text = match &self.rows[ended.number].observed.state {
-            State::Finished => format!("finished in {time}"),
-            State::Failed(cause) => format!("failed after {time}: {cause}; see {}", self.sweep.log(run)?.display()),
-            State::Running => "left to another process, which trains it".to_owned(),
+            RunState::Finished => format!("finished in {time}"),
+            RunState::Failed(cause) => format!("failed after {time}: {cause}; see {}", self.sweep.log(run)?.display()),
+            RunState::Running => "left to another process, which trains it".to_owned(),
             _ => format!("interrupted after {time}; the same command goes on with it"),
         };
         self.tell(ended.number, &text);
@@ -244,8 +244,8 @@ impl Jobs<'_> {
             }
         }
         for (row, run) in self.rows.iter_mut().zip(&self.sweep.runs) {
-            if row.observed.state != State::Running {
-                row.left = usual.of(run).filter(|_| row.observed.state == State::Waiting);
+            if row.observed.state != RunState::Running {
+                row.left = usual.of(run).filter(|_| row.observed.state == RunState::Waiting);
             }
         }
         Ok(())
@@ -259,7 +259,7 @@ impl UsualTimes {
     fn new(sweep: &Sweep, rows: &[Row]) -> Self {
         let mut sums: BTreeMap<(usize, &'static str), (f64, f64)> = BTreeMap::new();
         for (row, run) in rows.iter().zip(&sweep.runs) {
-            if let (State::Finished, Some(seconds)) = (&row.observed.state, row.observed.seconds) {
+            if let (RunState::Finished, Some(seconds)) = (&row.observed.state, row.observed.seconds) {
                 let sum = sums.entry((run.benchmark, run.method.name)).or_default();
                 *sum = (sum.0 + seconds, sum.1 + 1.0);
             }

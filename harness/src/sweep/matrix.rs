@@ -18,7 +18,7 @@ use crate::train::SaveModel;
 
 /// What the command line says beside the plan; each value wins over the plan's.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct SweepOverrides {
     /// Benchmark folders, or folders that hold the orders of one protocol; default: those of the plan.
     pub benchmarks: Vec<PathBuf>,
     /// Folder for benchmarks, runs, logs and report.
@@ -57,7 +57,7 @@ impl Sweep {
     ///
     /// # Errors
     /// The plan, a benchmark or a setting is wrong; two runs would be the same or share a folder.
-    pub fn new(plan: &Plan, given: &Given) -> Result<Self> {
+    pub fn new(plan: &Plan, given: &SweepOverrides) -> Result<Self> {
         let out = given.out.clone().or_else(|| plan.out.as_deref().map(|out| plan.resolve(out)));
         let benchmarks = benchmarks::find(plan, &given.benchmarks, out.as_deref())?;
         let device = given.device.clone().or_else(|| plan.device.clone()).unwrap_or_else(|| "cpu".to_owned());
@@ -66,7 +66,7 @@ impl Sweep {
             return Err(plan.error(format!("`dtype` is `{dtype}`; give f32 or bf16")));
         }
         let mut sweep = Self { runs: Vec::new(), device, dtype, out, save_model: plan.save_model, benchmarks };
-        sweep.runs = Matrix::new(plan, given)?.unfold(&sweep)?;
+        sweep.runs = PlanMatrix::new(plan, given)?.unfold(&sweep)?;
         check_unlike(plan, &sweep.runs)?;
         Ok(sweep)
     }
@@ -139,7 +139,7 @@ impl Sweep {
 }
 
 /// What is multiplied, besides benchmarks, methods and seeds.
-struct Matrix<'a> {
+struct PlanMatrix<'a> {
     plan: &'a Plan,
     recipe: Option<Recipe>,
     shared: toml::Table,
@@ -148,7 +148,7 @@ struct Matrix<'a> {
 }
 
 /// One combination of the matrix.
-struct Cell<'a> {
+struct PlanCell<'a> {
     /// Position of the benchmark in the sweep.
     index: usize,
     benchmark: &'a SweepBenchmark,
@@ -165,8 +165,8 @@ struct Encoders {
     vision: String,
 }
 
-impl<'a> Matrix<'a> {
-    fn new(plan: &'a Plan, given: &Given) -> Result<Self> {
+impl<'a> PlanMatrix<'a> {
+    fn new(plan: &'a Plan, given: &SweepOverrides) -> Result<Self> {
         let recipe = given.recipe.clone().or_else(|| plan.recipe.as_deref().map(|recipe| plan.resolve(recipe)));
         plan.check_shared(&plan.settings).map_err(|error| plan.error(format!("`settings`: {error}")))?;
         plan.check_shared(&given.settings)?;
@@ -196,7 +196,7 @@ impl<'a> Matrix<'a> {
                 for variant in self.variants.iter().copied() {
                     for encoders in self.encoders_of(method) {
                         for seed in self.plan.seeds.iter().copied() {
-                            let cell = Cell { index, benchmark, method, variant, encoders, seed };
+                            let cell = PlanCell { index, benchmark, method, variant, encoders, seed };
                             let mut run = self.planned(&cell, runs.len())?;
                             run.hash = spec::hash(&run, benchmark, &sweep.device, &sweep.dtype)?;
                             runs.push(run);
@@ -221,7 +221,7 @@ impl<'a> Matrix<'a> {
         chosen
     }
 
-    fn settings(&self, cell: &Cell<'_>) -> Result<Resolved> {
+    fn settings(&self, cell: &PlanCell<'_>) -> Result<Resolved> {
         let mut flags = cell.variant.map(|variant| variant.set.clone()).unwrap_or_default();
         flags.insert("train_seed".to_owned(), i64::from(cell.seed).into());
         let given = Overrides { recipe: self.recipe.as_ref(), shared: self.shared.clone(), flags };
@@ -232,7 +232,7 @@ impl<'a> Matrix<'a> {
         })
     }
 
-    fn planned(&self, cell: &Cell<'_>, number: usize) -> Result<PlannedRun> {
+    fn planned(&self, cell: &PlanCell<'_>, number: usize) -> Result<PlannedRun> {
         let names = [cell.variant.map(|variant| variant.name.as_str()), cell.encoders.name.as_deref()];
         let names: Vec<&str> = names.into_iter().flatten().collect();
         let suffix: String = names.iter().map(|name| format!("-{name}")).collect();
@@ -253,7 +253,7 @@ impl<'a> Matrix<'a> {
 
 impl Encoders {
     /// Takes what the command line gives, then what the plan gives, then `tiny`.
-    fn new(plan: &Plan, pair: &EncoderPair, given: &Given) -> Self {
+    fn new(plan: &Plan, pair: &EncoderPair, given: &SweepOverrides) -> Self {
         let of_plan = |name: &String| {
             let folder = plan.resolve(Path::new(name));
             if name != TINY && folder.is_dir() { folder.to_string_lossy().into_owned() } else { name.clone() }

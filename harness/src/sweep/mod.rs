@@ -26,10 +26,10 @@ mod state;
 mod table;
 
 pub use jobs::{JobOptions, Outcome, make};
-pub use matrix::{Given, Sweep};
+pub use matrix::{Sweep, SweepOverrides};
 pub use one::make_one;
 pub use plan::Plan;
 pub use report::{Gap, write_report};
 pub use spec::PlannedRun;
-pub use state::{Observed, State};
+pub use state::{Observed, RunState};
 pub use table::status;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::matrix::Sweep;
 use super::slurm::notes;
 use super::spec::PlannedRun;
-use super::state::State;
+use super::state::RunState;
 use crate::error::Result;
 use crate::report::board::{Absent, AbsentKind};
 use crate::report::{self, AbsentRun, Loaded};
@@ -70,13 +70,13 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
 }
 
 /// Says why a run has no result; none if it has one.
-fn missing(state: &State, folder: &RunFolder) -> Option<(AbsentKind, String)> {
+fn missing(state: &RunState, folder: &RunFolder) -> Option<(AbsentKind, String)> {
     match state {
-        State::Finished => None,
-        State::Waiting => Some((AbsentKind::Missing, "has not begun".to_owned())),
-        State::Running => Some((AbsentKind::Unfinished, format!("is still running{}", holder(folder)))),
-        State::Interrupted(cause) => Some((AbsentKind::Unfinished, format!("is unfinished: {cause}"))),
-        State::Failed(cause) => Some((AbsentKind::Failed, format!("failed: {cause}"))),
+        RunState::Finished => None,
+        RunState::Waiting => Some((AbsentKind::Missing, "has not begun".to_owned())),
+        RunState::Running => Some((AbsentKind::Unfinished, format!("is still running{}", holder(folder)))),
+        RunState::Interrupted(cause) => Some((AbsentKind::Unfinished, format!("is unfinished: {cause}"))),
+        RunState::Failed(cause) => Some((AbsentKind::Failed, format!("failed: {cause}"))),
     }
 }
 

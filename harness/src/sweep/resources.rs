@@ -57,14 +57,14 @@ fn gpu_count() -> usize {
 }
 
 /// Watches how much memory is free and how much the runs take.
-pub(super) struct Memory {
+pub(super) struct MachineMemory {
     system: System,
     /// Bytes that a run is expected to take at most: what the user says, or the most that one has taken.
     expected: u64,
     watched: Vec<(u32, u64)>,
 }
 
-impl Memory {
+impl MachineMemory {
     /// Begins to watch; `expected` is what a run takes in bytes, if the user knows.
     pub fn new(expected: Option<u64>) -> Self {
         Self { system: System::new(), expected: expected.unwrap_or(FIRST_GUESS), watched: Vec::new() }
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_process_is_seen() {
-        let mut memory = Memory::new(Some(1));
+        let mut memory = MachineMemory::new(Some(1));
         memory.look(std::iter::once(std::process::id()));
         assert!(memory.expected > 1 << 20 && memory.watched.len() == 1, "{:?}", memory.watched);
-        assert!(Memory::new(Some(u64::MAX)).shortage().is_some());
+        assert!(MachineMemory::new(Some(u64::MAX)).shortage().is_some());
     }
 }

@@ -14,7 +14,7 @@ use crate::run::record::{RunRecord, SCHEMA_VERSION};
 
 /// What has become of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum RunState {
     /// The run has not begun.
     Waiting,
     /// A process holds the lock of the run and trains it.
@@ -27,7 +27,7 @@ pub enum State {
     Finished,
 }
 
-impl State {
+impl RunState {
     /// Tells whether the run is to be made. One that has failed is only if `retry_failed`, and one that a process
     /// trains is left to that process.
     pub(super) fn is_open(&self, retry_failed: bool) -> bool {
@@ -43,7 +43,7 @@ impl State {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
     /// What has become of it.
-    pub state: State,
+    pub state: RunState,
     /// Number of tasks that it has learned.
     pub learned: usize,
     /// Number of tasks that it has to learn.
@@ -64,8 +64,8 @@ impl Sweep {
         let record = folder.started().then(|| folder.record());
         let mut seconds = None;
         let state = match record {
-            None => self.noted(run)?.unwrap_or(State::Waiting),
-            Some(Err(error)) => State::Failed(error.to_string()),
+            None => self.noted(run)?.unwrap_or(RunState::Waiting),
+            Some(Err(error)) => RunState::Failed(error.to_string()),
             Some(Ok(record)) => {
                 seconds = record.cost.as_ref().map(|cost| cost.wall_seconds);
                 self.begun(run, &record, tasks)?
@@ -75,20 +75,20 @@ impl Sweep {
     }
 
     /// Returns the state of a run whose folder has a record.
-    fn begun(&self, run: &PlannedRun, record: &RunRecord, tasks: usize) -> Result<State> {
+    fn begun(&self, run: &PlannedRun, record: &RunRecord, tasks: usize) -> Result<RunState> {
         let folder = self.folder(run)?;
         if let Some(what) = self.difference(run, record) {
             let reason = format!("was started with another {what}; choose another --out, or delete the folder");
-            return Ok(State::Failed(folder.error(&reason).to_string()));
+            return Ok(RunState::Failed(folder.error(&reason).to_string()));
         }
         if folder.result().exists() && record.tasks() == tasks {
-            return Ok(State::Finished);
+            return Ok(RunState::Finished);
         }
         match lock::holder(&folder) {
             Ok(None) => {}
-            Ok(Some(_)) => return Ok(State::Running),
+            Ok(Some(_)) => return Ok(RunState::Running),
             // A lock that cannot be read is the trouble of this run alone.
-            Err(error) => return Ok(State::Failed(error.to_string())),
+            Err(error) => return Ok(RunState::Failed(error.to_string())),
         }
         if folder.failure().exists() {
             return Ok(failed(&folder.failure()));
@@ -98,7 +98,7 @@ impl Sweep {
         }
         let learned = folder.tasks_learned(tasks);
         let last = last_line(&self.log(run)?).map_or_else(String::new, |line| format!("; its log ends with: {line}"));
-        Ok(State::Interrupted(format!("stopped after {learned} of {tasks} tasks{last}")))
+        Ok(RunState::Interrupted(format!("stopped after {learned} of {tasks} tasks{last}")))
     }
 
     /// Returns what makes a run folder that of another run. The weights of encoders are compared when the run is
@@ -126,7 +126,7 @@ impl Sweep {
         Ok(self.logs()?.join(format!("{}.failure.json", run.name)))
     }
 
-    fn noted(&self, run: &PlannedRun) -> Result<Option<State>> {
+    fn noted(&self, run: &PlannedRun) -> Result<Option<RunState>> {
         let note = self.note(run)?;
         Ok(note.exists().then(|| failed(&note)))
     }
@@ -159,8 +159,8 @@ impl Sweep {
     }
 }
 
-fn failed(path: &Path) -> State {
-    State::Failed(match read_json::<Failure>(path) {
+fn failed(path: &Path) -> RunState {
+    RunState::Failed(match read_json::<Failure>(path) {
         Ok(failure) => failure.error.join(": "),
         Err(error) => error.to_string(),
     })

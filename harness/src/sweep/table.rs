@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use super::matrix::Sweep;
-use super::state::{Observed, State, time_left};
+use super::state::{Observed, RunState, time_left};
 use crate::error::Result;
 
 /// Lines of the live table besides those of runs: the summary, the header, and the runs that have no line.
@@ -24,18 +24,18 @@ pub(super) struct Row {
 impl Row {
     fn state(&self) -> &'static str {
         match self.observed.state {
-            State::Waiting => "waiting",
-            State::Running => "running",
-            State::Interrupted(_) => "interrupted",
-            State::Failed(_) => "failed",
-            State::Finished => "finished",
+            RunState::Waiting => "waiting",
+            RunState::Running => "running",
+            RunState::Interrupted(_) => "interrupted",
+            RunState::Failed(_) => "failed",
+            RunState::Finished => "finished",
         }
     }
 
     fn cause(&self) -> &str {
         match &self.observed.state {
-            State::Interrupted(cause) | State::Failed(cause) => cause,
-            State::Waiting | State::Running | State::Finished => "",
+            RunState::Interrupted(cause) | RunState::Failed(cause) => cause,
+            RunState::Waiting | RunState::Running | RunState::Finished => "",
         }
     }
 
@@ -43,11 +43,11 @@ impl Row {
     /// wrong.
     fn rank(&self) -> usize {
         match self.observed.state {
-            State::Running => 0,
-            State::Failed(_) => 1,
-            State::Interrupted(_) => 2,
-            State::Waiting => 3,
-            State::Finished => 4,
+            RunState::Running => 0,
+            RunState::Failed(_) => 1,
+            RunState::Interrupted(_) => 2,
+            RunState::Waiting => 3,
+            RunState::Finished => 4,
         }
     }
 
@@ -87,7 +87,7 @@ pub(super) fn summary(rows: &[Row], jobs: usize) -> String {
             write!(text, ", {} {state}", count(state)).ok();
         }
     }
-    let open = || rows.iter().filter(|row| matches!(row.observed.state, State::Running | State::Waiting));
+    let open = || rows.iter().filter(|row| matches!(row.observed.state, RunState::Running | RunState::Waiting));
     let left: Option<Vec<Duration>> = open().map(|row| row.left).collect();
     if let Some(left) = left.filter(|left| !left.is_empty()) {
         let longest = left.iter().max().copied().unwrap_or_default();
@@ -130,7 +130,7 @@ pub fn status(sweep: &Sweep) -> Result<String> {
 pub(super) fn rows(sweep: &Sweep) -> Result<Vec<Row>> {
     let row = |run: &super::PlannedRun| {
         let observed = sweep.observe(run)?;
-        let running = observed.state == State::Running;
+        let running = observed.state == RunState::Running;
         let folder = sweep.folder(run)?;
         let left = running.then(|| time_left(&folder, &observed, SystemTime::now())).flatten();
         Ok(Row { number: run.number, name: run.name.clone(), observed, left })
@@ -142,7 +142,7 @@ pub(super) fn rows(sweep: &Sweep) -> Result<Vec<Row>> {
 mod tests {
     use super::*;
 
-    fn row(number: usize, state: State, left: Option<u64>) -> Row {
+    fn row(number: usize, state: RunState, left: Option<u64>) -> Row {
         let observed = Observed { state, learned: 1, tasks: 4, seconds: None };
         Row { number, name: format!("small/emr-seed{number}"), observed, left: left.map(Duration::from_secs) }
     }
@@ -153,10 +153,10 @@ mod tests {
 
     #[test]
     fn a_table_without_room_shows_what_happens_first() {
-        let mut rows: Vec<Row> = (0..9).map(|number| row(number, State::Finished, None)).collect();
-        rows[3].observed.state = State::Failed("in task 2: the loss\nbecame\u{1b}NaN".to_owned());
-        rows[7].observed.state = State::Running;
-        rows[8].observed.state = State::Waiting;
+        let mut rows: Vec<Row> = (0..9).map(|number| row(number, RunState::Finished, None)).collect();
+        rows[3].observed.state = RunState::Failed("in task 2: the loss\nbecame\u{1b}NaN".to_owned());
+        rows[7].observed.state = RunState::Running;
+        rows[8].observed.state = RunState::Waiting;
         let lines = live(&rows, "summary", 6, 200);
         assert_eq!(lines.len(), 6);
         assert_eq!((lines[0].as_str(), numbers(&lines)), ("summary", vec![3, 7, 8]));
@@ -173,16 +173,20 @@ mod tests {
 
     #[test]
     fn a_summary_shares_the_time_left_among_the_jobs() {
-        let rows = [row(0, State::Finished, None), row(1, State::Running, Some(60)), row(2, State::Waiting, Some(180))];
+        let rows = [
+            row(0, RunState::Finished, None),
+            row(1, RunState::Running, Some(60)),
+            row(2, RunState::Waiting, Some(180)),
+        ];
         assert_eq!(summary(&rows, 2), "1 of 3 runs finished, 1 running, 1 waiting; about 3 min left");
         assert_eq!(summary(&rows, 1), "1 of 3 runs finished, 1 running, 1 waiting; about 4 min left");
-        let together = [row(0, State::Running, Some(60)), row(1, State::Running, Some(120))];
+        let together = [row(0, RunState::Running, Some(60)), row(1, RunState::Running, Some(120))];
         assert_eq!(
             summary(&together, 1),
             "0 of 2 runs finished, 2 running; about 2 min left",
             "what runs now ends side by side"
         );
-        let unknown = [row(0, State::Running, Some(60)), row(1, State::Waiting, None)];
+        let unknown = [row(0, RunState::Running, Some(60)), row(1, RunState::Waiting, None)];
         assert_eq!(summary(&unknown, 1), "0 of 2 runs finished, 1 running, 1 waiting");
         assert_eq!(summary(&rows[..1], 1), "1 of 1 runs finished");
     }

@@ -8,9 +8,9 @@ use crate::run::log::Log;
 
 /// Micro-F1 after each task so far.
 #[derive(Default)]
-pub(super) struct Progress(Vec<Value>);
+pub(super) struct ScoresSoFar(Vec<Value>);
 
-impl Progress {
+impl ScoresSoFar {
     /// Adds the scores after a task called `name` to the log.
     pub(super) fn report(&mut self, log: &mut Log, name: &str, scores: &StageScores) -> Result<()> {
         self.0.push(scores.micro_f1.clone());

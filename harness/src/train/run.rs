@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::before;
 use super::prepare::prepare;
-use super::progress::Progress;
+use super::progress::ScoresSoFar;
 use super::request::Request;
 use crate::console::note;
 use crate::data::{Benchmark, Task};
@@ -158,12 +158,12 @@ impl Run {
     }
 
     /// Opens the log with so many lines of the task that is learned next, and repeats the scores of the tasks before it.
-    fn log(&self, next_task: usize, lines: usize) -> Result<(Log, Progress)> {
+    fn log(&self, next_task: usize, lines: usize) -> Result<(Log, ScoresSoFar)> {
         let title = format!("{} {}", self.record.dataset.name, self.record.method);
         let rate = self.request.settings.config.lr_encoder;
         let tasks = self.benchmark.tasks();
         let mut log = Log::open_inside(&self.folder.metrics(), &title, tasks, (next_task, lines), rate)?;
-        let mut progress = Progress::default();
+        let mut progress = ScoresSoFar::default();
         for task in 0..next_task {
             let predicted = predictions::read(&self.folder.predictions(task))?;
             let scores = stage::score(&self.record.dataset, task, &predicted);
@@ -185,7 +185,7 @@ pub struct Training<'r> {
     trace: Trace,
     journal: Journal,
     pub(super) method: Box<dyn Method>,
-    progress: Progress,
+    progress: ScoresSoFar,
     next_task: usize,
     /// Where the next task goes on, if an earlier process began it.
     inside: Option<Inside>,

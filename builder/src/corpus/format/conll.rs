@@ -20,7 +20,7 @@ impl Format for Conll {
     fn parse(&self, file: &RawFile<'_>) -> Result<Parsed> {
         let layout = Layout::survey(self, file)?;
         let mut reader =
-            Reader { layout: &layout, file, records: Records::new(), changed: 0, damaged_tags: BTreeSet::new() };
+            ConllReader { layout: &layout, file, records: Records::new(), changed: 0, damaged_tags: BTreeSet::new() };
         let mut block = Block::new();
         for (number, line) in lines(file.path, file.bytes) {
             match line {
@@ -50,7 +50,7 @@ impl Conll {
 }
 
 /// Turns blocks of lines into records.
-struct Reader<'a> {
+struct ConllReader<'a> {
     layout: &'a Layout,
     file: &'a RawFile<'a>,
     records: Records,
@@ -60,7 +60,7 @@ struct Reader<'a> {
     damaged_tags: BTreeSet<String>,
 }
 
-impl Reader<'_> {
+impl ConllReader<'_> {
     fn end(&mut self, block: &mut Block<'_>) {
         if !block.is_empty() {
             let texts: Vec<&str> = block.iter().filter_map(|(_, line)| line.as_ref().ok().copied()).collect();

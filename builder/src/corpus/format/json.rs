@@ -16,12 +16,12 @@ use crate::plain::without_bom;
 
 /// Damage in a text: the line at fault, from 1, and what is wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Damage {
+pub(super) struct LineDamage {
     pub(super) line: usize,
     pub(super) reason: String,
 }
 
-impl Damage {
+impl LineDamage {
     /// Makes an error of damage in the file `path`.
     pub(super) fn at(self, path: &Path) -> Error {
         Error::corpus(path, self.line, self.reason)
@@ -41,7 +41,7 @@ impl Piece<'_> {
     ///
     /// # Errors
     /// It is not JSON, or an object in it has a key twice.
-    pub(super) fn parse(self) -> Result<Value, Damage> {
+    pub(super) fn parse(self) -> Result<Value, LineDamage> {
         serde_json::from_str(self.text).map_err(|error| damage(&error, self.line))
     }
 }
@@ -50,9 +50,9 @@ impl Piece<'_> {
 ///
 /// # Errors
 /// It is not UTF-8.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, Damage> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str, LineDamage> {
     let bytes = without_bom(bytes);
-    std::str::from_utf8(bytes).map_err(|error| Damage {
+    std::str::from_utf8(bytes).map_err(|error| LineDamage {
         line: 1 + memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count(),
         reason: "invalid UTF-8".to_owned(),
     })
@@ -62,7 +62,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Damage> {
 ///
 /// # Errors
 /// The text is not an array of JSON values.
-pub(super) fn elements(text: &str) -> Result<Vec<Piece<'_>>, Damage> {
+pub(super) fn elements(text: &str) -> Result<Vec<Piece<'_>>, LineDamage> {
     let mut cursor = Cursor::new(text);
     let elements = cursor.array()?;
     cursor.end()?;
@@ -73,7 +73,7 @@ pub(super) fn elements(text: &str) -> Result<Vec<Piece<'_>>, Damage> {
 ///
 /// # Errors
 /// The text is not such an object, or it has a key twice.
-pub(super) fn arrays_by_key(text: &str) -> Result<Vec<(String, Vec<Piece<'_>>)>, Damage> {
+pub(super) fn arrays_by_key(text: &str) -> Result<Vec<(String, Vec<Piece<'_>>)>, LineDamage> {
     let mut cursor = Cursor::new(text);
     let mut seen = HashSet::new();
     let mut arrays = Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn arrays_by_key(text: &str) -> Result<Vec<(String, Vec<Piece<'_>>)>,
         let line = cursor.line;
         let key: String = serde_json::from_str(cursor.value()?.text).map_err(|error| damage(&error, line))?;
         if !seen.insert(key.clone()) {
-            return Err(Damage { line, reason: given_twice(&key) });
+            return Err(LineDamage { line, reason: given_twice(&key) });
         }
         cursor.expect(':')?;
         arrays.push((key, cursor.array()?));
@@ -125,24 +125,24 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    fn wrong(&self, expected: &str) -> Damage {
+    fn wrong(&self, expected: &str) -> LineDamage {
         let reason = match self.rest.chars().next() {
             Some(found) => format!("expected {expected}, found `{found}`"),
             None => format!("the file ends where {expected} should follow; it is cut off"),
         };
-        Damage { line: self.line, reason }
+        LineDamage { line: self.line, reason }
     }
 
-    fn expect(&mut self, mark: char) -> Result<(), Damage> {
+    fn expect(&mut self, mark: char) -> Result<(), LineDamage> {
         if self.take(mark) { Ok(()) } else { Err(self.wrong(&format!("`{mark}`"))) }
     }
 
-    fn end(&self) -> Result<(), Damage> {
+    fn end(&self) -> Result<(), LineDamage> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.wrong("the end of the file")) }
     }
 
     /// Returns whether another element follows, or takes the closing bracket.
-    fn another(&mut self, first: bool, close: char) -> Result<bool, Damage> {
+    fn another(&mut self, first: bool, close: char) -> Result<bool, LineDamage> {
         if self.take(close) {
             return Ok(false);
         }
@@ -152,7 +152,7 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    fn array(&mut self) -> Result<Vec<Piece<'a>>, Damage> {
+    fn array(&mut self) -> Result<Vec<Piece<'a>>, LineDamage> {
         let mut elements = Vec::new();
         self.expect('[')?;
         while self.another(elements.is_empty(), ']')? {
@@ -162,7 +162,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a value of any kind.
-    fn value(&mut self) -> Result<Piece<'a>, Damage> {
+    fn value(&mut self) -> Result<Piece<'a>, LineDamage> {
         let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<IgnoredAny>();
         match stream.next() {
             Some(Ok(_)) => {}
@@ -178,7 +178,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Says what is wrong with a text that begins at line `first`, in words of its own: serde's are about its code.
-fn damage(error: &serde_json::Error, first: usize) -> Damage {
+fn damage(error: &serde_json::Error, first: usize) -> LineDamage {
     let line = first + error.line().max(1) - 1;
     let place = format!(" at line {} column {}", error.line(), error.column());
     let message = error.to_string();
@@ -198,7 +198,7 @@ fn damage(error: &serde_json::Error, first: usize) -> Damage {
         _ if message.contains("recursion") => format!("lists or objects are nested too deeply at column {column}"),
         _ => format!("not JSON at column {column}"),
     };
-    Damage { line, reason }
+    LineDamage { line, reason }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The format of MNRE (github.com/thecharm/MNRE): one Python dict literal per line with the keys `token`, `h`, `t`,
 //! `img_id` and `relation`.
 
-use super::json::Damage;
+use super::json::LineDamage;
 use super::parts::Parts;
 use super::python_literal::{parse as parse_literal, repr};
 use super::raw::{Format, Parsed, RawFile};
@@ -45,7 +45,7 @@ fn read(file: &RawFile<'_>, parts: Parts<'_>) -> Result<Parsed> {
             }
         }
         records.extend(reader.read_lines(records.len(), lines, |piece| {
-            let damage = |reason| Damage { line: piece.line, reason };
+            let damage = |reason| LineDamage { line: piece.line, reason };
             let record = parse_literal(piece.text).map_err(damage)?;
             check_keys(&record).map_err(damage)?;
             Ok(record)

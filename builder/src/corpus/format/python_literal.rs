@@ -43,7 +43,7 @@ struct Parser<'a> {
     at: usize,
 }
 
-type Parsed<T> = Result<T, String>;
+type LiteralResult<T> = Result<T, String>;
 
 impl Parser<'_> {
     fn expected(&self, what: &str) -> String {
@@ -67,7 +67,7 @@ impl Parser<'_> {
         found
     }
 
-    fn value(&mut self, depth: usize) -> Parsed<Value> {
+    fn value(&mut self, depth: usize) -> LiteralResult<Value> {
         if depth > MAX_DEPTH {
             return Err(self.expected("less nesting"));
         }
@@ -82,7 +82,7 @@ impl Parser<'_> {
         }
     }
 
-    fn word(&mut self) -> Parsed<Value> {
+    fn word(&mut self) -> LiteralResult<Value> {
         for (word, value) in [("None", Value::Null), ("True", Value::Bool(true)), ("False", Value::Bool(false))] {
             if self.take(word) {
                 return Ok(value);
@@ -91,7 +91,7 @@ impl Parser<'_> {
         Err(self.expected("a Python dict, list, str or int"))
     }
 
-    fn int(&mut self) -> Parsed<Value> {
+    fn int(&mut self) -> LiteralResult<Value> {
         let rest = self.rest();
         let digits = rest[1..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |end| end + 1);
         let number = rest[..digits].parse().map_err(|_| self.expected("an integer"))?;
@@ -99,7 +99,7 @@ impl Parser<'_> {
         Ok(Value::Int(number))
     }
 
-    fn list(&mut self, open: char, close: &str, depth: usize) -> Parsed<Value> {
+    fn list(&mut self, open: char, close: &str, depth: usize) -> LiteralResult<Value> {
         self.at += open.len_utf8();
         let mut items = Vec::new();
         loop {
@@ -112,7 +112,7 @@ impl Parser<'_> {
         }
     }
 
-    fn dict(&mut self, depth: usize) -> Parsed<Value> {
+    fn dict(&mut self, depth: usize) -> LiteralResult<Value> {
         self.at += 1;
         let mut entries = Vec::new();
         let mut seen = SeenKeys::default();
@@ -135,7 +135,7 @@ impl Parser<'_> {
     }
 
     /// Reads the comma after an item, or checks that the closing bracket follows.
-    fn separator(&mut self, close: &str) -> Parsed<()> {
+    fn separator(&mut self, close: &str) -> LiteralResult<()> {
         self.blanks();
         if self.take(",") || self.rest().starts_with(close) {
             Ok(())
@@ -151,7 +151,7 @@ impl Parser<'_> {
     }
 
     /// Reads a string, or several in a row, which Python joins.
-    fn strings(&mut self) -> Parsed<String> {
+    fn strings(&mut self) -> LiteralResult<String> {
         let mut text = String::new();
         while self.at_string() {
             self.take("u");
@@ -161,7 +161,7 @@ impl Parser<'_> {
         Ok(text)
     }
 
-    fn string(&mut self) -> Parsed<String> {
+    fn string(&mut self) -> LiteralResult<String> {
         let start = self.at;
         let quote = if self.take("'") { '\'' } else { '"' };
         self.at = start + 1;
@@ -180,7 +180,7 @@ impl Parser<'_> {
         }
     }
 
-    fn escape(&mut self, out: &mut String) -> Parsed<()> {
+    fn escape(&mut self, out: &mut String) -> LiteralResult<()> {
         let c = self.rest().chars().next().ok_or_else(|| self.expected("an escape"))?;
         self.at += c.len_utf8();
         let c = match c {
@@ -219,7 +219,7 @@ impl Parser<'_> {
     }
 
     /// Reads the digits of a character. Two escapes that are a surrogate pair are one character, as in JSON.
-    fn code_point(&mut self, digits: usize) -> Parsed<char> {
+    fn code_point(&mut self, digits: usize) -> LiteralResult<char> {
         let first = self.hex(digits)?;
         let code = match first {
             0xd800..=0xdbff if self.rest().starts_with("\\u") => {
@@ -237,7 +237,7 @@ impl Parser<'_> {
         })
     }
 
-    fn hex(&mut self, digits: usize) -> Parsed<u32> {
+    fn hex(&mut self, digits: usize) -> LiteralResult<u32> {
         let hex = self.rest().get(..digits).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let code = hex.and_then(|hex| u32::from_str_radix(hex, 16).ok());
         let code = code.ok_or_else(|| self.expected(&format!("{digits} hexadecimal digits of a character")))?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::entities::{EntityFields, Marked, Marks};
-use super::json::{Damage, Piece};
+use super::json::{LineDamage, Piece};
 use super::raw::{Parsed, RawFile, Records};
 use super::relations::{RelationFields, SharedNames, label};
 use super::scheme::{SchemeSurvey, types_of};
@@ -111,7 +111,12 @@ impl<'a> RowReader<'a> {
     }
 
     /// Reads the record with number `row` (from 0), which begins at `line` (from 1).
-    pub(super) fn read(&self, row: usize, line: usize, record: std::result::Result<Value, Damage>) -> Result<Record> {
+    pub(super) fn read(
+        &self,
+        row: usize,
+        line: usize,
+        record: std::result::Result<Value, LineDamage>,
+    ) -> Result<Record> {
         let mut fields = record.map_err(|damage| damage.at(self.file.path))?;
         let record = self.fields.take(&mut fields, self.file, &self.tally, &self.names).map_err(|reason| {
             self.note_class(&fields);
@@ -138,7 +143,7 @@ impl<'a> RowReader<'a> {
         &self,
         first: usize,
         lines: Vec<(usize, Result<&'t str>)>,
-        parse: impl Fn(Piece<'t>) -> std::result::Result<Value, Damage> + Sync,
+        parse: impl Fn(Piece<'t>) -> std::result::Result<Value, LineDamage> + Sync,
     ) -> Vec<Result<Record>> {
         let read = |(i, (line, text)): (usize, (usize, Result<&'t str>))| {
             let text = text?;
@@ -152,7 +157,7 @@ impl<'a> RowReader<'a> {
         &self,
         first: usize,
         pieces: &[Piece<'t>],
-        parse: impl Fn(Piece<'t>) -> std::result::Result<Value, Damage> + Sync,
+        parse: impl Fn(Piece<'t>) -> std::result::Result<Value, LineDamage> + Sync,
     ) -> Vec<Result<Record>> {
         let read = |(i, piece): (usize, &Piece<'t>)| self.read(first + i, piece.line, parse(*piece));
         pieces.par_iter().enumerate().map(read).collect()

@@ -28,7 +28,7 @@ pub(super) enum Scheme {
 
 /// The part of an entity that a tag marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum TagPart {
     Begin,
     Inside,
     End,
@@ -36,13 +36,13 @@ enum Part {
 }
 
 /// Takes a tag apart; returns `None` if it is `O` or has no prefix of any scheme.
-fn split(tag: &str) -> Option<(Part, &str)> {
+fn split(tag: &str) -> Option<(TagPart, &str)> {
     let (prefix, class) = tag.split_once('-').filter(|(_, class)| !class.is_empty())?;
     let part = match prefix {
-        "B" => Part::Begin,
-        "I" => Part::Inside,
-        "E" | "L" => Part::End,
-        "S" | "U" => Part::Single,
+        "B" => TagPart::Begin,
+        "I" => TagPart::Inside,
+        "E" | "L" => TagPart::End,
+        "S" | "U" => TagPart::Single,
         _ => return None,
     };
     Some((part, class))
@@ -85,15 +85,15 @@ impl SchemeSurvey {
         };
         let apart = usize::from(before.and_then(split).is_none_or(|(_, before)| before != class));
         match part {
-            Part::Begin => {
+            TagPart::Begin => {
                 self.begins += 1;
                 self.begins_apart += apart;
             }
-            Part::Inside => {
+            TagPart::Inside => {
                 self.insides += 1;
                 self.insides_apart += apart;
             }
-            Part::End | Part::Single => self.ends += 1,
+            TagPart::End | TagPart::Single => self.ends += 1,
         }
     }
 
@@ -174,7 +174,7 @@ impl Scheme {
             let (part, class) = self.part(tag, before, open).map_err(|reason| (i, reason))?;
             let new = match class {
                 None => Tag::Outside,
-                Some(class) if matches!(part, Part::Begin | Part::Single) => Tag::Begin(class),
+                Some(class) if matches!(part, TagPart::Begin | TagPart::Single) => Tag::Begin(class),
                 Some(class) => Tag::Inside(class),
             };
             if let Some(class) = class {
@@ -183,7 +183,7 @@ impl Scheme {
             changed += usize::from(Tag::parse(tag) != Some(new));
             converted.push(new);
             before = class;
-            open = self == Self::Bioes && class.is_some() && matches!(part, Part::Begin | Part::Inside);
+            open = self == Self::Bioes && class.is_some() && matches!(part, TagPart::Begin | TagPart::Inside);
         }
         let last = converted.len().saturating_sub(1);
         if let Some(class) = before.filter(|_| open) {
@@ -194,31 +194,31 @@ impl Scheme {
     }
 
     /// Returns the part of an entity that a tag marks, with the entity's type; no type for `O`.
-    fn part<'t>(self, tag: &'t str, before: Option<&str>, open: bool) -> Field<(Part, Option<&'t str>)> {
+    fn part<'t>(self, tag: &'t str, before: Option<&str>, open: bool) -> Field<(TagPart, Option<&'t str>)> {
         let bad = || format!("bad tag `{tag}`: expected {}", self.expected());
         let part = match (self, split(tag)) {
             _ if tag == OUTSIDE => None,
-            (Self::Io, None) if !tag.trim().is_empty() => Some((Part::Inside, tag)),
-            (_, Some((Part::Inside, class))) => Some((Part::Inside, class)),
-            (Self::Bio | Self::LooseBio | Self::Iob1, Some((Part::Begin, class))) => Some((Part::Begin, class)),
+            (Self::Io, None) if !tag.trim().is_empty() => Some((TagPart::Inside, tag)),
+            (_, Some((TagPart::Inside, class))) => Some((TagPart::Inside, class)),
+            (Self::Bio | Self::LooseBio | Self::Iob1, Some((TagPart::Begin, class))) => Some((TagPart::Begin, class)),
             (Self::Bioes, Some(part)) => Some(part),
             _ => return Err(bad()),
         };
         let goes_on =
-            part.is_some_and(|(part, class)| before == Some(class) && matches!(part, Part::Inside | Part::End));
+            part.is_some_and(|(part, class)| before == Some(class) && matches!(part, TagPart::Inside | TagPart::End));
         if let Some(class) = before.filter(|_| open && !goes_on) {
             return Err(unended(class));
         }
         match part {
-            None => Ok((Part::Inside, None)),
-            Some((Part::Inside, class)) if !goes_on && matches!(self, Self::Io | Self::Iob1 | Self::LooseBio) => {
-                Ok((Part::Begin, Some(class)))
+            None => Ok((TagPart::Inside, None)),
+            Some((TagPart::Inside, class)) if !goes_on && matches!(self, Self::Io | Self::Iob1 | Self::LooseBio) => {
+                Ok((TagPart::Begin, Some(class)))
             }
-            Some((Part::Inside, class)) if !goes_on && self == Self::Bio => Err(format!(
+            Some((TagPart::Inside, class)) if !goes_on && self == Self::Bio => Err(format!(
                 "`{tag}` continues no {class} entity: expected B-{class} or I-{class} before it; `scheme = \"iob1\"` \
                  reads it as the first word of one"
             )),
-            Some((Part::Inside | Part::End, class)) if self == Self::Bioes && !(goes_on && open) => {
+            Some((TagPart::Inside | TagPart::End, class)) if self == Self::Bioes && !(goes_on && open) => {
                 Err(format!("`{tag}` continues no {class} entity: expected B-{class} or I-{class} before it"))
             }
             Some((part, class)) => Ok((part, Some(class))),

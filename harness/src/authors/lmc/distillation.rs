@@ -4,14 +4,14 @@ use candle_core::Tensor;
 use mkgc_models::inputs::Stream;
 use mkgc_models::mode::Mode;
 
-use super::{Lmc, names, pooling, shared_layers};
+use super::{AuthorsLmc, names, pooling, shared_layers};
 use crate::authors::{Errors, FORWARD};
 use crate::config::Config;
 use crate::data::Batch;
 use crate::learner::Learner;
 use crate::methods::lmc::Teacher;
 
-pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
+pub fn check(lmc: &AuthorsLmc<'_>, errors: &mut Errors) {
     let student = lmc.learner();
     let batch = lmc.forward_batch();
     let forward = student.forward(&batch, &mut Mode::Eval).unwrap();
@@ -38,7 +38,7 @@ pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
     }
 }
 
-impl Lmc<'_> {
+impl AuthorsLmc<'_> {
     fn config_with(&self, kind: &str) -> Config {
         Config { pooling: pooling(kind), ..self.config.clone() }
     }
@@ -59,7 +59,7 @@ pub fn show(learner: &Learner, config: &Config, batches: &[&Batch<'_>]) -> Teach
 }
 
 /// The network of a named teacher: `lowered` as the description of the cases defines it, others by their tensors.
-fn named(lmc: &Lmc<'_>, name: &str) -> Learner {
+fn named(lmc: &AuthorsLmc<'_>, name: &str) -> Learner {
     let learner = lmc.learner();
     let mut values = names::values(lmc.case, lmc.kind);
     for layer in shared_layers(lmc.case) {
@@ -84,7 +84,7 @@ fn named(lmc: &Lmc<'_>, name: &str) -> Learner {
 }
 
 /// Layers in which `lowered` has a smaller text bias; a larger one in the others.
-fn lowered(lmc: &Lmc<'_>) -> Vec<usize> {
+fn lowered(lmc: &AuthorsLmc<'_>) -> Vec<usize> {
     let guide = lmc.case.json["how_to_read"]["teacher.perturbed.*"].as_str().unwrap();
     let (_, after) = guide.split_once("- 1 in layer").unwrap();
     let named = after.trim_start_matches('s').split(['+', ';']).next().unwrap();

@@ -8,7 +8,7 @@ use mkgc_models::losses::modulation::deviation;
 use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 
-use super::{Lmc, names};
+use super::{AuthorsLmc, names};
 use crate::authors::{Errors, GRADIENT};
 use crate::learner::Learner;
 use crate::methods::shared::training::Objective;
@@ -16,7 +16,7 @@ use crate::methods::shared::training::Objective;
 /// Largest norm, of all gradients' norm, of one that is zero in exact arithmetic.
 const ZERO: f64 = 1e-6;
 
-pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
+pub fn check(lmc: &AuthorsLmc<'_>, errors: &mut Errors) {
     let learner = lmc.learner();
     let batch = lmc.forward_batch();
     let allowed = lmc.allowed();
@@ -44,7 +44,7 @@ pub fn norm(tensor: &Tensor) -> f64 {
     values(tensor).into_iter().map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
 }
 
-fn plain(lmc: &Lmc<'_>, grads: &BTreeMap<String, Tensor>, errors: &mut Errors) {
+fn plain(lmc: &AuthorsLmc<'_>, grads: &BTreeMap<String, Tensor>, errors: &mut Errors) {
     let all = grads.values().map(|grad| norm(grad).powi(2)).sum::<f64>().sqrt();
     for (name, tensor) in lmc.case.below("g.") {
         if name == "norms" {
@@ -66,7 +66,12 @@ fn plain(lmc: &Lmc<'_>, grads: &BTreeMap<String, Tensor>, errors: &mut Errors) {
 }
 
 /// `raw` before the balance, `quiet` after it, without noise.
-fn modulated(lmc: &Lmc<'_>, raw: &BTreeMap<String, Tensor>, quiet: &BTreeMap<String, Tensor>, errors: &mut Errors) {
+fn modulated(
+    lmc: &AuthorsLmc<'_>,
+    raw: &BTreeMap<String, Tensor>,
+    quiet: &BTreeMap<String, Tensor>,
+    errors: &mut Errors,
+) {
     let theirs = |name: &str, grads| names::theirs(lmc.case, lmc.kind, name, grads);
     let noise = |name: &str| deviation(&values(&theirs(name, raw)));
     for (name, tensor) in lmc.case.below("mod.quiet.") {

@@ -21,7 +21,7 @@ use mkgc_models::networks::Key;
 use mkgc_models::ops::Ids;
 use serde_json::Value;
 
-use super::{Case, Errors, FORWARD, each, example, load, rows};
+use super::{AuthorsCase, Errors, FORWARD, each, example, load, rows};
 use crate::config::{Config, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Forward, Learner};
@@ -34,15 +34,15 @@ const PADDING: f64 = -10_000.0;
 
 #[test]
 fn authors_lmc_re() {
-    each("lmc-re", |case, errors| check(&Lmc::new(case, Extraction::Relations), errors));
+    each("lmc-re", |case, errors| check(&AuthorsLmc::new(case, Extraction::Relations), errors));
 }
 
 #[test]
 fn authors_lmc_ner() {
-    each("lmc-ner", |case, errors| check(&Lmc::new(case, Extraction::Entities), errors));
+    each("lmc-ner", |case, errors| check(&AuthorsLmc::new(case, Extraction::Entities), errors));
 }
 
-fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
+fn check(lmc: &AuthorsLmc<'_>, errors: &mut Errors) {
     outputs(lmc, errors);
     gradients::check(lmc, errors);
     distillation::check(lmc, errors);
@@ -50,8 +50,8 @@ fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
 }
 
 /// A case with its settings and its pool of rows.
-struct Lmc<'a> {
-    case: &'a Case,
+struct AuthorsLmc<'a> {
+    case: &'a AuthorsCase,
     kind: Extraction,
     config: Config,
     pool: Vec<Example>,
@@ -59,8 +59,8 @@ struct Lmc<'a> {
     noise_driven: Vec<&'a str>,
 }
 
-impl<'a> Lmc<'a> {
-    fn new(case: &'a Case, kind: Extraction) -> Self {
+impl<'a> AuthorsLmc<'a> {
+    fn new(case: &'a AuthorsCase, kind: Extraction) -> Self {
         let noise = &case.json["noise_driven"];
         let lists = ["parameters_in_the_trajectory", "float32_gradient_relative_error_meaningless"];
         let named = lists.iter().filter_map(|list| noise[list].as_array()).flatten();
@@ -121,13 +121,13 @@ impl<'a> Lmc<'a> {
 }
 
 /// A number of `hyperparameters`, whose keys may say more than the name.
-fn hyperparameter(case: &Case, name: &str) -> Option<f64> {
+fn hyperparameter(case: &AuthorsCase, name: &str) -> Option<f64> {
     let rates = case.json["hyperparameters"].as_object().unwrap();
     let found = rates.iter().find(|(key, _)| *key == name || key.starts_with(&format!("{name} ")));
     found.and_then(|(_, value)| value.as_f64())
 }
 
-pub(super) fn shared_layers(case: &Case) -> Vec<usize> {
+pub(super) fn shared_layers(case: &AuthorsCase) -> Vec<usize> {
     let layers = rows(&case.json["config"]["shared_layers"]);
     let depth = case.size("layers_text");
     let count = layers.len();
@@ -139,7 +139,7 @@ fn pooling(name: &str) -> Pooling {
     serde_json::from_value(name.into()).unwrap()
 }
 
-fn settings(case: &Case, kind: Extraction) -> Config {
+fn settings(case: &AuthorsCase, kind: Extraction) -> Config {
     let rate = |name: &str| hyperparameter(case, name).unwrap_or_else(|| panic!("no {name} in hyperparameters"));
     let lr = rate("lr");
     let types = &case.json["hyperparameters"]["type_text/type_vision in the trajectory"];
@@ -163,7 +163,7 @@ fn settings(case: &Case, kind: Extraction) -> Config {
     }
 }
 
-pub(super) fn shapes(case: &Case) -> (BertConfig, Option<ClipVisionConfig>) {
+pub(super) fn shapes(case: &AuthorsCase) -> (BertConfig, Option<ClipVisionConfig>) {
     let config = &case.json["config"];
     let number = |key: &str| config[key].as_f64().unwrap();
     let act = |key: &str| config[key].as_str().unwrap().split_whitespace().next().unwrap().to_owned();
@@ -197,7 +197,7 @@ pub(super) fn shapes(case: &Case) -> (BertConfig, Option<ClipVisionConfig>) {
 }
 
 /// The rows of the pool. RE: one label, and no anchors that the head would read. NER: every piece is a word.
-pub(super) fn pool(case: &Case, kind: Extraction) -> Vec<Example> {
+pub(super) fn pool(case: &AuthorsCase, kind: Extraction) -> Vec<Example> {
     let table = |name: &str| -> Vec<Vec<u32>> {
         let tensor = case.tensor(name).to_dtype(DType::U32).unwrap();
         if tensor.rank() == 1 { tensor.unsqueeze(1).unwrap() } else { tensor }.to_vec2().unwrap()
@@ -215,7 +215,7 @@ pub(super) fn pool(case: &Case, kind: Extraction) -> Vec<Example> {
 }
 
 /// Compares every tensor below `out.`.
-fn outputs(lmc: &Lmc<'_>, errors: &mut Errors) {
+fn outputs(lmc: &AuthorsLmc<'_>, errors: &mut Errors) {
     let learner = lmc.learner();
     let batch = lmc.forward_batch();
     let allowed = lmc.allowed();
@@ -249,7 +249,7 @@ fn outputs(lmc: &Lmc<'_>, errors: &mut Errors) {
 
 /// Attention maps (`att_STREAM.LAYER`, first row) and their sums (`pool_STREAM_DIRECTION.LAYER`), the text's with what
 /// is added at padding.
-fn maps(lmc: &Lmc<'_>, forward: &Forward, batch: &Batch<'_>, name: &str) -> Tensor {
+fn maps(lmc: &AuthorsLmc<'_>, forward: &Forward, batch: &Batch<'_>, name: &str) -> Tensor {
     let (what, layer) = name.rsplit_once('.').unwrap_or_else(|| panic!("`out.{name}` is not known"));
     let parts: Vec<&str> = what.split('_').collect();
     let (stream, maps) =
@@ -287,7 +287,7 @@ fn decoded(learner: &Learner, batch: &Batch<'_>, scores: &Tensor, allowed: &[boo
 }
 
 /// Rows of [alpha, vision, text], each alpha on the sets of rows that the description lists, in turn.
-fn coefficients(lmc: &Lmc<'_>, learner: &Learner, theirs: &Tensor) -> Tensor {
+fn coefficients(lmc: &AuthorsLmc<'_>, learner: &Learner, theirs: &Tensor) -> Tensor {
     let guide = lmc.case.json["how_to_read"].as_object().unwrap();
     let (_, text) = guide.iter().find(|(key, _)| key.contains("coeff_vision")).unwrap();
     let lists = text.as_str().unwrap().split_once("each on rows").unwrap().1.split('[').skip(1);

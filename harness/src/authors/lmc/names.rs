@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use mkgc_builder::corpus::Extraction;
 
-use crate::authors::Case;
+use crate::authors::AuthorsCase;
 
 /// Tables of crop positions; ours is one after the other.
 const CROPS: [&str; 2] =
@@ -45,7 +45,7 @@ fn swapped(weight: &Tensor) -> Tensor {
 }
 
 /// A stored parameter, gradient or final value in full, by the parameter's name.
-pub fn stored<'a>(case: &Case, name: &'a str, tensor: &Tensor) -> (&'a str, Tensor) {
+pub fn stored<'a>(case: &AuthorsCase, name: &'a str, tensor: &Tensor) -> (&'a str, Tensor) {
     match name.strip_suffix(".blocks") {
         Some(name) => (name, case.unblocked(tensor)),
         None => (name, tensor.clone()),
@@ -53,7 +53,7 @@ pub fn stored<'a>(case: &Case, name: &'a str, tensor: &Tensor) -> (&'a str, Tens
 }
 
 /// All weights below `w.`, by our names and in our layout.
-pub fn values(case: &Case, kind: Extraction) -> BTreeMap<String, Tensor> {
+pub fn values(case: &AuthorsCase, kind: Extraction) -> BTreeMap<String, Tensor> {
     let mut values = BTreeMap::new();
     for (name, tensor) in case.below("w.") {
         let (name, tensor) = stored(case, name, tensor);
@@ -73,7 +73,7 @@ pub fn values(case: &Case, kind: Extraction) -> BTreeMap<String, Tensor> {
 }
 
 /// What ours says of one of the authors' parameters, in their layout.
-pub fn theirs(case: &Case, kind: Extraction, name: &str, values: &BTreeMap<String, Tensor>) -> Tensor {
+pub fn theirs(case: &AuthorsCase, kind: Extraction, name: &str, values: &BTreeMap<String, Tensor>) -> Tensor {
     let name_of_ours = ours(name, kind);
     let value = values.get(&name_of_ours).unwrap_or_else(|| panic!("no `{name_of_ours}`"));
     let first = || case.tensor(&format!("w.{}", CROPS[0])).dim(0).unwrap();

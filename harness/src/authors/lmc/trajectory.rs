@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::distillation::{scalar, show};
 use super::gradients::{norm, values};
-use super::{Lmc, names};
+use super::{AuthorsLmc, names};
 use crate::authors::{Errors, TRAJECTORY, rows};
 use crate::learner::Learner;
 use crate::methods::lmc::Teacher;
@@ -33,7 +33,7 @@ fn distils(step: &Value) -> bool {
     phase(step).contains("distillation")
 }
 
-pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
+pub fn check(lmc: &AuthorsLmc<'_>, errors: &mut Errors) {
     let Some(schedule) = lmc.case.json["schedule"].as_array() else { return };
     let learner = lmc.learner();
     let taken = steps(lmc, &learner, schedule);
@@ -43,7 +43,7 @@ pub fn check(lmc: &Lmc<'_>, errors: &mut Errors) {
     compare(lmc, &learner, &taken, errors);
 }
 
-fn steps(lmc: &Lmc<'_>, learner: &Learner, schedule: &[Value]) -> Taken {
+fn steps(lmc: &AuthorsLmc<'_>, learner: &Learner, schedule: &[Value]) -> Taken {
     let mut taken = Taken::default();
     let mut optimiser = learner.optimiser(&lmc.config).unwrap();
     let mut dropout = DropoutRng::new(0);
@@ -94,7 +94,7 @@ fn comparable(ours: f64, theirs: f64, noisy: bool) -> f64 {
 }
 
 /// Everything below `traj.`; parameters that rounding moves are left out.
-fn compare(lmc: &Lmc<'_>, learner: &Learner, taken: &Taken, errors: &mut Errors) {
+fn compare(lmc: &AuthorsLmc<'_>, learner: &Learner, taken: &Taken, errors: &mut Errors) {
     let start = names::values(lmc.case, lmc.kind);
     let end = learner.params().tensors().unwrap();
     let of = |name: &str, values: &BTreeMap<String, Tensor>| names::theirs(lmc.case, lmc.kind, name, values);
@@ -133,7 +133,7 @@ fn compare(lmc: &Lmc<'_>, learner: &Learner, taken: &Taken, errors: &mut Errors)
 }
 
 /// Loss or scores of the forward rows at the end.
-fn after(lmc: &Lmc<'_>, learner: &Learner, name: &str) -> Vec<f64> {
+fn after(lmc: &AuthorsLmc<'_>, learner: &Learner, name: &str) -> Vec<f64> {
     let batch = lmc.forward_batch();
     let scores = learner.scores(&learner.forward(&batch, &mut Mode::Eval).unwrap().features).unwrap();
     match name {

@@ -7,7 +7,7 @@ use mkgc_builder::corpus::Extraction;
 use mkgc_models::encoders::{BertConfig, ClipVisionConfig};
 use serde_json::Value;
 
-use crate::authors::{Case, example, integer};
+use crate::authors::{AuthorsCase, example, integer};
 use crate::data::Example;
 
 /// The name here of one of the authors' variables. Both tables of crop positions are parts of one.
@@ -43,14 +43,14 @@ pub fn number(value: &Value) -> f64 {
 }
 
 /// The rate of the head: that of the group with the CRF; 0 where the head is in no group.
-pub fn head_rate(case: &Case) -> f64 {
+pub fn head_rate(case: &AuthorsCase) -> f64 {
     let groups = case.json["parameter_groups"].as_array().unwrap();
     let of_head = |group: &&Value| group["members"].as_str().unwrap().contains("crf.");
     groups.iter().find(of_head).map_or(0.0, |group| number(&group["initial lr"]))
 }
 
 /// Shapes of both streams, with this many layers.
-pub fn shapes(case: &Case, layers: usize) -> (BertConfig, Option<ClipVisionConfig>) {
+pub fn shapes(case: &AuthorsCase, layers: usize) -> (BertConfig, Option<ClipVisionConfig>) {
     let config = &case.json["config"];
     let act = |key: &str| config[key].as_str().unwrap().split(' ').next().unwrap().to_owned();
     let types = case.tensor("w.model.text_embeddings.token_type_embeddings.weight").dim(0).unwrap();
@@ -82,7 +82,7 @@ pub fn shapes(case: &Case, layers: usize) -> (BertConfig, Option<ClipVisionConfi
 }
 
 /// The authors' weights by our names.
-pub fn weights(case: &Case) -> BTreeMap<String, Tensor> {
+pub fn weights(case: &AuthorsCase) -> BTreeMap<String, Tensor> {
     let mut values: BTreeMap<String, Tensor> = BTreeMap::new();
     // In the order of names, so the positions of grounding crops (`aux`) come before those of detected ones (`rcnn`).
     for (name, value) in case.below("w.") {
@@ -97,7 +97,7 @@ pub fn weights(case: &Case) -> BTreeMap<String, Tensor> {
 }
 
 /// The pool's rows: relations with their opening markers as anchors, sentences with every piece as one.
-pub fn pool(case: &Case, kind: Extraction) -> Vec<Example> {
+pub fn pool(case: &AuthorsCase, kind: Extraction) -> Vec<Example> {
     let table = |name: &str| case.tensor(name).to_dtype(DType::U32).unwrap();
     let ids = table("in.ids").to_vec2::<u32>().unwrap();
     let mask = table("in.mask").to_vec2::<u32>().unwrap();

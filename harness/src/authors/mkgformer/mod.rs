@@ -14,7 +14,7 @@ use mkgc_models::inputs::Pixels;
 use mkgc_models::mode::Mode;
 use mkgc_models::ops::{Ids, backward};
 
-use super::{Case, Errors, FORWARD, GRADIENT, TRAJECTORY, each, learner, load, rows};
+use super::{AuthorsCase, Errors, FORWARD, GRADIENT, TRAJECTORY, each, learner, load, rows};
 use crate::config::{Config, Schedule, VisualSetting};
 use crate::data::{Batch, Example};
 use crate::learner::{Architecture, Learner};
@@ -35,7 +35,7 @@ fn authors_mkgformer_ner() {
 
 /// A case with a network of the authors' weights and the rows of their pool.
 struct Trial<'a> {
-    case: &'a Case,
+    case: &'a AuthorsCase,
     kind: Extraction,
     config: Config,
     learner: Learner,
@@ -43,12 +43,12 @@ struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    fn new(case: &'a Case, kind: Extraction) -> Self {
+    fn new(case: &'a AuthorsCase, kind: Extraction) -> Self {
         Self::of_layers(case, kind, case.size("layers_text"))
     }
 
     /// A network of the lowest layers: it ends in the states that the whole one has there.
-    fn of_layers(case: &'a Case, kind: Extraction, layers: usize) -> Self {
+    fn of_layers(case: &'a AuthorsCase, kind: Extraction, layers: usize) -> Self {
         let hyper = &case.json["hyperparameters"];
         let first = rows(&case.json["config"]["interacting_layers"])[0];
         let config = Config {
@@ -150,7 +150,7 @@ fn norm(tensor: &Tensor) -> f64 {
     tensor.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
 }
 
-fn compare(case: &Case, kind: Extraction, errors: &mut Errors) {
+fn compare(case: &AuthorsCase, kind: Extraction, errors: &mut Errors) {
     let trial = Trial::new(case, kind);
     forward(&trial, errors);
     let (_, loss) = trial.scored(&trial.forward_rows());

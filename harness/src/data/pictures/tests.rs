@@ -13,12 +13,12 @@ use super::*;
 const PROTOCOL: &str = "name = \"small\"\ncorpus = \"mnre\"\n\n[[tasks]]\nclasses = [\"/per/per/peer\"]\n";
 
 /// A corpus of four rows per split with plain pictures of one shade, and options to build it.
-struct Case {
+struct PictureCase {
     dir: TempDir,
     options: BuildOptions,
 }
 
-impl Case {
+impl PictureCase {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let raw = dir.path().join("raw");
@@ -116,7 +116,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 
 #[test]
 fn rows_see_their_pictures_whether_embedded_or_apart() {
-    let mut case = Case::new();
+    let mut case = PictureCase::new();
     fs::remove_file(case.raw("img_org/train/train_2.png")).unwrap();
     let apart = case.open(VisualSetting::Image).unwrap();
     assert_eq!((apart.real(), apart.stand_ins()), (11, 1));
@@ -138,7 +138,7 @@ fn rows_see_their_pictures_whether_embedded_or_apart() {
 
 #[test]
 fn a_benchmark_without_pictures_shows_stand_ins_that_differ() {
-    let case = Case::new();
+    let case = PictureCase::new();
     fs::remove_dir_all(case.raw("img_org")).unwrap();
     let pictures = case.open(VisualSetting::Image).unwrap();
     assert_eq!((pictures.real(), pictures.stand_ins()), (0, 12));
@@ -155,7 +155,7 @@ fn a_benchmark_without_pictures_shows_stand_ins_that_differ() {
 /// Whether they are in one file, in shards or in the rows, and prepared by the build or by the run.
 #[test]
 fn a_row_sees_the_picture_of_its_own_split() {
-    let mut case = Case::new();
+    let mut case = PictureCase::new();
     for (n, split) in ["train", "val", "test"].into_iter().enumerate() {
         let path = case.raw(&format!("mnre_{split}.txt"));
         let text = fs::read_to_string(&path).unwrap();
@@ -192,7 +192,7 @@ fn a_row_sees_the_picture_of_its_own_split() {
 
 #[test]
 fn crops_fill_their_slots_and_the_others_are_zero() {
-    let case = Case::new();
+    let case = PictureCase::new();
     dictionary(&case.raw("mre_train_dict.pth"), &[("0", &["a.png", "b.png", "gone.png", "d.png"]), ("1", &["e.png"])]);
     dictionary(&case.raw("train_img2crop.pth"), &[("train_0", &["w.png", "x.png", "y.png", "z.png"])]);
     for (n, name) in ["a", "b", "d", "e"].into_iter().enumerate() {
@@ -218,7 +218,7 @@ fn crops_fill_their_slots_and_the_others_are_zero() {
 
 #[test]
 fn crops_where_there_are_none_and_broken_pictures_are_errors_with_a_remedy() {
-    let case = Case::new();
+    let case = PictureCase::new();
     let error = case.open(VisualSetting::Crops).err().unwrap().to_string();
     assert!(error.contains("no row has a crop") && error.contains("visual"), "{error}");
     // A file that was good when it was built and is not now.
@@ -234,14 +234,14 @@ fn crops_where_there_are_none_and_broken_pictures_are_errors_with_a_remedy() {
 /// What is prepared is found again, also by a benchmark of other tasks with the same pictures, and never decoded twice.
 #[test]
 fn prepared_pictures_are_not_decoded_again() {
-    let mut case = Case::new();
+    let mut case = PictureCase::new();
     let first = values(&image(&case.open(VisualSetting::Image).unwrap(), &["train-000003"]));
     let damage = |out: &Path| {
         let path = out.join(IMAGES_FILE);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     };
-    let prepared = |case: &Case| case.reopen(VisualSetting::Image);
+    let prepared = |case: &PictureCase| case.reopen(VisualSetting::Image);
     damage(&case.options.out);
     assert_eq!(values(&image(&prepared(&case).unwrap(), &["train-000003"])), first);
     let protocol = fs::read_to_string(case.dir.path().join("small.toml")).unwrap();
@@ -259,8 +259,8 @@ fn prepared_pictures_are_not_decoded_again() {
 }
 
 /// Crops of the first row of the training split alone.
-fn with_crops() -> Case {
-    let case = Case::new();
+fn with_crops() -> PictureCase {
+    let case = PictureCase::new();
     dictionary(&case.raw("mre_train_dict.pth"), &[("0", &["a.png"])]);
     dictionary(&case.raw("train_img2crop.pth"), &[]);
     picture(&case.raw("img_vg/train/crops/a.png"), 10);
@@ -269,7 +269,7 @@ fn with_crops() -> Case {
 
 #[test]
 fn crops_are_picked_where_there_are_some() {
-    for (mut case, form) in [(Case::new(), Visual::Image), (with_crops(), Visual::Crops)] {
+    for (mut case, form) in [(PictureCase::new(), Visual::Image), (with_crops(), Visual::Crops)] {
         case.options.force = true;
         for visual in [VisualSetting::Auto, VisualSetting::Blank, VisualSetting::Shuffled] {
             assert_eq!(case.open(visual).unwrap().form(), form, "{visual:?}");
@@ -285,7 +285,7 @@ fn crops_are_picked_where_there_are_some() {
 fn blank_pictures_are_zeros_and_nothing_is_decoded_for_them() {
     let rows = ["train-000000", "test-000001"].map(example);
     let rows = [&rows[0], &rows[1]];
-    for case in [Case::new(), with_crops()] {
+    for case in [PictureCase::new(), with_crops()] {
         let pictures = case.open(VisualSetting::Blank).unwrap();
         assert_eq!((pictures.real(), pictures.stand_ins(), pictures.stand_in_rows()), (0, 0, 0));
         let (shown, shapes) = match pictures.pixels(&rows, &Device::Cpu).unwrap() {
@@ -307,7 +307,7 @@ fn blank_pictures_are_zeros_and_nothing_is_decoded_for_them() {
 
 #[test]
 fn shuffled_rows_see_another_picture_of_their_split_out_of_the_same_cache() {
-    let mut case = Case::new();
+    let mut case = PictureCase::new();
     fs::remove_file(case.raw("img_org/train/train_2.png")).unwrap();
     case.options.force = true;
     let own = case.open(VisualSetting::Image).unwrap();

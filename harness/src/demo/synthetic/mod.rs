@@ -54,7 +54,7 @@ pub fn write_twitter2017(dir: &Path, seed: u64) -> io::Result<()> {
     for (stream, &(split, count)) in (16..).zip(&twitter2017::SPLITS) {
         let mut dice = Dice::new(seed, stream);
         let sentences = twitter2017::sentences(split, count, &mut dice);
-        let text: String = sentences.iter().map(twitter2017::Sentence::record).collect();
+        let text: String = sentences.iter().map(twitter2017::SyntheticSentence::record).collect();
         fs::write(dir.join(format!("{split}.txt")), text)?;
         for sentence in &sentences {
             let file = images.join(format!("{}.jpg", sentence.id));

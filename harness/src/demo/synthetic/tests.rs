@@ -31,7 +31,7 @@ fn mnre_rows() -> Vec<mnre::SyntheticRow> {
     streams.flat_map(|(stream, &(split, n))| mnre::rows(split, n, &mut Dice::new(7, stream))).collect()
 }
 
-fn sentences() -> Vec<twitter2017::Sentence> {
+fn sentences() -> Vec<twitter2017::SyntheticSentence> {
     twitter2017::sentences("train", 250, &mut Dice::new(7, 16))
 }
 

@@ -15,21 +15,21 @@ const PER: usize = 0;
 
 /// A sentence of the raw file.
 #[derive(Debug)]
-pub(super) struct Sentence {
+pub(super) struct SyntheticSentence {
     pub(super) id: String,
     pub(super) words: Vec<(&'static str, String)>,
     pub(super) scene: Scene,
 }
 
 /// Makes the sentences of a split in file order; the types take turns as the main one.
-pub(super) fn sentences(split: &str, count: usize, dice: &mut Dice) -> Vec<Sentence> {
+pub(super) fn sentences(split: &str, count: usize, dice: &mut Dice) -> Vec<SyntheticSentence> {
     let mut mains: Vec<Option<usize>> =
         (0..count).map(|n| ((n + 1) % EMPTY_EVERY != 0).then_some(n % TYPES.len())).collect();
     dice.shuffle(&mut mains);
     mains.into_iter().enumerate().map(|(n, main)| sentence(format!("{split}_{n:04}"), main, dice)).collect()
 }
 
-fn sentence(id: String, main: Option<usize>, dice: &mut Dice) -> Sentence {
+fn sentence(id: String, main: Option<usize>, dice: &mut Dice) -> SyntheticSentence {
     let mut pieces: Vec<Vec<(&'static str, String)>> = Vec::new();
     for kind in entity_types(main, dice) {
         pieces.push(entity(kind, dice));
@@ -40,7 +40,7 @@ fn sentence(id: String, main: Option<usize>, dice: &mut Dice) -> Sentence {
         let filler = vec![(dice.pick(words::FILLERS), "O".to_owned())];
         dice.insert(&mut pieces, filler);
     }
-    Sentence { id, words: pieces.concat(), scene: scene(main, dice) }
+    SyntheticSentence { id, words: pieces.concat(), scene: scene(main, dice) }
 }
 
 /// Draws one to three types. A sentence of a later type often holds a PER too: its task teaches that old type as `O`.
@@ -82,7 +82,7 @@ fn scene(main: Option<usize>, dice: &mut Dice) -> Scene {
     }
 }
 
-impl Sentence {
+impl SyntheticSentence {
     /// Returns the sentence as a record of the raw file.
     pub(super) fn record(&self) -> String {
         let lines: String = self.words.iter().map(|(word, tag)| format!("{word}\t{tag}\n")).collect();

@@ -23,7 +23,7 @@ pub enum Cell {
 
 /// Why a cell cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct CellFault {
     /// What such cells have in common.
     pub kind: String,
     /// The cell as a message shows it, with long text and lists cut short.
@@ -43,7 +43,7 @@ impl Cell {
     }
 
     /// Reads a 0-based stage; `None` if there is none. pandas writes whole numbers as 1.0 if one of the column is missing.
-    pub fn stage(&self) -> Result<Option<usize>, Fault> {
+    pub fn stage(&self) -> Result<Option<usize>, CellFault> {
         let number = match self {
             Self::Missing => return Ok(None),
             Self::Number(number) => Some(*number),
@@ -58,7 +58,7 @@ impl Cell {
     }
 
     /// Reads the id of a row.
-    pub fn id(&self) -> Result<String, Fault> {
+    pub fn id(&self) -> Result<String, CellFault> {
         match self {
             Self::Missing => Err(self.fault("rows without an id")),
             _ => self.label().ok_or_else(|| self.fault("ids that are not text")),
@@ -66,7 +66,7 @@ impl Cell {
     }
 
     /// Reads names or ids of labels: of relations one, of entities one per word.
-    pub fn labels(&self, labels: &LabelSet) -> Result<Vec<String>, Fault> {
+    pub fn labels(&self, labels: &LabelSet) -> Result<Vec<String>, CellFault> {
         let read: Vec<Self> = match self {
             Self::Missing | Self::Number(_) => vec![self.clone()],
             // A label may be called `[x]`.
@@ -87,7 +87,7 @@ impl Cell {
     }
 
     /// Reads scores: minus infinity where a label has none, and nothing if the row has none.
-    pub fn scores(&self) -> Result<Vec<f32>, Fault> {
+    pub fn scores(&self) -> Result<Vec<f32>, CellFault> {
         let read: Vec<Self> = match self {
             Self::Missing => Vec::new(),
             Self::Text(text) => texts(list::items(text)),
@@ -120,8 +120,8 @@ impl Cell {
         Some(if score.is_nan() { f32::NEG_INFINITY } else { score })
     }
 
-    fn fault(&self, kind: &str) -> Fault {
-        Fault { kind: kind.to_owned(), cell: self.shown() }
+    fn fault(&self, kind: &str) -> CellFault {
+        CellFault { kind: kind.to_owned(), cell: self.shown() }
     }
 
     /// Returns the cell as a message shows it.

@@ -6,7 +6,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use super::cell::Cell;
 use super::columns::{self, Cells};
 use super::rows::Collector;
-use crate::external::problems::Place;
+use crate::external::problems::RowPlace;
 
 /// Collects the rows of a text.
 pub fn read(text: &str, rows: &mut Collector<'_>) {
@@ -22,7 +22,7 @@ pub fn read(text: &str, rows: &mut Collector<'_>) {
     }
     let mut lines = Lines { text, at: 0, line: 1 };
     for record in records.flatten() {
-        let place = Place::Line(lines.of(&record));
+        let place = RowPlace::Line(lines.of(&record));
         if record.len() == names.len() {
             let at = |name: &str| names.iter().position(|known| *known == name);
             rows.add(place, &Cells::new(|name| at(name).map_or(Cell::Missing, |at| Cell::text(&record[at]))));

@@ -8,7 +8,7 @@ use super::cell::Cell;
 pub(crate) use super::cell::shortened;
 use super::columns::{self, Cells};
 use super::rows::Collector;
-use crate::external::problems::Place;
+use crate::external::problems::RowPlace;
 
 /// Collects the rows of a text of JSON lines. The first object says which columns there are.
 pub fn read(text: &str, rows: &mut Collector<'_>) {
@@ -18,7 +18,7 @@ pub fn read(text: &str, rows: &mut Collector<'_>) {
     }
     let mut first = true;
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let place = Place::Line(i + 1);
+        let place = RowPlace::Line(i + 1);
         match object(line) {
             Ok(object) => {
                 if std::mem::take(&mut first) {

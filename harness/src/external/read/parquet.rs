@@ -12,7 +12,7 @@ use super::cell::Cell;
 use super::columns::{self, Cells};
 use super::rows::Collector;
 use crate::error::Result;
-use crate::external::problems::Place;
+use crate::external::problems::RowPlace;
 
 /// What is wrong with a file that cannot be read: mkgc is built with these codecs alone.
 const UNREADABLE: &str = "is not Parquet, is damaged, or is compressed otherwise; write Parquet compressed with snappy or zstd, or not at all";
@@ -55,7 +55,7 @@ fn add(batch: &RecordBatch, first: usize, rows: &mut Collector<'_>) {
     let absent = |name: &str| if batch.column_by_name(name).is_some() { Cell::Other } else { Cell::Missing };
     for row in 0..batch.num_rows() {
         let cells = Cells::new(|name| column(name).map_or_else(|| absent(name), |column| cell(column, row)));
-        rows.add(Place::Row(first + row), &cells);
+        rows.add(RowPlace::Row(first + row), &cells);
     }
 }
 

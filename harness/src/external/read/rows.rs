@@ -4,16 +4,16 @@ use std::fmt::Display;
 
 use mkgc_builder::labels::LabelSet;
 
-use super::cell::Fault;
+use super::cell::CellFault;
 use super::columns::Cells;
 use crate::external::file::PredictionFile;
-use crate::external::problems::{Place, Problems};
+use crate::external::problems::{Problems, RowPlace};
 
 /// A row of a file of predictions, before it is compared with the benchmark.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmittedRow {
     /// Where the row stands in its file, for messages.
-    pub place: Place,
+    pub place: RowPlace,
     /// 0-based task after which the prediction was made.
     pub stage: usize,
     /// Id of the test row.
@@ -69,13 +69,13 @@ impl<'a> Collector<'a> {
     }
 
     /// Reports a row that cannot be read. `kind` says what such rows have in common.
-    pub fn damaged(&mut self, place: Place, kind: &str, row: &str) {
+    pub fn damaged(&mut self, place: RowPlace, kind: &str, row: &str) {
         self.file.complete = false;
         self.report(place, kind, row);
     }
 
     /// Takes a row, or reports all that is wrong with it.
-    pub fn add(&mut self, place: Place, cells: &Cells) {
+    pub fn add(&mut self, place: RowPlace, cells: &Cells) {
         let id = cells.id.id();
         // Faults of other cells are shown with the id, if there is one.
         let row = id.as_ref().map_or_else(|_| place.to_string(), |id| format!("{place}: {id}"));
@@ -106,7 +106,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    fn checked<T>(&mut self, row: impl Display, value: Result<T, Fault>) -> Option<T> {
+    fn checked<T>(&mut self, row: impl Display, value: Result<T, CellFault>) -> Option<T> {
         value.map_err(|fault| self.report(row, &fault.kind, &fault.cell)).ok()
     }
 

@@ -37,7 +37,7 @@ use mkgc_models::mode::Mode;
 use mkgc_models::ops::backward;
 use rand::seq::index;
 
-use super::journal::{Progress, Start};
+use super::journal::{PartProgress, Start};
 use super::method::{Method, Session};
 use super::shared::predict::predict;
 use super::shared::training::{Objective, TaskLoss, set_all, train_task};
@@ -132,7 +132,7 @@ impl Ewc {
         let learner = &self.learner;
         let mut sums = BTreeMap::new();
         let mut first = 0;
-        if let Start::Within(Progress { mut state, numbers }) = session.journal.start("fisher")? {
+        if let Start::Within(PartProgress { mut state, numbers }) = session.journal.start("fisher")? {
             set_all(learner.params().vars().iter(), &state.take("variables"))?;
             sums = state.take("sums");
             first = numbers.get("rows").copied().unwrap_or_default() as usize;
@@ -142,7 +142,7 @@ impl Ewc {
             add_squares(&mut sums, learner, &learner.batch(&[row])?, allowed, |_, gradient| Ok(gradient))?;
             session.journal.step(&*session.log, || {
                 let state = State::default().with("variables", learner.params().tensors()?).with("sums", sums.clone());
-                Ok(Progress { state, numbers: [("rows".to_owned(), done)].into() })
+                Ok(PartProgress { state, numbers: [("rows".to_owned(), done)].into() })
             })?;
         }
         Ok(sums)

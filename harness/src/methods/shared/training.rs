@@ -23,7 +23,7 @@ use crate::config::Softmax;
 use crate::data::{Batch, Example, Task, VisibleLabels, batches};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::methods::journal::{Progress, Start};
+use crate::methods::journal::{PartProgress, Start};
 use crate::methods::method::Session;
 use crate::run::checkpoint::{DonePart, State};
 use crate::seed;
@@ -178,7 +178,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Returns the state of the phase after `taken` of its steps.
-    fn progress(&mut self, objective: &mut impl Objective, taken: usize) -> Result<Progress> {
+    fn progress(&mut self, objective: &mut impl Objective, taken: usize) -> Result<PartProgress> {
         let vars = self.optimiser.vars().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
         let state = State::default().with(VARIABLES, vars).with(OPTIMISER, self.optimiser.state()?);
         let mut numbers = BTreeMap::from([
@@ -187,7 +187,7 @@ impl<'a> Trainer<'a> {
             (DROPOUT.to_owned(), position(self.dropout.generator())),
         ]);
         numbers.extend(objective.generator().map(|generator| (OBJECTIVE.to_owned(), position(generator))));
-        Ok(Progress { state, numbers })
+        Ok(PartProgress { state, numbers })
     }
 
     /// Puts the phase of so many steps into a state that [`Trainer::progress`] returned, and returns the number of steps
@@ -196,10 +196,10 @@ impl<'a> Trainer<'a> {
         &mut self,
         session: &mut Session<'_>,
         objective: &mut impl Objective,
-        progress: Progress,
+        progress: PartProgress,
         planned: usize,
     ) -> Result<usize> {
-        let Progress { mut state, numbers } = progress;
+        let PartProgress { mut state, numbers } = progress;
         let number = |name: &str| {
             let missing = || Error::Usage(format!("the checkpoint inside the task holds no number `{name}`"));
             numbers.get(name).copied().ok_or_else(missing)

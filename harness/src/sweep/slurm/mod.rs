@@ -15,11 +15,11 @@ use std::path::Path;
 
 use self::chunk::{Chunk, chunks};
 use self::script::Scripts;
-use self::submission::{Array, Jobs, Submission};
+use self::submission::{Array, SlurmJobs, Submission};
 use super::jobs::open_encoders;
 use super::matrix::Sweep;
 use super::spec::PlannedRun;
-use super::state::State;
+use super::state::RunState;
 use crate::console::counted;
 use crate::error::{Error, Result};
 
@@ -233,7 +233,7 @@ fn part<'a>(sweep: &'a Sweep, options: &SlurmOptions, earlier: &[Submission]) ->
             parted.waiting.runs += 1;
         } else if state.is_open(options.retry_failed) {
             parted.runs.push(run);
-        } else if state != State::Finished {
+        } else if state != RunState::Finished {
             parted.failed += 1;
         }
     }
@@ -256,7 +256,7 @@ fn cancel_reports(earlier: &[Submission]) {
     }
 }
 
-fn half_way(error: Error, jobs: &Jobs) -> Error {
+fn half_way(error: Error, jobs: &SlurmJobs) -> Error {
     let ids: Vec<&str> = jobs.arrays.iter().map(|array| array.job.as_str()).collect();
     if ids.is_empty() {
         return error;

@@ -30,7 +30,7 @@ pub(super) struct Array {
 
 /// What `jobs.json` holds: the jobs that Slurm has taken of a submission.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Jobs {
+pub(super) struct SlurmJobs {
     /// The arrays, in the order of the list.
     pub arrays: Vec<Array>,
     /// The job that writes the report, once it is submitted.
@@ -43,7 +43,7 @@ pub(super) struct Submission {
     /// Names of the runs, in the order of the list.
     names: Vec<String>,
     /// What Slurm has taken of it so far.
-    pub jobs: Jobs,
+    pub jobs: SlurmJobs,
 }
 
 impl Submission {
@@ -67,7 +67,7 @@ impl Submission {
         let line = |run: &&PlannedRun| format!("{}\t{}\t{}\n", run.number, run.hash, run.name);
         write_atomically(&folder.join(LIST), runs.iter().map(line).collect::<String>().as_bytes())?;
         let names = runs.iter().map(|run| run.name.clone()).collect();
-        Ok(Self { folder, names, jobs: Jobs::default() })
+        Ok(Self { folder, names, jobs: SlurmJobs::default() })
     }
 
     /// Returns the submissions of a sweep, the first one first.
