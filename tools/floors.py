@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
-"""Lists the modules of a crate by floor and fails on a circle.
+"""Lists the modules of a crate by floor and fails on a circle, or on a type name that two modules define.
 
 A module stands one floor above the highest module that it uses, so every `use` points down. The script reads the `use`
 lines and the `crate::`, `super::` and `self::` paths of a crate's non-test code. A name that is reached through a
 re-export (`pub use`) counts as a use of the module that defines it; a re-export that its own module has no use for
 counts as none. A circle is a set of modules
-that use each other, directly or through others: its members can only be read, changed and compiled together.
+that use each other, directly or through others: its members can only be read, changed and compiled together. Types that are
+defined in functions, and names of associated types, may repeat.
 
-    tools/floors.py builder models harness      # package folders; exit code 1 if there is a circle
+    tools/floors.py builder models harness      # package folders; exit code 1 if there is either
 """
 
 import re
 import sys
 from pathlib import Path
+
+
+# Types of a module, which begin a line; those of functions and traits are indented.
+TYPE = r"^(?:pub(?:\([^)]*\))?\s+)?(?:struct|enum|trait|type|union)\s+(\w+)"
 
 
 def without_comments(text):
@@ -186,9 +191,19 @@ def components(edges):
     return found
 
 
+def twins(crate):
+    """The type names that several modules define, with these modules."""
+    homes = {}
+    for name, module in crate.modules.items():
+        for type_name in set(re.findall(TYPE, module.text, re.MULTILINE)):
+            homes.setdefault(type_name, []).append(name)
+    return {type_name: found for type_name, found in sorted(homes.items()) if len(found) > 1}
+
+
 def report(folder, root):
-    """Prints the floors and circles of a crate; the number of circles."""
-    edges = Crate(folder / "src", root).graph()
+    """Prints the floors, circles and twin types of a crate; the number of circles and twins."""
+    crate = Crate(folder / "src", root)
+    edges = crate.graph()
     floors = {}
     found = components(edges)
     for members in found:
@@ -205,7 +220,10 @@ def report(folder, root):
         for node in members:
             for target in sorted(edges[node] & set(members)):
                 print(f"    {shown(node)} -> {shown(target)}")
-    return len(circles)
+    same = twins(crate)
+    for type_name, found in same.items():
+        print(f"  {type_name} is a type of {', '.join(map(shown, found))}")
+    return len(circles) + len(same)
 
 
 def main():
