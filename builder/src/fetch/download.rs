@@ -61,7 +61,7 @@ impl Download<'_> {
                     return Err(error);
                 }
                 Err(DownloadFailure::Cut(reason) | DownloadFailure::Address(reason)) => {
-                    failures.push(format!("{address}: {reason}"))
+                    failures.push(format!("{address}: {reason}"));
                 }
             }
         }
