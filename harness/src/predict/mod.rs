@@ -54,7 +54,8 @@ impl Predictor {
     }
 
     /// Counts the sentences of which the model reads only a part, because they are too long for it. As the sentences are
-    /// looked at before anything is predicted, the first that is too long or has no picture file is found before hours of work.
+    /// looked at before anything is predicted, the first that is too long or has no picture file is found before hours of
+    /// work.
     ///
     /// # Errors
     /// A mention that lies beyond the model's longest input; a sentence without the picture file that the model looks at.

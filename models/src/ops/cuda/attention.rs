@@ -96,7 +96,7 @@ pub(crate) struct AttentionWork {
     pub length: usize,
     /// Positions of a row that are attended to, those of the prefix among them.
     pub keys: usize,
-    /// Size of a head.
+    /// Number of values of a head, d.
     pub size: usize,
 }
 

@@ -28,9 +28,9 @@ pub(crate) trait GpuPart: InnerPart {
     fn gpu_backward(&self, kept: &GpuKept, grad: &Tensor) -> Result<GpuGrads>;
 }
 
-/// F and its gradients.
+/// What the backward pass computes inside of a sublayer.
 pub(crate) struct GpuGrads {
-    /// F, `[M, H]`.
+    /// F, computed again from what was kept, `[M, H]`.
     pub f: Tensor,
     /// Gradient of the products of F's layers, `[M, N]`.
     pub product: Tensor,
