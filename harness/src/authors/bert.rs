@@ -18,10 +18,24 @@ use crate::learner::{Architecture, Learner};
 use crate::methods::registry::find;
 use crate::methods::shared::training::Objective;
 
-/// The method's own settings, which are the authors' hard-coded ones, without dropout and for the case's sizes.
-pub fn settings(case: &AuthorsCase, method: &str) -> Config {
-    let max_length = case.size("len");
-    Config { head_dropout: 0.0, max_length, ..find(method).unwrap().config(Extraction::Relations) }
+/// The method's own settings, without dropout, with the rates that the case names and for its sizes. `head` is what the
+/// case calls the head.
+pub fn settings(case: &AuthorsCase, method: &str, head: &str) -> Config {
+    Config {
+        lr_encoder: stated(case, "encoder "),
+        lr_head: stated(case, head),
+        head_dropout: 0.0,
+        max_length: case.size("len"),
+        ..find(method).unwrap().config(Extraction::Relations)
+    }
+}
+
+/// The number that follows these words in the description's settings, which are a sentence.
+pub fn stated(case: &AuthorsCase, words: &str) -> f64 {
+    let text = case.json["hyperparameters"].as_str().unwrap();
+    let (_, rest) = text.split_once(words).unwrap_or_else(|| panic!("no `{words}` in: {text}"));
+    let end = rest.find(|letter: char| !letter.is_ascii_digit() && !".e-".contains(letter));
+    rest[..end.unwrap_or(rest.len())].trim_end_matches('.').parse().unwrap()
 }
 
 /// A network of the case's shape over its `N` classes.

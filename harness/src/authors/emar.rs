@@ -9,7 +9,7 @@ use mkgc_models::ops::backward;
 
 use super::bert::{
     NormsBeforeClipping, all_compared, batch, chosen, compare, encoder_name, ended, index, integers, learner,
-    noise_driven, norm, range, rows, set, settings, values,
+    noise_driven, norm, range, rows, set, settings, stated, values,
 };
 use super::{AuthorsCase, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, integer, load};
 use crate::config::Config;
@@ -45,7 +45,7 @@ fn theirs(values: &BTreeMap<String, Tensor>, theirs: &str) -> Tensor {
 
 /// A network with the start weights, and a classifier.
 fn network(case: &AuthorsCase, classifier: &str) -> Learner {
-    let learner = learner(case, &settings(case, "emar-bert"));
+    let learner = learner(case, &settings(case, "emar-bert", "fc "));
     let mut values: BTreeMap<String, Tensor> =
         case.below("w.").map(|(theirs, tensor)| (name(theirs), tensor.clone())).collect();
     values.insert("head.classifier.weight".to_owned(), case.tensor(classifier).clone());
@@ -138,7 +138,8 @@ struct Rounds<'a> {
 
 impl<'a> Rounds<'a> {
     fn new(case: &'a AuthorsCase) -> Self {
-        let config = settings(case, "emar-bert");
+        let clip_norm = stated(case, "jointly, ");
+        let config = Config { clip_norm, ..settings(case, "emar-bert", "fc ") };
         Self { case, config, learner: network(case, "w.fc.weight"), pool: rows(case) }
     }
 

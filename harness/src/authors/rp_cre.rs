@@ -13,7 +13,7 @@ use mkgc_models::ops::backward;
 
 use super::bert::{
     NormsBeforeClipping, all_compared, batch, chosen, compare, dictionary, encoder_name, ended, gradients, integers,
-    learner, matrix, noise_driven, row, rows, set, settings, unpadded, values,
+    learner, matrix, noise_driven, row, rows, set, settings, stated, unpadded, values,
 };
 use super::{AuthorsCase, Errors, FORWARD, GRADIENT, TRAJECTORY, each, example, load};
 use crate::config::Config;
@@ -94,7 +94,8 @@ fn memory_values(case: &AuthorsCase, prefix: &str) -> BTreeMap<String, Tensor> {
 }
 
 fn config(case: &AuthorsCase) -> Config {
-    Config { key_size: case.size("key"), ..settings(case, "rp-cre") }
+    let lr_memory_network = stated(case, "memory network ");
+    Config { key_size: case.size("key"), lr_memory_network, ..settings(case, "rp-cre", "classifier ") }
 }
 
 /// A network with the encoder of `w.encoder.` and a classifier.
@@ -203,10 +204,13 @@ fn prototypes(case: &AuthorsCase, errors: &mut Errors) {
         let label: u32 = class.parse().unwrap();
         own.map(move |row| Example { gold: vec![label], ..row }).collect::<Vec<_>>()
     };
-    let rows: Vec<Example> = members.as_object().unwrap().iter().flat_map(of_class).collect();
+    let members = members.as_object().unwrap();
+    let rows: Vec<Example> = members.iter().flat_map(of_class).collect();
     let by_class = features(&learner, &rows.iter().collect::<Vec<_>>()).unwrap();
     let prototypes = Prototypes::from_features(by_class).unwrap().unwrap();
-    compare(case, errors, "proto.prototypes", &prototypes.vectors, FORWARD);
+    let place = |class: &String| prototypes.index_of(class.parse().unwrap()).unwrap() as u32;
+    let order = Tensor::new(members.keys().map(place).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    compare(case, errors, "proto.prototypes", &prototypes.vectors.index_select(&order, 0).unwrap(), FORWARD);
 }
 
 /// The memory network on features that are given.
@@ -284,7 +288,7 @@ impl Trajectory<'_> {
             "init" => learner.optimiser(&config).unwrap(),
             _ => self.refiner.optimiser(learner, &config).unwrap(),
         };
-        let clip = self.prefix.contains("clip").then(|| self.case.size("clip") as f64);
+        let clip = self.prefix.contains("clip").then(|| self.case.json["config"]["clip"].as_f64().unwrap());
         let (vars, allowed) = (self.vars(), all_allowed(self.case));
         let classifier = |name: &str| name == "head.classifier.weight";
         let memory = |name: &str| name.starts_with("memory_network.");

@@ -108,9 +108,21 @@ impl<'a> AuthorsLmc<'a> {
     }
 
     fn objective(&'a self, teacher: Option<&'a Teacher>) -> Balanced<'a> {
-        let mut objective = Balanced::new(&self.config, teacher, 0, "current");
+        self.objective_of(&self.config, teacher)
+    }
+
+    fn objective_of<'b>(&self, config: &'b Config, teacher: Option<&'b Teacher>) -> Balanced<'b> {
+        let mut objective = Balanced::new(config, teacher, 0, "current");
         objective.bracketed = self.kind == Extraction::Relations;
         objective
+    }
+
+    /// ρ of the vision stream, which the objective does not compute where α is 0.
+    fn ratio(&self, learner: &Learner, batch: &Batch<'_>) -> f64 {
+        let config = Config { alpha: 1.0, ..self.config.clone() };
+        let mut objective = self.objective_of(&config, None);
+        objective.loss(learner, batch, &self.allowed(), &mut Mode::Eval).unwrap();
+        objective.ratio
     }
 
     /// Place of a shared layer among the maps.
@@ -232,7 +244,7 @@ fn outputs(lmc: &AuthorsLmc<'_>, errors: &mut Errors) {
             "text_state" => half(0),
             "vision_state" | "vision_in_text" => half(hidden),
             "loss" => loss.clone(),
-            "ratio_vision" => number(objective.ratio),
+            "ratio_vision" => number(lmc.ratio(&learner, &batch)),
             "coeff_vision" => number(objective.coefficients.vision),
             "coeff_text" => number(objective.coefficients.text),
             "coeffs" => coefficients(lmc, &learner, theirs),
@@ -244,7 +256,20 @@ fn outputs(lmc: &AuthorsLmc<'_>, errors: &mut Errors) {
             _ => maps(lmc, &forward, &batch, name),
         };
         errors.tensor(&format!("out.{name}"), &ours, theirs, FORWARD);
+        if name.starts_with("att_text.") || name.starts_with("pool_text_") {
+            let (ours, theirs) = (real_keys(&ours, &batch), real_keys(theirs, &batch));
+            errors.tensor(&format!("out.{name} (real keys)"), &ours, &theirs, FORWARD);
+        }
     }
+}
+
+/// A map, or sums over one, of the text's first rows with zeros at padded keys: what is added there would hide every
+/// error of the other ones.
+fn real_keys(map: &Tensor, batch: &Batch<'_>) -> Tensor {
+    let real = batch.mask.narrow(0, 0, map.dim(0).unwrap()).unwrap().to_dtype(map.dtype()).unwrap();
+    let middle = vec![1; map.rank() - 2];
+    let shape = [&[real.dim(0).unwrap()], middle.as_slice(), &[real.dim(1).unwrap()]].concat();
+    map.broadcast_mul(&real.reshape(shape).unwrap()).unwrap()
 }
 
 /// Attention maps (`att_STREAM.LAYER`, first row) and their sums (`pool_STREAM_DIRECTION.LAYER`), the text's with what
@@ -294,10 +319,7 @@ fn coefficients(lmc: &AuthorsLmc<'_>, learner: &Learner, theirs: &Tensor) -> Ten
     let ratios: Vec<f64> = lists
         .map(|list| {
             let rows = list.split(']').next().unwrap().split(',').map(|row| row.trim().parse().unwrap());
-            let mut objective = lmc.objective(None);
-            let batch = lmc.batch(&rows.collect::<Vec<usize>>());
-            objective.loss(learner, &batch, &lmc.allowed(), &mut Mode::Eval).unwrap();
-            objective.ratio
+            lmc.ratio(learner, &lmc.batch(&rows.collect::<Vec<usize>>()))
         })
         .collect();
     let rows = theirs.to_vec2::<f32>().unwrap().into_iter().zip(ratios.iter().cycle());
