@@ -186,7 +186,14 @@ fn what_single_streams_say_is_shown_where_it_is_stored() {
     assert_eq!(summary["text_half_forgetting_chaudhry18"].mean.number(), Some(1.0));
     assert_eq!(summary["vision_half_forgetting_chaudhry18"].mean.number(), Some(0.0));
     let read = written(&runs);
-    assert!(read("report.md").contains("\n### Micro-F1 of the text half\n"));
+    let report = read("report.md");
+    let (_, half) = report.split_once("\n### Micro-F1 of the text half\n").unwrap();
+    let half = half.split_once("\n### ").unwrap().0;
+    assert!(half.contains("| lmc |") && !half.contains("emr") && !half.contains("undefined"), "{half}");
+    let tex = read("twitter2017-plom.tex");
+    let (_, half) = tex.split_once("tab:twitter2017-plom-text_half").unwrap();
+    let half = half.split_once("\\end{table}").unwrap().0;
+    assert!(half.contains("\nlmc") && !half.contains("\nemr"), "{half}");
     assert!(read("twitter2017-plom-text_half_micro_f1.csv").contains("text_half_forgetting_chaudhry18"));
     let page = read("report.html");
     let section = page.split_once("<h3>Text and vision alone</h3>").unwrap().1;

@@ -20,7 +20,7 @@ pub fn tables(board: &Board, tables: &[Table<'_>]) -> String {
 fn table(board: &Board, table: &Table<'_>) -> String {
     let header: String = table.columns.iter().map(|column| format!(" & {}", heading(&column.title))).collect();
     let (bounds, learners): (Vec<_>, Vec<_>) =
-        table.entries.iter().enumerate().partition(|(_, entry)| is_upper_bound(&entry.method));
+        shown(table, table.entries).partition(|(_, entry)| is_upper_bound(&entry.method));
     let best: Vec<Option<String>> = table.columns.iter().map(|column| best(column, &learners)).collect();
     let row =
         |(index, entry): &(usize, &Entry)| row(table, entry, if tied(board, *index) { "\\dag" } else { "" }, &best);
@@ -54,14 +54,19 @@ fn left_out(table: &Table<'_>) -> String {
 
 /// Prints the rows with stand-in pictures, and why they are listed apart.
 fn apart(table: &Table<'_>) -> String {
-    if table.apart.is_empty() {
+    if shown(table, table.apart).next().is_none() {
         return String::new();
     }
     let none = vec![None; table.columns.len()];
-    let rows: String = table.apart.iter().map(|entry| row(table, entry, "", &none)).collect();
+    let rows: String = shown(table, table.apart).map(|(_, entry)| row(table, entry, "", &none)).collect();
     let width = table.columns.len() + 2;
-    let middle = if table.entries.is_empty() { "" } else { "\\midrule\n" };
+    let middle = if shown(table, table.entries).next().is_none() { "" } else { "\\midrule\n" };
     format!("{middle}\\multicolumn{{{width}}}{{p{{\\linewidth}}}}{{{APART}}} \\\\\n{rows}")
+}
+
+/// Returns the entries that a table shows, each with its place among those of the board.
+fn shown<'a>(table: &'a Table<'_>, entries: &'a [Entry]) -> impl Iterator<Item = (usize, &'a Entry)> {
+    entries.iter().enumerate().filter(|(_, entry)| table.shows(entry))
 }
 
 /// Prints a heading, its parts below each other.

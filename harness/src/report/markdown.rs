@@ -84,8 +84,12 @@ fn heading(board: &Board) -> String {
     format!("\n## {benchmark}\n\nData fingerprint `{fingerprint}`. Tasks: {}. {counts}\n", names.join(" · "))
 }
 
-/// Prints a table of some entries with its title, how many terms its means are over, and why numbers are missing.
+/// Prints a table of some entries with its title, how many terms its means are over, and why numbers are missing; nothing
+/// if the table shows none of them.
 fn table(table: &Table<'_>, entries: &[Entry], level: &str) -> String {
+    if !entries.iter().any(|entry| table.shows(entry)) {
+        return String::new();
+    }
     let mut text = format!("\n{level} {}\n", table.title);
     let empty = table.columns.is_empty();
     if !empty {
@@ -115,7 +119,7 @@ fn rows(table: &Table<'_>, entries: &[Entry]) -> String {
         first.into_iter().chain(cells).collect()
     };
     let header = ["rank", "method", "seeds"].map(str::to_owned).into_iter().chain(columns).collect();
-    grid(header, 2, entries.iter().map(row).collect())
+    grid(header, 2, entries.iter().filter(|entry| table.shows(entry)).map(row).collect())
 }
 
 fn rank(entry: &Entry) -> String {

@@ -75,6 +75,8 @@ pub struct Table<'a> {
     pub entered: Vec<(String, Entered)>,
     /// Why numbers are missing: each reason with the columns it is about, in the order of the columns' names.
     pub reasons: Vec<(String, Vec<String>)>,
+    /// Whether the table is about one half of a network of two streams, which other networks do not have.
+    of_half: bool,
 }
 
 /// Why some entries are listed apart.
@@ -92,7 +94,7 @@ pub fn all(board: &Board) -> Vec<Table<'_>> {
             && !metric.masked()
         {
             let table = over_tasks(board, info, metric);
-            if !(metric.half().is_some() && table.columns.is_empty()) {
+            if metric.half().is_none() || table.all().any(|entry| table.shows(entry)) {
                 tables.push(table);
             }
         }
@@ -112,7 +114,7 @@ fn over_tasks<'a>(board: &'a Board, info: &MetricInfo, metric: StageMetric) -> T
         None => Vec::new(),
     };
     columns.extend(beside.into_iter().map(|metric| TableColumn::whole(board, Metric::Matrix(metric))));
-    Table::new(board, metric.key(), info.title.clone(), columns)
+    Table::new(board, metric.key(), info.title.clone(), columns, metric.half().is_some())
 }
 
 /// Shows the metrics of the whole stream of tasks that no other table has.
@@ -120,7 +122,7 @@ fn whole_stream(board: &Board) -> Table<'_> {
     let matrix = of_matrix(None).filter(|metric| !BESIDE_MAIN.contains(metric)).map(Metric::Matrix);
     let masked = StageMetric::ALL.iter().copied().filter(|metric| metric.masked()).map(Metric::Last);
     let columns = matrix.chain(masked).map(|metric| TableColumn::whole(board, metric)).collect();
-    Table::new(board, "stream", "Over the whole stream".to_owned(), columns)
+    Table::new(board, "stream", "Over the whole stream".to_owned(), columns, false)
 }
 
 /// Returns the metrics of the matrix of one half, or of the whole network.
@@ -129,12 +131,19 @@ fn of_matrix(half: Option<Half>) -> impl Iterator<Item = MatrixMetric> {
 }
 
 impl<'a> Table<'a> {
-    fn new(board: &'a Board, name: &'static str, title: String, mut columns: Vec<TableColumn>) -> Self {
-        let reasons = reasons(board, &columns);
+    fn new(board: &'a Board, name: &'static str, title: String, mut columns: Vec<TableColumn>, of_half: bool) -> Self {
+        let shown = board.all().filter(|entry| shows(of_half, &columns, entry));
+        let reasons = reasons(shown, &columns);
         columns.retain(|column| board.all().any(|entry| column.mean(entry).is_some()));
         let entered =
             columns.iter().filter_map(|column| Some((column.name.clone(), entered(board, column)?))).collect();
-        Self { name, title, columns, entries: &board.entries, apart: &board.apart, entered, reasons }
+        Self { name, title, columns, entries: &board.entries, apart: &board.apart, entered, reasons, of_half }
+    }
+
+    /// Returns whether an entry has a row for people to read: every one has, except a network without halves in a table
+    /// about a half.
+    pub fn shows(&self, entry: &Entry) -> bool {
+        shows(self.of_half, &self.columns, entry)
     }
 
     /// Returns every row, the ranked ones first.
@@ -143,11 +152,18 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Collects why means are undefined, each reason with the names of its columns.
-fn reasons(board: &Board, columns: &[TableColumn]) -> Vec<(String, Vec<String>)> {
+fn shows(of_half: bool, columns: &[TableColumn], entry: &Entry) -> bool {
+    !of_half || columns.iter().any(|column| column.mean(entry).is_some())
+}
+
+/// Collects why means of some entries are undefined, each reason with the names of its columns.
+fn reasons<'a>(
+    entries: impl Iterator<Item = &'a Entry> + Clone,
+    columns: &[TableColumn],
+) -> Vec<(String, Vec<String>)> {
     let mut noted: BTreeSet<(&str, &str)> = BTreeSet::new();
     for column in columns {
-        for estimate in board.all().filter_map(|entry| column.estimate(entry)) {
+        for estimate in entries.clone().filter_map(|entry| column.estimate(entry)) {
             if let Value::Undefined(reason) = &estimate.mean {
                 noted.insert((&column.name, reason));
             }
