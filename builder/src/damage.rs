@@ -37,9 +37,16 @@ pub struct Damages {
     shown: Vec<Damage>,
     kinds: BTreeMap<String, usize>,
     total: usize,
+    /// Whether damaged records are left out already, so that doing so is no remedy for these.
+    skipping: bool,
 }
 
 impl Damages {
+    /// Makes an empty list. `skipping` says whether damaged records are left out already, so that doing so is no remedy.
+    pub fn new(skipping: bool) -> Self {
+        Self { skipping, ..Self::default() }
+    }
+
     /// Adds a damage; only the first [`SHOWN`] are kept with their lines.
     pub fn push(&mut self, damage: Damage) {
         let kind = kind(&damage.reason);
@@ -48,6 +55,15 @@ impl Damages {
         self.total += 1;
         if self.shown.len() < SHOWN {
             self.shown.push(damage);
+        }
+    }
+
+    /// Says what can be done.
+    pub fn remedy(&self) -> &'static str {
+        if self.skipping {
+            "mend the files"
+        } else {
+            "mend the files, or leave damaged records out with --on-error skip"
         }
     }
 
@@ -71,8 +87,9 @@ impl Damages {
 
 impl fmt::Display for Damages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remedy = self.remedy();
         if let [damage] = self.shown.as_slice() {
-            return write!(f, "{damage}");
+            return write!(f, "{damage}\n{remedy}");
         }
         writeln!(f, "{} damages in the corpus files", self.total)?;
         for damage in &self.shown {
@@ -84,7 +101,7 @@ impl fmt::Display for Damages {
         }
         let kinds: Vec<String> = self.kinds().into_iter().map(|(kind, n)| format!("{n} x {kind}")).collect();
         writeln!(f, "by kind: {}", kinds.join("; "))?;
-        write!(f, "mend the files, or leave damaged records out with --on-error skip")
+        f.write_str(remedy)
     }
 }
 
@@ -94,7 +111,8 @@ fn kind(reason: &str) -> String {
     let mut quoted = false;
     let mut characters = reason.chars().peekable();
     while let Some(c) = characters.next() {
-        let details = matches!(c, ':' | ';') && characters.peek().is_none_or(|next| *next == ' ');
+        // What follows the name of a field alone is no detail.
+        let details = matches!(c, ':' | ';') && characters.peek().is_none_or(|next| *next == ' ') && kind != "`…`";
         if !quoted && (details || (c == '(' && kind.ends_with(' '))) {
             break;
         }
@@ -131,6 +149,10 @@ mod tests {
             ("unknown relation `/a: b` (did you mean `/a`?); known: /a", "unknown relation `…`"),
             ("bad tag `x`: expected O, B-<type> or I-<type>", "bad tag `…`"),
             ("expected a dict", "expected a dict"),
+            (
+                "`h.pos`: expected a span of two whole numbers (record 3 of the file)",
+                "`…`: expected a span of two whole numbers",
+            ),
             ("invalid UTF-8 at byte 21 of the line", "invalid UTF-8 at byte N of the line"),
         ] {
             assert_eq!(kind(reason), name);
@@ -141,7 +163,10 @@ mod tests {
     fn one_damage_is_a_line_and_many_are_counted() {
         let mut damages = Damages::default();
         damages.push(damage(3, "expected a dict"));
-        assert_eq!(damages.to_string(), "train.txt:3: expected a dict");
+        let remedy = "mend the files, or leave damaged records out with --on-error skip";
+        assert_eq!(damages.to_string(), format!("train.txt:3: expected a dict\n{remedy}"));
+        let skipping = Damages { skipping: true, ..damages.clone() };
+        assert_eq!(skipping.to_string(), "train.txt:3: expected a dict\nmend the files");
         (4..20).for_each(|line| damages.push(damage(line, &format!("bad tag `{line}`"))));
         (20..41).for_each(|line| damages.push(damage(line, &format!("span [0, {line}] is out of range: no"))));
         let text = damages.to_string();

@@ -132,7 +132,7 @@ impl From<serde_json::Error> for Error {
 impl From<Damages> for Error {
     fn from(damages: Damages) -> Self {
         match damages.shown() {
-            [Damage { file, line, reason }] => Self::corpus(file, *line, reason),
+            [Damage { file, line, reason }] => Self::corpus(file, *line, format!("{reason}\n{}", damages.remedy())),
             _ => Self::Damages(Box::new(damages)),
         }
     }

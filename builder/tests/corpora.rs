@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mkgc_builder::bio::Tags;
 use mkgc_builder::build::{Allowed, BuildOptions, CorpusSource, build, build_family};
-use mkgc_builder::corpus::{Annotation, Corpus, Extraction, Instance, Split, Words};
+use mkgc_builder::corpus::{Annotation, Corpus, Extraction, Instance, OnError, Split, Words};
 use mkgc_builder::dataset::{BenchmarkFolder, RowLabels};
 use mkgc_builder::verify::verify;
 
@@ -161,4 +161,97 @@ fn a_task_without_training_rows_is_refused_with_its_cause() {
     let expected =
         "`tasks[1].classes`: has no training row of PER: the training file has none; validation has 2 and test 2";
     assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn a_class_without_training_rows_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut corpus = in_memory(2);
+    corpus.train.retain(|row| row.annotation.classes() == ["LOC"]);
+    let text = "name = \"made-1\"\ncorpus = \"made\"\nn_tasks = 1\n";
+    let mut options = options(folder.path(), text);
+    options.corpus = CorpusSource::Rows(Box::new(corpus));
+    let warnings = build(&options).unwrap().stats.warnings;
+    let expected = "class `PER` has no training row, but 2 of validation and 2 of test; mend the files, or write `drop = [\"PER\"]`";
+    assert_eq!(warnings, [expected]);
+}
+
+#[test]
+fn relations_of_a_list_of_ids_are_read_and_faults_named_by_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |relation: &str, end: usize| {
+        format!(
+            r#"{{"token": ["a", "b"], "h": {{"pos": [0, 1]}}, "t": {{"pos": [1, {end}]}}, "relation": "{relation}"}}"#
+        )
+    };
+    let rows = |relations: &[&str]| relations.iter().map(|relation| row(relation, 2)).collect::<Vec<_>>().join(", ");
+    fs::write(folder.path().join("train.json"), format!("[{}]", rows(&["x/b", "y/b", "none"]))).unwrap();
+    fs::write(folder.path().join("rel2id.json"), r#"{"none": 0, "y/b": 1, "x/b": 2}"#).unwrap();
+    let text = "name = \"mine\"\nn_tasks = 2\n[corpus]\nname = \"Mine\"\nformat = \"jsonl-relations\"\n\
+                train = \"train.json\"\nclass_ids = \"rel2id.json\"\nnone = \"none\"\ntokens = \"token\"\n\
+                head = \"h.pos\"\ntail = \"t.pos\"\nspan_end = \"exclusive\"\n";
+    let manifest = build(&options(folder.path(), text)).unwrap().manifest;
+    assert_eq!(manifest.labels, ["none", "y/b", "x/b"]);
+    let names: Vec<&str> = manifest.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(names, ["y/b", "x/b"]);
+    let error = |text: &str| {
+        let options = BuildOptions { force: true, ..options(folder.path(), text) };
+        build(&options).unwrap_err().to_string()
+    };
+    let absent = error(&text.replace("rel2id", "ids"));
+    assert!(absent.contains("ids.json: no such file; it holds the ids of the classes"), "{absent}");
+    let list = error(&text.replace("class_ids = \"rel2id.json\"", "classes = \"rel2id.json\""));
+    assert!(list.contains("`corpus.classes`: must be a list of texts, not a text"), "{list}");
+    let damaged = format!("[{}, {}, {}, {}]", row("x/b", 2), row("y/b", 9), row("y/b", 1), row("z", 2));
+    fs::write(folder.path().join("train.json"), damaged).unwrap();
+    let error = error(text);
+    for expected in [
+        "train.json:1: span [1, 9] of `t.pos` is out of range: the sentence has 2 words (spans count words, not characters) (record 2 of the file)",
+        "train.json:1: span [1, 1] of `t.pos` is empty: it ends before its first word (record 3 of the file)",
+        "train.json:1: unknown relation `z`",
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn labels_are_the_only_names_and_hidden_ones_are_none_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"mine\"\nn_tasks = 1\n[corpus]\nname = \"Mine\"\nformat = \"jsonl-relations\"\n\
+                train = \"train.json\"\nspan_end = \"exclusive\"\nlabels = [\"per:title\", \"org:city\"]\n";
+    for (label, message) in [
+        ("\"per:titel\"", "`relation` is `per:titel`, which `labels` does not list (did you mean `per:title`?)"),
+        ("-1", "`relation` is -1, which stands for a label that is not given away"),
+        ("2", "`relation`: no name is known for number 2"),
+    ] {
+        let row = format!(r#"{{"tokens": ["a", "b"], "head": [0, 1], "tail": [1, 2], "relation": {label}}}"#);
+        fs::write(folder.path().join("train.json"), row).unwrap();
+        let error = build(&options(folder.path(), text)).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+        assert!(error.ends_with("\nmend the files, or leave damaged records out with --on-error skip"), "{error}");
+    }
+    let skipping = BuildOptions { on_error: OnError::Skip, ..options(folder.path(), text) };
+    let error = build(&skipping).unwrap_err().to_string();
+    let expected = "holds no intact record; expected train rows of the corpus; line 1: `relation`: no name";
+    assert!(error.contains(expected) && error.ends_with("\nmend the files"), "{error}");
+}
+
+#[test]
+fn what_is_no_tag_or_no_folder_stops_the_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = conll(folder.path());
+    let error = |text: &str| build(&options(folder.path(), text)).unwrap_err().to_string();
+    fs::write(folder.path().join("train.conll"), CONLL.repeat(10)).unwrap();
+    let column = error(&text.replace("format = \"conll\"", "format = \"conll\"\ntag_column = 1"));
+    let expected = "no word has the tag `O`; say where the tags are, or `scheme = \"io\"` if each of them is `O` or a type; tags were \
+                    read from column 1 of 4";
+    assert!(column.contains(expected), "{column}");
+    let pattern = error(&text.replace("train.conll", "train*.conll"));
+    assert!(pattern.contains("train*.conll: no such file (patterns are not expanded: list the files)"), "{pattern}");
+    for split in ["train", "dev", "test"] {
+        fs::write(folder.path().join(format!("{split}.conll")), format!("IMGID:{split}\nAnn B-PER\n")).unwrap();
+    }
+    let pictures = text.replace("n_tasks = 3", "n_tasks = 1") + "images = \"picturs\"\n";
+    let absent = error(&pictures);
+    assert!(absent.contains("picturs: no such folder, which `images` of the protocol names"), "{absent}");
 }

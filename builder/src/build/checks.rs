@@ -66,6 +66,7 @@ impl<'a> Checks<'a> {
             }
         }
         self.warn_of_none_names(corpus);
+        self.warn_of_untrained(corpus);
         self.refuse()
     }
 
@@ -103,6 +104,18 @@ impl<'a> Checks<'a> {
         let remedy = "add the pictures, or keep the rows with --on-bad-image placeholder";
         self.lose(lost, "the pictures of all its rows are missing or broken", remedy);
         self.refuse()
+    }
+
+    /// Warns of classes that no method can learn, because none of their rows is for training.
+    fn warn_of_untrained(&mut self, corpus: &Corpus) {
+        for (class, [train, validation, test]) in rows_by_class(corpus) {
+            if train == 0 && !self.protocol.is_dropped(&class) {
+                self.warnings.push(format!(
+                    "class `{class}` has no training row, but {validation} of validation and {test} of test; mend the \
+                     files, or write `drop = [\"{class}\"]`"
+                ));
+            }
+        }
     }
 
     fn lose(&mut self, classes: Vec<String>, why: &str, remedy: &str) {

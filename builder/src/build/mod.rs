@@ -98,7 +98,7 @@ fn make(options: &BuildOptions, view: Option<Viewer<'_>>, shared: Option<&Summar
     let manifest = writer.write(&protocol, pictures.files)?;
     contained.remove()?;
     staged.install()?;
-    Ok(Summary { out: options.out.clone(), manifest, stats })
+    Ok(Summary { out: options.out.clone(), manifest, stats, notes: corpus.notes })
 }
 
 /// Finds the pictures of a corpus; `None` if it has none.

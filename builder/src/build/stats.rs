@@ -115,6 +115,8 @@ pub struct Summary {
     pub manifest: Manifest,
     /// Counts of its rows and pictures, and the defects of the corpus.
     pub stats: Stats,
+    /// What formats changed on the way and how often, as sentences that begin with the file.
+    pub notes: Vec<String>,
 }
 
 impl TaskStats {
@@ -216,6 +218,9 @@ impl fmt::Display for Summary {
         let dropped: usize = self.stats.rows_dropped_for_images.iter().sum();
         if dropped > 0 {
             writeln!(f, "dropped {dropped} rows for their images")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
         }
         for skipped in self.stats.skipped.iter().take(SHOWN) {
             writeln!(f, "skipped {}:{}: {}", skipped.file, skipped.line, skipped.reason)?;

@@ -27,7 +27,12 @@ pub fn find_files(dir: &Path, split: Split, files: &SplitFiles, source: Option<&
     let names = files.names().join(", ");
     match files {
         SplitFiles::All(_) => match paths().find(|path| !path.is_file()) {
-            Some(missing) => Err(Error::dataset(&missing, format!("no such file; the {split} rows are in {names}"))),
+            Some(missing) => {
+                let what = if missing.is_dir() { "is a folder; name the files in it" } else { "no such file" };
+                let pattern = missing.to_string_lossy().contains(['*', '?']);
+                let pattern = if pattern { " (patterns are not expanded: list the files)" } else { "" };
+                Err(Error::dataset(&missing, format!("{what}{pattern}; the {split} rows are in {names}")))
+            }
             None => Ok(paths().collect()),
         },
         SplitFiles::OneOf(_) => {

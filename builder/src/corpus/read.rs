@@ -149,7 +149,7 @@ pub fn read(spec: &CorpusSpec, dir: &Path, on_error: OnError) -> Result<Corpus> 
         source,
         corpus,
         declared: Vec::new(),
-        damages: Damages::default(),
+        damages: Damages::new(on_error == OnError::Skip),
         at_risk: BTreeSet::new(),
     };
     for split in Split::ALL {
@@ -205,7 +205,9 @@ impl Reader<'_> {
             let intact = self.keep_intact(parsed.records, &name, split)?;
             // Records that are damages already are not reported a second time.
             if intact.is_empty() && (self.on_error == OnError::Skip || nothing == "holds no record") {
-                let reason = format!("{nothing}; expected {split} rows of the corpus");
+                let first = self.corpus.skipped.iter().find(|skipped| skipped.file == name);
+                let first = first.map_or_else(String::new, |first| format!("; line {}: {}", first.line, first.reason));
+                let reason = format!("{nothing}; expected {split} rows of the corpus{first}");
                 self.add_damage(Error::corpus(path, 1, reason))?;
             }
             if first == 0 {
@@ -326,9 +328,11 @@ fn contains_word(text: &[u8], word: &str) -> bool {
 /// Returns the classes of a corpus in the order of their ids: from the file of ids in `dir`, or as published if there is
 /// none.
 fn classes(spec: &CorpusSpec, dir: &Path) -> Result<Vec<String>> {
-    let Some(path) = spec.class_ids.as_ref().map(|name| dir.join(name)).filter(|path| path.is_file()) else {
-        return Ok(spec.classes.clone());
-    };
+    let Some(path) = spec.class_ids.as_ref().map(|name| dir.join(name)) else { return Ok(spec.classes.clone()) };
+    if !path.is_file() {
+        let missing = || Error::dataset(&path, "no such file; it holds the ids of the classes");
+        return if spec.classes.is_empty() { Err(missing()) } else { Ok(spec.classes.clone()) };
+    }
     let misread = |misread: plain::Misread| {
         let reason = format!("{}; the file holds one JSON object of class names with their ids", misread.reason);
         Error::corpus(&path, misread.line.unwrap_or(1), reason)

@@ -27,6 +27,9 @@ pub struct SplitRule {
     pub validation: Option<Amount>,
     /// Test rows; none if absent.
     pub test: Option<Amount>,
+    /// Splits whose rows stay as the files of the corpus have them, beside amounts for the others.
+    #[serde(default)]
+    pub keep: Vec<Split>,
     /// Files below the corpus folder that list the rows of each split, as an alternative to amounts.
     pub rows: Option<RowLists>,
 }
@@ -67,13 +70,22 @@ impl SplitRule {
     /// Checks that the keys agree with each other.
     ///
     /// # Errors
-    /// Lists stand beside amounts, nothing is given, or a share is not between 0 and 1.
+    /// Lists stand beside amounts, nothing is given, a split is kept and dealt, or a share is not between 0 and 1.
     pub fn check(&self) -> Result<()> {
         let amounts = [self.train, self.validation, self.test];
-        if self.rows.is_some() && (amounts.iter().any(Option::is_some) || self.seed.is_some()) {
-            return Err(Error::protocol("split.rows", "lists stand beside amounts or a seed; give one or the other"));
+        let others = amounts.iter().any(Option::is_some) || self.seed.is_some() || !self.keep.is_empty();
+        if self.rows.is_some() && others {
+            let reason = "lists stand beside amounts, `keep` or a seed; give one or the other";
+            return Err(Error::protocol("split.rows", reason));
         }
-        if self.rows.is_none() && self.test.is_none() && self.validation.is_none() {
+        if let Some(split) = self.keep.iter().find(|split| amounts[**split as usize].is_some()) {
+            return Err(Error::protocol("split.keep", format!("names `{split}`, which has an amount, too")));
+        }
+        if self.keep.contains(&Split::Train) {
+            return Err(Error::protocol("split.keep", "names `train`, whose rows are those to deal"));
+        }
+        let train_alone = self.train.is_some() && !self.keep.is_empty();
+        if self.rows.is_none() && self.test.is_none() && self.validation.is_none() && !train_alone {
             return Err(Error::protocol(
                 "split",
                 "missing: give `test` and `validation` as shares or counts, or `rows`",
@@ -97,9 +109,17 @@ impl SplitRule {
     /// place in that list, where damaged records that were left out keep their places: lists of numbers stay right.
     ///
     /// # Errors
-    /// A list of rows cannot be read, names a row twice, or one that the corpus lacks; two rows have the same id.
+    /// A list of rows cannot be read, names a row twice, or one that the corpus lacks; two rows have the same id; nothing
+    /// says which rows are for tests, although the corpus has test rows.
     pub fn apply(&self, corpus: &mut Corpus, dir: &Path) -> Result<()> {
+        let says = self.rows.is_some() || self.test.is_some() || self.keep.contains(&Split::Test);
+        if !corpus.test.is_empty() && !says {
+            let reason = "leaves no test row, although the corpus has a test file, whose rows are dealt with the others; \
+                          give an amount for `test`, or write `keep = [\"test\"]`";
+            return Err(Error::protocol("split", reason));
+        }
         let mut pool: Vec<Instance> = Vec::new();
+        let mut kept: Vec<Option<Split>> = Vec::new();
         let mut first = 0;
         for split in Split::ALL {
             let rows = std::mem::take(corpus.split_mut(split));
@@ -109,11 +129,12 @@ impl SplitRule {
                 let number = if records == 0 { place } else { row.row };
                 Instance { row: first + number, ..row }
             }));
+            kept.resize(pool.len(), Some(split).filter(|split| self.keep.contains(split)));
             first += count;
         }
         let dealt = match &self.rows {
             Some(lists) => lists.deal(&pool, dir)?,
-            None => self.deal(&pool),
+            None => self.deal(&pool, kept),
         };
         let left_out = dealt.iter().filter(|split| split.is_none()).count();
         if left_out > 0 {
@@ -127,10 +148,10 @@ impl SplitRule {
         Ok(())
     }
 
-    /// Deals the rows of each class by the amounts.
-    fn deal(&self, pool: &[Instance]) -> Vec<Option<Split>> {
-        let mut dealt = vec![None; pool.len()];
+    /// Deals the rows of each class by the amounts, without those that are `dealt` already.
+    fn deal(&self, pool: &[Instance], mut dealt: Vec<Option<Split>>) -> Vec<Option<Split>> {
         for (class, mut rows) in strata(pool) {
+            rows.retain(|row| dealt[*row].is_none());
             if let Some(seed) = self.seed {
                 let key = Sha256::digest(format!("split/{seed}/{class}"));
                 rows.shuffle(&mut ChaCha8Rng::from_seed(key.into()));

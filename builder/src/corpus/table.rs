@@ -23,7 +23,12 @@ impl CorpusSpec {
         }
         let format_name = keys.required("format")?;
         let files = keys.files()?;
-        let classes = keys.texts("classes")?.unwrap_or_default();
+        let classes = keys.list("classes")?.unwrap_or_default();
+        let class_ids = keys.text("class_ids")?;
+        check_inside("class_ids", class_ids.as_slice())?;
+        if class_ids.is_some() && !classes.is_empty() {
+            return Err(wrong("class_ids", "stands beside `classes`; give one of them"));
+        }
         let none = keys.text("none")?;
         let images = keys.texts("images")?.unwrap_or_default();
         check_inside("images", &images)?;
@@ -44,7 +49,7 @@ impl CorpusSpec {
             files,
             format: format.format,
             classes,
-            class_ids: None,
+            class_ids,
             none,
             pictures: PictureFolders { images, crops: Vec::new() },
             reference,
@@ -83,6 +88,14 @@ impl Keys {
         let texts = items.iter().map(text).collect::<Result<Vec<_>>>()?;
         self.table.remove(key);
         Ok(Some(texts))
+    }
+
+    /// Takes a list of texts.
+    fn list(&mut self, key: &str) -> Result<Option<Vec<String>>> {
+        match self.table.get(key) {
+            Some(Value::Array(_)) | None => self.texts(key),
+            Some(other) => Err(wrong(key, &format!("must be a list of texts, not {}", type_name(other)))),
+        }
     }
 
     /// Takes the names of the files of each split.

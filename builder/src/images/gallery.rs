@@ -8,7 +8,7 @@ use super::crops::{self, Crops};
 use super::decode::{MAX_FILE_BYTES, check, decode};
 use super::find::find;
 use super::picture::{MISSING, Picture, picture_key};
-use crate::corpus::{Corpus, CropKind, PictureFolders, Split};
+use crate::corpus::{Corpus, CropKind, PictureFolders, Split, find as find_corpus};
 use crate::error::{Error, Result};
 use crate::files::stays_inside;
 
@@ -67,7 +67,7 @@ impl Gallery {
     /// picture, or if there is no folder of pictures.
     ///
     /// # Errors
-    /// `images` is given but has no folder of pictures; a crop dictionary is damaged and may not be left out.
+    /// `images` is given but has no folder of pictures; none of the folders that a corpus of one's own names is there; a crop dictionary is damaged and may not be left out.
     pub fn open(corpus: &Corpus, options: &GalleryOptions<'_>) -> Result<Option<Self>> {
         if corpus.text_only() {
             return Ok(None);
@@ -88,7 +88,15 @@ impl Gallery {
             return Err(Error::image(path, format!("{missing}; expected {}", expected_folders(pictures))));
         }
         if folders.iter().all(Vec::is_empty) {
-            return Ok(None);
+            // The folders of known corpora may be missing, because pictures are not always given away.
+            return match pictures.images.first().filter(|_| find_corpus(&corpus.spec.name).is_err()) {
+                Some(named) => {
+                    let reason = "no such folder, which `images` of the protocol names; correct it, or leave `images` \
+                                  out to build without pictures";
+                    Err(Error::image(&base.join(named), reason))
+                }
+                None => Ok(None),
+            };
         }
         let (crops, crops_dropped) = match CropFiles::find(corpus, base, options.raw) {
             _ if options.dealt => (CropFiles::default(), None),

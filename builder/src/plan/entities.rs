@@ -15,8 +15,9 @@ pub fn plan(corpus: &Corpus, protocol: &Protocol, tasks: &[TaskSpec]) -> Benchma
     let train = planner.owned_rows(&corpus.train);
     let validation = planner.owned_rows(&corpus.validation);
     let test = planner.owned_rows(&corpus.test);
-    let planned = tasks.iter().enumerate().map(|(k, task)| TaskPlan {
-        name: task.display_name(),
+    let names = TaskSpec::display_names(tasks);
+    let planned = tasks.iter().zip(names).enumerate().map(|(k, (task, name))| TaskPlan {
+        name,
         classes: task.classes.clone(),
         train: planner.learning_rows(&train, k),
         validation: planner.learning_rows(&validation, k),

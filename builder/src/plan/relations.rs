@@ -15,8 +15,9 @@ pub fn plan(corpus: &Corpus, protocol: &Protocol, tasks: &[TaskSpec], as_publish
     let [train, validation, test] =
         Split::ALL.map(|split| OwnedRows::new(corpus.split(split), protocol, &labels, tasks.len()));
     let first_tested = |k: usize| if protocol.tests == Tests::Cumulative { 0 } else { k };
-    let planned = tasks.iter().enumerate().map(|(k, task)| TaskPlan {
-        name: task.display_name(),
+    let names = TaskSpec::display_names(tasks);
+    let planned = tasks.iter().zip(names).enumerate().map(|(k, (task, name))| TaskPlan {
+        name,
         classes: task.classes.clone(),
         train: train.held_by(k, k),
         validation: validation.held_by(k, k),

@@ -176,7 +176,11 @@ impl Protocol {
             (listed && cut, "tasks", "listed beside `classes`, `order_seed` or `n_tasks`; give one or the other"),
             (orders && (listed || cut), "orders", "stands beside another list of tasks; give one or the other"),
             (seeds && self.order_seed.is_some(), "order_seeds", "stands beside `order_seed`; give one or the other"),
-            (!listed && !orders && self.n_tasks.is_none(), "n_tasks", "missing: give `n_tasks`, or list `[[tasks]]`"),
+            (
+                !listed && !orders && self.n_tasks.is_none(),
+                "n_tasks",
+                "missing: give `n_tasks` before the first table, or list `[[tasks]]`",
+            ),
             (self.n_tasks == Some(0), "n_tasks", "must be at least 1"),
         ] {
             if wrong {

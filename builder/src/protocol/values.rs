@@ -1,5 +1,7 @@
 //! The values that keys of a protocol file take.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::corpus::Split;
@@ -62,10 +64,17 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
-    /// Returns the name shown to people: the given one, or the last parts of the class names.
-    pub fn display_name(&self) -> String {
-        let last_part = |class: &String| class.rsplit('/').next().unwrap_or_default().to_owned();
-        self.name.clone().unwrap_or_else(|| self.classes.iter().map(last_part).collect::<Vec<_>>().join("+"))
+    /// Returns the names of tasks that are shown to people: the given ones, or else the joined class names. Of classes that
+    /// are paths, such as `/per/org/member_of`, the last part is enough, unless it gives two tasks one name.
+    pub fn display_names(tasks: &[Self]) -> Vec<String> {
+        let named = |of_class: fn(&str) -> &str| -> Vec<String> {
+            let joined = |task: &Self| task.classes.iter().map(|class| of_class(class)).collect::<Vec<_>>().join("+");
+            tasks.iter().map(|task| task.name.clone().unwrap_or_else(|| joined(task))).collect()
+        };
+        let short =
+            named(|class| if class.starts_with('/') { class.rsplit('/').next().unwrap_or(class) } else { class });
+        let distinct = short.iter().collect::<BTreeSet<_>>().len() == short.len();
+        if distinct { short } else { named(|class| class) }
     }
 }
 

@@ -73,7 +73,8 @@ const ENTITY_KEYS: &[&str] = &["tags", "scheme", "spans", "span_keys"];
 /// assert_eq!(choice.kind, mkgc_builder::corpus::Extraction::Entities);
 /// ```
 pub fn from_table(name: &str, options: Table) -> Result<FormatChoice, KeyError> {
-    let make = chosen(name, &FORMATS).map_err(|reason| KeyError::new("format", reason))?;
+    let convert = "convert files of another layout to one of them (splits/README.md says how)";
+    let make = chosen(name, &FORMATS).map_err(|reason| KeyError::new("format", format!("{reason}; {convert}")))?;
     make(name, options)
 }
 

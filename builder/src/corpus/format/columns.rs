@@ -127,11 +127,14 @@ impl Layout {
         }
         let pictures = format.pictures || headers;
         let layout = Self { separator, columns, token_column, tag_column, scheme: Scheme::Bio, pictures };
-        let scheme = format.scheme.unwrap_or_else(|| layout.scheme_of(format, file));
+        let scheme = match format.scheme {
+            Some(scheme) => scheme,
+            None => layout.scheme_of(format, file)?,
+        };
         Ok(Self { scheme, ..layout })
     }
 
-    fn scheme_of(&self, format: &Conll, file: &RawFile<'_>) -> Scheme {
+    fn scheme_of(&self, format: &Conll, file: &RawFile<'_>) -> Result<Scheme> {
         let mut survey = SchemeSurvey::default();
         let mut before = None;
         let mut columns = Columns::default();
@@ -143,7 +146,13 @@ impl Layout {
             }
             before = tag;
         }
-        survey.scheme()
+        match survey.doubt() {
+            Some(doubt) => {
+                let read = format!("tags were read from column {} of {}", self.tag_column, self.columns);
+                Err(Error::corpus(file.path, 1, format!("{doubt}; {read} (`tag_column`, `separator`)")))
+            }
+            None => Ok(survey.scheme()),
+        }
     }
 
     /// Returns the word of a line and its tag.

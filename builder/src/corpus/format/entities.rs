@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::raw::RawFile;
 use super::relations::label;
-use super::scheme::Scheme;
+use super::scheme::{Scheme, is_tag};
 use super::sentence::{Field, Sentence, SentenceFields, wrong};
 use super::spans::{SpanEnd, between, whole};
 use super::value::{FieldPath, Value};
@@ -98,7 +98,11 @@ impl SpanList {
         let number = |key: &FieldPath| whole(key, key.find(item)?).map_err(within);
         let range = between(&self.path.0, [number(&start)?, number(&end)?], self.span_end, words)?;
         let class = class.find(item).and_then(|value| label(&class, value, labels)).map_err(within)?;
-        Ok((range, class.ok_or_else(|| within("an entity has no type".to_owned()))?.to_owned()))
+        let class = class.ok_or_else(|| within("an entity has no type".to_owned()))?;
+        if is_tag(class) {
+            return Err(within(format!("the type `{class}` is a tag; expected the type alone, and no span for `O`")));
+        }
+        Ok((range, class.to_owned()))
     }
 }
 

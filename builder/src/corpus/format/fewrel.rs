@@ -36,7 +36,7 @@ impl Format for FewRel {
                 Ok(record)
             }));
         }
-        Ok(reader.finish(records, relations.into_iter().map(|(relation, _)| relation).collect()))
+        reader.finish(records, relations.into_iter().map(|(relation, _)| relation).collect())
     }
 }
 

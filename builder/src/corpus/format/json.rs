@@ -10,6 +10,7 @@ use memchr::memchr_iter;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+use super::lines::NO_UTF8;
 use super::value::{Value, given_twice};
 use crate::error::Error;
 use crate::plain::without_bom;
@@ -54,7 +55,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, LineDamage> {
     let bytes = without_bom(bytes);
     std::str::from_utf8(bytes).map_err(|error| LineDamage {
         line: 1 + memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count(),
-        reason: "invalid UTF-8".to_owned(),
+        reason: format!("invalid UTF-8; {NO_UTF8}"),
     })
 }
 

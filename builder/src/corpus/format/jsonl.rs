@@ -30,7 +30,7 @@ impl Jsonl {
         let reader = RowReader::new(&self.fields, file);
         let records = read_records(&reader, file.path, parts)?;
         let (_, labels) = self.fields.class_field();
-        Ok(reader.finish(records, self.fields.declared(labels)))
+        reader.finish(records, self.fields.declared(labels))
     }
 }
 

@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::plain::without_bom;
 
+/// What to do with a file in another encoding.
+pub(super) const NO_UTF8: &str = "a file in another encoding must be converted first, for example with `iconv`";
+
 /// Returns each line with its number from 1 and without its ending, or an error if it is not UTF-8.
 pub fn lines<'a>(file: &'a Path, bytes: &'a [u8]) -> impl Iterator<Item = (usize, Result<&'a str>)> {
     lines_from(file, bytes, 1)
@@ -18,7 +21,8 @@ pub fn lines_from<'a>(file: &'a Path, bytes: &'a [u8], first: usize) -> impl Ite
     (first..).zip(bytes.split(|byte| *byte == b'\n')).map(move |(number, line)| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let text = std::str::from_utf8(line).map_err(|error| {
-            Error::corpus(file, number, format!("invalid UTF-8 at byte {} of the line", error.valid_up_to() + 1))
+            let byte = error.valid_up_to() + 1;
+            Error::corpus(file, number, format!("invalid UTF-8 at byte {byte} of the line; {NO_UTF8}"))
         });
         (number, text)
     })

@@ -45,7 +45,7 @@ impl Format for ParquetRows {
             let read = |(i, record)| reader.read(first + i, first + i + 1, Ok(record));
             records.extend(rows.into_par_iter().enumerate().map(read).collect());
         }
-        Ok(reader.finish(records, self.fields.declared(&declared)))
+        reader.finish(records, self.fields.declared(&declared))
     }
 
     fn pictures(&self, path: &Path) -> Result<Option<ContainedPictures>> {

@@ -58,7 +58,9 @@ impl Table {
             matches!(found, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_))
         };
         if let Some(other) = compression.into_iter().find(|found| !known(found)) {
-            return Err(format!("compressed with {other}; write the file with `snappy` or `zstd`"));
+            let codec = other.to_string();
+            let codec = codec.split('(').next().unwrap_or_default();
+            return Err(format!("compressed with {codec}; write the file with `snappy` or `zstd`"));
         }
         let has_bytes = roots.iter().any(|root| has_bytes(schema.field(*root).data_type()));
         let features = schema.metadata().get("huggingface").and_then(|text| serde_json::from_str(text).ok());

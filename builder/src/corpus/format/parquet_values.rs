@@ -155,14 +155,10 @@ pub(super) fn values(
     })
 }
 
-/// Returns the name of a label. `datasets` writes -1 for a missing one.
+/// Returns the name of a label, or its number if it has none.
 fn named(number: i64, labels: &[serde_json::Value]) -> Value {
     let name = usize::try_from(number).ok().and_then(|number| labels.get(number)?.as_str());
-    match name {
-        Some(name) => Value::Text(name.to_owned()),
-        None if number == -1 && !labels.is_empty() => Value::Null,
-        None => Value::Int(number),
-    }
+    name.map_or(Value::Int(number), |name| Value::Text(name.to_owned()))
 }
 
 fn lists(array: &ArrayRef, item: Feature<'_>, names: Option<&mut PictureNames>) -> Result<Vec<Value>, ArrowError> {

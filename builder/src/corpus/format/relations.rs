@@ -9,6 +9,7 @@ use super::spans::{SpanEnd, SpanField, Tally, joined};
 use super::value::{FieldPath, Value};
 use crate::corpus::types::{Annotation, Mention, Relation};
 use crate::corpus::words::Words;
+use crate::error::hint;
 
 /// Where a record has a mention.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,12 +96,18 @@ impl SharedNames {
     }
 }
 
-/// Returns the name of a label that is given by name or number; `None` for a null.
+/// Returns the name of a label that is given by name or number; `None` for a null. A name must be among `labels`, if there
+/// are any.
 pub(super) fn label<'v>(path: &FieldPath, value: &'v Value, labels: &'v [String]) -> Field<Option<&'v str>> {
     match value {
         Value::Null => Ok(None),
         Value::Text(name) if name.is_empty() => Err(format!("`{}` is empty", path.0)),
-        Value::Text(name) => Ok(Some(name)),
+        Value::Text(name) if labels.is_empty() || labels.contains(name) => Ok(Some(name)),
+        Value::Text(name) => {
+            let names = labels.iter().map(String::as_str);
+            Err(format!("`{}` is `{name}`, which `labels` does not list{}", path.0, hint(name, names)))
+        }
+        Value::Int(-1) => Err(format!("`{}` is -1, which stands for a label that is not given away", path.0)),
         Value::Int(number) => match usize::try_from(*number).ok().and_then(|number| labels.get(number)) {
             Some(name) => Ok(Some(name)),
             None => Err(format!("`{}`: no name is known for number {number}; list the names in `labels`", path.0)),

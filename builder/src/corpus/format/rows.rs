@@ -159,19 +159,29 @@ impl<'a> RowReader<'a> {
         pieces: &[Piece<'t>],
         parse: impl Fn(Piece<'t>) -> std::result::Result<Value, LineDamage> + Sync,
     ) -> Vec<Result<Record>> {
-        let read = |(i, piece): (usize, &Piece<'t>)| self.read(first + i, piece.line, parse(*piece));
+        let read = |(i, piece): (usize, &Piece<'t>)| {
+            let number = first + i;
+            self.read(number, piece.line, parse(*piece)).map_err(|error| of_record(error, number + 1))
+        };
         pieces.par_iter().enumerate().map(read).collect()
     }
 
     /// Ends a file: brings tags to BIO and collects what was noticed. `classes` are those that the file declares.
-    pub(super) fn finish(self, collected: Collected, classes: Vec<String>) -> Parsed {
+    ///
+    /// # Errors
+    /// The tags are of no known scheme.
+    pub(super) fn finish(self, collected: Collected, classes: Vec<String>) -> Result<Parsed> {
         let Collected { mut records, tags } = collected;
         let mut notes = self.tally.notes();
         let stated = match self.fields {
             RowFields::Entities(EntityFields { marks: Marks::Tags { scheme, .. }, .. }) => *scheme,
             _ => None,
         };
-        let scheme = stated.unwrap_or_else(|| survey(&tags).scheme());
+        let survey = survey(&tags);
+        if let Some(doubt) = survey.doubt().filter(|_| stated.is_none()) {
+            return Err(Error::corpus(self.file.path, 1, doubt));
+        }
+        let scheme = stated.unwrap_or_else(|| survey.scheme());
         let mut changed = 0;
         for (index, tags) in tags {
             let Ok(row) = &mut records[index] else { continue };
@@ -189,7 +199,17 @@ impl<'a> RowReader<'a> {
         }
         notes.extend(scheme.note(stated.is_some(), changed));
         let damaged_classes = self.damaged_classes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Parsed { records, classes, notes, damaged_classes: damaged_classes.into_iter().collect() }
+        Ok(Parsed { records, classes, notes, damaged_classes: damaged_classes.into_iter().collect() })
+    }
+}
+
+/// Says which record of a list an error is about: all of them may be in one line.
+fn of_record(error: Error, number: usize) -> Error {
+    match error {
+        Error::Corpus { file, line, reason } => {
+            Error::Corpus { file, line, reason: format!("{reason} (record {number} of the file)") }
+        }
+        other => other,
     }
 }
 

@@ -10,6 +10,9 @@ use super::raw::RawFile;
 use super::sentence::Field;
 use crate::bio::{OUTSIDE, Tag, Tags};
 
+/// Number of words by which a file of entities has a word outside of them.
+const ENOUGH: usize = 50;
+
 /// How tags mark where entities begin and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
@@ -48,6 +51,15 @@ fn split(tag: &str) -> Option<(TagPart, &str)> {
     Some((part, class))
 }
 
+/// Returns whether a tag without the prefix of a scheme is hardly the name of a type: brackets of CoNLL-2012, `B` without a
+/// type, lower case, or the prefix at the end.
+fn is_doubtful(tag: &str) -> bool {
+    tag.contains(['(', ')', '*'])
+        || ["B", "I", "o", "_"].contains(&tag)
+        || ["b-", "i-"].iter().any(|prefix| tag.starts_with(prefix))
+        || ["-B", "-I"].iter().any(|suffix| tag.ends_with(suffix))
+}
+
 /// Returns whether a tag is `O` or has the prefix of a scheme.
 pub(super) fn is_tag(tag: &str) -> bool {
     tag == OUTSIDE || split(tag).is_some()
@@ -70,6 +82,9 @@ pub(super) struct SchemeSurvey {
     ends: usize,
     /// Number of tags other than `O` that have no prefix.
     bare: usize,
+    outside: usize,
+    /// The first bare tag that is hardly the name of a type.
+    doubtful: Option<String>,
     /// `B-T` that does not follow a word of type T: IOB1 has none.
     begins_apart: usize,
     /// `I-T` that does not follow a word of type T: BIO has none.
@@ -80,7 +95,14 @@ impl SchemeSurvey {
     /// Counts a tag, and the tag before it in its sentence.
     pub(super) fn add(&mut self, tag: &str, before: Option<&str>) {
         let Some((part, class)) = split(tag) else {
-            self.bare += usize::from(tag != OUTSIDE);
+            if tag == OUTSIDE {
+                self.outside += 1;
+            } else {
+                self.bare += 1;
+                if self.doubtful.is_none() && is_doubtful(tag) {
+                    self.doubtful = Some(tag.to_owned());
+                }
+            }
             return;
         };
         let apart = usize::from(before.and_then(split).is_none_or(|(_, before)| before != class));
@@ -95,6 +117,20 @@ impl SchemeSurvey {
             }
             TagPart::End | TagPart::Single => self.ends += 1,
         }
+    }
+
+    /// Says why the tags are probably of none of the schemes, if bare tags were taken for types: then any column of a
+    /// file could be that of the tags.
+    pub(super) fn doubt(&self) -> Option<String> {
+        if self.bare == 0 || self.scheme() != Scheme::Io {
+            return None;
+        }
+        let why = match &self.doubtful {
+            Some(tag) => format!("`{tag}` is no tag of a known scheme"),
+            None if self.outside == 0 && self.bare >= ENOUGH => "no word has the tag `O`".to_owned(),
+            None => return None,
+        };
+        Some(format!("{why}; say where the tags are, or `scheme = \"io\"` if each of them is `O` or a type"))
     }
 
     /// Returns the scheme of the tags counted.
@@ -243,12 +279,16 @@ mod tests {
     }
 
     fn found(tags: &str) -> Scheme {
+        surveyed(tags).scheme()
+    }
+
+    fn surveyed(tags: &str) -> SchemeSurvey {
         let mut survey = SchemeSurvey::default();
         let tags: Vec<&str> = tags.split(' ').collect();
         for (i, tag) in tags.iter().enumerate() {
             survey.add(tag, i.checked_sub(1).map(|i| tags[i]));
         }
-        survey.scheme()
+        survey
     }
 
     const BIO: &str = "B-P I-P O B-P B-P I-P B-L O B-L I-L I-L";
@@ -268,6 +308,16 @@ mod tests {
             assert_eq!(converted(Scheme::Io, tags), Ok("B-P I-P O B-P B-L".to_owned()));
             assert_eq!(found(tags), Scheme::Io, "{tags}");
         }
+        for (tags, doubt) in [
+            ("(ORG* *) * *", "`(ORG*` is no tag of a known scheme; say where the tags are"),
+            ("B I O O", "`B` is no tag"),
+            ("NAME-B NAME-I O", "`NAME-B` is no tag"),
+            ("b-per o", "`b-per` is no tag"),
+            (&"NN VB ".repeat(ENOUGH / 2), "no word has the tag `O`"),
+        ] {
+            assert!(surveyed(tags.trim()).doubt().unwrap().starts_with(doubt), "{tags}");
+        }
+        assert!(["P P O P L", "I-P I-L", BIO, "O O"].iter().all(|tags| surveyed(tags).doubt().is_none()));
         assert_eq!(found("O O"), Scheme::Bio);
         assert_eq!(converted(Scheme::LooseBio, "I-P I-P O B-P I-L B-L"), Ok("B-P I-P O B-P B-L B-L".to_owned()));
         assert_eq!(converted(Scheme::Io, "geo-loc O"), Ok("B-geo-loc O".to_owned()));

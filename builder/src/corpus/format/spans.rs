@@ -136,10 +136,16 @@ pub(super) fn between(place: &str, [start, last]: [i64; 2], end: SpanEnd, words:
     let past = if end == SpanEnd::Inclusive { last.checked_add(1) } else { Some(last) };
     match (usize::try_from(start), past.and_then(|past| usize::try_from(past).ok())) {
         (Ok(start), Some(past)) if start < past && past <= words => Ok(start..past),
-        _ => {
+        (Ok(first), Some(past)) => {
             let kind = if end == SpanEnd::Inclusive { " (inclusive)" } else { "" };
-            Err(format!("span [{start}, {last}]{kind} of `{place}` is out of range: the sentence has {words} words"))
+            let wrong = if first >= past {
+                "is empty: it ends before its first word".to_owned()
+            } else {
+                format!("is out of range: the sentence has {words} words (spans count words, not characters)")
+            };
+            Err(format!("span [{start}, {last}]{kind} of `{place}` {wrong}"))
         }
+        _ => Err(format!("span [{start}, {last}] of `{place}` is out of range: words are counted from 0")),
     }
 }
 
@@ -192,7 +198,9 @@ mod tests {
         assert_eq!(two.read(&record, SpanEnd::Inclusive, 3, &tally), Ok((1..3).into()));
         assert_eq!(
             two.read(&record, SpanEnd::Inclusive, 2, &tally),
-            Err("span [1, 2] (inclusive) of `from, h.to` is out of range: the sentence has 2 words".to_owned())
+            Err("span [1, 2] (inclusive) of `from, h.to` is out of range: the sentence has 2 words (spans count words, not \
+                 characters)"
+                .to_owned())
         );
     }
 
@@ -202,8 +210,8 @@ mod tests {
             ("{}", SpanEnd::Exclusive, "missing key `s`"),
             (r#"{"s": [0, 4]}"#, SpanEnd::Exclusive, "span [0, 4] of `s` is out of range: the sentence has 3 words"),
             (r#"{"s": [0, 3]}"#, SpanEnd::Inclusive, "span [0, 3] (inclusive) of `s` is out of range"),
-            (r#"{"s": [1, 1]}"#, SpanEnd::Exclusive, "span [1, 1] of `s` is out of range"),
-            (r#"{"s": [2, 1]}"#, SpanEnd::Inclusive, "span [2, 1] (inclusive) of `s` is out of range"),
+            (r#"{"s": [1, 1]}"#, SpanEnd::Exclusive, "span [1, 1] of `s` is empty: it ends before its first word"),
+            (r#"{"s": [2, 1]}"#, SpanEnd::Inclusive, "span [2, 1] (inclusive) of `s` is empty"),
             (r#"{"s": [-1, 1]}"#, SpanEnd::Exclusive, "span [-1, 1] of `s` is out of range"),
             (r#"{"s": [0, 9223372036854775807]}"#, SpanEnd::Inclusive, "span [0, 9223372036854775807]"),
             (r#"{"s": [0, 1.0]}"#, SpanEnd::Exclusive, "`s`: expected a span of two whole numbers"),

@@ -32,7 +32,7 @@ fn read(file: &RawFile<'_>, parts: Parts<'_>) -> Result<Parsed> {
     let fields = RowFields::Relations(fields());
     let reader = RowReader::new(&fields, file);
     let records = read_records(&reader, file.path, parts)?;
-    Ok(reader.finish(records, Vec::new()))
+    reader.finish(records, Vec::new())
 }
 
 fn fields() -> RelationFields {

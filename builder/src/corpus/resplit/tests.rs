@@ -97,6 +97,7 @@ fn lists_of_rows_are_followed_and_checked() {
         train: None,
         validation: None,
         test: None,
+        keep: vec![],
         rows: Some(RowLists { train: "train.ids".into(), validation: None, test: Some("test.ids".into()) }),
     };
     let write = |train: &str, test: &str| {
@@ -145,4 +146,23 @@ fn keys_that_do_not_agree_are_refused() {
         let error = split(rule, &mut corpus(&[("a", 1)])).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
+}
+
+#[test]
+fn a_test_file_is_dealt_or_kept_as_the_rule_says() {
+    let tested = || {
+        let mut all = corpus(&[("a", 20)]);
+        all.test = all.train.split_off(12);
+        all
+    };
+    let [train, validation, test] = split("validation = 0.25\nkeep = [\"test\"]", &mut tested()).unwrap();
+    assert_eq!([train.len(), validation.len(), test.len()], [9, 3, 8]);
+    assert!(test.iter().all(|row| *row >= 12), "{test:?}");
+    let all = split("validation = 0.25\ntest = 0.5", &mut tested()).unwrap();
+    assert_eq!(all.map(|rows| rows.len()), [5, 5, 10]);
+    let error = |rule: &str| split(rule, &mut tested()).unwrap_err().to_string();
+    assert!(error("validation = 0.25").contains("leaves no test row, although the corpus has a test file"));
+    assert!(error("test = 1\nkeep = [\"test\"]").contains("names `test`, which has an amount, too"));
+    assert!(error("test = 1\nkeep = [\"train\"]").contains("names `train`, whose rows are those to deal"));
+    assert!(error("rows = { train = \"x\" }\nkeep = [\"test\"]").contains("lists stand beside amounts, `keep`"));
 }
