@@ -204,6 +204,15 @@ fn a_vocabulary_comes_with_the_options_that_say_how_to_read_it() {
     assert_eq!(server.join().unwrap().len(), 10);
     // The server has stopped.
     assert_eq!(offline(home.path()).resolve_encoder("owner/name", &ordinary).unwrap(), found);
+    // The repository may have no options, but a hub that cannot be asked does not say so.
+    let home = tempfile::tempdir().unwrap();
+    let (address, server) = serve_without(&["tokenizer.json", "tokenizer_config.json"], 9, "206 Partial Content");
+    let online = hub(home.path(), &address, "0");
+    let found = online.resolve_encoder("owner/name", &ordinary).unwrap();
+    assert_eq!(server.join().unwrap().len(), 9);
+    assert_eq!(offline(home.path()).resolve_encoder("owner/name", &ordinary).unwrap(), found);
+    let error = online.resolve_encoder("owner/name", &ordinary).unwrap_err().to_string();
+    assert!(error.contains("cannot be fetched from"), "{error}");
 }
 
 #[test]

@@ -19,6 +19,9 @@ const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARY: &str = "vocab.txt";
 const OPTIONS: &str = "tokenizer_config.json";
 
+/// What an error says if the hub has answered that a repository lacks a file.
+const NOT_FOUND: &str = "http status: 404";
+
 /// Reads the shape of a BERT.
 fn load_bert(path: &Path) -> Result<BertConfig> {
     let value = read_json(path)?;
@@ -140,10 +143,14 @@ impl Hub {
         match file {
             TOKENIZER => {
                 let found = self.resolve_any(name, None, &[TOKENIZER, VOCABULARY])?;
-                if !found.folder.join(TOKENIZER).is_file() {
-                    // The options say whether the vocabulary keeps upper case. The hub has just answered, so a failure
-                    // means that the repository has none.
-                    self.resolve(name, None, &[OPTIONS]).ok();
+                // The options say whether the vocabulary keeps upper case. A hub that cannot be asked may have some.
+                let options = || self.resolve(name, None, &[OPTIONS]);
+                if !found.folder.join(TOKENIZER).is_file()
+                    && let Err(error) = options()
+                    && !self.offline
+                    && !error.to_string().contains(NOT_FOUND)
+                {
+                    return Err(error);
                 }
                 Ok(found)
             }
