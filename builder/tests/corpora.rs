@@ -255,3 +255,23 @@ fn what_is_no_tag_or_no_folder_stops_the_build() {
     let absent = error(&pictures);
     assert!(absent.contains("picturs: no such folder, which `images` of the protocol names"), "{absent}");
 }
+
+#[test]
+fn types_of_spans_are_no_tags() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"mine\"\nn_tasks = 1\n[corpus]\nname = \"Mine\"\nformat = \"jsonl-entities\"\n\
+                train = \"train.json\"\nspans = \"spans\"\nspan_end = \"exclusive\"\n";
+    let built = |class: &str| {
+        let row = format!(r#"{{"tokens": ["a", "b"], "spans": [[0, 1, "{class}"]]}}"#);
+        fs::write(folder.path().join("train.json"), row).unwrap();
+        build(&options(folder.path(), text))
+    };
+    for class in ["O", "B-ORG", "I-ORG"] {
+        let error = built(class).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("in `spans`: the type `{class}` is a tag; expected the type alone")),
+            "{error}"
+        );
+    }
+    assert_eq!(built("E-mail").unwrap().manifest.labels, ["O", "B-E-mail", "I-E-mail"]);
+}

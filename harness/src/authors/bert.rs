@@ -18,8 +18,7 @@ use crate::learner::{Architecture, Learner};
 use crate::methods::registry::find;
 use crate::methods::shared::training::Objective;
 
-/// The method's own settings, without dropout, with the rates that the case names and for its sizes. `head` is what the
-/// case calls the head.
+/// The method's own settings, without dropout, with the case's rates and sizes. The case calls the head `head`.
 pub fn settings(case: &AuthorsCase, method: &str, head: &str) -> Config {
     Config {
         lr_encoder: stated(case, "encoder "),

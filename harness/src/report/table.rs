@@ -140,8 +140,7 @@ impl<'a> Table<'a> {
         Self { name, title, columns, entries: &board.entries, apart: &board.apart, entered, reasons, of_half }
     }
 
-    /// Returns whether an entry has a row for people to read: every one has, except a network without halves in a table
-    /// about a half.
+    /// Returns whether people see a row for an entry. A table about a half leaves out the networks that have no halves.
     pub fn shows(&self, entry: &Entry) -> bool {
         shows(self.of_half, &self.columns, entry)
     }

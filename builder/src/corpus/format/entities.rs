@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::raw::RawFile;
 use super::relations::label;
-use super::scheme::{Scheme, is_tag};
+use super::scheme::Scheme;
 use super::sentence::{Field, Sentence, SentenceFields, wrong};
 use super::spans::{SpanEnd, between, whole};
 use super::value::{FieldPath, Value};
-use crate::bio::{Tag, Tags};
+use crate::bio::{OUTSIDE, Tag, Tags};
 use crate::corpus::words::Words;
 
 /// How a record marks its entities.
@@ -99,7 +99,8 @@ impl SpanList {
         let range = between(&self.path.0, [number(&start)?, number(&end)?], self.span_end, words)?;
         let class = class.find(item).and_then(|value| label(&class, value, labels)).map_err(within)?;
         let class = class.ok_or_else(|| within("an entity has no type".to_owned()))?;
-        if is_tag(class) {
+        // Other prefixes of schemes begin names of types, such as `E-mail`.
+        if class == OUTSIDE || ["B-", "I-"].iter().any(|prefix| class.starts_with(prefix)) {
             return Err(within(format!("the type `{class}` is a tag; expected the type alone, and no span for `O`")));
         }
         Ok((range, class.to_owned()))

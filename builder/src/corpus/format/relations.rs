@@ -96,8 +96,8 @@ impl SharedNames {
     }
 }
 
-/// Returns the name of a label that is given by name or number; `None` for a null. A name must be among `labels`, if there
-/// are any.
+/// Returns the name of a label that is given by name or number; `None` for a null. Unless `labels` is empty, a name must be
+/// one of them.
 pub(super) fn label<'v>(path: &FieldPath, value: &'v Value, labels: &'v [String]) -> Field<Option<&'v str>> {
     match value {
         Value::Null => Ok(None),
