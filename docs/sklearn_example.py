@@ -65,7 +65,7 @@ with open(out, "w") as file:
         known = [label if seen[label] else 0 for row in train for label in labels(row)]
         features = TfidfVectorizer(token_pattern=r"\S+") if relations else DictVectorizer()
         # There is nothing to learn while all labels are the same.
-        classifier = LogisticRegression(C=10, tol=1e-2) if len(set(known)) > 1 else DummyClassifier()
+        classifier = LogisticRegression(C=10, max_iter=1000) if len(set(known)) > 1 else DummyClassifier()
         model = make_pipeline(features, classifier)
         model.fit([item for row in train for item in items(row)], known)
         for row in test.values():

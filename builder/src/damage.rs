@@ -37,17 +37,18 @@ pub struct Damages {
     shown: Vec<Damage>,
     kinds: BTreeMap<String, usize>,
     total: usize,
-    /// Whether damaged records are left out already, so that doing so is no remedy for these.
-    skipping: bool,
+    /// Whether one of them is confined to a record, which can be left out.
+    of_records: bool,
 }
 
 impl Damages {
-    /// Makes an empty list. `skipping` says whether damaged records are left out already, so that doing so is no remedy.
-    pub fn new(skipping: bool) -> Self {
-        Self { skipping, ..Self::default() }
+    /// Adds a damage that is confined to one record, which can be left out.
+    pub fn push_record(&mut self, damage: Damage) {
+        self.of_records = true;
+        self.push(damage);
     }
 
-    /// Adds a damage; only the first [`SHOWN`] are kept with their lines.
+    /// Adds a damage that makes a whole file useless. Only the first [`SHOWN`] damages are kept with their lines.
     pub fn push(&mut self, damage: Damage) {
         let kind = kind(&damage.reason);
         let room = self.kinds.len() < KINDS || self.kinds.contains_key(&kind);
@@ -60,10 +61,10 @@ impl Damages {
 
     /// Says what can be done.
     pub fn remedy(&self) -> &'static str {
-        if self.skipping {
-            "mend the files"
-        } else {
+        if self.of_records {
             "mend the files, or leave damaged records out with --on-error skip"
+        } else {
+            "mend the files"
         }
     }
 
@@ -163,10 +164,11 @@ mod tests {
     fn one_damage_is_a_line_and_many_are_counted() {
         let mut damages = Damages::default();
         damages.push(damage(3, "expected a dict"));
+        assert_eq!(damages.to_string(), "train.txt:3: expected a dict\nmend the files");
+        let mut damages = Damages::default();
+        damages.push_record(damage(3, "expected a dict"));
         let remedy = "mend the files, or leave damaged records out with --on-error skip";
         assert_eq!(damages.to_string(), format!("train.txt:3: expected a dict\n{remedy}"));
-        let skipping = Damages { skipping: true, ..damages.clone() };
-        assert_eq!(skipping.to_string(), "train.txt:3: expected a dict\nmend the files");
         (4..20).for_each(|line| damages.push(damage(line, &format!("bad tag `{line}`"))));
         (20..41).for_each(|line| damages.push(damage(line, &format!("span [0, {line}] is out of range: no"))));
         let text = damages.to_string();

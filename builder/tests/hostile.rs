@@ -85,3 +85,12 @@ fn no_damaged_byte_of_a_parquet_file_ends_the_program() {
     }
     assert!(refused > file.len() / 4, "{refused} of {}", 3 * file.len());
 }
+
+/// Found by fuzzing: it states another orientation after its headers than in them.
+#[test]
+fn the_size_of_a_checked_picture_is_that_of_the_decoded_one() {
+    let picture = include_bytes!("fixtures/orientation-between-scans.jpg");
+    let decoded = mkgc_builder::images::decode(picture).map(|picture| picture.dimensions());
+    assert!(decoded.is_ok());
+    assert_eq!(mkgc_builder::images::check(picture), decoded);
+}

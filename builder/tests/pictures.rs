@@ -147,6 +147,22 @@ fn splits_that_share_a_folder_share_its_pictures() {
 }
 
 #[test]
+fn different_files_of_one_name_in_several_folders_are_counted() {
+    let mut raw = RawCorpus::new(PROTOCOL, |raw| write_texts(raw, &["a.png", "b.png"]));
+    let pictures = raw.dir.path().join("pictures");
+    for (name, shade) in [("a.png", 10), ("b.png", 20), ("img_org/train/a.png", 11), ("img_org/train/b.png", 20)] {
+        write_picture(&pictures.join(name), 4, 3, [shade, 0, 0]);
+    }
+    raw.options.images = Some(pictures);
+    assert_eq!(shades(&raw.build())[..2], [("train/a.png".to_owned(), Some(11)), ("train/b.png".to_owned(), Some(20))]);
+    let images = raw.stats().images.unwrap();
+    assert_eq!((images.usable, images.ambiguous), (6, 1), "b.png is the same file twice");
+    raw.options.force = true;
+    let summary = build(&raw.options).unwrap().to_string();
+    assert!(summary.contains("1 images are different files in several folders"), "{summary}");
+}
+
+#[test]
 fn a_file_of_another_extension_is_found_and_counted() {
     let raw = RawCorpus::new(PROTOCOL, |raw| write_texts(raw, &["x.jpg", "y.jpg", "z.jpg", "deep/w.jpg", "v"]));
     for split in ["train", "val", "test"] {

@@ -1,17 +1,15 @@
 //! Baselines of the gate, compared with a run and shown in every format.
 #![no_main]
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
 use mkgc_fuzz::{file, folder, place, seed};
 use mkgc_harness::gate::baseline::{Baseline, Tolerance};
-use mkgc_harness::gate::key::GateKey;
-use mkgc_harness::gate::observed::{BySeed, observe};
+use mkgc_harness::gate::observed::{Observations, observe};
 use mkgc_harness::gate::{check, junit, show, update};
 
-static RUNS: OnceLock<BTreeMap<GateKey, BySeed>> = OnceLock::new();
+static RUNS: OnceLock<Observations> = OnceLock::new();
 
 /// Returns the baseline of a run, and the committed one.
 fn seeds() -> Vec<Vec<u8>> {

@@ -61,9 +61,9 @@ fuzz_target!(init: {
     let name = folder().join(kind).to_string_lossy().into_owned();
     if way == 0 {
         let Ok(files) = TextFiles::open(&name) else { return };
-        let _ = bert(&files.config, &store(&files.weights));
+        let _ = bert(&files.config, &store(&files.files.weights[0]));
     } else {
         let Ok(files) = VisionFiles::open(&name) else { return };
-        let _ = clip(&files.config, &store(&files.weights));
+        let _ = clip(&files.config, &store(&files.files.weights[0]));
     }
 });

@@ -1,9 +1,9 @@
-//! Plans of sweeps.
+//! Plans of sweeps, unfolded to runs on a small benchmark.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mkgc_fuzz::{file, seed};
-use mkgc_harness::sweep::Plan;
+use mkgc_fuzz::{file, folder, place, seed};
+use mkgc_harness::sweep::{Plan, Sweep, SweepOverrides};
 
 const SEEDS: [&str; 4] = [
     include_str!("../../harness/plans/all-methods.toml"),
@@ -13,8 +13,15 @@ const SEEDS: [&str; 4] = [
 ];
 
 fuzz_target!(init: seed(SEEDS), |data: &[u8]| {
+    let given = SweepOverrides {
+        benchmarks: vec![place::benchmark(false).clone()],
+        out: Some(folder().join("sweep")),
+        encoder: Some("tiny".to_owned()),
+        vision: Some("tiny".to_owned()),
+        ..SweepOverrides::default()
+    };
     match Plan::read(&file("plan.toml", data)) {
-        Ok(plan) => drop(plan.runs()),
+        Ok(plan) => drop(Sweep::new(&plan, &given).map_err(|error| error.to_string())),
         Err(error) => assert!(error.to_string().contains("plan.toml"), "{error}"),
     }
 });

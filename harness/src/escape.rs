@@ -91,9 +91,10 @@ pub fn latex(text: &str) -> String {
 }
 
 /// Escapes the text of a CSV cell that a spreadsheet would compute as a formula: an apostrophe before it makes it text
-/// (OWASP, "CSV Injection"). Quotes, commas and line breaks are left to the CSV writer.
+/// (OWASP, "CSV Injection"). So that a program can take it off again, as `mkgc.load_board` does, text that looks escaped
+/// gets one more. Quotes, commas and line breaks are left to the CSV writer.
 pub fn csv(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) {
         Cow::Owned(format!("'{text}"))
     } else {
         Cow::Borrowed(text)
@@ -152,9 +153,11 @@ mod tests {
 
     #[test]
     fn cells_are_no_formulas() {
-        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1"] {
             assert_eq!(csv(formula), format!("'{formula}"));
         }
-        assert_eq!(csv("rp-cre = best"), "rp-cre = best");
+        for plain in ["rp-cre = best", "'tis"] {
+            assert_eq!(csv(plain), plain);
+        }
     }
 }

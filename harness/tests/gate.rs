@@ -135,13 +135,16 @@ fn what_cannot_be_compared_fails_and_says_why() {
     doctored["continual"]["forgetting_chaudhry18"] = (-1.0).into();
     fs_err::write(&path, doctored.to_string()).unwrap();
     let reason = failing(&baseline, &run);
-    assert!(
-        reason.contains("forgetting_chaudhry18 is Number(-1.0) in result.json, but its predictions give"),
-        "{reason}"
-    );
+    let said = "`continual.forgetting_chaudhry18` is -1.0 in result.json, and the predictions give ";
+    assert!(reason.contains(said), "{reason}");
     doctored["continual"]["forgetting_chaudhry18"] = "undefined: no".into();
     fs_err::write(&path, doctored.to_string()).unwrap();
-    assert!(failing(&baseline, &run).contains("forgetting_chaudhry18 is Undefined"));
+    assert!(failing(&baseline, &run).contains("forgetting_chaudhry18` is \"undefined: no\""));
+    // Not only the metrics of a baseline are compared.
+    let mut doctored: Value = serde_json::from_str(&stored).unwrap();
+    doctored["matrix"][0][0] = 0.125.into();
+    fs_err::write(&path, doctored.to_string()).unwrap();
+    assert!(failing(&baseline, &run).contains("`matrix[0][0]` is 0.125 in result.json"));
     fs_err::remove_file(&path).unwrap();
     assert!(failing(&baseline, &run).contains("not finished"));
     fs_err::write(&path, stored).unwrap();

@@ -119,7 +119,7 @@ fn methods_of_two_streams_read_pictures_from_files() {
             predictor(&run, None, PathBuf::from("nowhere")).count_cut(sentences).unwrap_err().to_string()
         };
         let error = refusal(&sentences);
-        assert!(error.contains("rows.jsonl:1: ") && error.contains("nowhere/test0"), "{error}");
+        assert!(error.contains("rows.jsonl:1: no such picture: nowhere/test0"), "{error}");
         sentences[0].image = Some(PathBuf::from("."));
         let here = predictor(&run, None, PathBuf::from(".")).count_cut(&sentences).unwrap_err().to_string();
         assert!(here.contains("rows.jsonl:1: ") && here.contains("is no file"), "{here}");
@@ -173,6 +173,15 @@ fn a_network_that_is_gone_cannot_be_kept() {
 }
 
 #[test]
+fn the_last_network_is_among_those_of_every_task() {
+    let place = Place::new(Extraction::Relations);
+    let out = place.built().with_file_name("run");
+    trained(&place, "majority", SaveModel::Every, &out);
+    trained(&place, "majority", SaveModel::Last, &out);
+    assert_eq!(find_model(&out, None).unwrap(), out.join("stages/1/model"));
+}
+
+#[test]
 fn a_damaged_model_is_named() {
     let place = Place::new(Extraction::Relations);
     let out = place.built().with_file_name("run");
@@ -201,7 +210,7 @@ fn a_damaged_model_is_named() {
 }
 
 #[test]
-fn a_mention_beyond_the_longest_input_is_found_before_anything_is_predicted() {
+fn mentions_that_need_more_than_the_longest_input_are_found_before_anything_is_predicted() {
     let place = Place::new(Extraction::Relations);
     let out = place.built().with_file_name("run");
     trained(&place, "majority", SaveModel::Last, &out);
@@ -209,6 +218,8 @@ fn a_mention_beyond_the_longest_input_is_found_before_anything_is_predicted() {
     let predictor = predictor(&out, None, PathBuf::from("."));
     assert_eq!(predictor.count_cut(&sentences).unwrap(), 0);
     sentences[0].tokens = vec!["ann".to_owned(); 300];
+    sentences[0].mentions = Some([0..1, 250..251]);
+    assert_eq!(predictor.count_cut(&sentences).unwrap(), 1);
     sentences[0].mentions = Some([0..250, 250..251]);
     let error = predictor.count_cut(&sentences).unwrap_err().to_string();
     assert!(error.contains("rows.jsonl:1: ") && error.contains("max_length"), "{error}");

@@ -95,6 +95,17 @@ fn entities_are_labelled_from_every_format() {
     let long = &objects(&out)[0];
     assert_eq!((long["prediction"].as_array().unwrap().len(), &long["prediction"][29]), (30, &"O".into()));
     assert_eq!(long["confidences"].as_array().unwrap().len(), 22);
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("long.txt", kept.path("link")).unwrap();
+    for output in [
+        "long.txt",
+        "./new/../long.txt",
+        #[cfg(unix)]
+        "link",
+    ] {
+        let error = kept.error(&["--input", "long.txt", "--output", output]);
+        assert!(error.contains("--output is the file of --input, long.txt, which it would replace"), "{error}");
+    }
     kept.file("tab.jsonl", "{\"tokens\": [\"a\\tb\", \"c\"]}\n");
     let error = kept.error(&["--input", "tab.jsonl", "--output-format", "conll"]);
     assert!(error.contains("the word \"a\\tb\" holds a tab"), "{error}");
@@ -123,6 +134,14 @@ fn relations_take_mentions_and_mistakes_are_named() {
     let error = kept.error(&["--input", "long.jsonl", "--output", "out.jsonl"]);
     assert!(error.contains("long.jsonl:2: ") && error.contains("max_length"), "{error}");
     assert!(!kept.path("out.jsonl").exists());
+    let fits = format!("{{\"tokens\": [{words}], \"head\": [0, 1], \"tail\": [25, 26]}}\n");
+    kept.file("cut.jsonl", &format!("{row}\n{fits}"));
+    let (code, out, notes) = kept.mkgc(&["--input", "cut.jsonl"]);
+    assert_eq!((code, objects(&out).len()), (0, 2), "{notes}");
+    assert!(
+        notes.contains("warning: 1 sentence is longer than the 24 word pieces that the model reads; words that"),
+        "{notes}"
+    );
     // A saved model is an encoder, too.
     let line = ["train", "built", "--method", "majority", "--encoder", "run/stages/1/model", "--out", "next"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_mkgc"));

@@ -134,7 +134,7 @@ fn a_method_learns_task_by_task_and_ends_on_the_board() {
         assert_eq!(keys, ["id", "tokens", "head", "tail", "image_id", "crops"], "nothing tells the label");
     }
     let dealt: Vec<&Value> = rows.iter().map(|row| &row["id"]).collect();
-    assert!(dealt.is_sorted_by_key(|id| id.as_str()), "the order tells no label: {dealt:?}");
+    assert!(dealt.is_sorted_by_key(|id| id.as_str()), "hashes are in no order of labels: {dealt:?}");
     let answers: Vec<Value> = rows.iter().map(|_| json!(1)).collect();
     assert_eq!(code(&method.ask(json!({"type": "predict", "predictions": &answers[1..]}))), "predictions");
     assert_eq!(code(&method.ask(json!({"type": "predict", "predictions": vec![MEMBER; rows.len()]}))), "predictions");

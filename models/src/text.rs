@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use serde_json::Value;
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, Lowercase};
@@ -57,9 +58,12 @@ impl WordTokenizer {
     /// # Errors
     /// The file cannot be read, or lacks `[PAD]`, `[UNK]`, `[CLS]` or `[SEP]`.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let bytes = fs_err::read(path)?;
-        let mut inner =
-            Tokenizer::from_bytes(bytes).map_err(|error| Error::encoder(path, format!("not a tokenizer: {error}")))?;
+        let not_one = |error: &dyn std::fmt::Display| Error::encoder(path, format!("not a tokenizer: {error}"));
+        let mut content: Value = serde_json::from_slice(&fs_err::read(path)?).map_err(|error| not_one(&error))?;
+        // The library panics at a decoder that it does not know. Only BERT's matters: to those who read a saved model.
+        let decoder = content.get_mut("decoder").map(Value::take);
+        let mut inner = Tokenizer::from_bytes(content.to_string()).map_err(|error| not_one(&error))?;
+        inner.with_decoder(decoder.and_then(|decoder| serde_json::from_value::<WordPieceDecoder>(decoder).ok()));
         inner.with_padding(None);
         let _ = inner.with_truncation(None);
         Self::new(inner).map_err(|error| Error::encoder(path, error.to_string()))
@@ -287,6 +291,23 @@ mod tests {
         assert_eq!(show((0, 1), (1, 2)), "[CLS] [E11] a [E12] [E21] b [E22] [UNK] [SEP]");
         assert_eq!(show((2, 3), (0, 1)), "[CLS] [E21] a [E22] b [E11] [UNK] [E12] [SEP]");
         assert_eq!(show((0, 2), (1, 2)), "[CLS] [E11] a [E21] b [E12] [E22] [UNK] [SEP]");
+    }
+
+    /// `tokenizers` panics at a decoder that it does not know.
+    #[test]
+    fn only_a_decoder_of_bert_is_kept_and_no_other_one_matters() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let written = WordTokenizer::from_words(words("a b")).unwrap().to_json().unwrap();
+        let mut content: Value = serde_json::from_str(&written).unwrap();
+        let word_piece = serde_json::json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
+        for (decoder, kept) in [(word_piece, true), (5.into(), false), (serde_json::json!({"type": "Odd"}), false)] {
+            content["decoder"] = decoder;
+            fs_err::write(&path, content.to_string()).unwrap();
+            assert_eq!(WordTokenizer::from_file(&path).unwrap().inner.get_decoder().is_some(), kept);
+        }
+        fs_err::write(&path, "{\"decoder\": {").unwrap();
+        assert!(WordTokenizer::from_file(&path).err().unwrap().to_string().contains("not a tokenizer"));
     }
 
     #[test]

@@ -4,6 +4,24 @@ import pathlib
 
 from ._program import Error
 
+# The columns of scores.csv.
+COLUMNS = {
+    "benchmark": str,
+    "method": str,
+    "seed": int,
+    "tasks_learned": int,
+    "metric": str,
+    "value": float,
+    "instances": int,
+    "reason": str,
+    "n": int,
+    "n_of": int,
+    "stand_in": bool,
+}
+TEXTS = [column for column, kind in COLUMNS.items() if kind is str]
+# mkgc writes an apostrophe before text that a spreadsheet would compute as a formula.
+MARKED = r"^'('*[-=+@\t\r])"
+
 
 def load_board(report, frame=None):
     """The scores of a report that `mkgc report --out` wrote, as a frame with a row per benchmark, method, seed, metric and task
@@ -13,7 +31,7 @@ def load_board(report, frame=None):
     comes with `datasets`, and polars where pandas is not installed. The means by which entries are ranked:
 
         board = mkgc.load_board("report")
-        board[board.metric == "last_micro_f1"].groupby("method").value.mean()
+        board[board.metric == "last_micro_f1"].groupby(["benchmark", "method"]).value.mean()
     """
     path = pathlib.Path(report)
     if path.is_dir():
@@ -29,10 +47,14 @@ def load_board(report, frame=None):
             if frame:
                 raise
         else:
-            # A method may be called `NA` or `None`: only an empty field is a missing value.
-            numbers = {column: [""] for column in ("seed", "tasks_learned", "value", "instances")}
-            return pandas.read_csv(path, keep_default_na=False, na_values=numbers)
+            # A method may be called `NA` or `7`: only an empty field of a number is a missing value.
+            missing = {column: [""] for column, kind in COLUMNS.items() if kind in (int, float)}
+            board = pandas.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=missing)
+            for column in TEXTS:
+                board[column] = board[column].str.replace(MARKED, r"\1", regex=True)
+            return board
     import polars
 
-    # A column may begin with more empty fields or whole numbers than polars looks at by default.
-    return polars.read_csv(path, infer_schema_length=None)
+    # A seed may be any number of 64 bits.
+    board = polars.read_csv(path, schema_overrides={**COLUMNS, "seed": polars.UInt64})
+    return board.with_columns(polars.col(TEXTS).str.replace(MARKED, "$1"))

@@ -32,7 +32,7 @@ def find_program():
             return str(path)
     found = shutil.which("mkgc")
     if not found:
-        raise Error("the program mkgc is not installed; run `pip install mkgc`, or set MKGC_BINARY to its path")
+        raise Error("the program mkgc is not installed; run `pip install .` in a clone of mkgc, or set MKGC_BINARY to its path")
     return found
 
 

@@ -166,7 +166,7 @@ class Stream:
 
     def _gone(self):
         code = self._process.poll() if self._process.stdout.closed else self._process.wait()
-        raise Error(f"mkgc has ended (exit code {code}); its last line on the standard error says why")
+        raise Error(f"mkgc has ended (exit code {code}); what it wrote to the standard error says why")
 
 
 class Task:
@@ -208,7 +208,7 @@ class Task:
     def test(self):
         """Test rows of all tasks so far, without labels. From the first look on, time counts as predicting."""
         if "test" not in self._rows:
-            self._rows["test"] = self._stream._ask({"type": "test"})["rows"]
+            self._rows["test"] = self._ask({"type": "test"})["rows"]
         return self._dataset("test")
 
     def remember(self, rows, replace=False):
@@ -217,7 +217,7 @@ class Task:
 
         `Refused` is raised, and nothing is stored, if they are more than the budget allows or rows of elsewhere."""
         named = [_named(row) for row in _without_image(rows)]
-        return self._stream._ask({"type": "remember", "rows": named, "replace": replace})["stored"]
+        return self._ask({"type": "remember", "rows": named, "replace": replace})["stored"]
 
     def predict(self, predictions, scores=None):
         """Gives the predictions of `test`, which ends the task: for each row a relation, or a list with the BIO tag of each
@@ -230,8 +230,15 @@ class Task:
         if scores is not None:
             # Labels still to come have no score.
             missing = self._stream.hello["labels"]
-            request["scores"] = [[*row, *[None] * (missing - len(row))] for row in map(list, _listed(scores))]
-        self._stream._ask(request)
+            request["scores"] = [row and [*row, *[None] * (missing - len(row))] for row in map(_optional, _listed(scores))]
+        self._ask(request)
+
+    def _ask(self, request):
+        """Sends a request about this task, which the stream would take to be about its present one."""
+        if self._stream._task is not self:
+            present = self._stream._task.index + 1
+            raise Refused("order", f"this is task {self.index + 1}, and the stream has come to task {present}")
+        return self._stream._ask(request)
 
     def _dataset(self, part):
         if part not in self._made:
@@ -273,8 +280,8 @@ def _without_image(rows):
     """The rows, without decoding their pictures."""
     if isinstance(rows, datasets.Dataset):
         return rows.select_columns([name for name in ("id", "task") if name in rows.column_names])
-    if isinstance(rows, (str, dict)):
-        raise TypeError("remember takes several rows: a Dataset, or a list of rows or of ids")
+    if isinstance(rows, (str, dict)) or hasattr(rows, "columns"):
+        raise TypeError(f"remember takes a Dataset, or a list of rows or of ids, and not a {type(rows).__name__}")
     return rows
 
 
@@ -282,8 +289,15 @@ def _named(row):
     """What names a row: its id, and the task that handed it out where the row says so."""
     if isinstance(row, str):
         return row
+    if not isinstance(row, dict):
+        raise TypeError(f"remember takes rows or their ids, which are texts such as train-000017, and not {row!r}")
     task = row.get("task")
     return {"id": row["id"]} if task is None else {"id": row["id"], "task": task}
+
+
+def _optional(row):
+    """The scores of a row as a list, or None if it has none."""
+    return None if row is None else list(row)
 
 
 def _listed(values):

@@ -73,6 +73,22 @@ def test_a_stream_of_relations_ends_on_the_board(out, tmp_path):
         last = board[board.metric == "last_micro_f1"].value.iloc[0]
         # The file holds six digits.
         assert last == pytest.approx(stream.result["continual"]["last_micro_f1"], abs=5e-7)
+        assert list(board.columns) == list(mkgc._board.COLUMNS)
+
+
+@pytest.mark.parametrize("frame", ["pandas", "polars"])
+def test_a_board_has_numbers_and_the_names_that_were_given(frame, tmp_path):
+    pytest.importorskip(frame)
+    names = ["-dash", "'-dash", "=1", "'tis", "7", "NA"]
+    written = ["'-dash", "''-dash", "'=1", "'tis", "7", "NA"]
+    heading = "benchmark,method,seed,tasks_learned,metric,value,instances,reason,n,n_of,stand_in"
+    rows = [f"mnre-10,{name},{2**64 - 1},,last_micro_f1,{n / 2},9,,{n or ''},10,false" for n, name in enumerate(written)]
+    (tmp_path / "scores.csv").write_text("\n".join([heading, *rows]) + "\n")
+    board = mkgc.load_board(tmp_path, frame)
+    assert list(board["method"]) == names and set(board["seed"]) == {2**64 - 1}
+    assert (board["value"].sum(), board["n"].sum(), board["n_of"].sum(), board["stand_in"].any()) == (7.5, 15, 60, False)
+    # Also where no run has a number.
+    assert board["tasks_learned"].sum() == 0
 
 
 def test_pictures_are_those_of_the_rows(out):

@@ -106,8 +106,9 @@ fn write_images(
         for (&(split, id), checked) in chunk.iter().zip(check_pictures(gallery, chunk, view)?) {
             let split = by_split.then_some(split);
             match checked {
-                Ok(Found { picture, renamed }) => {
+                Ok(Found { picture, renamed, ambiguous }) => {
                     stats.renamed += usize::from(renamed);
+                    stats.ambiguous += usize::from(ambiguous);
                     kept.push(NewPicture { id, split, picture, stand_in: false });
                 }
                 Err(reason) if options.on_bad_image == OnBadImage::Error => {

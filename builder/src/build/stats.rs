@@ -36,6 +36,9 @@ pub struct ImageStats {
     /// Usable pictures whose file has another extension than the rows say.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub renamed: usize,
+    /// Usable pictures of whose name another folder has a different file, which was not used.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ambiguous: usize,
     /// Where pictures were looked for, below the folder of the corpus or of its pictures; empty unless one was missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub looked_in: Vec<String>,
@@ -169,6 +172,14 @@ fn write_images(f: &mut fmt::Formatter<'_>, images: &ImageStats) -> fmt::Result 
     }
     if images.renamed > 0 {
         writeln!(f, "{} images have a file with another extension than the rows say", images.renamed)?;
+    }
+    if images.ambiguous > 0 {
+        writeln!(
+            f,
+            "{} images are different files in several folders; those of the first folder were used (if that is wrong, give each \
+             picture a name of its own)",
+            images.ambiguous
+        )?;
     }
     match &images.crops_dropped {
         Some(reason) => writeln!(f, "no crops: {reason}"),

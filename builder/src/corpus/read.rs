@@ -149,7 +149,7 @@ pub fn read(spec: &CorpusSpec, dir: &Path, on_error: OnError) -> Result<Corpus> 
         source,
         corpus,
         declared: Vec::new(),
-        damages: Damages::new(on_error == OnError::Skip),
+        damages: Damages::default(),
         at_risk: BTreeSet::new(),
     };
     for split in Split::ALL {
@@ -184,7 +184,7 @@ impl Reader<'_> {
             let parsed = match self.parse(&name, path)? {
                 Ok(parsed) => parsed,
                 Err(error) => {
-                    self.add_damage(error)?;
+                    self.add_damage(error, Damages::push)?;
                     continue;
                 }
             };
@@ -208,7 +208,7 @@ impl Reader<'_> {
                 let first = self.corpus.skipped.iter().find(|skipped| skipped.file == name);
                 let first = first.map_or_else(String::new, |first| format!("; line {}: {}", first.line, first.reason));
                 let reason = format!("{nothing}; expected {split} rows of the corpus{first}");
-                self.add_damage(Error::corpus(path, 1, reason))?;
+                self.add_damage(Error::corpus(path, 1, reason), Damages::push)?;
             }
             if first == 0 {
                 rows = intact;
@@ -271,10 +271,10 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// The error is not about the content of a corpus file, so reading stops.
-    fn add_damage(&mut self, error: Error) -> Result<()> {
+    fn add_damage(&mut self, error: Error, push: fn(&mut Damages, Damage)) -> Result<()> {
         match error {
             Error::Corpus { file, line, reason } => {
-                self.damages.push(Damage { file, line, reason });
+                push(&mut self.damages, Damage { file, line, reason });
                 Ok(())
             }
             error => Err(error),
@@ -312,7 +312,7 @@ impl Reader<'_> {
                 self.corpus.records[split as usize].skipped += 1;
                 None
             }
-            Err(error) => self.add_damage(error).err().map(Err),
+            Err(error) => self.add_damage(error, Damages::push_record).err().map(Err),
         });
         intact.collect()
     }

@@ -100,8 +100,9 @@ fn brightness(bytes: &[u8]) -> Option<(u32, u32)> {
     if decoder.input_colorspace()? != ColorSpace::YCbCr || check_pixels(size).is_err() {
         return None;
     }
-    decoder.decode().ok()?;
+    // As in `decode`, what the headers state counts; between the scans of a progressive picture there may be more.
     let orientation = stated(decoder.exif().map(Vec::as_slice), decoder.xmp().map(Vec::as_slice));
+    decoder.decode().ok()?;
     Some(turned(orientation, size))
 }
 

@@ -57,6 +57,8 @@ pub struct Found {
     pub picture: Picture,
     /// Whether the file has another extension than the name.
     pub renamed: bool,
+    /// Whether another folder of the split has a different file of this name, which is not used.
+    pub ambiguous: bool,
 }
 
 /// The result of looking for a picture: the error is why it cannot be used.
@@ -178,12 +180,14 @@ impl Gallery {
         see: impl FnOnce(&[u8]) -> Looked<((u32, u32), T)>,
     ) -> Looked<(Found, T)> {
         let folders = &self.folders[split as usize];
-        if self.dealt && stays_inside(name) && differ(folders, name) {
+        let ambiguous = stays_inside(name) && differ(folders, name);
+        if self.dealt && ambiguous {
             let reason = "the folders of several splits have different pictures of this name, and `[split]` has dealt the \
                           rows anew; give each picture a name of its own";
             return Err(reason.to_owned());
         }
-        read(folders, name, see)
+        let (found, seen) = read(folders, name, see)?;
+        Ok((Found { ambiguous, ..found }, seen))
     }
 
     /// Reads a crop that [`Gallery::crops`] names and checks that it decodes.
@@ -235,7 +239,7 @@ fn read<T>(folders: &[PathBuf], name: &str, see: impl FnOnce(&[u8]) -> Looked<((
     }
     let bytes = fs_err::read(&file.path).map_err(|error| error.to_string())?;
     let (size, seen) = see(&bytes)?;
-    Ok((Found { picture: Picture::new(bytes, size), renamed: file.renamed }, seen))
+    Ok((Found { picture: Picture::new(bytes, size), renamed: file.renamed, ambiguous: false }, seen))
 }
 
 /// Returns whether several folders have a file of a name and the files are not the same.

@@ -77,7 +77,7 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
             "--output-format conll: columns hold a tag per word, and this model tells relations; leave it out"
         );
     }
-    let (name, bytes) = input(&args.input)?;
+    let (name, bytes) = input(args)?;
     let format = args.format.map_or_else(|| InputFormat::of(&args.input), Format::parsed);
     let sentences = read(&name, &bytes, format, card.dataset.task)?;
     let predictor = Predictor { model: open(&folder, &card, &args.device)?, pictures: pictures(args) };
@@ -87,9 +87,11 @@ pub fn predict(args: &PredictArgs) -> Result<()> {
         let max = card.config.max_length;
         let are = if cut == 1 { "is" } else { "are" };
         let cut = counted(cut, "sentence");
-        note(format_args!(
-            "warning: {cut} {are} longer than the {max} word pieces that the model reads; the remaining words are tagged O"
-        ));
+        let rest = match card.dataset.task {
+            Extraction::Relations => "words that do not fit beside the mentions are not read",
+            Extraction::Entities => "the remaining words are tagged O",
+        };
+        note(format_args!("warning: {cut} {are} longer than the {max} word pieces that the model reads; {rest}"));
     }
     let format = if args.output_format == OutputArg::Conll { OutputFormat::Conll } else { OutputFormat::Jsonl };
     match &args.output {
@@ -124,10 +126,17 @@ impl Format {
     }
 }
 
-/// Returns the name of the input for messages, and its bytes.
-fn input(path: &Path) -> Result<(PathBuf, Vec<u8>)> {
+/// Returns the name of the input for messages, and its bytes. Refuses an input that the output would replace, also under
+/// another name.
+fn input(args: &PredictArgs) -> Result<(PathBuf, Vec<u8>)> {
+    let path = &args.input;
     if path != Path::new("-") {
-        return Ok((path.to_owned(), fs_err::read(path)?));
+        let real = |path: &PathBuf| fs_err::canonicalize(path).ok();
+        if real(path).is_some_and(|read| args.output.as_ref().and_then(real) == Some(read)) {
+            let path = path.display();
+            anyhow::bail!("--output is the file of --input, {path}, which it would replace; choose another --output");
+        }
+        return Ok((path.clone(), fs_err::read(path)?));
     }
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;

@@ -20,12 +20,11 @@ pub struct SubmittedAnswer<'a> {
     pub scores: Option<&'a [Value]>,
 }
 
-/// Checks the predictions after task `stage` of `rows`, its test rows in any order. Returns them in the order of the
-/// benchmark, by which reports compare runs, with what is strange about them.
+/// Checks the predictions after task `stage` of `rows`, its test rows in the order and under the ids that the method knows.
+/// Returns them in that order, with what is strange about them.
 ///
 /// # Errors
-/// There are not as many predictions as rows, or some cannot be scored; the message has all problems. A file of the
-/// benchmark cannot be read.
+/// There are not as many predictions as rows, or some cannot be scored; the message has all problems.
 pub fn check_answer(
     benchmark: &Benchmark,
     stage: usize,
@@ -54,5 +53,5 @@ pub fn check_answer(
         collector.add(RowPlace::Item(index + 1), &cells);
     }
     let given = collector.finish();
-    check_stage(benchmark, stage, &given, problems)
+    check_stage(benchmark, stage, rows, &given, problems)
 }

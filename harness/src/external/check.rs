@@ -34,27 +34,28 @@ pub fn check(benchmark: &Benchmark, files: &[FileRows], problems: Problems) -> R
     check.empty_files(files)?;
     let mut stages = Vec::new();
     for (stage, given) in check.by_stage(files).into_iter().enumerate() {
-        stages.push(check.stage(stage, given)?);
+        stages.push(check.stage(stage, &benchmark.test_rows(stage)?, given));
     }
     let warnings = check.report.accepted()?;
     Ok(Checked { stages, warnings })
 }
 
-/// Compares the rows of one stage with the benchmark, and returns its predictions with what is strange about them. `problems`
-/// are those that reading them found.
+/// Compares the rows of one stage with `rows`, the test rows of that stage, and returns the predictions in their order with
+/// what is strange about them, which is found in that order, too. `problems` are those that reading them found.
 ///
 /// # Errors
-/// All problems; a file of the benchmark cannot be read.
+/// All problems.
 pub fn check_stage(
     benchmark: &Benchmark,
     stage: usize,
+    rows: &[Row],
     given: &FileRows,
     problems: Problems,
 ) -> Result<(Vec<PredictionRow>, Vec<String>)> {
     let report = Report { errors: problems, ..Report::default() };
     let mut check = Check { benchmark, complete: given.complete, last: BTreeSet::new(), report };
     let by_id = check.by_stage(std::slice::from_ref(given)).swap_remove(stage);
-    let predictions = check.stage(stage, by_id)?;
+    let predictions = check.stage(stage, rows, by_id);
     let warnings = check.report.accepted()?;
     Ok((predictions.unwrap_or_default(), warnings))
 }
@@ -112,16 +113,15 @@ impl Check<'_> {
         stages
     }
 
-    /// Returns the predictions after a task, or `None` if there are none.
-    fn stage(&mut self, stage: usize, mut given: ById<'_>) -> Result<Option<Vec<PredictionRow>>> {
-        let rows = self.benchmark.test_rows(stage)?;
+    /// Returns the predictions of the test rows after a task, or `None` if there are none.
+    fn stage(&mut self, stage: usize, rows: &[Row], mut given: ById<'_>) -> Option<Vec<PredictionRow>> {
         let Some(file) = given.values().next().map(|first| first.file) else {
-            return Ok(self.not_given(stage, &rows));
+            return self.not_given(stage, rows);
         };
         let labels = AllowedLabels::new(self.benchmark, stage);
         let mut predictions = Vec::new();
         let mut unscored = Vec::new();
-        for row in &rows {
+        for row in rows {
             let Some(own) = given.remove(row.id.as_str()) else {
                 if self.complete {
                     let kind = format!("{file}: stage {stage}: test rows without a prediction");
@@ -137,8 +137,8 @@ impl Check<'_> {
         if unscored.len() < predictions.len() {
             self.report_unscored(&unscored);
         }
-        self.report_unknown(stage, &rows, given);
-        Ok(Some(predictions))
+        self.report_unknown(stage, rows, given);
+        Some(predictions)
     }
 
     /// Handles a stage without predictions, which may be one without test rows.

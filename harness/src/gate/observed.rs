@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::metrics::score::{RunResult, score_run};
 use crate::metrics::value::Value;
 use crate::metrics::{MatrixMetric, Metric, StageMetric};
-use crate::run::RunFolder;
 use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::record::RunRecord;
 use crate::run::stop::{Stop, stop};
+use crate::run::{CHANGED, RunFolder};
 
 /// The metrics of a baseline: scores after the last task, and those over all tasks.
 pub const METRICS: [Metric; 7] = [
@@ -135,21 +135,11 @@ fn values(folder: &RunFolder, record: &RunRecord) -> std::result::Result<Values,
         return Err(format!("{}: {what}: {cause}", shown(folder.dir())));
     }
     let text = |error: Error| error.to_string();
-    let stored = metrics(&RunResult::read(folder).map_err(text)?);
-    let derived = metrics(&score_run(folder).map_err(text)?);
-    // JSON may round the last bit.
-    let same = |one: &Value, other: &Value| match (one.number(), other.number()) {
-        (Some(one), Some(other)) => (one - other).abs() < 1e-12,
-        (one, other) => one.is_none() && other.is_none(),
-    };
-    match METRICS.into_iter().find(|metric| !same(&stored[metric], &derived[metric])) {
-        Some(metric) => {
-            let said = &stored[&metric];
-            let reason =
-                format!("{} is {said:?} in result.json, but its predictions give {:?}", metric.key(), derived[&metric]);
-            Err(format!("{}: {reason}", shown(folder.dir())))
-        }
-        None => Ok(derived),
+    let stored = RunResult::read(folder).map_err(text)?;
+    let derived = score_run(folder).map_err(text)?;
+    match stored.contradiction(&derived) {
+        Some(contradiction) => Err(format!("{}: {contradiction}; {CHANGED}", shown(folder.dir()))),
+        None => Ok(metrics(&derived)),
     }
 }
 

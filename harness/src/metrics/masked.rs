@@ -41,8 +41,10 @@ pub fn predict(
         let candidates = (0..owners.len()).filter(|label| allowed(*label, row));
         candidates.reduce(|best, label| if row.scores[label] > row.scores[best] { label } else { best })
     };
-    if rows.iter().any(|row| row.scores.len() != owners.len()) {
-        return Err("the predictions hold no class scores");
+    let scored = rows.iter().filter(|row| row.scores.len() == owners.len()).count();
+    if scored < rows.len() {
+        let all = scored == 0;
+        return Err(if all { "the predictions hold no class scores" } else { "some rows hold no class scores" });
     }
     Ok(rows.iter().map(|row| best(row).unwrap_or(0) as u32).collect())
 }
@@ -66,7 +68,9 @@ mod tests {
         assert_eq!(predict(Mask::Class, &dataset, 1, &rows).unwrap(), [2, 1, 2]);
         assert_eq!(predict(Mask::Task, &dataset, 1, &rows).unwrap(), [1, 0, 2]);
         let bare = PredictionRow { scores: vec![], ..rows[0].clone() };
-        assert!(predict(Mask::Task, &dataset, 1, &[bare]).unwrap_err().contains("no class scores"));
+        let refusal = |rows: &[PredictionRow]| predict(Mask::Task, &dataset, 1, rows).unwrap_err();
+        assert_eq!(refusal(std::slice::from_ref(&bare)), "the predictions hold no class scores");
+        assert_eq!(refusal(&[rows[1].clone(), bare]), "some rows hold no class scores");
         let entities = DatasetRecord { task: Extraction::Entities, ..dataset };
         assert!(predict(Mask::Task, &entities, 1, &rows).is_err());
     }

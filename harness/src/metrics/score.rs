@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mkgc_builder::corpus::Extraction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::continual::Matrix;
 use super::half::{self, Half};
@@ -65,9 +66,50 @@ impl RunResult {
         }
         Ok(result)
     }
+
+    /// Returns the first number of this result, as `result.json` holds it, that the predictions do not give, as a sentence.
+    /// `derived` is what they give. Of a result of an earlier version, only the scores are compared whose definition has
+    /// never changed.
+    pub fn contradiction(&self, derived: &Self) -> Option<String> {
+        if self.schema_version == SCHEMA_VERSION {
+            let [stored, derived] = [self, derived].map(|result| serde_json::to_value(result).ok());
+            return contradiction("", &stored?, &derived?);
+        }
+        self.stages.iter().zip(&derived.stages).find_map(|(stored, derived)| {
+            let scores = |scores: &StageScores| serde_json::json!([scores.accuracy, scores.micro_f1]);
+            contradiction(&format!("stages[{}]", stored.tasks_learned - 1), &scores(stored), &scores(derived))
+        })
+    }
+}
+
+/// Returns the first place where two JSON values hold different numbers, or a number where the other has none. Texts may be
+/// worded otherwise, and either may have keys of its own.
+fn contradiction(path: &str, stored: &Json, derived: &Json) -> Option<String> {
+    match (stored, derived) {
+        (Json::Object(stored), Json::Object(derived)) => {
+            let both = stored.iter().filter_map(|(key, stored)| Some((key, stored, derived.get(key)?)));
+            let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+            both.into_iter().find_map(|(key, stored, derived)| contradiction(&below(key), stored, derived))
+        }
+        (Json::Array(stored), Json::Array(derived)) if stored.len() == derived.len() => {
+            let pairs = stored.iter().zip(derived).enumerate();
+            pairs.into_iter().find_map(|(n, (stored, derived))| contradiction(&format!("{path}[{n}]"), stored, derived))
+        }
+        (Json::String(_), Json::String(_)) => None,
+        _ => {
+            // Another version may sum in another order.
+            let close = |one: f64, other: f64| (one - other).abs() <= 1e-9 * one.abs().max(1.0);
+            let same = stored == derived
+                || stored.as_f64().zip(derived.as_f64()).is_some_and(|(one, other)| close(one, other));
+            (!same).then(|| format!("`{path}` is {stored} in result.json, and the predictions give {derived}"))
+        }
+    }
 }
 
 /// Derives all metrics of a finished run from its stored predictions.
+///
+/// # Errors
+/// Predictions are missing or damaged.
 pub fn score_run(folder: &RunFolder) -> Result<RunResult> {
     let record = folder.record()?;
     Ok(score(&record, &read_stages(folder, &record)?))
@@ -75,6 +117,7 @@ pub fn score_run(folder: &RunFolder) -> Result<RunResult> {
 
 /// Reads the predictions after each task; only an external run may lack some.
 pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<Vec<PredictionRow>>>> {
+    let labels = record.dataset.label_set();
     let read = |stage: usize| {
         let path = folder.predictions(stage);
         if !path.exists() {
@@ -85,7 +128,8 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<
             return Err(folder.error(&reason));
         }
         let rows = predictions::read(&path)?;
-        let fault = rows.iter().find_map(|row| fault(&record.dataset, row).map(|fault| (row, fault)));
+        let known = labels.known_after(stage);
+        let fault = rows.iter().find_map(|row| fault(&record.dataset, &known, row).map(|fault| (row, fault)));
         if let Some((row, fault)) = fault {
             return Err(Error::Usage(format!("{}: row `{}` {fault}; {REMEDY}", path.display(), row.id)));
         }
@@ -94,8 +138,9 @@ pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<
     (0..record.tasks()).map(read).collect()
 }
 
-/// Returns what is wrong with a row of predictions, so that nothing is scored that does not belong to the benchmark.
-fn fault(dataset: &DatasetRecord, row: &PredictionRow) -> Option<String> {
+/// Returns what is wrong with a row of predictions, so that nothing is scored that does not belong to the benchmark. `known`
+/// says of each label whether a task so far has introduced it.
+fn fault(dataset: &DatasetRecord, known: &[bool], row: &PredictionRow) -> Option<String> {
     let words = row.gold.len();
     let relations = dataset.task == Extraction::Relations;
     if row.predicted.len() != words || (relations && words != 1) {
@@ -104,10 +149,12 @@ fn fault(dataset: &DatasetRecord, row: &PredictionRow) -> Option<String> {
     if [&row.text, &row.vision].iter().any(|half| !half.is_empty() && half.len() != words) {
         return Some("has another number of labels of a half of the network".to_owned());
     }
-    let known = dataset.labels.len();
     let mut labels = row.gold.iter().chain(&row.predicted).chain(&row.text).chain(&row.vision);
-    if let Some(id) = labels.find(|id| **id as usize >= known) {
-        return Some(format!("has label {id}, and the benchmark has {known} labels"));
+    if let Some(id) = labels.find(|id| known.get(**id as usize) != Some(&true)) {
+        return Some(match dataset.labels.get(*id as usize) {
+            Some(name) => format!("has the label `{name}`, which a later task introduces"),
+            None => format!("has label {id}, and the benchmark has {} labels", dataset.labels.len()),
+        });
     }
     let tasks = dataset.tasks.len();
     row.owner.filter(|owner| *owner >= tasks).map(|owner| format!("is of task {}, and there are {tasks}", owner + 1))

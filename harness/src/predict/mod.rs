@@ -39,9 +39,10 @@ impl Predictor {
     /// Labels sentences; the result is in their order.
     ///
     /// # Errors
-    /// A mention that lies beyond the model's longest input; a picture that cannot be read; the device is out of memory.
+    /// Mentions that need more than the model's longest input; a picture that cannot be read; the device is out of memory.
     pub fn label(&self, sentences: &[Sentence]) -> Result<Vec<Labelled>> {
-        let examples = sentences.iter().map(|sentence| self.example(sentence)).collect::<Result<Vec<_>>>()?;
+        let max = self.model.card.config.max_length;
+        let examples = sentences.iter().map(|sentence| self.example(sentence, max)).collect::<Result<Vec<_>>>()?;
         let mut labelled: Vec<Option<Labelled>> = vec![None; sentences.len()];
         for rows in by_length(&examples) {
             let own: Vec<&Sentence> = rows.iter().map(|row| &sentences[*row]).collect();
@@ -58,21 +59,21 @@ impl Predictor {
     /// work.
     ///
     /// # Errors
-    /// A mention that lies beyond the model's longest input; a sentence without the picture file that the model looks at.
+    /// Mentions that need more than the model's longest input; a sentence without the picture file that the model looks at.
     pub fn count_cut(&self, sentences: &[Sentence]) -> Result<usize> {
-        let entities = self.model.spec.kind == Extraction::Entities;
+        let max = self.model.card.config.max_length;
         let shown = self.shown();
         let mut cut = 0;
         for sentence in sentences {
             shown.as_ref().map_or(Ok(()), |shown| shown.check(sentence))?;
-            let read = self.example(sentence)?.anchors.len();
-            cut += usize::from(entities && read < sentence.tokens.len());
+            self.example(sentence, max)?;
+            cut += usize::from(self.example(sentence, usize::MAX)?.ids.len() > max);
         }
         Ok(cut)
     }
 
-    fn example(&self, sentence: &Sentence) -> Result<Example> {
-        let max = self.model.card.config.max_length;
+    /// Splits a sentence into at most `max` word pieces.
+    fn example(&self, sentence: &Sentence, max: usize) -> Result<Example> {
         Example::new(&sentence.row(), &self.model.spec.tokenizer, max).map_err(|error| {
             let reason = format!("{error} (max_length is what the model was trained with: shorten the sentence)");
             sentence.place.error(&reason)

@@ -1,15 +1,17 @@
 //! The pictures of sentences, decoded and resized as those of a benchmark.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use mkgc_builder::error::plain_io;
 use mkgc_builder::images::decode;
 use mkgc_models::inputs::Pixels;
 use mkgc_models::pixels::{normalise, resize_crop};
 use rayon::prelude::*;
 
 use super::Sentence;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Says how a sentence names its picture.
 const REMEDY: &str = "give its path, in JSON lines as `image`, in columns as a line `IMGID:<name>` before the words, for \
@@ -47,7 +49,7 @@ impl SentencePictures<'_> {
             return Ok(());
         }
         let path = self.path(sentence)?;
-        let found = fs_err::metadata(&path).map_err(|error| sentence.place.error(&error.to_string()))?;
+        let found = fs_err::metadata(&path).map_err(|error| unreadable(sentence, &path, &error))?;
         if !found.is_file() {
             return Err(sentence.place.error(&format!("picture {}: is no file", path.display())));
         }
@@ -66,8 +68,20 @@ impl SentencePictures<'_> {
         }
         let path = self.path(sentence)?;
         let refused = |reason: String| sentence.place.error(&format!("picture {}: {reason}", path.display()));
-        let bytes = fs_err::read(&path).map_err(|error| sentence.place.error(&error.to_string()))?;
+        let bytes = fs_err::read(&path).map_err(|error| unreadable(sentence, &path, &error))?;
         let planes = resize_crop(&decode(&bytes).map_err(refused)?, self.side);
         Ok(normalise(&planes.map_err(|error| refused(error.to_string()))?))
     }
+}
+
+/// Makes the error about a picture that is missing or cannot be read.
+fn unreadable(sentence: &Sentence, path: &Path, error: &io::Error) -> Error {
+    let reason = match error.kind() {
+        ErrorKind::NotFound => format!(
+            "no such picture: {}; relative paths begin at --images, or else at the folder of the input",
+            path.display()
+        ),
+        _ => plain_io(error),
+    };
+    sentence.place.error(&reason)
 }

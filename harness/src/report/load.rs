@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use mkgc_builder::files::sha256_hex;
 use rayon::prelude::*;
 
 use super::board::{Absent, AbsentKind};
@@ -11,12 +12,13 @@ use crate::error::{Error, Result};
 use crate::metrics::Counts;
 use crate::metrics::score::{self, RunResult};
 use crate::metrics::stage;
-use crate::run::RunFolder;
 use crate::run::find::find;
 use crate::run::hints::{Hints, folder_name, hints};
 use crate::run::log::{self, Line};
+use crate::run::predictions::PredictionRow;
 use crate::run::record::{DatasetRecord, RunRecord};
 use crate::run::stop::{Stop, stop};
+use crate::run::{CHANGED, RunFolder};
 
 /// A run that has a result, with its metrics and what a board needs besides.
 pub struct FinishedRun {
@@ -28,10 +30,11 @@ pub struct FinishedRun {
     pub result: RunResult,
     /// Lines of the training log, `metrics.jsonl`; none of an external run.
     pub curve: Vec<Line>,
-    /// Ids of the rows of the last test, in file order.
-    pub ids: Vec<String>,
-    /// Counts of each row of the last test.
+    /// Counts of each row of the last test, in file order.
     pub counts: Vec<Counts>,
+    /// SHA-256 of the ids, tasks and gold labels of the test rows after each task; none where an external run has no
+    /// predictions.
+    pub tests: Vec<Option<String>>,
 }
 
 /// The runs of one label, by seed.
@@ -91,7 +94,7 @@ fn read(path: &Path) -> LoadOutcome {
     }
     finished(&folder, &record).map_or_else(
         |error| {
-            let cause = format!("its predictions cannot be read: {error}");
+            let cause = format!("its predictions cannot be used: {error}");
             absent(&folder, record.clone(), Stop { failed: true, cause, log: folder.dir().join("stages") })
         },
         |run| LoadOutcome::Finished(Box::new(run)),
@@ -99,14 +102,26 @@ fn read(path: &Path) -> LoadOutcome {
 }
 
 /// Computes the metrics of a finished run.
+///
+/// # Errors
+/// A file is missing or damaged, or `result.json` says something else than the predictions.
 fn finished(folder: &RunFolder, record: &RunRecord) -> Result<FinishedRun> {
     let stages = score::read_stages(folder, record)?;
     let result = score::score(record, &stages);
+    if let Some(contradiction) = RunResult::read(folder)?.contradiction(&result) {
+        return Err(folder.error(&format!("{contradiction}; {CHANGED}")));
+    }
     let last = stages.last().and_then(Option::as_deref).unwrap_or_default();
     let counts = stage::instances(&record.dataset, stages.len().saturating_sub(1), last);
-    let ids = last.iter().map(|row| row.id.clone()).collect();
+    let tests = stages.iter().map(|rows| rows.as_deref().map(test)).collect();
     let curve = log::read(&folder.metrics())?;
-    Ok(FinishedRun { folder: folder.dir().to_owned(), record: record.clone(), result, curve, ids, counts })
+    Ok(FinishedRun { folder: folder.dir().to_owned(), record: record.clone(), result, curve, counts, tests })
+}
+
+/// Returns the SHA-256 of what predictions say of the test rows themselves.
+fn test(rows: &[PredictionRow]) -> String {
+    let text = |row: &PredictionRow| format!("{:?}\n", (&row.id, row.owner, &row.gold));
+    sha256_hex(rows.iter().map(text).collect::<String>().as_bytes())
 }
 
 /// Describes a run without a result.

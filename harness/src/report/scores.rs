@@ -92,7 +92,7 @@ fn over_tasks(metric: Metric, seed: u64, run: &FinishedRun, bounds: &Bounds) -> 
         let value = run.result.continual.get(&metric).cloned().unwrap_or_default();
         (value, run.result.entered.get(&metric).copied())
     };
-    Score { seed, tasks_learned: None, metric, value, instances: run.ids.len(), entered }
+    Score { seed, tasks_learned: None, metric, value, instances: run.counts.len(), entered }
 }
 
 /// Stacks frames on top of each other.

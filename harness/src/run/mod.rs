@@ -29,6 +29,10 @@ use crate::error::{Error, Result};
 use crate::files::{read_json, write_json_durably};
 use record::{Cost, RunRecord};
 
+/// What to do about files of a run that contradict each other.
+pub const CHANGED: &str =
+    "one of them was changed after the run, so take the folder as the run wrote it, or make the run again";
+
 /// What to do about a damaged file of a run.
 pub const REMEDY: &str = "restore the file, or delete the folder and make the run again";
 

@@ -7,6 +7,7 @@
 //! [`peer`] and [`client`] are pipes and processes.
 
 mod client;
+mod hidden;
 pub mod message;
 mod peer;
 mod progress;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use mkgc_builder::corpus::Split;
 
+use super::hidden::HiddenRows;
 use super::message::{ClientRequest, Reply, TaskMessage};
 use super::peer::{Lost, Peer};
 use super::rows::StreamRow;
@@ -53,12 +54,7 @@ impl StreamSession<'_> {
     /// # Errors
     /// The method is gone or makes nothing but mistakes; the folder cannot be written.
     pub fn serve(&mut self, peer: &Peer) -> Served<RunResult> {
-        let before = self.stream.refused.clone();
-        let outcome = self.converse(peer);
-        if self.stream.refused != before && self.may_change() {
-            self.save()?;
-        }
-        match outcome {
+        match self.converse(peer) {
             Err(Fault::Lost(lost)) => self.result()?.ok_or(Fault::Lost(lost)),
             outcome => outcome,
         }
@@ -75,6 +71,10 @@ impl StreamSession<'_> {
                 Ok(Some(result)) => return Ok(result),
                 Err(Fault::Refused(code, message)) => {
                     *self.stream.refused.entry(code).or_default() += 1;
+                    // At once, because the method may end this process before the task ends.
+                    if self.may_change() {
+                        self.save()?;
+                    }
                     refused += 1;
                     if refused == PATIENCE {
                         return Err(Fault::GivenUp(message));
@@ -149,10 +149,9 @@ impl StreamSession<'_> {
         let no_task = self.no_task();
         let current = self.current.as_mut().ok_or(no_task)?;
         let learn_seconds = current.handed_out.elapsed().as_secs_f64();
-        let mut rows = self.benchmark.test_rows(current.task)?;
-        // A benchmark lists rows without a relation last and may list rows task by task: its order tells labels.
-        rows.sort_by(|row, other| row.id.cmp(&other.id));
-        peer.send(&Reply::Test { rows: rows.iter().map(StreamRow::test).collect() })?;
+        let fingerprint = &self.benchmark.manifest().fingerprint;
+        let rows = HiddenRows::new(self.benchmark.test_rows(current.task)?, fingerprint);
+        peer.send(&Reply::Test { rows: rows.shown().iter().map(StreamRow::test).collect() })?;
         current.test.get_or_insert(Test { rows, learn_seconds, handed_out: Instant::now() });
         Ok(())
     }
@@ -166,10 +165,11 @@ impl StreamSession<'_> {
         let task = *task;
         let predict_seconds = test.handed_out.elapsed().as_secs_f64();
         let phase = PhaseRecord { learn_seconds: test.learn_seconds, predict_seconds };
-        let (rows, warnings) = match check_answer(self.benchmark, task, &test.rows, answer) {
+        let (answers, warnings) = match check_answer(self.benchmark, task, test.rows.shown(), answer) {
             Err(Error::Usage(reason)) => return Err(Fault::Refused(Refusal::Predictions, reason)),
             checked => checked?,
         };
+        let rows = test.rows.uncover(answers);
         for warning in warnings {
             note(format_args!("warning: {warning}"));
         }

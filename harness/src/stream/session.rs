@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use mkgc_builder::corpus::Split;
-use mkgc_builder::dataset::{CROPS_FILE, IMAGES_FILE, Row};
+use mkgc_builder::dataset::{CROPS_FILE, IMAGES_FILE};
 
+use super::hidden::HiddenRows;
 use super::message::{Hello, Images, PROTOCOL};
 use super::progress::StreamProgress;
 use super::request::StreamRequest;
@@ -31,7 +32,7 @@ pub(super) struct Current {
 
 /// The test rows that a method is to predict.
 pub(super) struct Test {
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: HiddenRows,
     pub(super) learn_seconds: f64,
     pub(super) handed_out: Instant,
 }
@@ -95,7 +96,7 @@ impl<'a> StreamSession<'a> {
         let StreamProgress { record: earlier, stored } =
             progress.unwrap_or(StreamProgress { record: fresh, stored: Vec::new() });
         let stream = StreamRecord { command: request.command.clone(), ..earlier };
-        let store = Store::new(request.memory, Vec::new());
+        let store = Store::empty(request.memory);
         let mut session = Self { benchmark, folder, record, stream, stored, store, current: None, lock };
         session.restore()?;
         if !folder.result().exists() {
@@ -147,7 +148,8 @@ impl<'a> StreamSession<'a> {
         if rows.len() != self.stored.len() {
             return Err(self.folder.error("stream.json stores rows that the benchmark lacks; choose another --out"));
         }
-        self.store = Store::new(self.stream.memory, rows);
+        let broken = |reason| self.folder.error(&format!("stream.json was changed: {reason}; choose another --out"));
+        self.store = Store::new(self.stream.memory, rows).map_err(broken)?;
         Ok(())
     }
 

@@ -29,9 +29,18 @@ pub struct Store {
 }
 
 impl Store {
+    /// Makes a store without rows.
+    pub fn empty(budget: Budget) -> Self {
+        Self { budget, rows: Vec::new() }
+    }
+
     /// Makes a store of rows that were stored before.
-    pub fn new(budget: Budget, rows: Vec<LabelledRow>) -> Self {
-        Self { budget, rows }
+    ///
+    /// # Errors
+    /// They are more than the budget allows.
+    pub fn new(budget: Budget, rows: Vec<LabelledRow>) -> Result<Self, String> {
+        check(budget, &rows)?;
+        Ok(Self { budget, rows })
     }
 
     /// Returns the rows as they are sent.
@@ -198,7 +207,7 @@ mod tests {
     #[test]
     fn a_budget_per_class_counts_each_task_and_lets_a_row_stand_for_either_class() {
         let train = [row(0, "a", &["A"]), row(0, "b", &["A"]), row(0, "ab", &["A", "B"]), row(0, "c", &["A", "B"])];
-        let mut store = Store::new(Budget::PerClass(2), vec![]);
+        let mut store = Store::empty(Budget::PerClass(2));
         // `ab` stands for A first and has to make room for `a` and `b`.
         store.remember(&named(&["ab", "a", "b", "c"]), false, &train).unwrap();
         assert_eq!((store.len(), store.by_class()), (4, [("A".to_owned(), 4), ("B".to_owned(), 2)].into()));
@@ -212,7 +221,7 @@ mod tests {
     #[test]
     fn a_budget_in_all_is_kept_by_replacing() {
         let train = [row(0, "a", &["A"]), row(0, "b", &["A"])];
-        let mut store = Store::new(Budget::Total(2), vec![]);
+        let mut store = Store::empty(Budget::Total(2));
         store.remember(&named(&["a", "b", "a"]), false, &train).unwrap();
         let next = [row(1, "c", &["B"])];
         let refused = store.remember(&named(&["c"]), false, &next).unwrap_err();
@@ -220,13 +229,14 @@ mod tests {
         store.remember(&named(&["b", "c"]), true, &next).unwrap();
         let ids = [(0, "b"), (1, "c")].map(|(task, id)| StoredId { task, id: id.to_owned() });
         assert_eq!(store.ids(), ids);
-        let refused = Store::new(Budget::Nothing, vec![]).remember(&named(&["a"]), false, &train).unwrap_err();
+        let refused = Store::empty(Budget::Nothing).remember(&named(&["a"]), false, &train).unwrap_err();
         assert!(refused.1.contains("--memory-per-class"), "{refused:?}");
     }
 
     #[test]
     fn foreign_rows_are_refused_as_a_whole() {
-        let mut store = Store::new(Budget::All, vec![row(0, "old", &["A"])]);
+        let mut store = Store::new(Budget::All, vec![row(0, "old", &["A"])]).unwrap();
+        assert!(Store::new(Budget::PerClass(1), vec![row(0, "a", &["A"]), row(0, "b", &["A"])]).is_err());
         let train = [row(1, "new", &["B"]), row(1, "old", &["B"])];
         let (why, reason) = store.remember(&named(&["new", "test-1"]), false, &train).unwrap_err();
         assert!(why == Refusal::Rows && reason.contains("1 of 2 rows") && reason.contains("`test-1`"), "{reason}");

@@ -16,10 +16,14 @@ impl Run {
         }
     }
 
-    /// Checks that the networks that are to be kept of the first `learned` tasks are there.
+    /// Checks that the networks that are to be kept of the first `learned` tasks are there. The last one may be among those
+    /// that an earlier command kept after every task.
     pub(super) fn check_models(&self, learned: usize) -> Result<()> {
         let kept = |task: usize, place: &Path| ModelCard::read(place).is_ok_and(|card| card.tasks_learned == task + 1);
-        let missing = (0..learned).find(|task| self.model_place(*task).is_some_and(|place| !kept(*task, &place)));
+        let missing = (0..learned).find(|task| {
+            let place = self.model_place(*task);
+            place.is_some_and(|place| !kept(*task, &place) && !kept(*task, &self.folder.model_after(*task)))
+        });
         missing.map_or(Ok(()), |task| {
             let reason = format!(
                 "has learned task {} without keeping its network, which cannot be saved any more; train with \

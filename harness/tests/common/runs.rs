@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use mkgc_harness::error::Result;
 use mkgc_harness::report;
+use mkgc_harness::metrics::score::score_run;
 use mkgc_harness::report::board::{Board, Entry};
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, PredictionRow};
@@ -53,7 +54,9 @@ impl Runs {
         for stage in 0..2 {
             predictions::write(&folder.predictions(stage), &rows(stage)).unwrap();
         }
-        fs_err::write(folder.result(), "{}").unwrap();
+        // Of damaged predictions there is no result.
+        let result = score_run(&folder).map_or_else(|_| "{}".to_owned(), |result| json!(result).to_string());
+        fs_err::write(folder.result(), result).unwrap();
         folder.dir().to_owned()
     }
 

@@ -63,7 +63,7 @@ fn a_published_run_that_was_damaged_since_stays_and_is_named_in_plain_words() {
     let damaged = runs.path("site/runs/twitter2017-plom/vanilla-seed1");
     cut(damaged.join("stages/1/predictions.parquet"));
     let (code, text, _) = publish(&["is", "site/runs/twitter2017-plom/vanilla-seed1"]);
-    assert!(code == 0 && text.contains("its predictions cannot be read: vanilla-seed1/stages/1/"), "{text}");
+    assert!(code == 0 && text.contains("its predictions cannot be used: vanilla-seed1/stages/1/"), "{text}");
     assert!(text.contains(" is no whole Parquet file; "), "{text}");
     assert!(damaged.join("run.json").exists() && damaged.join("stages/0/predictions.parquet").exists());
     // A whole copy takes its place.

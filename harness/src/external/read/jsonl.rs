@@ -1,7 +1,9 @@
 //! JSON lines: one object per line, with the numbers that Python's `json` writes though JSON lacks them.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::cell::Cell;
@@ -34,14 +36,46 @@ pub fn read(text: &str, rows: &mut Collector<'_>) {
     }
 }
 
+/// An object, in which each key is given once.
+struct UniqueKeys(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Map<String, Value>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut object = Map::new();
+                while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+                    if object.insert(key, value).is_some() {
+                        return Err(A::Error::custom(TWICE));
+                    }
+                }
+                Ok(object)
+            }
+        }
+
+        deserializer.deserialize_map(Object).map(Self)
+    }
+}
+
+const TWICE: &str = "lines that give a key twice";
+
 /// Parses a line that holds one object; `NaN` is read as null.
 ///
 /// # Errors
 /// What such lines have in common, with the remedy.
 pub(crate) fn object(line: &str) -> Result<Map<String, Value>, &'static str> {
     match serde_json::from_str(&without_python_numbers(line)) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("lines that are JSON but no object"),
+        Ok(UniqueKeys(object)) => Ok(object),
+        Err(error) if error.to_string().starts_with(TWICE) => Err(TWICE),
+        Err(error) if error.is_data() => Err("lines that are JSON but no object"),
         Err(_) if line.trim_start().starts_with("{'") => {
             Err("lines in single quotes, as Python prints a dictionary (write what `json.dumps` returns)")
         }
