@@ -76,6 +76,17 @@ pub fn toml<T: DeserializeOwned>(text: &str) -> std::result::Result<T, Misread> 
     })
 }
 
+/// Reads a value from a table of TOML, which has no lines.
+///
+/// # Errors
+/// A key is missing, unknown or of another type.
+pub fn table<T: DeserializeOwned>(table: toml::Table) -> std::result::Result<T, Misread> {
+    serde_path_to_error::deserialize(table).map_err(|error| {
+        let key = key_of(error.path());
+        Misread { line: None, key, reason: plain(error.into_inner().message()) }
+    })
+}
+
 /// Reads a value from JSON.
 ///
 /// # Errors
@@ -282,6 +293,13 @@ mod tests {
             assert!(error.starts_with(message), "{written}: {error}");
             check_words(&error);
         }
+    }
+
+    #[test]
+    fn a_table_is_refused_with_the_key() {
+        let given: toml::Table = toml::from_str("name = \"a\"\nserves = -2").unwrap();
+        let error = table::<Recipe>(given).unwrap_err().to_string();
+        assert_eq!(error, "`serves`: expected a whole number that is not negative, found the number -2");
     }
 
     #[test]

@@ -300,7 +300,12 @@ fn a_sweep_goes_on_after_a_failed_run_and_says_so_at_its_end() {
     let (code, table, err) = place.mkgc(line);
     assert_eq!(code, 2, "{err}");
     assert!(table.contains("| vanilla | 1 |") && place.path("out/report/report.md").exists(), "{table}");
-    assert!(err.contains("1 of 2 runs failed") && err.contains("lmc-seed42: ") && err.contains("lower it"), "{err}");
+    assert!(
+        err.contains("1 of 2 runs have no result (1 failed)")
+            && err.contains("lmc-seed42: ")
+            && err.contains("lower it"),
+        "{err}"
+    );
 }
 
 #[test]

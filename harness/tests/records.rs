@@ -7,8 +7,11 @@ use mkgc_harness::metrics::score::{RunResult, read_stages, score_run};
 use mkgc_harness::metrics::value::Value;
 use mkgc_harness::metrics::{Counts, MatrixMetric, Metric, StageMetric, stage};
 use mkgc_harness::run::RunFolder;
+use mkgc_harness::run::external::ExternalRecord;
 use mkgc_harness::run::predictions::{self, PredictionRow};
+use mkgc_harness::run::record::{Model, RunRecord};
 use mkgc_harness::schema;
+use serde_json::{Value as Json, json};
 
 fn path(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
@@ -131,6 +134,33 @@ fn published_schemas_are_up_to_date() {
         let published: serde_json::Value = serde_json::from_str(&published).unwrap();
         assert!(published == schema.to_value(), "docs/schema/{name} is old; `mkgc schema --out docs/schema` makes it");
     }
+}
+
+/// An external run lacks what is not known of it, and the schema asks for the rest alone.
+#[test]
+fn the_schema_of_a_run_asks_for_what_both_kinds_have() {
+    let place = released(4);
+    let trained = RunFolder::new(place.path()).record().unwrap();
+    let source = ExternalRecord { description: None, url: None, predictions: vec![], stream: None };
+    let external = RunRecord { model: Model::External { source, train_seed: 7 }, ..trained.clone() };
+    let (_, schema) = schema::all().into_iter().find(|(name, _)| name.starts_with("run")).unwrap();
+    let schema = schema.to_value();
+    let listed = |keys: &Json| serde_json::from_value::<Vec<String>>(keys.clone()).unwrap();
+    let required = listed(&schema["required"]);
+    let of_trained = listed(&schema["else"]["required"]);
+    assert_eq!(schema["if"]["required"], json!(["external"]));
+    for (record, is_external) in [(trained, false), (external, true)] {
+        let written = serde_json::to_value(&record).unwrap();
+        let missing = |keys: &[String]| keys.iter().filter(|key| written.get(key).is_none()).count();
+        assert_eq!(missing(&required), 0);
+        assert_eq!(missing(&of_trained), if is_external { of_trained.len() } else { 0 });
+        assert_eq!(written.get("external").is_some(), is_external);
+        let unknown = written.as_object().unwrap().keys().find(|key| schema["properties"].get(key).is_none());
+        assert_eq!(unknown, None);
+    }
+    assert_eq!(schema["properties"]["config"].get("$ref"), None);
+    assert_eq!(schema["else"]["properties"]["config"]["$ref"], "#/$defs/Config");
+    assert_eq!(schema["then"]["properties"]["config"]["required"], json!(["train_seed"]));
 }
 
 #[test]

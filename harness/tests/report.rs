@@ -141,6 +141,36 @@ fn what_gives_no_number_is_a_row_with_its_cause() {
 }
 
 #[test]
+fn a_missing_seed_is_asked_for_where_a_command_can_make_it() {
+    let runs = Runs::new();
+    let scored = |record: &mut Value| record["external"] = json!({"predictions": []});
+    let stream = json!({"protocol": 1, "memory": "all", "phases": [], "refused": {}, "started_after": [0],
+        "stored_rows": 0, "stored_by_class": {}});
+    let dealt_out = |record: &mut Value| record["external"] = json!({"predictions": [], "stream": stream});
+    runs.plain("emr1", "emr", 1, 8);
+    runs.plain("emr2", "emr", 2, 8);
+    runs.run("a", "Dealt out", 1, 7, dealt_out);
+    runs.run("b", "Scored once", 0, 9, scored);
+    runs.run("c1", "Scored twice", 1, 7, scored);
+    runs.run("c3", "Scored twice", 3, 7, scored);
+    let board = runs.board();
+    let gaps: Vec<(&str, u64, &str)> = absent(&board, AbsentKind::Missing)
+        .into_iter()
+        .map(|run| {
+            (run.label.as_str(), run.seed.unwrap(), run.cause.strip_prefix("other methods have this seed; ").unwrap())
+        })
+        .collect();
+    let expected = [
+        ("emr", 3, "make it with `mkgc train`"),
+        ("Dealt out (external, stream)", 2, "make it with `mkgc stream --train-seed`"),
+        ("Dealt out (external, stream)", 3, "make it with `mkgc stream --train-seed`"),
+        ("Scored twice (external)", 2, "make it with `mkgc score --train-seed`"),
+    ];
+    assert_eq!(gaps, expected);
+    assert_eq!(board.absent.len(), expected.len());
+}
+
+#[test]
 fn a_run_given_twice_counts_once_and_folders_without_runs_are_named() {
     let runs = Runs::new();
     let run = runs.plain("deep/er/emr", "emr", 1, 8);

@@ -146,6 +146,10 @@ fn wrong_plans_are_refused_when_they_are_read() {
         ),
         (format!("{base}{}", variant("a", "lambda = 1.0")), "`lambda`: emr does not read it"),
         (format!("{base}{}", variant("a", "epochs = 0")), "`epochs`: must be at least 1"),
+        (
+            base.replace("shared_layers = 1", "lr_encoder = \"x\""),
+            "configuration key `lr_encoder`: expected a number, found the text \"x\"",
+        ),
         (format!("{base}{}", variant("a", "train_seed = 3")), "variant `a`: `train_seed` clashes with `seeds`"),
         (format!("{base}{}{}", variant("a", ""), variant("b", "epochs = 50")), ""),
         (
@@ -192,6 +196,9 @@ fn wrong_plans_are_refused_when_they_are_read() {
     place.plan("benchmarks = [\"data\"]\nmethods = [\"emr\"]");
     assert!(place.error("sweep plan.toml").contains("give --out, or `out` in the plan"));
     assert!(place.error("sweep plan.toml --out out --set train_seed=1").contains("clashes with the seeds of the plan"));
+    let error = place.error("sweep plan.toml --out out --set head=foo");
+    let expected = "--set: method `emr`, on small: configuration key `head`: unknown value `foo`; known: markers, cls";
+    assert!(error.contains(expected), "{error}");
     assert!(place.error("sweep plan.toml --out out --device gpu").contains("expected cpu, cuda"));
     assert!(place.error("sweep plan.toml --out out --checkpoint-every=-1").contains("give a number of minutes"));
     assert!(place.error("sweep plan.toml --out out --memory-per-run nan").contains("give a number of GiB above 0"));
@@ -305,6 +312,16 @@ fn a_gap_names_the_process_of_another_host_and_a_damaged_lock_is_the_trouble_of_
     assert!(gaps.contains(held) && gaps.contains("delete out/runs/small/majority-seed1/lock.json"), "{gaps}");
     assert!(gaps.contains("majority-seed2: failed: out/runs/small/majority-seed2/lock.json: "), "{gaps}");
     assert!(place.ok("sweep plan.toml --status").contains("0 of 2 runs finished, 1 running, 1 failed"));
+    // A run in another process has not failed.
+    let (code, _, err) = place.mkgc("sweep plan.toml");
+    assert!(
+        code == 2 && err.contains("2 of 2 runs have no result (1 running, 1 failed)") && err.contains(held),
+        "{err}"
+    );
+    fs_err::remove_dir_all(place.path("out/runs/small/majority-seed2")).unwrap();
+    let (code, _, err) = place.mkgc("sweep plan.toml");
+    assert!(code == 2 && err.contains("1 of 2 runs have no result (1 running)"), "{err}");
+    assert!(!err.contains("--retry-failed"), "{err}");
 }
 
 #[test]
@@ -327,7 +344,8 @@ fn a_single_run_is_made_by_its_number_or_that_of_a_cluster() {
     assert!(cluster("A", "b", "sweep plan.toml --run").1.contains("--run needs a number"));
     let (code, report, gaps) = place.mkgc("sweep plan.toml --report");
     assert!(code == 1 && report.contains("| vanilla | 1 |"), "{report}");
-    assert!(gaps.contains("1 of 4 runs have no result:\nsmall/vanilla-seed1: has not begun"), "{gaps}");
+    let expected = "1 of 4 runs have no result (1 waiting):\nsmall/vanilla-seed1: has not begun";
+    assert!(gaps.contains(expected), "{gaps}");
     assert!(place.ok("sweep plan.toml --status").contains("3 of 4 runs finished, 1 waiting"));
     place.ok("sweep plan.toml --jobs 2");
     assert_eq!(place.begun("small/vanilla-seed1"), 1);
@@ -344,7 +362,7 @@ fn a_failed_run_is_left_alone_until_it_is_to_be_made_again() {
     let (code, report, err) = place.mkgc("sweep plan.toml --jobs 2");
     assert!(code == 2 && report.contains("| vanilla | 1 |"), "{err}");
     assert!(
-        err.contains("1 of 2 runs failed") && err.contains("small/lmc-seed42: failed: shared_layers is 3"),
+        err.contains("1 of 2 runs have no result (1 failed)") && err.contains("lmc-seed42: failed: shared_layers is 3"),
         "{err}"
     );
     assert!(err.contains("(see out/logs/small/lmc-seed42.log)") && err.contains("--retry-failed"), "{err}");
@@ -363,6 +381,113 @@ fn a_failed_run_is_left_alone_until_it_is_to_be_made_again() {
     // With a setting that the network can have, it is another attempt at the same folder.
     place.ok("sweep plan.toml --retry-failed --set shared_layers=1");
     assert!(place.has_result("small/lmc-seed42") && !place.path("out/logs/small/lmc-seed42.failure.json").exists());
+}
+
+/// A plan of one short run of Vanilla, and its folder.
+fn short(place: &Corpora) -> std::path::PathBuf {
+    place.build();
+    place.plan(&format!("benchmarks = [\"data\"]\nout = \"out\"\nmethods = [\"vanilla\"]\n{SHORT}"));
+    place.path("out/runs/small/vanilla-seed42")
+}
+
+/// What is wrong is the command, not the run.
+#[test]
+fn a_run_that_was_asked_for_with_other_settings_still_goes_on_with_its_own() {
+    let place = Corpora::new();
+    let run = short(&place);
+    place.ok("sweep plan.toml");
+    fs_err::remove_file(run.join("result.json")).unwrap();
+    let refusal = "was started with another configuration (epochs 1, now 7)";
+    for line in ["sweep plan.toml --set epochs=7 --retry-failed", "sweep plan.toml --set epochs=7 --run 0"] {
+        let (code, _, err) = place.mkgc(line);
+        assert!(code == 2 && err.contains(refusal), "{err}");
+    }
+    let status = place.ok("sweep plan.toml --set epochs=7 --status");
+    assert!(status.contains(refusal) && status.contains("1 failed"), "{status}");
+    // So it is with what only the run's own process finds.
+    let record = place.read("out/runs/small/vanilla-seed42/run.json");
+    let other = record.replacen("\"code_version\": \"", "\"code_version\": \"0.0.", 1);
+    fs_err::write(run.join("run.json"), other).unwrap();
+    let (code, _, err) = place.mkgc("sweep plan.toml");
+    assert!(code == 2 && err.contains("did not go on: error: run ") && err.contains("another mkgc version"), "{err}");
+    assert!(err.contains("1 of 1 runs have no result (1 interrupted)"), "{err}");
+    fs_err::write(run.join("run.json"), record).unwrap();
+    assert!(!place.path("out/logs/small/vanilla-seed42.failure.json").exists());
+    assert!(place.ok("sweep plan.toml --status").contains("0 of 1 runs finished, 1 interrupted"));
+    place.ok("sweep plan.toml");
+    assert!(run.join("result.json").exists());
+}
+
+/// A folder whose files are damaged is failed for every command, and what all of them advise works.
+#[test]
+fn damage_of_a_finished_run_is_told_alike_and_its_remedy_works() {
+    let place = Corpora::new();
+    let run = short(&place);
+    let remedy = "restore the file, or delete the folder and make the run again";
+    for (damage, cause) in [
+        ("result.json", "result.json: line 1: is not JSON"),
+        ("stages", "stages/0/predictions.parquet: is missing; "),
+        ("stages/1/predictions.parquet", "predictions.parquet: is no whole Parquet file; "),
+    ] {
+        place.ok("sweep plan.toml");
+        match damage {
+            "stages" => fs_err::remove_dir_all(run.join(damage)).unwrap(),
+            file => fs_err::write(run.join(file), "x").unwrap(),
+        }
+        // Whether predictions can be read is found when they are.
+        let known =
+            if damage.ends_with("parquet") { "1 of 1 runs finished\n" } else { "0 of 1 runs finished, 1 failed" };
+        let status = place.ok("sweep plan.toml --status");
+        assert!(status.contains(known) && (!known.contains("failed") || status.contains(cause)), "{status}");
+        for (line, expected) in
+            [("sweep plan.toml", 2), ("sweep plan.toml --retry-failed", 2), ("sweep plan.toml --report", 1)]
+        {
+            let (code, _, err) = place.mkgc(line);
+            assert!(err.contains("1 of 1 runs have no result (1 failed)"), "{line}: {err}");
+            assert!(code == expected && err.contains(cause) && err.contains(remedy), "{line}: {err}");
+        }
+        if !damage.ends_with("parquet") {
+            let line = "train data --method vanilla --set epochs=1 --set max_length=16 --set batch_size=4 --out \
+                        out/runs/small/vanilla-seed42";
+            let err = place.error(line);
+            assert!(err.contains(cause) && err.contains(remedy), "{err}");
+        }
+        fs_err::remove_dir_all(&run).unwrap();
+    }
+    place.ok("sweep plan.toml");
+}
+
+#[test]
+fn the_status_after_a_plan_has_changed_says_what_is_so() {
+    let place = Corpora::new();
+    let run = short(&place);
+    let plan = place.read("plan.toml");
+    // A run that failed before it learned anything goes on with other settings.
+    place.plan(&plan.replace("epochs = 1", "epochs = 20, lr_encoder = 1e30"));
+    let (code, _, err) = place.mkgc("sweep plan.toml");
+    assert!(code == 2 && err.contains("the training loss became"), "{err}");
+    place.plan(&plan);
+    for line in ["sweep plan.toml --status", "sweep plan.toml --report"] {
+        let (_, out, err) = place.mkgc(line);
+        let told = out + &err;
+        assert!(told.contains("the training loss became") && !told.contains("was started with another"), "{told}");
+    }
+    place.ok("sweep plan.toml --retry-failed");
+    // A finished one does not, and is told with the keys that have changed.
+    place.plan(&plan.replace("epochs = 1", "epochs = 2"));
+    let status = place.ok("sweep plan.toml --status");
+    assert!(status.contains("was started with another configuration (epochs 1, now 2), on which"), "{status}");
+    // Nor does it become one of fewer tasks.
+    place.plan(&format!("tasks = 1\n{plan}"));
+    for line in ["sweep plan.toml --status", "sweep plan.toml", "sweep plan.toml --report"] {
+        let (_, out, err) = place.mkgc(line);
+        let told = out + &err;
+        let expected = "has learned 2 tasks already, and is asked to stop after 1; choose another --out";
+        assert!(told.contains(expected), "{told}");
+    }
+    place.plan(&plan);
+    place.ok("sweep plan.toml");
+    assert!(run.join("result.json").exists() && place.begun("small/vanilla-seed42") == 2);
 }
 
 #[test]
@@ -508,7 +633,9 @@ mod signals {
         assert_eq!(ended(sweep), 2);
         let err = place.read("err.txt");
         assert!(
-            err.contains("is unfinished: stopped after 1 of 2 tasks") && err.contains("was killed (SIGKILL)"),
+            err.contains("1 of 2 runs have no result (1 interrupted)")
+                && err.contains("is unfinished: stopped after 1 of 2 tasks")
+                && err.contains("was killed (SIGKILL)"),
             "{err}"
         );
         assert!(place.ok("sweep plan.toml --status").contains("interrupted      1/2"));

@@ -166,7 +166,10 @@ def check_refusal(name, value, place):
     """What is valid is no longer so without one of the keys it must have, or with a number for text."""
     schema = validator(name)
     check_schema(name, value, place)
-    for key in schema.schema["required"]:
+    required = list(schema.schema["required"])
+    if name == "run":
+        required += schema.schema["then" if "external" in value else "else"].get("required", [])
+    for key in required:
         without = {other: kept for other, kept in value.items() if other != key}
         expect(not schema.is_valid(without), f"{place}: valid without {key}")
     text = next(key for key, kept in value.items() if isinstance(kept, str))

@@ -133,10 +133,11 @@ fn make(args: &SweepArgs, plan: &Plan, sweep: &Sweep) -> Result<ExitCode> {
     if gaps.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let all = sweep.runs.len();
     let listed: Vec<String> = gaps.iter().map(ToString::to_string).collect();
-    let remedy = "the same command goes on with unfinished runs, and with --retry-failed it makes failed ones again";
-    bail!("{} of {all} runs failed; {remedy}:\n{}", gaps.len(), listed.join("\n"))
+    let lacking = sweep::lacking(&gaps, sweep.runs.len());
+    let retry = "and with --retry-failed it makes failed ones again whose cause names no other remedy";
+    let retry = if gaps.iter().any(|gap| gap.state == "failed") { format!(", {retry}") } else { String::new() };
+    bail!("{lacking}; the same command goes on with unfinished ones{retry}:\n{}", listed.join("\n"))
 }
 
 /// Prints the report over the finished runs and returns the others.
@@ -147,7 +148,7 @@ fn report(sweep: &Sweep) -> Result<Vec<Gap>> {
 }
 
 fn list(gaps: &[Gap], all: usize) -> ExitCode {
-    note(format_args!("{} of {all} runs have no result:", gaps.len()));
+    note(format_args!("{}:", sweep::lacking(gaps, all)));
     for gap in gaps {
         note(gap);
     }

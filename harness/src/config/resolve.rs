@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mkgc_builder::corpus::Extraction;
+use mkgc_builder::plain::{self, Misread};
 
 use super::Config;
 use super::check::config_error;
@@ -44,6 +45,12 @@ impl Resolved {
         Ok(table.iter().map(line).collect())
     }
 }
+
+/// Origin of a setting that nobody changed.
+const DEFAULT: &str = "default";
+
+/// Origin of a setting that neither a method nor a recipe gave.
+const FLAG: &str = "flag";
 
 /// A recipe: settings for all methods and sections for single ones.
 #[derive(Debug, Clone)]
@@ -99,19 +106,23 @@ pub struct Overrides<'a> {
 pub fn resolve(kind: Extraction, accepted: &Accepted<'_>, given: Overrides<'_>) -> Result<Resolved> {
     let mut layers = Layers::new(accepted)?;
     if let Some(recipe) = given.recipe {
-        let mut shared = recipe.table.clone();
-        let own = take_section(&mut shared, accepted.method)?;
-        for method in accepted.methods {
-            take_section(&mut shared, method)?;
-        }
-        layers.shared(shared, &recipe.origin)?;
-        layers.own(own, &recipe.origin)?;
+        layers.recipe(recipe).map_err(|error| located(error, |_| Some(&recipe.origin)))?;
     }
-    layers.shared(given.shared, "flag")?;
-    layers.own(given.flags, "flag")?;
-    let resolved = layers.finish()?;
-    check(kind, accepted, &resolved)?;
-    Ok(resolved)
+    layers.shared(given.shared, FLAG)?;
+    layers.own(given.flags, FLAG)?;
+    let origins = layers.origins.clone();
+    let resolved = layers.finish().and_then(|resolved| check(kind, accepted, &resolved).map(|()| resolved));
+    resolved.map_err(|error| located(error, |key| origins.get(key)))
+}
+
+/// Adds to an error about a setting which recipe it comes from, if it comes from one.
+fn located<'a>(error: Error, origin: impl Fn(&str) -> Option<&'a String>) -> Error {
+    let Error::Config { key, reason } = error else { return error };
+    // The value at fault may be one of a list.
+    let file =
+        origin(key.split('[').next().unwrap_or_default()).filter(|origin| ![DEFAULT, FLAG].contains(&origin.as_str()));
+    let file = file.map_or_else(String::new, |file| format!(" (in {file})"));
+    config_error(&key, &format!("{reason}{file}"))
 }
 
 /// Refuses values that contradict each other or the benchmark.
@@ -122,7 +133,7 @@ fn check(kind: Extraction, accepted: &Accepted<'_>, resolved: &Resolved) -> Resu
         let reason = "chooses what a relation head reads; entity heads read every word: leave it out";
         return Err(config_error("head", reason));
     }
-    if !config.ewc_grid.is_empty() && resolved.origins["ewc_lambda"] != "default" {
+    if !config.ewc_grid.is_empty() && resolved.origins["ewc_lambda"] != DEFAULT {
         return Err(config_error("ewc_lambda", "is chosen from ewc_grid; to give it, also set ewc_grid = []"));
     }
     Ok(())
@@ -139,8 +150,19 @@ struct Layers<'a> {
 impl<'a> Layers<'a> {
     fn new(accepted: &'a Accepted<'a>) -> Result<Self> {
         let table = as_table(&accepted.defaults)?;
-        let origins = table.keys().map(|key| (key.clone(), "default".to_owned())).collect();
+        let origins = table.keys().map(|key| (key.clone(), DEFAULT.to_owned())).collect();
         Ok(Self { accepted, table, origins, ignored: Vec::new() })
+    }
+
+    /// Takes what a recipe holds for the method.
+    fn recipe(&mut self, recipe: &Recipe) -> Result<()> {
+        let mut shared = recipe.table.clone();
+        let own = take_section(&mut shared, self.accepted.method)?;
+        for method in self.accepted.methods {
+            take_section(&mut shared, method)?;
+        }
+        self.shared(shared, &recipe.origin)?;
+        self.own(own, &recipe.origin)
     }
 
     /// Takes the keys that the method reads; the others must be settings of other methods.
@@ -183,10 +205,8 @@ impl<'a> Layers<'a> {
     }
 
     fn finish(self) -> Result<Resolved> {
-        let config = self
-            .table
-            .try_into()
-            .map_err(|error: toml::de::Error| Error::Usage(format!("configuration: {}", error.message())))?;
+        let misfit = |misread: Misread| config_error(&misread.key.unwrap_or_default(), &misread.reason);
+        let config = plain::table(self.table).map_err(misfit)?;
         Ok(Resolved { config, origins: self.origins, ignored: self.ignored })
     }
 }

@@ -156,6 +156,30 @@ mod tests {
     }
 
     #[test]
+    fn values_of_another_type_name_the_key_and_the_recipe() {
+        for (setting, expected) in [
+            ("lr_encoder = \"x\"", "configuration key `lr_encoder`: expected a number, found the text \"x\""),
+            ("head = \"foo\"", "configuration key `head`: unknown value `foo`; known: markers, cls"),
+            ("epochs = -1", "configuration key `epochs`: expected a whole number that is not negative"),
+        ] {
+            let flag = refusal("emr", "", setting);
+            assert!(flag.starts_with(expected) && !flag.contains("(in "), "{flag}");
+            let recipe = refusal("emr", setting, "");
+            assert!(recipe.starts_with(expected) && recipe.ends_with("(in r.toml)"), "{recipe}");
+        }
+        let message = refusal("ewc", "[ewc]\newc_grid = [1, true]", "");
+        assert!(
+            message.starts_with("configuration key `ewc_grid[1]`: ") && message.ends_with("(in r.toml)"),
+            "{message}"
+        );
+        // Values that no run can have, and keys that are no settings, name the recipe as well.
+        for recipe in ["epochs = 0", "epoch = 1", "[emr]\nkey_size = 3", "emr = 1"] {
+            assert!(refusal("emr", recipe, "").ends_with("(in r.toml)"), "{recipe}");
+            assert!(!refusal("emr", "", &recipe.replace("[emr]\n", "")).contains("r.toml"), "{recipe}");
+        }
+    }
+
+    #[test]
     fn a_head_is_chosen_for_relations_alone() {
         let set = |kind, method: &str, head: &str| {
             let flags = table(&format!("head = \"{head}\""));

@@ -117,15 +117,12 @@ pub fn score_run(folder: &RunFolder) -> Result<RunResult> {
 
 /// Reads the predictions after each task; only an external run may lack some.
 pub fn read_stages(folder: &RunFolder, record: &RunRecord) -> Result<Vec<Option<Vec<PredictionRow>>>> {
+    folder.check_predictions(record)?;
     let labels = record.dataset.label_set();
     let read = |stage: usize| {
         let path = folder.predictions(stage);
         if !path.exists() {
-            if record.is_external() {
-                return Ok(None);
-            }
-            let reason = format!("stage {stage} has no predictions; finish it with `mkgc train` on the same folder");
-            return Err(folder.error(&reason));
+            return Ok(None);
         }
         let rows = predictions::read(&path)?;
         let known = labels.known_after(stage);

@@ -164,21 +164,32 @@ fn groups(mut runs: Vec<FinishedRun>, absent: &mut Vec<Absent>) -> Vec<Group> {
 
 /// Lists the seeds that other entries have and an entry lacks, unless they are known to be absent.
 fn gaps(rows: &[TableRow], absent: &[Absent]) -> Vec<Absent> {
-    let seeds: BTreeSet<u64> = rows.iter().flat_map(|row| row.runs.keys()).copied().collect();
+    let seeded = || rows.iter().filter_map(|row| Some((row, maker(row)?)));
+    let seeds: BTreeSet<u64> = seeded().flat_map(|(row, _)| row.runs.keys()).copied().collect();
     let mut gaps = Vec::new();
-    for TableRow { entry, runs, .. } in rows {
+    for (TableRow { entry, runs, .. }, maker) in seeded() {
         let known = |seed: u64| absent.iter().any(|run| run.label == entry.label && run.seed == Some(seed));
         let missing = |seed: &u64| !runs.contains_key(seed) && !known(*seed);
         gaps.extend(seeds.iter().copied().filter(missing).map(|seed| Absent {
             label: entry.label.clone(),
             seed: Some(seed),
             kind: AbsentKind::Missing,
-            cause: "other methods have this seed; make it with `mkgc train`".to_owned(),
+            cause: format!("other methods have this seed; make it with `{maker}`"),
             folder: None,
             log: None,
         }));
     }
     gaps
+}
+
+/// Returns the command that makes another seed of a row. None of a row with a single run that `mkgc score` made: such a model
+/// may know no seeds, and mkgc cannot train it.
+fn maker(row: &TableRow) -> Option<&'static str> {
+    match &row.entry.runs[0].record {
+        record if !record.is_external() => Some("mkgc train"),
+        record if record.stream().is_some() => Some("mkgc stream --train-seed"),
+        _ => (row.runs.len() > 1).then_some("mkgc score --train-seed"),
+    }
 }
 
 fn row(runs: Group, bounds: &Bounds) -> Result<TableRow> {

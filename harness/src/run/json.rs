@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use mkgc_builder::plain::{self, Misread};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::external::ExternalRecord;
 use super::record::{Cost, DatasetRecord, EncoderRecord, Model, RunRecord, SCHEMA_VERSION, Trained, VisionRecord};
@@ -16,7 +16,7 @@ use crate::config::Config;
 
 /// What `run.json` says of a run: method, data, encoders, settings and cost.
 #[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
-#[schemars(rename = "RunRecord")]
+#[schemars(rename = "RunRecord", transform = leave_out_of_external)]
 pub struct RunFile {
     /// Version of the file formats of a run folder: `run.json`, `predictions.parquet` and `result.json`.
     #[schemars(extend("const" = SCHEMA_VERSION))]
@@ -47,7 +47,7 @@ pub struct RunFile {
     dtype: String,
     /// Threads that matrix products use.
     threads: usize,
-    /// Every setting, also those that the method does not read.
+    /// Every setting, also those that the method does not read; of an external run, `train_seed` alone.
     config: Config,
     /// Where each setting came from.
     origins: BTreeMap<String, String>,
@@ -57,6 +57,24 @@ pub struct RunFile {
     /// What the run cost, once it is finished.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     cost: Option<Cost>,
+}
+
+/// What a run has whose model mkgc trained, and no other.
+const OF_TRAINED: [&str; 5] = ["encoder", "device", "dtype", "threads", "origins"];
+
+/// Changes the schema of a run whose model mkgc trained to that of both kinds: a run with the key `external` need not have
+/// [`OF_TRAINED`], and of the settings only the seed.
+fn leave_out_of_external(schema: &mut Schema) {
+    let of_both = |key: &Value| !OF_TRAINED.iter().any(|own| key == own);
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(of_both);
+    }
+    let config = schema.pointer_mut("/properties/config").and_then(Value::as_object_mut);
+    let every = config.and_then(|config| config.remove("$ref"));
+    schema.insert("if".to_owned(), json!({"required": ["external"]}));
+    let seed = Seed::json_schema(&mut SchemaGenerator::default());
+    schema.insert("then".to_owned(), json!({"properties": {"config": seed}}));
+    schema.insert("else".to_owned(), json!({"properties": {"config": {"$ref": every}}, "required": OF_TRAINED}));
 }
 
 /// The `run.json` of a model trained outside mkgc.
@@ -75,8 +93,9 @@ struct ExternalFile {
 }
 
 /// The one setting that is known of an external run.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
 struct Seed {
+    /// Seed that the model was trained with, as the user gave it.
     train_seed: u64,
 }
 

@@ -93,6 +93,18 @@ impl RunFolder {
         self.dir.join("stages").join(stage.to_string()).join("model")
     }
 
+    /// Checks that there is a file of predictions after each task; only an external run may lack some.
+    ///
+    /// # Errors
+    /// A file is missing.
+    pub fn check_predictions(&self, record: &RunRecord) -> Result<()> {
+        let learned = self.tasks_learned(record.tasks());
+        if record.is_external() || learned == record.tasks() {
+            return Ok(());
+        }
+        Err(Error::Usage(format!("{}: is missing; {REMEDY}", self.predictions(learned).display())))
+    }
+
     /// Counts how many of the first `tasks` tasks have predictions.
     pub fn tasks_learned(&self, tasks: usize) -> usize {
         (0..tasks).take_while(|stage| self.predictions(*stage).exists()).count()
@@ -155,11 +167,31 @@ impl RunFolder {
             return self.write(record);
         }
         let earlier = self.record()?;
-        let Some(what) = earlier.difference(record) else { return self.extend(&earlier, record) };
-        let learned = self.tasks_learned(earlier.tasks());
-        if self.failure().exists() && !self.result().exists() && earlier.may_become(record, learned, later) {
+        self.check_goes_on(&earlier, record, later)?;
+        if earlier.difference(record).is_some() {
             checkpoint::remove_inside(&self.checkpoint())?;
             return self.write(record);
+        }
+        self.extend(&earlier, record)
+    }
+
+    /// Checks that the run of this folder, whose record is `earlier`, may go on as the one of `record`; see
+    /// [`RunFolder::open`].
+    ///
+    /// # Errors
+    /// The run was started with other settings, or has learned more tasks; the message says what to do.
+    pub fn check_goes_on(&self, earlier: &RunRecord, record: &RunRecord, later: &[&str]) -> Result<()> {
+        let learned = self.tasks_learned(earlier.tasks());
+        let Some(what) = earlier.difference(record) else {
+            let tasks = record.tasks();
+            if learned <= tasks {
+                return Ok(());
+            }
+            let reason = format!("has learned {learned} tasks already, and is asked to stop after {tasks}");
+            return Err(self.error(&format!("{reason}; choose another --out")));
+        };
+        if self.failure().exists() && !self.result().exists() && earlier.may_become(record, learned, later) {
+            return Ok(());
         }
         let changes = earlier.changes(record).filter(|_| what == "configuration");
         let changes = changes.map_or_else(String::new, |changes| format!(" ({changes})"));
@@ -196,13 +228,7 @@ impl RunFolder {
     /// Extends the run to as many tasks as `record` says; a result over fewer tasks is deleted, because it is no
     /// longer one.
     fn extend(&self, earlier: &RunRecord, record: &RunRecord) -> Result<()> {
-        let learned = self.tasks_learned(earlier.tasks());
-        let tasks = record.tasks();
-        if tasks < learned {
-            let reason = format!("has learned {learned} tasks already, and --tasks {tasks} asks for fewer");
-            return Err(self.error(&format!("{reason}; choose another --out")));
-        }
-        if tasks == earlier.tasks() {
+        if record.tasks() == earlier.tasks() {
             return Ok(());
         }
         if self.result().exists() {

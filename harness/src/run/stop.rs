@@ -56,8 +56,12 @@ pub fn stop(folder: &RunFolder, record: &RunRecord) -> Option<Stop> {
     Some(Stop { failed: false, cause, log: folder.metrics() })
 }
 
-/// Checks that `result.json` is whole and of this run. Its scores are derived again, so they are not read.
-fn check_result(folder: &RunFolder, record: &RunRecord) -> Result<()> {
+/// Checks that `result.json` is whole and of this run, and that the predictions are there. Its scores are derived from them
+/// again, so they are not read.
+///
+/// # Errors
+/// A file is missing, damaged or of another run; the message says what to do.
+pub fn check_result(folder: &RunFolder, record: &RunRecord) -> Result<()> {
     let path = folder.result();
     let bad = |reason: String| Error::Usage(format!("{}: {reason}; {REMEDY}", path.display()));
     let result: Value = read_json(&path).map_err(|error| Error::Usage(format!("{error}; {REMEDY}")))?;
@@ -79,6 +83,6 @@ fn check_result(folder: &RunFolder, record: &RunRecord) -> Result<()> {
             let versions = format!("schema version {version}, this mkgc reads 1 to {SCHEMA_VERSION}");
             Err(Error::Usage(format!("{}: {versions}; use a later mkgc", path.display())))
         }
-        _ => Ok(()),
+        _ => folder.check_predictions(record),
     }
 }

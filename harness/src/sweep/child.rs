@@ -56,6 +56,9 @@ pub(super) fn append(log: &Path, line: &str) -> Result<()> {
     Ok(writeln!(file, "{line}")?)
 }
 
+/// Exit code of a Rust program that panics.
+const PANIC: i32 = 101;
+
 /// How the process of a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -63,8 +66,10 @@ pub(super) enum Ending {
     Done,
     /// The run was told to stop, and saved a checkpoint.
     Interrupted,
-    /// The run ended with an error, which it has told.
+    /// The run ended with an error, which it has told, or could not be opened.
     Error,
+    /// The program panicked, has told why, and would again.
+    Panicked,
     /// Somebody, or the system for want of memory, ended the process; the run can go on. Says how.
     Killed(String),
     /// The process broke, and would break again. Says how.
@@ -78,6 +83,7 @@ impl Ending {
             Some(0) => Self::Done,
             Some(code) if code == i32::from(INTERRUPTED) => Self::Interrupted,
             Some(STOPPED) => Self::Killed("was stopped at once by a second SIGINT".to_owned()),
+            Some(PANIC) => Self::Panicked,
             Some(_) => Self::Error,
             None => Self::by_signal(status),
         }
@@ -115,7 +121,7 @@ mod tests {
     fn an_ending_tells_what_can_go_on_from_what_would_break_again() {
         let of = |status| Ending::of(ExitStatus::from_raw(status));
         assert_eq!([of(0), of(75 << 8), of(2 << 8)], [Ending::Done, Ending::Interrupted, Ending::Error]);
-        assert_eq!(of(101 << 8), Ending::Error, "a panic has told what it is");
+        assert_eq!(of(101 << 8), Ending::Panicked);
         assert!(matches!(of(130 << 8), Ending::Killed(_)), "a second Ctrl-C is no failure of the run");
         assert!(matches!(of(9), Ending::Killed(how) if how.contains("SIGKILL") && how.contains("memory")));
         assert!(matches!(of(15), Ending::Killed(how) if how.contains("SIGTERM")));

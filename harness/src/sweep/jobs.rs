@@ -195,13 +195,14 @@ impl Jobs<'_> {
             child::append(&self.sweep.log(run)?, &format!("mkgc sweep: the process {how}"))?;
         }
         let before = self.sweep.observe(run)?.state;
-        let cause = match &ending {
-            Ending::Crashed(how) => Some(format!("the process {how}")),
-            Ending::Done if before != RunState::Finished => Some("the process ended without a result".to_owned()),
-            Ending::Error if !matches!(before, RunState::Failed(_)) => {
-                Some(last_line(&self.sweep.log(run)?).unwrap_or_else(|| "it said nothing".to_owned()))
-            }
-            Ending::Done | Ending::Error | Ending::Interrupted | Ending::Killed(_) => None,
+        let last = last_line(&self.sweep.log(run)?).unwrap_or_else(|| "it said nothing".to_owned());
+        let cause = match (&ending, &before) {
+            (_, RunState::Finished | RunState::Failed(_)) => None,
+            (Ending::Crashed(how), _) => Some(format!("the process {how}")),
+            (Ending::Done, _) => Some("the process ended without a result".to_owned()),
+            // A process that could not open a run that has begun did not change it, and the run can still go on.
+            (Ending::Panicked, _) | (Ending::Error, RunState::Waiting) => Some(last.clone()),
+            (Ending::Error | Ending::Interrupted | Ending::Killed(_), _) => None,
         };
         if let Some(cause) = cause {
             self.sweep.note_failure(run, cause)?;
@@ -213,6 +214,7 @@ impl Jobs<'_> {
             RunState::Finished => format!("finished in {time}"),
             RunState::Failed(cause) => format!("failed after {time}: {cause}; see {}", self.sweep.log(run)?.display()),
             RunState::Running => "left to another process, which trains it".to_owned(),
+            _ if ending == Ending::Error => format!("did not go on: {last}"),
             _ => format!("interrupted after {time}; the same command goes on with it"),
         };
         self.tell(ended.number, &text);

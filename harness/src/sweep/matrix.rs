@@ -143,6 +143,8 @@ struct PlanMatrix<'a> {
     plan: &'a Plan,
     recipe: Option<Recipe>,
     shared: toml::Table,
+    /// Those of them that the command line gives.
+    flags: &'a toml::Table,
     variants: Vec<Option<&'a Variant>>,
     encoders: Vec<Encoders>,
 }
@@ -166,7 +168,7 @@ struct Encoders {
 }
 
 impl<'a> PlanMatrix<'a> {
-    fn new(plan: &'a Plan, given: &SweepOverrides) -> Result<Self> {
+    fn new(plan: &'a Plan, given: &'a SweepOverrides) -> Result<Self> {
         let recipe = given.recipe.clone().or_else(|| plan.recipe.as_deref().map(|recipe| plan.resolve(recipe)));
         plan.check_shared(&plan.settings).map_err(|error| plan.error(format!("`settings`: {error}")))?;
         plan.check_shared(&given.settings)?;
@@ -183,7 +185,8 @@ impl<'a> PlanMatrix<'a> {
         let single = [EncoderPair::default()];
         let pairs = if plan.encoders.is_empty() { &single[..] } else { &plan.encoders };
         let encoders = pairs.iter().map(|pair| Encoders::new(plan, pair, given)).collect();
-        Ok(Self { plan, recipe: recipe.as_deref().map(Recipe::read).transpose()?, shared, variants, encoders })
+        let recipe = recipe.as_deref().map(Recipe::read).transpose()?;
+        Ok(Self { plan, recipe, shared, flags: &given.settings, variants, encoders })
     }
 
     fn unfold(&self, sweep: &Sweep) -> Result<Vec<PlannedRun>> {
@@ -228,7 +231,13 @@ impl<'a> PlanMatrix<'a> {
         registry::resolve(cell.benchmark.kind, cell.method, given).map_err(|error| {
             let variant = cell.variant.map_or_else(String::new, |variant| format!(", variant `{}`", variant.name));
             let place = format!("method `{}`{variant}, on {}", cell.method.name, cell.benchmark.name);
-            self.plan.error(format!("{place}: {error}"))
+            let of_variant = |key: &String| cell.variant.is_some_and(|variant| variant.set.contains_key(key));
+            match &error {
+                Error::Config { key, .. } if self.flags.contains_key(key) && !of_variant(key) => {
+                    Error::Usage(format!("--set: {place}: {error}"))
+                }
+                _ => self.plan.error(format!("{place}: {error}")),
+            }
         })
     }
 

@@ -29,7 +29,7 @@ pub use jobs::{JobOptions, Outcome, make};
 pub use matrix::{Sweep, SweepOverrides};
 pub use one::make_one;
 pub use plan::Plan;
-pub use report::{Gap, write_report};
+pub use report::{Gap, lacking, write_report};
 pub use spec::PlannedRun;
 pub use state::{Observed, RunState};
 pub use table::status;

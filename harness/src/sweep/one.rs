@@ -17,8 +17,8 @@ pub(super) const CHILD: &str = "MKGC_SWEEP_CHILD";
 /// plan's settings, variant, number of tasks and `save_model` are added. A finished run is left as it is.
 ///
 /// # Errors
-/// There is no such run; `request` fails; what [`Run::train`] fails for. Failures are noted for the sweep's other
-/// commands.
+/// There is no such run; `request` fails; what [`Run::open`] and [`Run::train`] fail for. That a run could not begin is
+/// noted for the sweep's other commands.
 pub fn make_one<E: From<Error> + Display>(
     sweep: &Sweep,
     number: usize,
@@ -28,24 +28,24 @@ pub fn make_one<E: From<Error> + Display>(
     if std::env::var_os(CHILD).is_some() {
         stop_with_parent();
     }
-    sweep.clear_failure(run)?;
     let ready = sweep.benchmarks[run.benchmark].ensure();
     let request =
         ready.map_err(E::from).and_then(|()| request(run)).inspect_err(|error| note_failure(sweep, run, error))?;
     let settings = run.settings.clone();
     let save_model = sweep.save_model;
     let request = Request { settings, variant: run.variant.clone(), tasks: run.tasks, save_model, ..request };
-    Run::open(request).and_then(|run| run.train()).inspect_err(|error| {
-        // A run that was interrupted has not failed: it goes on.
-        if !matches!(error, Error::Interrupted) {
-            note_failure(sweep, run, error);
-        }
-    })?;
+    let opened = Run::open(request).inspect_err(|error| note_failure(sweep, run, error))?;
+    sweep.clear_failure(run)?;
+    opened.train()?;
     Ok(())
 }
 
-/// Notes why the run failed. A note that cannot be written must not hide the error itself.
+/// Notes why the run could not begin. One that has begun and cannot be opened is as it was: what is wrong is the command, or
+/// a file elsewhere, so the run goes on once that is mended. A note that cannot be written must not hide the error itself.
 fn note_failure(sweep: &Sweep, run: &PlannedRun, error: &impl Display) {
+    if sweep.folder(run).is_ok_and(|folder| folder.started()) {
+        return;
+    }
     if let Err(second) = sweep.note_failure(run, format!("{error:#}")) {
         note(format_args!("warning: {second}"));
     }

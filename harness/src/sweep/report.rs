@@ -6,6 +6,7 @@ use super::matrix::Sweep;
 use super::slurm::notes;
 use super::spec::PlannedRun;
 use super::state::RunState;
+use super::table::unfinished;
 use crate::error::Result;
 use crate::report::board::{Absent, AbsentKind};
 use crate::report::{self, AbsentRun, Loaded};
@@ -17,6 +18,8 @@ use crate::run::{RunFolder, lock};
 pub struct Gap {
     /// Folder of the run below `runs/`.
     pub name: String,
+    /// What has become of the run, as [`RunState::word`] has it.
+    pub state: &'static str,
     /// Why there is no result.
     pub cause: String,
     /// What the run printed, if it ever began.
@@ -28,6 +31,13 @@ impl std::fmt::Display for Gap {
         write!(f, "{}: {}", self.name, self.cause)?;
         self.log.as_ref().map_or(Ok(()), |log| write!(f, " (see {})", log.display()))
     }
+}
+
+/// Says how many of `all` runs have no result, and what has become of them: `2 of 9 runs have no result (1 running, 1
+/// failed)`.
+pub fn lacking(gaps: &[Gap], all: usize) -> String {
+    let states: Vec<String> = unfinished(|state| gaps.iter().filter(|gap| gap.state == state).count()).collect();
+    format!("{} of {all} runs have no result ({})", gaps.len(), states.join(", "))
 }
 
 /// Writes the report over the finished runs of a sweep below its folder. Returns the text, which is empty if no run is
@@ -42,7 +52,8 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
     let notes = notes(sweep)?;
     for run in &sweep.runs {
         let folder = sweep.folder(run)?;
-        let Some((kind, mut cause)) = missing(&sweep.observe(run)?.state, &folder) else {
+        let state = sweep.observe(run)?.state;
+        let Some((kind, mut cause)) = missing(&state, &folder) else {
             finished.push(folder.dir().to_owned());
             continue;
         };
@@ -51,18 +62,18 @@ pub fn write_report(sweep: &Sweep) -> Result<(String, Vec<Gap>)> {
             cause = format!("{cause}; Slurm says: {said}");
             log = log.or_else(|| Some(path.clone()));
         }
-        let gap = Gap { name: run.name.clone(), cause, log };
+        let gap = Gap { name: run.name.clone(), state: state.word(), cause, log };
         known.push(absent(sweep, run, kind, &gap)?);
         gaps.push(gap);
-    }
-    if finished.is_empty() {
-        return Ok((String::new(), gaps));
     }
     let Loaded { runs, mut absent } = report::load(&finished)?;
     // Finished runs whose predictions cannot be read.
     for AbsentRun { absent: run, .. } in &absent {
         let name = run.folder.clone().unwrap_or_else(|| run.label.clone());
-        gaps.push(Gap { name, cause: format!("{}: {}", run.kind, run.cause), log: None });
+        gaps.push(Gap { name, state: "failed", cause: format!("{}: {}", run.kind, run.cause), log: None });
+    }
+    if runs.is_empty() {
+        return Ok((String::new(), gaps));
     }
     absent.extend(known);
     let boards = report::boards(Loaded { runs, absent })?;

@@ -10,7 +10,8 @@ use crate::files::{read_json, write_json};
 use crate::run::RunFolder;
 use crate::run::failure::Failure;
 use crate::run::lock;
-use crate::run::record::{RunRecord, SCHEMA_VERSION};
+use crate::run::record::{DatasetRecord, EncoderRecord, Model, RunRecord, SCHEMA_VERSION};
+use crate::run::stop::check_result;
 
 /// What has become of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +22,24 @@ pub enum RunState {
     Running,
     /// The run began and has no result yet. Says how its process ended; a sweep goes on from the checkpoint.
     Interrupted(String),
-    /// The run ended with an error. Says which.
+    /// The run ended with an error, or its folder is damaged or that of another run. Says what is wrong.
     Failed(String),
     /// The run has its result.
     Finished,
 }
 
 impl RunState {
+    /// Returns the state in one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Interrupted(_) => "interrupted",
+            Self::Failed(_) => "failed",
+            Self::Finished => "finished",
+        }
+    }
+
     /// Tells whether the run is to be made. One that has failed is only if `retry_failed`, and one that a process
     /// trains is left to that process.
     pub(super) fn is_open(&self, retry_failed: bool) -> bool {
@@ -77,12 +89,12 @@ impl Sweep {
     /// Returns the state of a run whose folder has a record.
     fn begun(&self, run: &PlannedRun, record: &RunRecord, tasks: usize) -> Result<RunState> {
         let folder = self.folder(run)?;
-        if let Some(what) = self.difference(run, record) {
-            let reason = format!("was started with another {what}; choose another --out, or delete the folder");
-            return Ok(RunState::Failed(folder.error(&reason).to_string()));
+        if let Err(error) = folder.check_goes_on(record, &self.planned(run, record), run.method.later_settings) {
+            return Ok(RunState::Failed(error.to_string()));
         }
         if folder.result().exists() && record.tasks() == tasks {
-            return Ok(RunState::Finished);
+            let damage = check_result(&folder, record).err();
+            return Ok(damage.map_or(RunState::Finished, |error| RunState::Failed(error.to_string())));
         }
         match lock::holder(&folder) {
             Ok(None) => {}
@@ -101,23 +113,27 @@ impl Sweep {
         Ok(RunState::Interrupted(format!("stopped after {learned} of {tasks} tasks{last}")))
     }
 
-    /// Returns what makes a run folder that of another run. The weights of encoders are compared when the run is
-    /// opened.
-    fn difference(&self, run: &PlannedRun, record: &RunRecord) -> Option<&'static str> {
-        let Some(trained) = record.trained() else { return Some("origin") };
-        let benchmark = &self.benchmarks[run.benchmark];
-        let vision = run.method.multimodal().then(|| encoder_name(&run.vision));
-        let same_data = |fingerprint: &str| record.dataset.fingerprint == fingerprint;
-        let checks = [
-            ("method", record.method == run.method.name && record.variant == run.variant),
-            ("benchmark", benchmark.manifest.as_ref().is_none_or(|manifest| same_data(&manifest.fingerprint))),
-            ("encoder", trained.encoder.name == encoder_name(&run.encoder)),
-            ("vision encoder", trained.vision.as_ref().map(|vision| &vision.encoder.name) == vision.as_ref()),
-            ("device", record.device_kind() == self.device.split(':').next().unwrap_or_default()),
-            ("number type (--dtype)", trained.dtype == self.dtype),
-            ("configuration", trained.config == run.settings.config),
-        ];
-        checks.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
+    /// Returns the record that the plan asks for. What the plan does not know is as in `record`, that of the folder: the
+    /// weights of encoders, for one, are compared when the run is opened.
+    fn planned(&self, run: &PlannedRun, record: &RunRecord) -> RunRecord {
+        let method = run.method.name.to_owned();
+        let mut planned = RunRecord { method, variant: run.variant.clone(), stop_after: run.tasks, ..record.clone() };
+        let manifest = self.benchmarks[run.benchmark].manifest.as_ref();
+        if let Some(manifest) = manifest.filter(|manifest| manifest.fingerprint != record.dataset.fingerprint) {
+            planned.dataset = DatasetRecord::new(manifest);
+        }
+        if let Model::Trained(trained) = &mut planned.model {
+            rename(&mut trained.encoder, &run.encoder);
+            if let Some(vision) = &mut trained.vision {
+                rename(&mut vision.encoder, &run.vision);
+            }
+            if record.device_kind() != self.device.split(':').next().unwrap_or_default() {
+                trained.device.clone_from(&self.device);
+            }
+            trained.dtype.clone_from(&self.dtype);
+            trained.config = run.settings.config.clone();
+        }
+        planned
     }
 
     /// Returns the path of the note of a failure that the run folder has no `failure.json` for, because the run ended
@@ -156,6 +172,14 @@ impl Sweep {
     pub(super) fn clear_failure(&self, run: &PlannedRun) -> Result<()> {
         let note = self.note(run)?;
         if note.exists() { Ok(fs_err::remove_file(note)?) } else { Ok(()) }
+    }
+}
+
+/// Puts an encoder that is only known by name in the place of one of another name.
+fn rename(encoder: &mut EncoderRecord, planned: &str) {
+    let name = encoder_name(planned);
+    if encoder.name != name {
+        *encoder = EncoderRecord::built_in(&name);
     }
 }
 

@@ -22,16 +22,6 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn state(&self) -> &'static str {
-        match self.observed.state {
-            RunState::Waiting => "waiting",
-            RunState::Running => "running",
-            RunState::Interrupted(_) => "interrupted",
-            RunState::Failed(_) => "failed",
-            RunState::Finished => "finished",
-        }
-    }
-
     fn cause(&self) -> &str {
         match &self.observed.state {
             RunState::Interrupted(cause) | RunState::Failed(cause) => cause,
@@ -54,7 +44,8 @@ impl Row {
     fn line(&self) -> String {
         let tasks = format!("{}/{}", self.observed.learned, self.observed.tasks);
         let left = self.left.map_or_else(String::new, duration);
-        let line = format!("{:>5}  {:<11}  {tasks:>7}  {left:<12}  {}", self.number, self.state(), self.name);
+        let line =
+            format!("{:>5}  {:<11}  {tasks:>7}  {left:<12}  {}", self.number, self.observed.state.word(), self.name);
         if self.cause().is_empty() { line } else { format!("{line}: {}", self.cause().replace(char::is_control, " ")) }
     }
 }
@@ -80,12 +71,10 @@ pub(super) fn live(rows: &[Row], summary: &str, height: usize, width: usize) -> 
 /// Counts the runs by state, and says how long all of them still take with `jobs` at a time, or as many as run now if
 /// these are more, if that can be told.
 pub(super) fn summary(rows: &[Row], jobs: usize) -> String {
-    let count = |state: &str| rows.iter().filter(|row| row.state() == state).count();
+    let count = |state: &str| rows.iter().filter(|row| row.observed.state.word() == state).count();
     let mut text = format!("{} of {} runs finished", count("finished"), rows.len());
-    for state in ["running", "waiting", "interrupted", "failed"] {
-        if count(state) > 0 {
-            write!(text, ", {} {state}", count(state)).ok();
-        }
+    for part in unfinished(count) {
+        write!(text, ", {part}").ok();
     }
     let open = || rows.iter().filter(|row| matches!(row.observed.state, RunState::Running | RunState::Waiting));
     let left: Option<Vec<Duration>> = open().map(|row| row.left).collect();
@@ -95,6 +84,17 @@ pub(super) fn summary(rows: &[Row], jobs: usize) -> String {
         write!(text, "; about {} left", duration(shared.max(longest))).ok();
     }
     text
+}
+
+/// Returns `2 running`, `1 failed` and so on for the states besides `finished` that runs are in, of which `count` says how
+/// many there are.
+pub(super) fn unfinished(count: impl Fn(&str) -> usize) -> impl Iterator<Item = String> {
+    let states = ["running", "waiting", "interrupted", "failed"];
+    states
+        .into_iter()
+        .map(move |state| (count(state), state))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, state)| format!("{n} {state}"))
 }
 
 /// Formats a time in at most two units.

@@ -23,6 +23,7 @@ use crate::run::lock::Lock;
 use crate::run::log::Log;
 use crate::run::predictions;
 use crate::run::record::{Cost, RunRecord};
+use crate::run::stop::check_result;
 use crate::run::{RunFolder, failure};
 
 /// A run with its folder, its data and its encoders open. The documentation of [`crate::train`] shows how to train one.
@@ -68,9 +69,10 @@ impl Run {
     /// result if the run is finished.
     ///
     /// # Errors
-    /// Returns the errors of [`Training`], which are also written to `failure.json`.
+    /// A finished run is damaged; otherwise the errors of [`Training`], which are also written to `failure.json`.
     pub fn train(&self) -> Result<RunResult> {
         if self.folder.result().exists() {
+            check_result(&self.folder, &self.record)?;
             if self.record.stop_after.is_none()
                 && let Err(error) = self.folder.remove_checkpoint()
             {

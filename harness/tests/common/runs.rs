@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use mkgc_harness::error::Result;
-use mkgc_harness::report;
 use mkgc_harness::metrics::score::score_run;
+use mkgc_harness::report;
 use mkgc_harness::report::board::{Board, Entry};
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, PredictionRow};

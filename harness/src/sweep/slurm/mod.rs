@@ -135,8 +135,8 @@ pub fn submit(sweep: &Sweep, options: &SlurmOptions) -> Result<String> {
     options.check(sweep)?;
     let largest = client::largest_array()?;
     let earlier = Submission::all(sweep.out()?)?;
-    let Parted { runs, waiting, failed } = part(sweep, options, &earlier)?;
-    let others = others(waiting.runs, failed);
+    let Parted { runs, waiting, running, failed } = part(sweep, options, &earlier)?;
+    let others = others(waiting.runs, running, failed);
     if runs.is_empty() {
         let report = submit_missing_report(sweep, options, earlier, waiting.jobs)?;
         return Ok(format!("nothing to submit: no run is open{others}\n{report}"));
@@ -211,11 +211,14 @@ struct Parted<'a> {
     /// The runs to submit, which no earlier submission has in the queue.
     runs: Vec<&'a PlannedRun>,
     waiting: Waiting,
+    /// How many a process works on that is in no queue.
+    running: usize,
     /// How many have failed and are not made again.
     failed: usize,
 }
 
-/// Parts runs into those to submit, those that an earlier submission still has in the queue and those that failed.
+/// Parts runs into those to submit, those that an earlier submission still has in the queue, those that run and those
+/// that failed.
 fn part<'a>(sweep: &'a Sweep, options: &SlurmOptions, earlier: &[Submission]) -> Result<Parted<'a>> {
     let queued = if earlier.is_empty() { BTreeSet::new() } else { client::queued()? };
     let mut waiting = Waiting::default();
@@ -226,25 +229,30 @@ fn part<'a>(sweep: &'a Sweep, options: &SlurmOptions, earlier: &[Submission]) ->
             names.insert(name);
         }
     }
-    let mut parted = Parted { runs: Vec::new(), waiting, failed: 0 };
+    let mut parted = Parted { runs: Vec::new(), waiting, running: 0, failed: 0 };
     for run in &sweep.runs {
         let state = sweep.observe(run)?.state;
         if names.contains(&run.name) {
             parted.waiting.runs += 1;
         } else if state.is_open(options.retry_failed) {
             parted.runs.push(run);
-        } else if state != RunState::Finished {
-            parted.failed += 1;
+        } else {
+            parted.running += usize::from(state == RunState::Running);
+            parted.failed += usize::from(matches!(state, RunState::Failed(_)));
         }
     }
     Ok(parted)
 }
 
 /// Says of which runs a submission takes no notice.
-fn others(queued: usize, failed: usize) -> String {
-    let queued = (queued > 0).then(|| format!("{queued} are in the queue already"));
-    let failed = (failed > 0).then(|| format!("{failed} have failed and are submitted again with --retry-failed"));
-    let all: Vec<String> = queued.into_iter().chain(failed).collect();
+fn others(queued: usize, running: usize, failed: usize) -> String {
+    let parts = [
+        (queued, "are in the queue already"),
+        (running, "are running"),
+        (failed, "have failed and are submitted again with --retry-failed"),
+    ];
+    let parts = parts.into_iter().filter(|(runs, _)| *runs > 0);
+    let all: Vec<String> = parts.map(|(runs, what)| format!("{runs} {what}")).collect();
     if all.is_empty() { String::new() } else { format!(" ({})", all.join("; ")) }
 }
 
