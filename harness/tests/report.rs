@@ -6,10 +6,11 @@ mod common;
 
 use std::path::Path;
 
-use common::runs::{ROWS, Runs, entry};
+use common::runs::{ROWS, Runs, entry, row};
 use mkgc_harness::metrics::value::Value as Score;
 use mkgc_harness::report;
 use mkgc_harness::report::board::{Absent, AbsentKind, Board};
+use mkgc_harness::run::predictions::PredictionRow;
 use mkgc_harness::stats::interval::student;
 use serde_json::{Value, json};
 
@@ -132,7 +133,7 @@ fn what_gives_no_number_is_a_row_with_its_cause() {
     assert!(failed.log.unwrap().ends_with("vanilla2/failure.json"));
     let half = one(AbsentKind::Unfinished, "ewc");
     assert!(half.cause.contains("ends in task 2 of 2, step 150") && half.log.unwrap().ends_with("metrics.jsonl"));
-    assert!(one(AbsentKind::Failed, "rp-cre").cause.contains("its predictions cannot be read"));
+    assert!(one(AbsentKind::Failed, "rp-cre").cause.contains("its predictions cannot be used"));
     assert!(one(AbsentKind::Duplicate, "emr").cause.contains("a/emr1, which is shown"));
     assert_eq!(one(AbsentKind::Missing, "joint").seed, Some(2));
     assert_eq!(board.absent.len(), 5, "a failed seed is no gap: {:?}", board.absent);
@@ -194,8 +195,8 @@ fn runs_that_must_not_be_compared_are_refused_by_name() {
         ),
         (
             "vanilla",
-            "labels: None, a, b and None, b, a",
-            Box::new(|record| record["dataset"]["labels"] = json!(["None", "b", "a"])),
+            "labels: None, a, b and None, a, b, c",
+            Box::new(|record| record["dataset"]["labels"] = json!(["None", "a", "b", "c"])),
         ),
         ("lmc", "visual mode: image and crops", Box::new(move |record| record["vision"] = vision("crops", 5))),
         (
@@ -282,4 +283,30 @@ fn every_file_of_a_report_says_the_same() {
     assert!(row("joint").starts_with("joint & 1 & 100.0"), "the upper bound takes no part: {latex}");
     assert!(latex.lines().any(|line| line.starts_with("emr\\dag &") || line.starts_with("rp-cre\\dag &")), "{latex}");
     assert!(!row("vanilla").contains("\\dag"), "{latex}");
+}
+
+/// A published run is anybody's to edit; one file alone never carries the edit.
+#[test]
+fn runs_whose_files_were_changed_are_told_from_the_others() {
+    let runs = Runs::new();
+    runs.plain("one", "emr", 1, 8);
+    let doctored = runs.plain("two", "vanilla", 1, 2);
+    let mut result: Value = serde_json::from_slice(&fs_err::read(doctored.join("result.json")).unwrap()).unwrap();
+    result["stages"][0]["micro_f1"] = 0.5.into();
+    fs_err::write(doctored.join("result.json"), result.to_string()).unwrap();
+    let board = runs.board();
+    let cause = &absent(&board, AbsentKind::Failed)[0].cause;
+    assert!(cause.contains("`stages[0].micro_f1` is 0.5 in result.json, and the predictions give 1.0"), "{cause}");
+    // Another task for one row of the first test, and a label that only the second task introduces.
+    let changed = |change: fn(PredictionRow) -> PredictionRow| {
+        let rows = |stage| (0..ROWS).map(move |index| row(stage, index, 2));
+        let first = move |stage| rows(stage).map(|row| if stage == 0 { change(row) } else { row }).collect();
+        runs.predicted("two", "vanilla", 1, first, |_| ());
+        runs.boards()
+            .map_or_else(|error| error.to_string(), |boards| absent(&boards[0], AbsentKind::Failed)[0].cause.clone())
+    };
+    let refused = changed(|row| PredictionRow { owner: Some(1), ..row });
+    assert!(refused.contains("test rows after task 1 (ids, tasks or gold labels)") && refused.contains("leave it out"));
+    let refused = changed(|row| PredictionRow { predicted: vec![2], ..row });
+    assert!(refused.contains("has the label `b`, which a later task introduces"), "{refused}");
 }

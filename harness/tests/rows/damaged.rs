@@ -15,7 +15,10 @@ fn damaged(runs: &Runs) -> Vec<(&'static str, &'static str)> {
     runs.plain("runs/emr", "emr", 1, 8);
     let vanilla = |seed: u64| runs.plain(&format!("runs/vanilla{seed}"), "vanilla", seed, 2);
     cut(vanilla(1).join("run.json"));
-    fs_err::write(vanilla(2).join("run.json"), "").unwrap();
+    // Of this one, no file says whose run it is.
+    let nameless = vanilla(2);
+    fs_err::write(nameless.join("run.json"), "").unwrap();
+    fs_err::write(nameless.join("result.json"), "{}").unwrap();
     let failed = vanilla(3);
     fs_err::remove_file(failed.join("result.json")).unwrap();
     fs_err::write(failed.join("failure.json"), r#"{"schema_version": 4, "error": ["no "#).unwrap();
