@@ -2,7 +2,7 @@
 
     python transformers_replay.py BENCHMARK --out RUN [--encoder FOLDER_OR_REPOSITORY]
 
-Before each step on a batch of the task, a step on all rows stored of one earlier task, tasks in turn. After a task, the rows
+Before each step on a batch of the task, a step on all rows stored of one earlier task, tasks in turn from the first. After a task, the rows
 nearest to k-means centroids of each class are stored. These are the rules of mkgc's `emr`, and for relations its head as
 well: compare the two with the same encoder, epochs and rates. Without --encoder, a tiny one with random weights is trained.
 """
@@ -215,8 +215,8 @@ def main():
     saved = pathlib.Path(stream.folder)
     if stream.tasks_done:
         model.load_state_dict(torch.load(saved / f"after_{stream.tasks_done}.pt"))
-    turns = itertools.count()
     for task in stream:
+        turns = itertools.count()
         memory = labelled(model, task.memory, masked=True)
         by_task = [list(rows) for _, rows in itertools.groupby(memory, key=lambda item: item["task"])]
         task.remember([item["id"] for item in learn(model, task, args, by_task, turns)])
