@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use mkgc_builder::corpus::Extraction::{Entities, Relations};
+use mkgc_builder::corpus::Split;
+use mkgc_builder::dataset::BenchmarkFolder;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::external::{Budget, Refusal};
 use mkgc_harness::{report, run};
@@ -135,6 +137,21 @@ fn a_method_learns_task_by_task_and_ends_on_the_board() {
     }
     let dealt: Vec<&Value> = rows.iter().map(|row| &row["id"]).collect();
     assert!(dealt.is_sorted_by_key(|id| id.as_str()), "hashes are in no order of labels: {dealt:?}");
+    let known = BenchmarkFolder::open(&place.built()).unwrap().rows(0, Split::Test).unwrap();
+    assert_eq!(known.len(), dealt.len());
+    assert!(
+        known.iter().all(|row| !dealt.contains(&&json!(row.id))),
+        "ids that number a corpus tell labels: {dealt:?}"
+    );
+    // Problems are listed in the order of the rows as they were dealt out, under their ids there.
+    let refused = method.ask(json!({"type": "predict", "predictions": vec!["odd"; rows.len()]}));
+    let places: Vec<usize> = (1..=rows.len())
+        .filter_map(|n| {
+            refused["message"].as_str().unwrap().find(&format!("prediction {n}: {}", dealt[n - 1].as_str().unwrap()))
+        })
+        .collect();
+    assert!(places.len() == rows.len().min(20) && places.is_sorted(), "{refused}");
+    assert_eq!(record(&out).refused[&Refusal::Predictions], 1, "counted although the run may end here");
     let answers: Vec<Value> = rows.iter().map(|_| json!(1)).collect();
     assert_eq!(code(&method.ask(json!({"type": "predict", "predictions": &answers[1..]}))), "predictions");
     assert_eq!(code(&method.ask(json!({"type": "predict", "predictions": vec![MEMBER; rows.len()]}))), "predictions");
@@ -165,7 +182,7 @@ fn a_method_learns_task_by_task_and_ends_on_the_board() {
     let kept = record(&out);
     assert_eq!(
         kept.refused,
-        [(Refusal::Order, 3), (Refusal::Budget, 1), (Refusal::Rows, 2), (Refusal::Predictions, 5)].into()
+        [(Refusal::Order, 3), (Refusal::Budget, 1), (Refusal::Rows, 2), (Refusal::Predictions, 6)].into()
     );
     assert_eq!(
         (kept.memory, kept.stored_rows, kept.started_after.as_slice()),

@@ -58,11 +58,13 @@ impl WordTokenizer {
     /// # Errors
     /// The file cannot be read, or lacks `[PAD]`, `[UNK]`, `[CLS]` or `[SEP]`.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let not_one = |error: &dyn std::fmt::Display| Error::encoder(path, format!("not a tokenizer: {error}"));
-        let mut content: Value = serde_json::from_slice(&fs_err::read(path)?).map_err(|error| not_one(&error))?;
-        // The library panics at a decoder that it does not know. Only BERT's matters: to those who read a saved model.
+        let refused = |error: String| Error::encoder(path, format!("not a tokenizer: {error}"));
+        let content = serde_json::from_slice(&fs_err::read(path)?);
+        let mut content: Value = content.map_err(|error| refused(error.to_string()))?;
+        // The library panics at a decoder that it does not know. Nothing here decodes pieces, so only BERT's decoder is kept,
+        // for the programs that read a saved model.
         let decoder = content.get_mut("decoder").map(Value::take);
-        let mut inner = Tokenizer::from_bytes(content.to_string()).map_err(|error| not_one(&error))?;
+        let mut inner = Tokenizer::from_bytes(content.to_string()).map_err(|error| refused(error.to_string()))?;
         inner.with_decoder(decoder.and_then(|decoder| serde_json::from_value::<WordPieceDecoder>(decoder).ok()));
         inner.with_padding(None);
         let _ = inner.with_truncation(None);

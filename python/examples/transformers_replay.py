@@ -2,9 +2,9 @@
 
     python transformers_replay.py BENCHMARK --out RUN [--encoder FOLDER_OR_REPOSITORY]
 
-Before each step on a batch of the task, a step on all rows stored of one earlier task, tasks in turn from the first. After a task, the rows
-nearest to k-means centroids of each class are stored. These are the rules of mkgc's `emr`, and for relations its head as
-well: compare the two with the same encoder, epochs and rates. Without --encoder, a tiny one with random weights is trained.
+Before each step on a batch of the task, a step on all rows stored of one earlier task, tasks in turn from the first. After a
+task, the rows nearest to k-means centroids of each class are stored. These are the rules of mkgc's `emr`, and for relations
+its head as well: compare the two with the same encoder, epochs and rates. Without --encoder, a tiny one with random weights is trained.
 """
 
 import argparse

@@ -76,6 +76,23 @@ def test_a_stream_of_relations_ends_on_the_board(out, tmp_path):
         assert list(board.columns) == list(mkgc._board.COLUMNS)
 
 
+def test_a_task_that_has_ended_is_not_the_present_one(out):
+    with mkgc.Stream(RELATIONS, memory_per_class=2, out=out, name="Stale", images=False) as stream:
+        first = next(stream)
+        first.predict([0] * len(first.test))
+        second = next(stream)
+        for stale in (lambda: first.predict([0] * len(first.test)), lambda: first.remember(second.train["id"][:1])):
+            with pytest.raises(mkgc.Refused, match="this is task 1, and the stream has come to task 2") as refused:
+                stale()
+            assert refused.value.code == "order"
+        for wrong in (first.train.to_pandas(), [17]):
+            with pytest.raises(TypeError, match="remember takes"):
+                second.remember(wrong)
+        assert len(second.test) > len(first.test)
+        # Some rows may have no scores.
+        second.predict([0] * len(second.test), scores=[None] * len(second.test))
+
+
 @pytest.mark.parametrize("frame", ["pandas", "polars"])
 def test_a_board_has_numbers_and_the_names_that_were_given(frame, tmp_path):
     pytest.importorskip(frame)

@@ -36,7 +36,7 @@ pub struct ImageStats {
     /// Usable pictures whose file has another extension than the rows say.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub renamed: usize,
-    /// Usable pictures of whose name another folder has a different file, which was not used.
+    /// Usable pictures whose name is also that of a different file in another folder, which was not used.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ambiguous: usize,
     /// Where pictures were looked for, below the folder of the corpus or of its pictures; empty unless one was missing.

@@ -1,11 +1,12 @@
 //! One tokenised row, in a form both tasks share: word pieces, the pieces the head reads, and a gold label for each.
 
 use mkgc_builder::dataset::{Row, RowLabels};
+use mkgc_builder::guarded::guarded;
 /// Gold label of a word whose tag is not known (see [`crate::config::ReplayO`]).
 pub use mkgc_models::heads::UNKNOWN;
 use mkgc_models::text::WordTokenizer;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A tokenised row of a benchmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,18 @@ pub struct Example {
 
 impl Example {
     /// Tokenises a row; `max_length` counts pieces, specials and markers.
+    ///
+    /// # Errors
+    /// The mentions need more pieces, or the tokenizer fails. The library behind it panics at some odd `tokenizer.json`.
     pub fn new(row: &Row, tokenizer: &WordTokenizer, max_length: usize) -> Result<Self> {
+        let panicked = || {
+            let reason = "the tokenizer cannot split it; is the `tokenizer.json` of the encoder one of a BERT?";
+            Err(Error::Usage(format!("row `{}`: {reason}", row.id)))
+        };
+        guarded(|| Self::tokenised(row, tokenizer, max_length)).unwrap_or_else(panicked)
+    }
+
+    fn tokenised(row: &Row, tokenizer: &WordTokenizer, max_length: usize) -> Result<Self> {
         let (ids, anchors, gold, original) = match &row.labels {
             RowLabels::Relation { head, tail, relation, original } => {
                 let spans = ((head.start, head.end), (tail.start, tail.end));
@@ -95,5 +107,26 @@ mod tests {
         let example = Example::new(&row, &tokenizer, 6).unwrap();
         assert_eq!((example.ids.len(), example.anchors.as_slice()), (6, [1, 2, 3, 4].as_slice()));
         assert_eq!((example.gold, example.original, example.words), (vec![0, 0, 0, 1], vec![3, 0, 0, 1], 6));
+    }
+
+    /// Found by fuzzing: the library loses count of the characters that this pattern, which matches nothing, replaces.
+    #[test]
+    fn a_tokenizer_that_panics_is_an_error_that_names_the_row() {
+        let content = serde_json::json!({
+            "version": "1.0", "added_tokens": [], "post_processor": null, "decoder": null,
+            "normalizer": {"type": "Replace", "pattern": {"Regex": "^+"}, "content": "a"},
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+            "model": {"type": "BPE", "unk_token": "[UNK]", "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4},
+                "merges": []},
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        fs_err::write(&path, content.to_string()).unwrap();
+        let tokenizer = WordTokenizer::from_file(&path).unwrap();
+        let tokens = ["Ab", "aab", "", "é", "中"].map(str::to_owned).to_vec();
+        let labels = RowLabels::Entities { tags: vec![0; 5], original: vec![0; 5] };
+        let row = Row { id: "test-000007".to_owned(), tokens, owner_task: None, image_id: None, crops: vec![], labels };
+        let error = Example::new(&row, &tokenizer, 12).unwrap_err().to_string();
+        assert!(error.contains("`test-000007`: the tokenizer cannot split it"), "{error}");
     }
 }

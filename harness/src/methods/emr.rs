@@ -1,6 +1,8 @@
 //! EMR, episodic memory replay (Wang et al. 2019, "Sentence Embedding Alignment for Lifelong Relation Extraction",
 //! without the alignment layer), on a BERT encoder: before each step on the current batch, a step on the memory of one
-//! old task, tasks taken in turn, also from one epoch to the next. After a task, each of its classes keeps the rows
+//! old task, tasks taken in turn, also from one epoch to the next. The turns of each new task begin with the first task, as
+//! in the authors' code (`memory_index` in train.py of Lifelong_Relation_Detection), so that a task with fewer batches than
+//! there are old tasks does not replay the newest of them. After a task, each of its classes keeps the rows
 //! nearest to k-means centroids. On the dual-stream network it is `concat-replay`, on MKGformer's network
 //! `mkgformer-replay`.
 //!

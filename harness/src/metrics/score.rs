@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mkgc_builder::corpus::Extraction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::continual::Matrix;
 use super::half::{self, Half};
@@ -75,10 +75,11 @@ impl RunResult {
             let [stored, derived] = [self, derived].map(|result| serde_json::to_value(result).ok());
             return contradiction("", &stored?, &derived?);
         }
-        self.stages.iter().zip(&derived.stages).find_map(|(stored, derived)| {
-            let scores = |scores: &StageScores| serde_json::json!([scores.accuracy, scores.micro_f1]);
-            contradiction(&format!("stages[{}]", stored.tasks_learned - 1), &scores(stored), &scores(derived))
-        })
+        let scores = |result: &Self| {
+            let of = |stage: &StageScores| json!({"accuracy": stage.accuracy, "micro_f1": stage.micro_f1});
+            json!({"stages": result.stages.iter().map(of).collect::<Vec<_>>()})
+        };
+        contradiction("", &scores(self), &scores(derived))
     }
 }
 
@@ -87,13 +88,17 @@ impl RunResult {
 fn contradiction(path: &str, stored: &Json, derived: &Json) -> Option<String> {
     match (stored, derived) {
         (Json::Object(stored), Json::Object(derived)) => {
-            let both = stored.iter().filter_map(|(key, stored)| Some((key, stored, derived.get(key)?)));
+            let mut both = stored.iter().filter_map(|(key, stored)| Some((key, stored, derived.get(key)?)));
             let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-            both.into_iter().find_map(|(key, stored, derived)| contradiction(&below(key), stored, derived))
+            both.find_map(|(key, stored, derived)| contradiction(&below(key), stored, derived))
         }
         (Json::Array(stored), Json::Array(derived)) if stored.len() == derived.len() => {
-            let pairs = stored.iter().zip(derived).enumerate();
-            pairs.into_iter().find_map(|(n, (stored, derived))| contradiction(&format!("{path}[{n}]"), stored, derived))
+            let mut pairs = stored.iter().zip(derived).enumerate();
+            pairs.find_map(|(n, (stored, derived))| contradiction(&format!("{path}[{n}]"), stored, derived))
+        }
+        (Json::Array(stored), Json::Array(derived)) => {
+            let [stored, derived] = [stored, derived].map(Vec::len);
+            Some(format!("`{path}` has {stored} entries in result.json, and the predictions give {derived}"))
         }
         (Json::String(_), Json::String(_)) => None,
         _ => {

@@ -72,7 +72,10 @@ fn same_data(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
     }
     let differ = |(one, other): (&Option<String>, &Option<String>)| one.is_some() && other.is_some() && one != other;
     if let Some(stage) = one.tests.iter().zip(&other.tests).position(differ) {
-        let rows = |run: &FinishedRun| format!("{} rows", run.result.stages[stage].rows);
+        let rows = |run: &FinishedRun| {
+            let digest = run.tests[stage].as_deref().unwrap_or_default();
+            format!("{} rows with SHA-256 {digest:.8}…", run.result.stages[stage].rows)
+        };
         let what = format!("test rows after task {} (ids, tasks or gold labels)", stage + 1);
         let remedy = "the data are the same, so the predictions of one of them were changed: leave it out";
         return Err(Pair { remedy, ..pair }.refuse(&what, &rows(one), &rows(other)));

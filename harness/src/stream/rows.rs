@@ -11,7 +11,7 @@ use serde::Serialize;
 /// A row of a message. Rows of the test have no `task`, `relation` or `tags`.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct StreamRow {
-    /// Id of the row, e.g. `train-000123`.
+    /// Id of the row: that of the benchmark for a training row, e.g. `train-000123`, and a hash for a row of the test.
     pub id: String,
     /// 0-based task that handed the row out.
     #[serde(skip_serializing_if = "Option::is_none")]
