@@ -20,7 +20,7 @@ fn seeds() -> Vec<Vec<u8>> {
 fuzz_target!(init: seed(seeds()), |data: &[u8]| {
     let run = folder().join("run-relations");
     std::fs::write(run.join("run.json"), data).unwrap();
-    let _ = observe(&[run.clone()]).map(drop).map_err(|error| error.to_string());
+    let _ = observe(std::slice::from_ref(&run)).map(drop).map_err(|error| error.to_string());
     let Ok(loaded) = report::load(&[run]) else { return };
     if let Ok(boards) = report::boards(loaded) {
         let _ = report::write(&boards, &folder().join("report")).map_err(|error| error.to_string());

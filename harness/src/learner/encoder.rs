@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use candle_nn::VarBuilder;
+use mkgc_builder::guarded::guarded;
 use mkgc_models::encoders::{Bert, BertConfig, ClipVisionConfig};
 use mkgc_models::heads::StreamSizes;
 use mkgc_models::inputs::Visual;
@@ -31,6 +32,15 @@ pub struct EncoderSource {
     vision_weights: Vec<PathBuf>,
 }
 
+/// Opens files of the encoder `name`, whose tokenizer may be one at which the library behind it panics.
+///
+/// # Errors
+/// The library panics; what `open` fails for.
+pub fn opened<T>(name: &str, open: impl FnOnce() -> mkgc_models::error::Result<T>) -> Result<T> {
+    let reason = "its `tokenizer.json` is damaged, or not one of a BERT";
+    Ok(guarded(open).ok_or_else(|| Error::Usage(format!("encoder {name}: {reason}")))??)
+}
+
 impl EncoderSource {
     /// Describes encoders of these shapes with seeded weights.
     pub fn seeded(text: BertConfig, vision: Option<ClipVisionConfig>) -> Self {
@@ -44,7 +54,7 @@ impl EncoderSource {
             let tokenizer = WordTokenizer::from_words(benchmark.training_words()?)?;
             return Ok((Self::seeded(tiny_text(), None), tokenizer, EncoderRecord::built_in(name)));
         }
-        let files = TextFiles::open(name)?;
+        let files = opened(name, || TextFiles::open(name))?;
         let record = EncoderRecord::new(name, &files.files)?;
         let source = Self { text_weights: files.files.weights, ..Self::seeded(files.config, None) };
         Ok((source, files.tokenizer, record))
@@ -160,5 +170,26 @@ fn tiny_vision(text: &BertConfig) -> ClipVisionConfig {
         image_size: 32,
         patch_size: 16,
         ..ClipVisionConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Found by fuzzing: the library cuts the prefix off a token that is shorter.
+    #[test]
+    fn a_tokenizer_that_panics_when_it_is_read_is_an_error_that_names_the_encoder() {
+        let content = serde_json::json!({
+            "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+            "model": {"type": "BPE", "unk_token": "[UNK]", "continuing_subword_prefix": "######",
+                "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "b": 5, "ab": 6}, "merges": [["a", "b"]]},
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        fs_err::write(&path, content.to_string()).unwrap();
+        let error = opened("odd", || WordTokenizer::from_file(&path)).err().unwrap().to_string();
+        assert_eq!(error, "encoder odd: its `tokenizer.json` is damaged, or not one of a BERT");
     }
 }

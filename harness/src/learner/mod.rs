@@ -11,7 +11,7 @@ mod relation;
 mod spec;
 
 pub use architecture::Architecture;
-pub use encoder::{EncoderSource, TINY};
+pub use encoder::{EncoderSource, TINY, opened};
 pub use entity::TagConfidence;
 pub use items::Items;
 pub use prediction::{Answer, Prediction};

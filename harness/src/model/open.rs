@@ -12,7 +12,7 @@ use super::{CARD, ENCODER, ModelCard, REST, vision_folder};
 use crate::config::{Config, VisualSetting};
 use crate::data::VisibleLabels;
 use crate::error::{Error, Result};
-use crate::learner::{Architecture, EncoderSource, Learner, LearnerSpec};
+use crate::learner::{Architecture, EncoderSource, Learner, LearnerSpec, opened};
 use crate::methods::{Method, MethodSpec, SavedMethod};
 
 /// A saved model, ready to predict.
@@ -41,7 +41,7 @@ impl SavedModel {
     ) -> Result<Self> {
         let card = ModelCard::read(folder)?;
         let method = find(&card.method)?;
-        let (text, tokenizer) = TextFiles::shape(folder)?;
+        let (text, tokenizer) = opened(&folder.display().to_string(), || TextFiles::shape(folder))?;
         let multimodal = method.architecture != Architecture::Text;
         let vision = multimodal.then(|| VisionFiles::shape(&vision_folder(folder))).transpose()?;
         let spec = Rc::new(LearnerSpec {

@@ -19,7 +19,7 @@ use super::state::{Observed, RunState, last_line, time_left};
 use super::table::{Row, duration, rows};
 use crate::console::counted;
 use crate::error::Result;
-use crate::learner::TINY;
+use crate::learner::{TINY, opened};
 
 /// Time between two looks at the children.
 const TICK: Duration = Duration::from_millis(100);
@@ -77,12 +77,12 @@ pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
 /// Opens every encoder of the runs once, so that a wrong name stops the sweep at once and children do not download the
 /// same files side by side.
 pub(super) fn open_encoders<'a>(runs: impl IntoIterator<Item = &'a PlannedRun>) -> Result<()> {
-    let mut opened = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for run in runs {
-        if run.encoder != TINY && opened.insert((&run.encoder, false)) {
-            TextFiles::open(&run.encoder)?;
+        if run.encoder != TINY && seen.insert((&run.encoder, false)) {
+            opened(&run.encoder, || TextFiles::open(&run.encoder))?;
         }
-        if run.method.multimodal() && run.vision != TINY && opened.insert((&run.vision, true)) {
+        if run.method.multimodal() && run.vision != TINY && seen.insert((&run.vision, true)) {
             VisionFiles::open(&run.vision)?;
         }
     }
