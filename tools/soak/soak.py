@@ -84,7 +84,8 @@ def quarter(samples, number, key):
 def left_over(args, temporary):
     """Lists what should be gone: processes that name the folder, temporary files, hidden folders, checkpoints."""
     found = [str(path) for path in temporary.iterdir()]
-    found += [str(path) for path in args.out.rglob(".*")]
+    # The mark of a report says which files in its folder are its own.
+    found += [str(path) for path in args.out.rglob(".*") if path.name != ".mkgc-report.json"]
     found += [str(path) for path in args.out.rglob("checkpoint") if path.is_dir()]
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():

@@ -58,7 +58,6 @@ fn gpu_count() -> usize {
 
 /// Watches how much memory is free and how much the runs take.
 pub(super) struct MachineMemory {
-    system: System,
     /// Bytes that a run is expected to take at most: what the user says, or the most that one has taken.
     expected: u64,
     watched: Vec<(u32, u64)>,
@@ -67,24 +66,27 @@ pub(super) struct MachineMemory {
 impl MachineMemory {
     /// Begins to watch; `expected` is what a run takes in bytes, if the user knows.
     pub fn new(expected: Option<u64>) -> Self {
-        Self { system: System::new(), expected: expected.unwrap_or(FIRST_GUESS), watched: Vec::new() }
+        Self { expected: expected.unwrap_or(FIRST_GUESS), watched: Vec::new() }
     }
 
     /// Looks at the memory of the running processes.
     pub fn look(&mut self, processes: impl Iterator<Item = u32>) {
         let ids: Vec<Pid> = processes.map(Pid::from_u32).collect();
         let what = ProcessRefreshKind::nothing().with_memory().without_tasks();
-        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&ids), true, what);
-        let taken = |id: &Pid| Some((id.as_u32(), self.system.process(*id)?.memory()));
+        // A new one each time, because it keeps a file open for every process that it has ever seen.
+        let mut system = System::new();
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&ids), true, what);
+        let taken = |id: &Pid| Some((id.as_u32(), system.process(*id)?.memory()));
         self.watched = ids.iter().filter_map(taken).collect();
         self.expected = self.watched.iter().map(|(_, taken)| *taken).fold(self.expected, u64::max);
     }
 
     /// Returns why there is no room for another run beside the ones that were looked at; none if there is.
-    pub fn shortage(&mut self) -> Option<String> {
-        self.system.refresh_memory();
-        let limit = self.system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
-        let free = self.system.available_memory().min(limit);
+    pub fn shortage(&self) -> Option<String> {
+        let mut system = System::new();
+        system.refresh_memory();
+        let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+        let free = system.available_memory().min(limit);
         let taken: Vec<u64> = self.watched.iter().map(|(_, taken)| *taken).collect();
         if has_room(free, self.expected, &taken) {
             return None;
@@ -106,6 +108,7 @@ fn has_room(free: u64, expected: u64, taken: &[u64]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn shares(jobs: usize, threads: usize, gpus: &[&str]) -> Shares {
@@ -149,5 +152,22 @@ mod tests {
         memory.look(std::iter::once(std::process::id()));
         assert!(memory.expected > 1 << 20 && memory.watched.len() == 1, "{:?}", memory.watched);
         assert!(MachineMemory::new(Some(u64::MAX)).shortage().is_some());
+    }
+
+    /// A sweep of hundreds of runs would reach the limit of open files.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_file_of_a_process_stays_open() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut memory = MachineMemory::new(None);
+        memory.look(std::iter::once(child.id()));
+        assert_eq!(memory.watched.len(), 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        memory.look(std::iter::once(std::process::id()));
+        let own = format!("/proc/{}/", child.id());
+        let open =
+            fs_err::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs_err::read_link(entry.ok()?.path()).ok());
+        assert_eq!(open.filter(|path| path.starts_with(&own)).count(), 0);
     }
 }
