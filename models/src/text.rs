@@ -5,14 +5,15 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
+use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::{BertNormalizer, Lowercase};
+use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, NormalizedString, Normalizer, Tokenizer};
 
 use crate::error::{Error, Result};
 
@@ -56,7 +57,7 @@ impl WordTokenizer {
     /// Reads a `tokenizer.json`, ignoring its padding and truncation.
     ///
     /// # Errors
-    /// The file cannot be read, or lacks `[PAD]`, `[UNK]`, `[CLS]` or `[SEP]`.
+    /// The file cannot be read, or lacks `[PAD]`, `[UNK]`, `[CLS]` or `[SEP]`; its normalizer makes a token far too long.
     pub fn from_file(path: &Path) -> Result<Self> {
         let refused = |error: String| Error::encoder(path, format!("not a tokenizer: {error}"));
         let content = serde_json::from_slice(&fs_err::read(path)?);
@@ -64,6 +65,13 @@ impl WordTokenizer {
         // The library panics at a decoder that it does not know. Nothing here decodes pieces, so only BERT's decoder is kept,
         // for the programs that read a saved model.
         let decoder = content.get_mut("decoder").map(Value::take);
+        // Reading the file normalises its added tokens.
+        if let Some(Ok(normalizer)) = content.get("normalizer").map(NormalizerWrapper::deserialize) {
+            for token in content.get("added_tokens").and_then(Value::as_array).into_iter().flatten() {
+                let text = token.get("content").and_then(Value::as_str).unwrap_or_default();
+                bounded(&normalizer, text).map_err(|error| Error::encoder(path, error.to_string()))?;
+            }
+        }
         let mut inner = Tokenizer::from_bytes(content.to_string()).map_err(|error| refused(error.to_string()))?;
         inner.with_decoder(decoder.and_then(|decoder| serde_json::from_value::<WordPieceDecoder>(decoder).ok()));
         inner.with_padding(None);
@@ -166,9 +174,15 @@ impl WordTokenizer {
 
     /// Returns the pieces of a word, at least one: a word that normalises to nothing is `[UNK]`. Each word is split
     /// once and then remembered.
+    ///
+    /// # Errors
+    /// The normalizer makes the word far too long; the tokenizer fails.
     fn pieces(&self, word: &str) -> Result<Vec<u32>> {
         if let Some(ids) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(word) {
             return Ok(ids.clone());
+        }
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            bounded(normalizer, word)?;
         }
         let mut ids = self.inner.encode_fast(word, false).map_err(failed)?.get_ids().to_vec();
         if ids.is_empty() {
@@ -257,6 +271,30 @@ impl WordTokenizer {
     }
 }
 
+/// Refuses a text that a chain of normalizers makes far longer. A few replacements one after the other, each of one
+/// character by many, would take all memory. NFKD, which lengthens most among the standard ones, writes 11 bytes for one.
+///
+/// # Errors
+/// After one of the steps the text has more than 16 times its bytes, and 256 more.
+fn bounded(normalizer: &NormalizerWrapper, text: &str) -> Result<()> {
+    fn step(normalizer: &NormalizerWrapper, text: &mut NormalizedString, limit: usize) -> Result<()> {
+        if let NormalizerWrapper::Sequence(steps) = normalizer {
+            return steps.as_ref().iter().try_for_each(|normalizer| step(normalizer, text, limit));
+        }
+        normalizer.normalize(text).map_err(failed)?;
+        if text.len() > limit {
+            return Err(Error::Tokenizer(format!(
+                "the normalizer of `tokenizer.json` makes more than {limit} bytes of `{}`; is it one of a BERT?",
+                text.get_original().chars().take(20).collect::<String>()
+            )));
+        }
+        Ok(())
+    }
+    // A single step lengthens a text by no more than the file is long.
+    let NormalizerWrapper::Sequence(_) = normalizer else { return Ok(()) };
+    step(normalizer, &mut NormalizedString::from(text), 16 * text.len() + 256)
+}
+
 /// Returns the words outside both mentions in the order in which they may be dropped: from the end, from the start,
 /// from the middle.
 fn droppable(words: usize, head: (usize, usize), tail: (usize, usize)) -> Vec<usize> {
@@ -310,6 +348,33 @@ mod tests {
         }
         fs_err::write(&path, "{\"decoder\": {").unwrap();
         assert!(WordTokenizer::from_file(&path).err().unwrap().to_string().contains("not a tokenizer"));
+    }
+
+    /// Six replacements of one character by 80 would make 262 GB of one character.
+    #[test]
+    fn normalizers_that_lengthen_a_text_without_bound_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let written = WordTokenizer::from_words(words("a b")).unwrap().to_json().unwrap();
+        let mut content: Value = serde_json::from_str(&written).unwrap();
+        let replace = |content: String| serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": content});
+        let chain = |steps: Vec<Value>| serde_json::json!({"type": "Sequence", "normalizers": steps});
+        let open = |content: &Value| {
+            fs_err::write(&path, content.to_string()).unwrap();
+            WordTokenizer::from_file(&path)
+        };
+        content["normalizer"] = chain(vec![chain(vec![replace("a".repeat(80)); 6])]);
+        let error = open(&content).unwrap().sentence(&words("b a"), 9).err().unwrap().to_string();
+        assert!(error.contains("makes more than 272 bytes of `a`"), "{error}");
+        content["added_tokens"][0]["content"] = "[PAD]a".into();
+        let error = open(&content).err().unwrap().to_string();
+        assert!(error.contains("makes more than 352 bytes of `[PAD]a`") && error.contains("tokenizer.json"), "{error}");
+
+        content["added_tokens"][0]["content"] = "[PAD]".into();
+        content["normalizer"] = chain(vec![serde_json::json!({"type": "NFKD"}), replace("b".to_owned())]);
+        let tokenizer = open(&content).unwrap();
+        assert_eq!(tokenizer.pieces("a").unwrap(), tokenizer.pieces("b").unwrap());
+        assert!(tokenizer.pieces("\u{fdfa}").is_ok());
     }
 
     #[test]
