@@ -357,7 +357,8 @@ mod tests {
         let path = folder.path().join("tokenizer.json");
         let written = WordTokenizer::from_words(words("a b")).unwrap().to_json().unwrap();
         let mut content: Value = serde_json::from_str(&written).unwrap();
-        let replace = |content: String| serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": content});
+        let replace =
+            |content: String| serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": content});
         let chain = |steps: Vec<Value>| serde_json::json!({"type": "Sequence", "normalizers": steps});
         let open = |content: &Value| {
             fs_err::write(&path, content.to_string()).unwrap();

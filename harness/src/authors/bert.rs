@@ -194,7 +194,7 @@ pub fn listed(
     assert_eq!(names.len(), theirs.len(), "{quantity}");
     let sound = names.into_iter().zip(theirs).filter(|(name, _)| !left(name));
     let (ours, theirs): (Vec<f64>, Vec<f64>) = sound.map(|(name, theirs)| (ours(name), f64::from(theirs))).unzip();
-    errors.values(quantity, &ours, &theirs, TRAJECTORY);
+    errors.norms(quantity, &ours, &theirs, TRAJECTORY);
 }
 
 /// Compares a tensor that the case may hold.

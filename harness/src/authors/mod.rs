@@ -37,6 +37,10 @@ pub const GRADIENT: f64 = 1e-4;
 /// Largest relative error of trajectories.
 pub const TRAJECTORY: f64 = 1e-3;
 
+/// Largest relative error of one norm among many, where the bars above hold for all of them together: rounding moves small
+/// ones further, and a wrong rate or a lost term moves them much further.
+const EACH: f64 = 1e-2;
+
 /// What there are cases of. A case belongs to the longest kind that its name begins with.
 const KINDS: [&str; 7] = ["lmc-re", "lmc-ner", "mkgformer-re", "mkgformer-ner", "rp-cre", "emar-bert", "ewc-re"];
 
@@ -179,6 +183,19 @@ impl Errors {
         let difference = norm(&mut ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs));
         let size = norm(&mut theirs.iter().copied());
         self.rows.push((quantity.to_owned(), if size > 0.0 { difference / size } else { difference }, bar));
+    }
+
+    /// Compares norms of parameters: all together, and each of them by itself, because the large ones would hide a small one
+    /// that is wrong.
+    pub fn norms(&mut self, quantity: &str, ours: &[f64], theirs: &[f64], bar: f64) {
+        self.values(quantity, ours, theirs, bar);
+        self.each(quantity, ours.iter().copied().zip(theirs.iter().copied()));
+    }
+
+    /// Compares pairs of ours and theirs one by one.
+    pub fn each(&mut self, quantity: &str, pairs: impl Iterator<Item = (f64, f64)>) {
+        let largest = pairs.map(|(ours, theirs)| (ours - theirs).abs() / theirs.abs().max(f64::MIN_POSITIVE));
+        self.rows.push((format!("{quantity}, the one that is farthest off"), largest.fold(0.0, f64::max), EACH));
     }
 
     /// Compares a number with the authors'.

@@ -53,6 +53,7 @@ fn plain(lmc: &AuthorsLmc<'_>, grads: &BTreeMap<String, Tensor>, errors: &mut Er
                 names.iter().map(|name| norm(&names::theirs(lmc.case, lmc.kind, name, grads))).collect();
             let theirs: Vec<f64> = values(tensor).into_iter().map(f64::from).collect();
             errors.values("g.norms", &ours, &theirs, GRADIENT);
+            errors.each("g.norms", lmc.sound(&names, &ours, &theirs));
             continue;
         }
         let (name, tensor) = names::stored(lmc.case, name, tensor);
@@ -90,8 +91,10 @@ fn modulated(
         errors.tensor(&format!("mod.noisy.{name}"), &ours, &tensor, GRADIENT);
     }
     if let Some(tensor) = lmc.case.tensors.get("mod.noise_std") {
-        let ours: Vec<f64> = lmc.case.order("mod.noise_std").into_iter().map(noise).collect();
+        let names = lmc.case.order("mod.noise_std");
+        let ours: Vec<f64> = names.iter().map(|name| noise(name)).collect();
         let theirs: Vec<f64> = values(tensor).into_iter().map(f64::from).collect();
         errors.values("mod.noise_std", &ours, &theirs, GRADIENT);
+        errors.each("mod.noise_std", lmc.sound(&names, &ours, &theirs));
     }
 }

@@ -125,6 +125,17 @@ impl<'a> AuthorsLmc<'a> {
         objective.ratio
     }
 
+    /// Pairs of ours and theirs, without the parameters whose gradient is zero but for rounding.
+    fn sound<'b>(
+        &'b self,
+        names: &'b [&str],
+        ours: &'b [f64],
+        theirs: &'b [f64],
+    ) -> impl Iterator<Item = (f64, f64)> + 'b {
+        let pairs = ours.iter().copied().zip(theirs.iter().copied());
+        names.iter().zip(pairs).filter(|(name, _)| !self.noise_driven.contains(name)).map(|(_, pair)| pair)
+    }
+
     /// Place of a shared layer among the maps.
     fn layer(&self, number: &str) -> usize {
         let number: usize = number.parse().unwrap();

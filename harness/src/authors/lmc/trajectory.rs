@@ -128,7 +128,11 @@ fn compare(lmc: &AuthorsLmc<'_>, learner: &Learner, taken: &Taken, errors: &mut 
             "norm_of_all_sound" => (total(&|n| sound[n]), theirs),
             _ => (after(lmc, learner, name), theirs),
         };
-        errors.values(&format!("traj.{name}"), &ours, &theirs, TRAJECTORY);
+        let quantity = format!("traj.{name}");
+        match name {
+            "norm" | "change" => errors.norms(&quantity, &ours, &theirs, TRAJECTORY),
+            _ => errors.values(&quantity, &ours, &theirs, TRAJECTORY),
+        }
     }
 }
 

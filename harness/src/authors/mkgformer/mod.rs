@@ -211,7 +211,7 @@ fn gradients(trial: &Trial<'_>, grads: &BTreeMap<String, Tensor>, errors: &mut E
         errors.tensor(&format!("g.{name}"), &trial.part(name, of), &stored(trial, name, theirs), GRADIENT);
     }
     let (ours, theirs) = trial.norms(&trial.case.order("g.norms"), "g.norms", &[], of);
-    errors.values("g.norms", &ours, &theirs, GRADIENT);
+    errors.norms("g.norms", &ours, &theirs, GRADIENT);
 }
 
 /// The authors' training loop with our objective, groups, optimiser and schedule.
@@ -242,7 +242,7 @@ fn trajectory(trial: &Trial<'_>, errors: &mut Errors) {
     }
     let names = case.order("traj.norm");
     let (ours, expected) = trial.norms(&names, "traj.norm", &[], |name| after[name].clone());
-    errors.values("traj.norm", &ours, &expected, TRAJECTORY);
+    errors.norms("traj.norm", &ours, &expected, TRAJECTORY);
     let whole = |ours: &[f64]| ours.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
     errors.number("traj.norm_of_all_sound", whole(&ours), theirs("traj.norm_of_all_sound")[0], TRAJECTORY);
     let all: Vec<f64> = names.iter().map(|name| norm(&trial.part(name, |name| after[name].clone()))).collect();
@@ -250,7 +250,7 @@ fn trajectory(trial: &Trial<'_>, errors: &mut Errors) {
     let moved = |name: &str| (&after[name] - &before[name]).unwrap();
     let vanishing = trial.vanishing();
     let (ours, expected) = trial.norms(&names, "traj.change", &vanishing, moved);
-    errors.values("traj.change", &ours, &expected, TRAJECTORY);
+    errors.norms("traj.change", &ours, &expected, TRAJECTORY);
     let (scores, loss) = trial.scored(&trial.forward_rows());
     for (name, theirs) in case.below("traj.final_") {
         let ours = if name == "loss" { &loss } else { &scores };
