@@ -13,7 +13,7 @@ use mkgc_harness::metrics::value::Value;
 use mkgc_harness::run::RunFolder;
 use mkgc_harness::run::predictions::{self, PredictionRow};
 
-const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/minilm-cpu/runs/mnre-10/emr");
+const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/minilm/runs/mnre-10/emr-seed42");
 
 /// Label ids count from `None` or `O`, which is 0. Relation rows have one label, sentences have one per word.
 fn missed(rows: &[PredictionRow]) -> Value {

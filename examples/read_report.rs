@@ -11,7 +11,7 @@ use mkgc_harness::metrics::value::Value;
 use mkgc_harness::metrics::{MatrixMetric, Metric};
 use mkgc_harness::report;
 
-const RUNS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/minilm-cpu/runs");
+const RUNS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../reports/minilm/runs");
 const METRICS: [Metric; 2] = [Metric::RANKING, Metric::Matrix(MatrixMetric::Forgetting)];
 
 fn percent(value: &Value) -> String {

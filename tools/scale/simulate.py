@@ -33,7 +33,7 @@ def options():
     add("--margin", 180, "seconds before the limit at which a run stops")
     add("--state", 2.4, "GB of a checkpoint: weights and two moments of BERT-base and CLIP ViT-B/32 in f32")
     add("--every", 10, "minutes between checkpoints")
-    add("--merge", 58, "seconds of the report over 1,500 runs")
+    add("--merge", 22, "seconds of the report over 1,500 runs")
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 8, 64, 256])
     return parser.parse_args()
 
