@@ -28,6 +28,7 @@ pub mod report;
 pub mod run;
 pub mod schema;
 pub mod seed;
+mod signals;
 pub mod stats;
 pub mod stream;
 pub mod sweep;

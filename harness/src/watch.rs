@@ -1,5 +1,6 @@
 //! What runs are doing, as a table of plain text: which are finished, which go on and how far they are, which have stopped.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +51,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// What distinguishes the run from others in the table.
+    fn name(&self) -> (&str, &str, Option<u64>) {
+        (&self.benchmark, &self.label, self.seed)
+    }
+
     /// Tells whether the run is worth another look.
     pub fn goes_on(&self) -> bool {
         self.doing == Doing::Running
@@ -128,10 +134,35 @@ fn silence(folder: &RunFolder, now: SystemTime) -> Option<Duration> {
     Some(now.duration_since(last).unwrap_or_default())
 }
 
-/// Prints the table, a line per run, with a line on top that counts them.
+/// Prints the table so that a terminal of this many lines and columns shows it: what goes on first, then what has failed or
+/// stopped, then what is finished, and the number of runs that have no room.
+pub fn screen(mut runs: Vec<Watched>, lines: usize, columns: usize) -> String {
+    runs.sort_by_key(|run| match run.doing {
+        Doing::Running => 0,
+        Doing::Failed(_) => 1,
+        Doing::Stopped => 2,
+        Doing::Finished(_) => 3,
+    });
+    let table = table(&runs);
+    let all: Vec<&str> = table.lines().collect();
+    let room = lines.saturating_sub(1).max(1);
+    let shown = if all.len() > room { room - 1 } else { all.len() };
+    let cut = |line: &&str| line.chars().take(columns).chain(['\n']).collect::<String>();
+    let more = match all.len() - shown {
+        0 => String::new(),
+        more => format!("… and {}\n", counted(more, "further run")),
+    };
+    all[..shown].iter().map(cut).collect::<String>() + &more
+}
+
+/// Prints the table, a line per run, with a line on top that counts them. Runs that nothing else distinguishes are named with
+/// their folders.
 pub fn table(runs: &[Watched]) -> String {
     let metric = Metric::RANKING.key();
     let heading = ["benchmark", "method", "seed", "state", "tasks", "written", "last"].map(str::to_owned);
+    let mut names: BTreeMap<(&str, &str, Option<u64>), usize> = BTreeMap::new();
+    runs.iter().for_each(|run| *names.entry(run.name()).or_default() += 1);
+    let row = |run: &Watched| row(run, names[&run.name()] > 1);
     let rows: Vec<[String; 7]> = std::iter::once(heading).chain(runs.iter().map(row)).collect();
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..7).map(width).collect();
@@ -151,7 +182,7 @@ pub fn table(runs: &[Watched]) -> String {
     counts + &rows.iter().map(line).collect::<String>()
 }
 
-fn row(run: &Watched) -> [String; 7] {
+fn row(run: &Watched, with_folder: bool) -> [String; 7] {
     let (state, last) = match &run.doing {
         Doing::Finished(score) => {
             ("finished", score.map_or_else(|| "undefined".to_owned(), |score| format!("{:.1} %", score * 100.0)))
@@ -163,7 +194,7 @@ fn row(run: &Watched) -> [String; 7] {
     let known = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let cells = [
         run.benchmark.clone(),
-        run.label.clone(),
+        if with_folder { format!("{} ({})", run.label, run.folder.display()) } else { run.label.clone() },
         known(run.seed.map(|seed| seed.to_string())),
         state.to_owned(),
         known(run.tasks.map(|(learned, all)| format!("{learned}/{all}"))),
@@ -181,5 +212,36 @@ fn ago(silent: Duration) -> String {
         seconds @ 120..7200 => format!("{} min ago", seconds / 60),
         seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
         seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_holds_what_goes_on_and_says_what_it_leaves_out() {
+        let run = |number: u64, doing: Doing| Watched {
+            folder: format!("runs/{number}").into(),
+            benchmark: "b".to_owned(),
+            label: "emr".to_owned(),
+            seed: Some(number / 2),
+            doing,
+            tasks: Some((1, 2)),
+            place: String::new(),
+            silent: None,
+        };
+        let mut runs: Vec<Watched> = (0..6).map(|number| run(number, Doing::Finished(None))).collect();
+        runs.push(run(6, Doing::Failed("x".repeat(300))));
+        runs.push(run(8, Doing::Running));
+        let shown = screen(runs.clone(), 8, 60);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!((lines.len(), lines[6]), (7, "… and 5 further runs"), "{shown}");
+        assert!(
+            lines[3].contains("running") && lines[4].contains("failed") && lines[5].contains("emr (runs/0)"),
+            "{shown}"
+        );
+        assert!(lines.iter().all(|line| line.chars().count() <= 60));
+        assert_eq!(screen(runs, 100, 600).lines().count(), 11);
     }
 }

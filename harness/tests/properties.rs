@@ -492,7 +492,10 @@ fn a_lambda_chosen_from_a_grid_is_that_lambda_given() {
         let chosen = place.learned("ewc", "");
         let choice = chosen.method.choice().unwrap().clone();
         let tried: Vec<f64> = choice.scores.iter().map(|score| score.lambda).collect();
-        assert_eq!(tried, chosen.config.ewc_grid);
+        let (grid, beyond) = tried.split_at(chosen.config.ewc_grid.len());
+        assert_eq!(grid, chosen.config.ewc_grid);
+        assert!(tried[grid.len() - 1..].windows(2).all(|pair| pair[1] == 10.0 * pair[0]), "{beyond:?}");
+        assert!(choice.lambda != *tried.last().unwrap() || choice.scores.iter().all(|score| score.micro_f1 == 0.0));
         let best = choice.scores.iter().map(|score| score.micro_f1).fold(0.0, f64::max);
         let smallest = choice.scores.iter().find(|score| score.micro_f1 == best).unwrap();
         assert_eq!((choice.lambda, choice.validation_rows), (smallest.lambda, 6), "{:?}", choice.scores);

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::runs::{ROWS, Runs, entry, row};
 use mkgc_harness::metrics::value::Value as Score;
 use mkgc_harness::report;
-use mkgc_harness::report::board::{Absent, AbsentKind, Board};
+use mkgc_harness::report::board::{Absent, AbsentKind, Board, Entry};
 use mkgc_harness::run::predictions::PredictionRow;
 use mkgc_harness::stats::interval::student;
 use serde_json::{Value, json};
@@ -100,6 +100,37 @@ fn an_older_run_hides_no_difference_between_two_others() {
     }
     let error = runs.boards().unwrap_err().to_string();
     assert!(error.contains("differ in their encoders") && error.contains("(tokenizer one)"), "{error}");
+}
+
+/// Boards of two groups rarely have equal settings.
+#[test]
+fn runs_that_differ_in_settings_are_refused_or_entries_of_their_own() {
+    let runs = Runs::new();
+    runs.plain("a", "emr", 1, 8);
+    runs.run("b", "emr", 2, 9, |record| record["config"]["batch_size"] = 7.into());
+    runs.run("c", "emr", 3, 9, |record| {
+        record["config"]["batch_size"] = 7.into();
+        record["encoder"]["name"] = "models/large".into();
+        record["encoder"]["identity"] = "0123456789abcdef".into();
+    });
+    runs.plain("d", "vanilla", 1, 2);
+    let error = runs.boards().unwrap_err().to_string();
+    assert!(error.contains("setting `batch_size`") && error.contains("give --split"), "{error}");
+    let loaded = report::load(&[runs.path("")]).unwrap().split().unwrap();
+    let board = report::boards(loaded).unwrap().remove(0);
+    let mut labels: Vec<&str> = board.entries.iter().map(|entry| entry.label.as_str()).collect();
+    labels.sort_unstable();
+    let before = labels[0].split_once("batch_size=").unwrap().1.split_once(',').unwrap().0;
+    assert!(before.parse::<usize>().unwrap() != 7, "{labels:?}");
+    let of_seven = ["emr [batch_size=7, encoder=large]", "emr [batch_size=7, encoder=minilm]", "vanilla"];
+    assert_eq!(labels.len(), 4);
+    assert!(of_seven.iter().all(|label| labels.contains(label)), "{labels:?}");
+    let twins = |hash: &str| runs.run(hash, "joint", 1, 9, |record| record["encoder"]["tokenizer"] = hash.into());
+    (twins("one"), twins("two"));
+    let loaded = report::load(&[runs.path("")]).unwrap().split().unwrap();
+    let board = report::boards(loaded).unwrap().remove(0);
+    let named = |entry: &&Entry| entry.label.starts_with("joint [encoder=minilm ") && entry.label.ends_with(" one]");
+    assert_eq!(board.entries.iter().filter(named).count(), 1, "the hashes tell encoders of one name apart");
 }
 
 #[test]

@@ -355,6 +355,19 @@ fn a_command_of_any_language_is_served_and_its_result_printed() {
     let result: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!((&result["method"], result["stages"].as_array().unwrap().len()), (&json!("x"), 2));
     assert_eq!(record(&out).command, Some(started));
+    // The command line may hold keys and paths, so it is not published; the report says what was recorded.
+    let (board, site) = (keep.path().join("board"), keep.path().join("site"));
+    let report = mkgc().arg("report").arg(&out).arg("--out").arg(&board).arg("--publish").arg(&site).output().unwrap();
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+    let text = fs_err::read_to_string(board.join("report.md")).unwrap();
+    assert!(text.contains("### Other programs") && text.contains("| requests refused |"), "{text}");
+    assert!(!text.contains("| not recorded | not recorded | not recorded |"), "rows and minutes are recorded: {text}");
+    let record = run::find::find(&[site.join("runs")]).unwrap().remove(0).join("run.json");
+    for file in [site.join("board.json"), record] {
+        let published = fs_err::read_to_string(&file).unwrap();
+        let place = file.display();
+        assert!(published.contains("started_after") && !published.contains("method.sh"), "{place}: {published}");
+    }
     // Once more, the result is read and the command not run.
     assert_eq!(command(&place, &out, "exit 1", &[]).stdout, done.stdout);
 }
@@ -407,6 +420,58 @@ fn nothing_of_a_command_that_is_given_up_goes_on_running() {
         let running = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
         assert!(running.is_empty(), "{name}: {}", String::from_utf8_lossy(&running));
     }
+}
+
+/// Ctrl-C on a terminal and the end of a job reach mkgc, which has put anything but a plain command into a group of its own.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_ends_mkgc_ends_the_command() {
+    let place = Place::new(Relations);
+    let (keep, _) = out();
+    let note = keep.path().join("pid");
+    let path = keep.path().join("method.sh");
+    fs_err::write(&path, format!("echo $$ > {note}.new; mv {note}.new {note}; exec sleep 600", note = note.display()))
+        .unwrap();
+    let mut stream = mkgc();
+    stream.arg("stream").arg(place.built()).arg("--out").arg(keep.path().join("run")).args([
+        "--name",
+        "x",
+        "--command",
+    ]);
+    let mut stream = stream.arg(format!("A='1 2' sh {}", path.display())).spawn().unwrap();
+    while !note.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = fs_err::read_to_string(note).unwrap();
+    let kill = format!("kill -s TERM {}", stream.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&stream.wait().unwrap()), Some(15));
+    let cmdline = format!("/proc/{}/cmdline", pid.trim());
+    for _ in 0..200 {
+        if std::fs::read(&cmdline).unwrap_or_default().is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{}", String::from_utf8_lossy(&std::fs::read(&cmdline).unwrap_or_default()));
+}
+
+/// Row after row until no more fit is a way to fill a memory.
+#[test]
+fn refusals_for_the_budget_do_not_end_a_stream() {
+    let place = Place::new(Relations);
+    let (_keep, out) = out();
+    let mut method = Method::start(&place.built(), &out, &["--memory", "1"]);
+    let first = method.next();
+    let rows = ids(&first["train"], "");
+    method.ask(json!({"type": "remember", "rows": &rows[..1]}));
+    for turn in 0..150 {
+        let reply = method.ask(json!({"type": "remember", "rows": [rows[1 + turn % (rows.len() - 1)]]}));
+        assert_eq!(code(&reply), "budget");
+    }
+    assert_eq!(method.predict_none()["type"], json!("predicted"));
+    assert_eq!(method.leave().0, 2);
+    assert_eq!(record(&out).refused, [(Refusal::Budget, 150)].into());
 }
 
 #[test]

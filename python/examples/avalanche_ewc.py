@@ -23,6 +23,8 @@ def features(rows):
 
 torch.manual_seed(0)
 stream = mkgc.Stream(sys.argv[1], out=sys.argv[2], name="Avalanche EWC", images=False)
+if stream.tasks_done:
+    sys.exit("This example keeps no weights, so it cannot go on after an interruption: choose another folder.")
 model = torch.nn.Sequential(torch.nn.Linear(1024, 64), torch.nn.ReLU(), torch.nn.Linear(64, stream.hello["labels"]))
 options = dict(train_mb_size=16, train_epochs=20, evaluator=EvaluationPlugin())
 strategy = EWC(model=model, optimizer=torch.optim.Adam(model.parameters(), 3e-3),

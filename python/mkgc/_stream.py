@@ -11,6 +11,10 @@ from ._pictures import Pictures
 from ._program import Error, find_program
 
 
+#: The version of the protocol that this file speaks.
+PROTOCOL = 1
+
+
 class Refused(Error):
     """mkgc refused a request, which changed nothing. `code` says why in a word: `budget`, `rows`, `predictions`, `order` or
     `message`."""
@@ -73,6 +77,11 @@ class Stream:
         )
         #: What mkgc said at the beginning (`hello` in docs/stream.md).
         self.hello = self._read()
+        if self.hello.get("protocol") != PROTOCOL:
+            program, spoken = find_program(), self.hello.get("protocol")
+            self.close()
+            raise Error(f"{program} speaks version {spoken} of the protocol, and this package version {PROTOCOL}: "
+                        "install both from one release, or unset MKGC_BINARY")
         #: The scores, as in `result.json`, once all predictions are there.
         self.result = None
         self._pictures = Pictures(self.hello) if images else None
@@ -162,7 +171,10 @@ class Stream:
             line = b""
         if not line:
             self._gone()
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except ValueError:
+            raise Error(f"{find_program()} is not mkgc: it says {line[:80]!r}") from None
 
     def _gone(self):
         code = self._process.poll() if self._process.stdout.closed else self._process.wait()

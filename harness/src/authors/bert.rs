@@ -20,6 +20,8 @@ use crate::methods::shared::training::Objective;
 
 /// The method's own settings, without dropout, with the case's rates and sizes. The case calls the head `head`.
 pub fn settings(case: &AuthorsCase, method: &str, head: &str) -> Config {
+    let optimiser = case.json["hyperparameters"].as_str().unwrap();
+    assert!(optimiser.contains("no weight decay"), "another optimiser: {optimiser}");
     Config {
         lr_encoder: stated(case, "encoder "),
         lr_head: stated(case, head),

@@ -38,6 +38,13 @@ fn number(case: &AuthorsCase, part: &str, key: &str) -> f64 {
     case.json[part][key].as_f64().unwrap_or_else(|| panic!("`{key}` is no number"))
 }
 
+/// The number behind "wd" in the name of the optimiser.
+fn weight_decay(case: &AuthorsCase) -> f64 {
+    let optimiser = case.json["hyperparameters"]["optimiser"].as_str().unwrap();
+    let stated = optimiser.strip_prefix("AdamW wd ").and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    stated.unwrap_or_else(|| panic!("no weight decay of AdamW in `{optimiser}`"))
+}
+
 fn settings(case: &AuthorsCase) -> Config {
     let rate = |key: &str| number(case, "hyperparameters", key);
     let layer = shared_layers(case)[0];
@@ -46,6 +53,7 @@ fn settings(case: &AuthorsCase) -> Config {
         lr_head: rate("lr"),
         lr_key: rate("key_lr"),
         lr_bias: rate("bias_lr"),
+        weight_decay: weight_decay(case),
         head_dropout: number(case, "config", "dropout"),
         max_length: case.tensor(&format!("w.share.text_bias.{layer}")).dims()[1],
         visual: VisualSetting::Crops,

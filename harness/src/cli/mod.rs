@@ -104,6 +104,10 @@ enum Command {
         /// every run. GitHub Pages and the Hugging Face hub show it as it is, and `mkgc report` reads it again.
         #[arg(long, value_name = "DIR")]
         publish: Option<PathBuf>,
+        /// Make entries of their own of runs of one method that differ in encoders, settings or the memory budget, and name
+        /// what differs. Otherwise such runs are refused.
+        #[arg(long)]
+        split: bool,
     },
     /// Show what runs are doing: a table of running and finished runs, renewed on a terminal until all have ended.
     Watch(watch::WatchArgs),
@@ -152,8 +156,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Stream(args) => stream::stream(args)?,
         Command::Gate(args) => return gate::gate(&args),
         Command::Ls { listing } => ls::ls(&listing)?,
-        Command::Report { runs, out, publish } => {
-            let boards = report::boards(report::load(&runs)?)?;
+        Command::Report { runs, out, publish, split } => {
+            let loaded = report::load(&runs)?;
+            let boards = report::boards(if split { loaded.split()? } else { loaded })?;
             let published = publish.map(|dir| report::publish(&boards, &dir)).transpose()?;
             let written = out.map(|out| report::write(&boards, &out)).transpose()?;
             print(&written.or(published).unwrap_or_default())?;

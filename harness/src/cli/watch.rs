@@ -26,14 +26,30 @@ pub struct WatchArgs {
 /// Clears the terminal and begins at its top.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
+/// Returns the lines and columns of the terminal, if it says so.
+#[cfg(unix)]
+fn size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then(|| (size.ws_row.into(), size.ws_col.into()))
+}
+
+#[cfg(not(unix))]
+fn size() -> Option<(usize, usize)> {
+    None
+}
+
 /// Prints the table; on a terminal again and again, until no run is going on or somebody presses Ctrl-C.
 pub fn watch(args: &WatchArgs) -> Result<()> {
     let live = !args.once && stdout().is_terminal();
     loop {
         let runs = watch::look(&args.runs, SystemTime::now())?;
-        let clear = if live { CLEAR } else { "" };
-        print(&format!("{clear}{}", watch::table(&runs)))?;
-        if !live || !runs.iter().any(Watched::goes_on) {
+        let goes_on = runs.iter().any(Watched::goes_on);
+        // What is left on the terminal at the end is whole.
+        match size().filter(|_| live && goes_on) {
+            Some((lines, columns)) => print(&format!("{CLEAR}{}", watch::screen(runs, lines, columns)))?,
+            None => print(&format!("{}{}", if live { CLEAR } else { "" }, watch::table(&runs)))?,
+        }
+        if !live || !goes_on {
             return Ok(());
         }
         sleep(Duration::from_secs(args.every));

@@ -129,7 +129,7 @@ fn described(encoders: &[&EncoderRecord]) -> String {
 
 /// Checks two runs of one row of a table, which may differ in the seed alone.
 fn same_settings(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
-    let pair = Pair { one, other, remedy: "name variants in a plan of `mkgc sweep`, or report them apart" };
+    let pair = Pair { one, other, remedy: "give --split to make two entries of them, or report them apart" };
     let same = |(one, other): (&EncoderRecord, &EncoderRecord)| one.name == other.name && one.is_same(other);
     let ours = encoders(one);
     let theirs = encoders(other);
@@ -137,7 +137,7 @@ fn same_settings(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
         return Err(pair.refuse("encoders", &described(&ours), &described(&theirs)));
     }
     if one.record.stream().is_some() && other.record.stream().is_some() {
-        let pair = Pair { one, other, remedy: "give one of them another --name, or report them apart" };
+        let pair = Pair { one, other, remedy: "give --split to make two entries of them, or report them apart" };
         pair.same("memory budget", |run| run.record.memory_budget.clone())?;
     }
     let settings = |run: &FinishedRun| serde_json::to_value(run.record.trained().map(|model| &model.config));

@@ -13,7 +13,7 @@ use crate::escape::visible;
 use crate::methods::{MethodSpec, registry};
 use crate::metrics::metric::PredictionSet;
 use crate::metrics::{MatrixMetric, Metric, StageMetric};
-use crate::run::record::Cost;
+use crate::run::record::RunRecord;
 
 /// Number of curves ticked when the page opens, besides those of the floor and the upper bounds.
 const TICKED: usize = 12;
@@ -192,8 +192,8 @@ impl<'a> EntryView<'a> {
             ticked: series.is_some_and(|series| series < TICKED || plots::reference(entry)),
             pen: series.map(plots::pen),
             about: about(&entry.method),
-            minutes: mean_cost(entry, |cost| cost.wall_seconds / 60.0),
-            stored: mean_cost(entry, |cost| cost.stored_rows as f64),
+            minutes: mean(entry, RunRecord::minutes),
+            stored: mean(entry, |record| record.stored_rows().map(|rows| rows as f64)),
             lost: entry.classes.iter().map(plots::lost).collect(),
             settings: entry.runs.iter().map(own).collect::<Result<_>>()?,
             matrix_plot: plot(plots::matrix)?,
@@ -205,8 +205,8 @@ impl<'a> EntryView<'a> {
 }
 
 /// Averages a cost over the runs that recorded theirs.
-fn mean_cost(entry: &Entry, cost: impl Fn(&Cost) -> f64) -> Option<f64> {
-    let costs: Vec<f64> = entry.runs.iter().filter_map(|run| run.record.cost.as_ref()).map(cost).collect();
+fn mean(entry: &Entry, cost: impl Fn(&RunRecord) -> Option<f64>) -> Option<f64> {
+    let costs: Vec<f64> = entry.runs.iter().filter_map(|run| cost(&run.record)).collect();
     (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64)
 }
 

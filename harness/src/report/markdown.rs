@@ -8,7 +8,8 @@ use crate::console::counted;
 use crate::escape::{file_name, markdown as escape};
 use crate::metrics::value::{Entered, Value};
 use crate::metrics::{Metric, StageMetric};
-use crate::run::record::{Cost, Trained};
+use crate::run::external::{PhaseRecord, StreamRecord};
+use crate::run::record::{Model, RunRecord, Trained};
 use crate::stats::interval::RESAMPLES;
 use crate::stats::permutation::PERMUTATIONS;
 
@@ -39,6 +40,7 @@ pub fn report(boards: &[Board]) -> String {
             text += &confusion(board, &board.apart, "####");
         }
         text += &runs(board);
+        text += &others(board);
         text += &absent(&board.absent);
     }
     text + &formulas()
@@ -258,7 +260,7 @@ fn run(card: &RunCard) -> Vec<String> {
         },
     );
     let known = |of: fn(&Trained) -> String| record.trained().map_or_else(|| "not known".to_owned(), of);
-    let cost = |print: fn(&Cost) -> String| record.cost.as_ref().map_or_else(|| "not recorded".to_owned(), print);
+    let recorded = |cell: Option<String>| cell.unwrap_or_else(|| "not recorded".to_owned());
     let cells = [
         record.label(),
         record.train_seed().to_string(),
@@ -269,13 +271,56 @@ fn run(card: &RunCard) -> Vec<String> {
         known(|model| model.config.batch_size.to_string()),
         known(|model| format!("{:e} / {:e}", model.config.lr_encoder, model.config.lr_head)),
         record.memory_budget.clone(),
-        cost(|cost| cost.stored_rows.to_string()),
-        cost(|cost| cost.optimiser_steps.to_string()),
-        cost(|cost| format!("{:.1}", cost.wall_seconds / 60.0)),
+        recorded(record.stored_rows().map(|rows| rows.to_string())),
+        recorded(record.cost.as_ref().map(|cost| cost.optimiser_steps.to_string())),
+        recorded(record.minutes().map(|minutes| format!("{minutes:.1}"))),
         known(|model| format!("{}, {} threads", model.device, model.threads)),
         record.code_version.clone(),
     ];
     cells.iter().map(|cell| escape(cell)).collect()
+}
+
+/// Lists the models that were trained elsewhere: what they are, and what happened while mkgc dealt the tasks out to them.
+fn others(board: &Board) -> String {
+    let rows: Vec<Vec<String>> =
+        board.all().flat_map(|entry| &entry.runs).filter_map(|card| other(&card.record)).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "method",
+        "seed",
+        "what it is",
+        "address",
+        "learning, predicting (s)",
+        "requests refused",
+        "begun again after task",
+    ];
+    format!("\n### Other programs\n{}", grid(header.map(str::to_owned).to_vec(), header.len(), rows))
+}
+
+fn other(record: &RunRecord) -> Option<Vec<String>> {
+    let Model::External { source, .. } = &record.model else { return None };
+    let stream = |print: &dyn Fn(&StreamRecord) -> String| record.stream().map_or_else(|| "–".to_owned(), print);
+    let seconds = |stream: &StreamRecord| {
+        let sum = |of: fn(&PhaseRecord) -> f64| stream.phases.iter().map(of).sum::<f64>();
+        format!("{:.0}, {:.0}", sum(|phase| phase.learn_seconds), sum(|phase| phase.predict_seconds))
+    };
+    let after = |stream: &StreamRecord| {
+        let again: Vec<String> = stream.started_after.iter().skip(1).map(usize::to_string).collect();
+        if again.is_empty() { "–".to_owned() } else { again.join(", ") }
+    };
+    let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".to_owned());
+    let cells = [
+        record.label(),
+        record.train_seed().to_string(),
+        said(&source.description),
+        said(&source.url),
+        stream(&seconds),
+        stream(&|stream| stream.refused.values().sum::<usize>().to_string()),
+        stream(&after),
+    ];
+    Some(cells.iter().map(|cell| escape(cell)).collect())
 }
 
 /// Lists the runs without a number, and why.

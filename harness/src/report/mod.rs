@@ -27,6 +27,7 @@ pub mod plots;
 mod publish;
 mod scores;
 mod significance;
+mod split;
 mod table;
 
 pub use assemble::boards;

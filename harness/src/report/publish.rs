@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::board::{Absent, Board, RunCard};
 use super::{files, markdown};
 use crate::console::note;
@@ -15,6 +17,8 @@ use crate::files::write_atomically;
 use crate::owned::OwnedFolder;
 use crate::run::RunFolder;
 use crate::run::hints::folder_name;
+use crate::run::log::Line;
+use crate::run::record::Model;
 
 /// The page that web servers show first.
 const PAGE: &str = "index.html";
@@ -50,7 +54,7 @@ pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
     names.extend((!foreign).then(|| README.to_owned()));
     let folder = OwnedFolder::open(out, "report --publish", &names)?;
     for (name, source) in &runs.copies {
-        write_atomically(&out.join(name), &fs_err::read(source)?)?;
+        write_atomically(&out.join(name), &content(source)?)?;
     }
     for (name, bytes) in &made {
         write_atomically(&out.join(name), bytes)?;
@@ -67,6 +71,26 @@ pub fn publish(boards: &[Board], out: &Path) -> Result<String> {
     names.extend(folder.before().iter().filter(stays).cloned());
     folder.keep(&names)?;
     Ok(text)
+}
+
+/// Returns what is published of a file of a run. A `run.json` goes without the command line of `mkgc stream --command`, which
+/// may hold paths and keys, and `metrics.jsonl` with its lines of the log alone: a link of that name in a run of somebody
+/// else could lead to any file.
+fn content(source: &Path) -> Result<Vec<u8>> {
+    let bytes = fs_err::read(source)?;
+    match source.file_name().and_then(|name| name.to_str()) {
+        Some("run.json") => {
+            let mut record: Value = serde_json::from_slice(&bytes)?;
+            let stream = record.pointer_mut("/external/stream").and_then(Value::as_object_mut);
+            let hidden = stream.and_then(|stream| stream.remove("command"));
+            Ok(if hidden.is_some() { serde_json::to_vec_pretty(&record)? } else { bytes })
+        }
+        Some("metrics.jsonl") => {
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+            Ok(lines.filter(|line| serde_json::from_slice::<Line>(line).is_ok()).flatten().copied().collect())
+        }
+        _ => Ok(bytes),
+    }
 }
 
 /// Where the runs of the boards are published.
@@ -99,6 +123,11 @@ impl PublishedRuns {
         for entry in board.entries.iter_mut().chain(&mut board.apart) {
             let label = file_name(&entry.label);
             for (seed, run) in entry.seeds.iter().zip(&mut entry.runs) {
+                if let Model::External { source, .. } = &mut run.record.model
+                    && let Some(stream) = &mut source.stream
+                {
+                    stream.command = None;
+                }
                 let place = self.place(run, &format!("runs/{benchmark}/{label}-seed{seed}"))?;
                 self.places.push((std::mem::replace(&mut run.folder, place.clone()), place));
             }

@@ -246,6 +246,21 @@ impl RunRecord {
         }
     }
 
+    /// Returns how many rows are stored after the last task, if that is recorded.
+    pub fn stored_rows(&self) -> Option<usize> {
+        let trained = self.cost.as_ref().map(|cost| cost.stored_rows);
+        trained.or_else(|| self.stream().map(|stream| stream.stored_rows))
+    }
+
+    /// Returns how long learning and predicting took, in minutes, if that is recorded.
+    pub fn minutes(&self) -> Option<f64> {
+        let of_phases = |stream: &StreamRecord| -> f64 {
+            stream.phases.iter().map(|phase| phase.learn_seconds + phase.predict_seconds).sum()
+        };
+        let seconds = self.cost.as_ref().map(|cost| cost.wall_seconds).or_else(|| self.stream().map(of_phases));
+        seconds.map(|seconds| seconds / 60.0)
+    }
+
     /// Returns the method's name as reports show it. Marks name the variant, the number of tasks of a run that stopped
     /// early, pictures other than the corpus's own (a control of the setting `visual`, or generated ones), and a model
     /// that was trained outside mkgc.

@@ -1,18 +1,25 @@
 //! The command of `mkgc stream --command`: started by the shell, with pipes to its standard input and from its standard
 //! output, and ended if it does not end by itself.
 //!
-//! A plain command takes the place of the shell, so that it can be killed, and Ctrl-C reaches it as it reaches mkgc. Anything
-//! else, such as a pipeline, is a process group of its own, which is killed as a whole.
+//! A plain command takes the place of the shell, so that it can be killed, and Ctrl-C reaches it as it reaches mkgc. Variables
+//! may be set before it. Anything else, such as a pipeline, is a process group of its own, which is killed as a whole and to which
+//! signals are passed on: it would go on training, and the next start would be a second one beside it.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::peer::Peer;
 use crate::error::{Error, Result};
+use crate::signals::{self, Caught};
 
 /// How long a command may take to end once nothing more will come, if it has no other limit.
 const TO_END: Duration = Duration::from_secs(60);
+
+/// The signal SIGKILL.
+const KILL: i32 = 9;
 
 /// How often it is looked whether a command has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -27,6 +34,7 @@ const BUILT_IN: [&str; 5] = [".", "command", "eval", "exec", "source"];
 pub struct Client {
     child: Child,
     plain: bool,
+    over: Arc<AtomicBool>,
     timeout: Option<Duration>,
 }
 
@@ -44,7 +52,11 @@ impl Client {
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::Usage("--command: the command has no input or output".to_owned()));
         };
-        Ok((Self { child, plain, timeout }, Peer::new(from, to, timeout)))
+        let over = Arc::new(AtomicBool::new(false));
+        if !plain {
+            pass_signals_on(child.id(), Arc::clone(&over))?;
+        }
+        Ok((Self { child, plain, over, timeout }, Peer::new(from, to, timeout)))
     }
 
     /// Waits until the command has ended by itself; `None` if it takes too long.
@@ -64,19 +76,46 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         // All of it fails only if the command has ended.
+        self.over.store(true, Ordering::SeqCst);
         if !self.plain {
-            kill_group(self.child.id());
+            signals::send_to_group(self.child.id(), KILL);
         }
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
+/// Passes signals that end mkgc on to the command's process group, until the command is over.
+fn pass_signals_on(leader: u32, over: Arc<AtomicBool>) -> Result<()> {
+    let caught = Caught::new()?;
+    thread::spawn(move || {
+        while !over.load(Ordering::SeqCst) {
+            if let Some(signal) = caught.take() {
+                signals::send_to_group(leader, signal);
+                signals::end_by(signal);
+            }
+            thread::sleep(LOOK);
+        }
+    });
+    Ok(())
+}
+
 /// Returns whether a command is a program with arguments and nothing else.
 fn is_plain(command: &str) -> bool {
-    // `RATE=1 ./mine` sets a variable.
-    let is_program = |word: &str| !word.contains('=') && !BUILT_IN.contains(&word);
-    cfg!(unix) && command.split_whitespace().next().is_some_and(is_program) && !command.trim().contains(SHELL_ONLY)
+    let is_program = |word: &str| !BUILT_IN.contains(&word);
+    let program = command.split_whitespace().find(|word| !sets_variable(word));
+    // A quoted value may hold spaces, so that the word after the first one is not the program.
+    let quoted = sets_variables(command) && command.contains(['\'', '"', '\\']);
+    cfg!(unix) && program.is_some_and(is_program) && !quoted && !command.trim().contains(SHELL_ONLY)
+}
+
+/// Returns whether the word sets a variable, as in `RATE=1 ./mine`.
+fn sets_variable(word: &str) -> bool {
+    word.contains('=')
+}
+
+fn sets_variables(command: &str) -> bool {
+    command.split_whitespace().next().is_some_and(sets_variable)
 }
 
 #[cfg(unix)]
@@ -84,18 +123,12 @@ fn shell(command: &str, plain: bool) -> Command {
     use std::os::unix::process::CommandExt;
     let mut shell = Command::new("sh");
     if plain {
-        shell.args(["-c", &format!("exec {command}")]);
+        let env = if sets_variables(command) { "env " } else { "" };
+        shell.args(["-c", &format!("exec {env}{command}")]);
     } else {
         shell.args(["-c", command]).process_group(0);
     }
     shell
-}
-
-#[cfg(unix)]
-fn kill_group(leader: u32) {
-    // The shell has `kill` built in, where a small system may lack the program.
-    let kill = format!("kill -s KILL -- -{leader}");
-    Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().ok();
 }
 
 #[cfg(not(unix))]
@@ -104,9 +137,6 @@ fn shell(command: &str, _plain: bool) -> Command {
     shell.args(["/C", command]);
     shell
 }
-
-#[cfg(not(unix))]
-fn kill_group(_leader: u32) {}
 
 #[cfg(test)]
 mod tests {
@@ -123,12 +153,30 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_program_with_arguments_is_plain() {
-        for plain in ["./mine", "python 'my method.py' --rate=1e-3", " sh -c \"exit 3\" \n"] {
+        for plain in [
+            "./mine",
+            "python 'my method.py' --rate=1e-3",
+            " sh -c \"exit 3\" \n",
+            "RATE=1 ./mine",
+            "A=1 B=2,3 python m.py",
+        ] {
             assert!(is_plain(plain), "{plain}");
         }
-        for other in
-            ["a | b", "a && b", "RATE=1 ./mine", "a; b", "a\nb", "$METHOD", "", "! a", "{ a; }", "exec a", ". ./a"]
-        {
+        for other in [
+            "a | b",
+            "a && b",
+            "RATE='1 2' ./mine",
+            "A=1 . ./a",
+            "RATE=1",
+            "a; b",
+            "a\nb",
+            "$METHOD",
+            "",
+            "! a",
+            "{ a; }",
+            "exec a",
+            ". ./a",
+        ] {
             assert!(!is_plain(other), "{other}");
         }
     }

@@ -1,6 +1,6 @@
 //! Answers the requests of a method: one task after another, each ended by its predictions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mkgc_builder::corpus::Split;
 
@@ -18,8 +18,13 @@ use crate::run::external::{PhaseRecord, Refusal};
 use crate::run::predictions;
 use crate::run::record::RunRecord;
 
-/// After how many refused requests in a row a method is given up.
+/// After how many requests in a row that are mistakes, or the same one again, a method is given up. What is refused for the
+/// budget or for its rows is not counted: a method may store row after row until no more fit.
 const PATIENCE: usize = 100;
+
+/// How long counts of refusals may be unsaved. Those of predictions, from whose refusals something could be learned, are saved
+/// at once.
+const UNSAVED: Duration = Duration::from_secs(1);
 
 /// Why a request is not answered as asked.
 #[derive(Debug)]
@@ -54,7 +59,11 @@ impl StreamSession<'_> {
     /// # Errors
     /// The method is gone or makes nothing but mistakes; the folder cannot be written.
     pub fn serve(&mut self, peer: &Peer) -> Served<RunResult> {
-        match self.converse(peer) {
+        let outcome = self.converse(peer);
+        if outcome.is_err() && self.may_change() {
+            self.save()?;
+        }
+        match outcome {
             Err(Fault::Lost(lost)) => self.result()?.ok_or(Fault::Lost(lost)),
             outcome => outcome,
         }
@@ -63,6 +72,8 @@ impl StreamSession<'_> {
     fn converse(&mut self, peer: &Peer) -> Served<RunResult> {
         peer.send(&Reply::Hello(self.hello()))?;
         let mut refused = 0;
+        let mut before = String::new();
+        let mut saved = Instant::now();
         loop {
             let line = peer.receive()?;
             let request = ClientRequest::parse(&line).map_err(|reason| Fault::Refused(Refusal::Message, reason));
@@ -71,14 +82,17 @@ impl StreamSession<'_> {
                 Ok(Some(result)) => return Ok(result),
                 Err(Fault::Refused(code, message)) => {
                     *self.stream.refused.entry(code).or_default() += 1;
-                    // At once, because the method may end this process before the task ends.
-                    if self.may_change() {
+                    // Now, because the method may end this process before the task ends.
+                    if self.may_change() && (code == Refusal::Predictions || saved.elapsed() > UNSAVED) {
                         self.save()?;
+                        saved = Instant::now();
                     }
-                    refused += 1;
+                    let counts = !matches!(code, Refusal::Budget | Refusal::Rows) || line == before;
+                    refused += usize::from(counts);
                     if refused == PATIENCE {
                         return Err(Fault::GivenUp(message));
                     }
+                    before = line;
                     peer.send(&Reply::Error { code, message })?;
                 }
                 Err(fault) => return Err(fault),

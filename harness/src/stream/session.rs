@@ -13,6 +13,7 @@ use super::progress::StreamProgress;
 use super::request::StreamRequest;
 use super::rows::LabelledRow;
 use super::store::{Store, StoredId};
+use crate::console::{counted, note};
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
 use crate::files::write_json_durably;
@@ -21,6 +22,9 @@ use crate::run::external::{ExternalRecord, PhaseRecord, StreamRecord};
 use crate::run::lock::Lock;
 use crate::run::record::{Model, RunRecord};
 use crate::run::{RunFolder, failure};
+
+/// The folder in a run folder where a method keeps its own state.
+const METHOD: &str = "method";
 
 /// The task that is learned.
 pub(super) struct Current {
@@ -103,11 +107,26 @@ impl<'a> StreamSession<'a> {
             failure::clear(folder)?;
             if session.done() < session.record.tasks() {
                 session.stream.started_after.push(session.done());
+                session.warn_of_lost_state();
             }
             session.save()?;
             session.finish()?;
         }
         Ok(session)
+    }
+
+    /// Warns where an interrupted method kept nothing: it would begin anew with the tasks that are left.
+    fn warn_of_lost_state(&self) {
+        let kept = self.folder.dir().join(METHOD);
+        let empty = fs_err::read_dir(&kept).map_or(true, |mut files| files.next().is_none());
+        if self.done() > 0 && empty {
+            let tasks = counted(self.done(), "task");
+            note(format_args!(
+                "warning: {tasks} are done, and {} is empty: unless the method restores from elsewhere what it learned, its \
+                 predictions are those of a method that never saw them",
+                kept.display()
+            ));
+        }
     }
 
     /// Returns the result of a run that is finished.

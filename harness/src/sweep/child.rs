@@ -8,10 +8,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use mkgc_builder::files::parent_folder;
 
 use super::one::CHILD;
-use super::signals;
 use super::spec::PlannedRun;
 use crate::error::Result;
 use crate::run::interrupt::{INTERRUPTED, STOPPED};
+use crate::signals;
 
 /// Starts the process of a run: this program with `arguments`, which name the sweep, and the number of the run. What it
 /// prints is added to `log`.

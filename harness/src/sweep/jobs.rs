@@ -13,13 +13,13 @@ use super::live::View;
 use super::matrix::Sweep;
 use super::renewal::Renewal;
 use super::resources::{MachineMemory, Shares};
-use super::signals::{self, Caught};
 use super::spec::PlannedRun;
 use super::state::{Observed, RunState, last_line, time_left};
 use super::table::{Row, duration, rows};
 use crate::console::counted;
 use crate::error::Result;
 use crate::learner::{TINY, opened};
+use crate::signals::{self, Caught};
 
 /// Time between two looks at the children.
 const TICK: Duration = Duration::from_millis(100);

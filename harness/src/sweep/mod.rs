@@ -19,7 +19,6 @@ mod plan;
 mod renewal;
 mod report;
 mod resources;
-mod signals;
 pub mod slurm;
 mod spec;
 mod state;

@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io::Read;
 
 use super::matrix::Sweep;
-use super::signals;
 use super::spec::PlannedRun;
 use crate::console::note;
 use crate::error::Error;
+use crate::signals;
 use crate::train::{Request, Run};
 
 /// Variable that tells a child process of a sweep that its standard input is a pipe that ends with its parent.

@@ -5,8 +5,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::child::this_program;
-use super::signals;
 use crate::console::note;
+use crate::signals;
 
 /// The least time between two renewals. The report of a large sweep takes as long.
 const EVERY: Duration = Duration::from_mins(1);

@@ -51,6 +51,21 @@ fn a_published_board_gives_the_same_numbers_and_names_no_place_of_this_machine()
     assert!(runs.path("a/vanilla").exists(), "runs elsewhere are nobody's to remove");
 }
 
+/// A run of somebody else may hold a link of that name to any file.
+#[cfg(unix)]
+#[test]
+fn nothing_but_lines_of_a_log_is_published_as_one() {
+    let runs = Runs::new();
+    let run = runs.plain("emr", "emr", 1, 8);
+    let secret = runs.path("secret");
+    let line = r#"{"stage":1,"epoch":0,"step":150,"loss":0.1,"lr_encoder":0.1,"samples_per_s":1.0,"memory_mib":1}"#;
+    fs_err::write(&secret, format!("token = 7\n{line}\n{{\"stage\": 1}}\n")).unwrap();
+    fs_err::os::unix::fs::symlink(&secret, run.join("metrics.jsonl")).unwrap();
+    assert_eq!(mkgc(&runs.path(""), &["report", "emr", "--publish", "site"], |_| ()).0, 0);
+    let published = runs.path("site/runs/twitter2017-plom/emr-seed1/metrics.jsonl");
+    assert_eq!(fs_err::read_to_string(published).unwrap(), format!("{line}\n"));
+}
+
 #[test]
 fn a_published_run_that_was_damaged_since_stays_and_is_named_in_plain_words() {
     let runs = Runs::new();

@@ -131,7 +131,7 @@ impl<'a> AuthorsLmc<'a> {
         names: &'b [&str],
         ours: &'b [f64],
         theirs: &'b [f64],
-    ) -> impl Iterator<Item = (f64, f64)> + 'b {
+    ) -> impl Iterator<Item = (f64, f64)> + Clone + 'b {
         let pairs = ours.iter().copied().zip(theirs.iter().copied());
         names.iter().zip(pairs).filter(|(name, _)| !self.noise_driven.contains(name)).map(|(_, pair)| pair)
     }
@@ -171,7 +171,7 @@ fn settings(case: &AuthorsCase, kind: Extraction) -> Config {
         lr_head: hyperparameter(case, "crf_lr").unwrap_or(lr),
         lr_key: rate("key_lr"),
         lr_bias: rate("bias_lr"),
-        weight_decay: case.json["parameter_groups"][0]["weight_decay"].as_f64().unwrap(),
+        weight_decay: case.weight_decay(),
         clip_norm: 0.0,
         head_dropout: case.json["config"]["dropout"].as_f64().unwrap(),
         max_length: case.tensor(&format!("w.share.text_bias.{}", shared_layers(case)[0])).dim(1).unwrap(),

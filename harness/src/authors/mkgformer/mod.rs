@@ -58,7 +58,7 @@ impl<'a> Trial<'a> {
             lr_head: head_rate(case),
             schedule: Schedule::Linear,
             warmup: number(&hyper["warmup_ratio"]),
-            weight_decay: number(&case.json["parameter_groups"][0]["weight_decay"]),
+            weight_decay: case.weight_decay(),
             clip_norm: 0.0,
             head_dropout: number(&case.json["config"]["dropout"]),
             visual: VisualSetting::Crops,
@@ -220,7 +220,7 @@ fn trajectory(trial: &Trial<'_>, errors: &mut Errors) {
     let learner = &trial.learner;
     let before = learner.params().tensors().unwrap();
     let mut optimiser = learner.optimiser(&trial.config).unwrap();
-    let steps = case.json["order"]["traj.rows"].as_array().unwrap();
+    let Some(steps) = case.json["order"]["traj.rows"].as_array() else { return };
     let groups = case.json["parameter_groups"].as_array().unwrap();
     let mut losses = Vec::new();
     let mut rates = Vec::new();

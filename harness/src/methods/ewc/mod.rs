@@ -11,7 +11,7 @@
 //!
 //! λ is chosen from `ewc_grid`: at the second task, each value trains from the same state with the same seeds, and the
 //! one with the best micro-F1 on the validation rows of the first two tasks stays for the rest of the stream, the smaller
-//! one of equals. Test rows are never looked at. `run.json` holds every value's score; steps of the values that were not
+//! one of equals. While the largest value is the best one, ten times that value is tried too. Test rows are never looked at. `run.json` holds every value's score; steps of the values that were not
 //! kept are counted apart (`tuning_steps`).
 //!
 //! The factor ½ is the papers'. A λ of others' code means here, for the same F:
@@ -103,6 +103,7 @@ impl Ewc {
             self.train(lambda, task, session)?;
             let predicted = predict(self, session, &task.seen, &rows)?;
             let dataset = DatasetRecord::new(session.benchmark.manifest());
+            // The rows have a class, so the score is a number.
             Ok(stage::score(&dataset, task.seen.task, &predicted).micro_f1.number().unwrap_or_default())
         })?;
         Ok(LambdaChoice { lambda, validation_rows: rows.len(), scores })

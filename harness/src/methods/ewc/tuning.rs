@@ -1,11 +1,12 @@
 //! The choice of EWC's λ by validation rows: at the second task, where the penalty begins, every value of the grid trains
-//! from the same state with the same seeds and is scored on the validation rows of both tasks, with the labels seen.
+//! from the same state with the same seeds and is scored on the validation rows of both tasks, with the labels seen. While
+//! the largest value is the best one, ten times that value is tried too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use candle_core::{Device, Tensor};
 use mkgc_builder::corpus::Split;
-use mkgc_builder::dataset::Row;
+use mkgc_builder::dataset::{Row, RowLabels};
 
 use crate::data::Benchmark;
 use crate::error::{Error, Result};
@@ -51,8 +52,17 @@ fn lines(state: &mut State) -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
 }
 
-/// Runs `trial`, which trains with a λ and returns its micro-F1, for each λ of the grid from the same variables. Leaves
-/// the network as the best trial made it, and returns its λ with the scores of all, smallest λ first.
+/// Returns a λ beyond those tried, the smallest first: ten times the largest, as long as that one is better than all
+/// others. A best value at the end of a grid says nothing of the values beyond it.
+fn beyond(tried: &[LambdaScore]) -> Option<f64> {
+    let (largest, others) = tried.split_last()?;
+    let best = others.iter().all(|other| other.micro_f1 < largest.micro_f1);
+    (best && largest.micro_f1 > 0.0 && largest.lambda > 0.0).then_some(10.0 * largest.lambda)
+}
+
+/// Runs `trial`, which trains with a λ and returns its micro-F1, for each λ of the grid from the same variables, and for
+/// those [`beyond`] it. Leaves the network as the best trial made it, and returns its λ with the scores of all, smallest
+/// λ first.
 ///
 /// # Errors
 /// Training diverges with every λ; an error of `trial`.
@@ -63,11 +73,12 @@ pub(super) fn search(
 ) -> Result<(f64, Vec<LambdaScore>)> {
     let mut grid = session.config.ewc_grid.clone();
     grid.sort_by(f64::total_cmp);
+    let mut grid = VecDeque::from(grid);
     let start = learner.params().tensors()?;
     let steps = session.trace.steps;
     let mut scores = Vec::new();
     let mut best: Option<Best> = None;
-    for lambda in grid {
+    while let Some(lambda) = grid.pop_front().or_else(|| beyond(&scores)) {
         learner.params().load(&start)?;
         session.trace.candidate(lambda);
         session.log.hold();
@@ -95,19 +106,26 @@ pub(super) fn search(
 /// Returns the validation rows of the first two tasks, each row once.
 ///
 /// # Errors
-/// One of the tasks has none.
+/// One of the tasks has none, or none of their rows has anything to find, so that no λ would have a score.
 pub(super) fn validation_rows(benchmark: &Benchmark) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
+    let refused = |reason: &str| Err(Error::Usage(format!("{reason}; give ewc_lambda and set ewc_grid = []")));
     for task in 0..2 {
         let of_task = benchmark.rows(task, Split::Validation)?;
         if of_task.is_empty() {
-            let reason = format!("task {} has no validation rows to choose λ by", task + 1);
-            return Err(Error::Usage(format!("{reason}; give ewc_lambda and set ewc_grid = []")));
+            return refused(&format!("task {} has no validation rows to choose λ by", task + 1));
         }
         rows.extend(of_task);
     }
     let mut known = BTreeSet::new();
     rows.retain(|row| known.insert(row.id.clone()));
+    let class = |row: &Row| match &row.labels {
+        RowLabels::Relation { relation, .. } => *relation != 0,
+        RowLabels::Entities { tags, .. } => tags.iter().any(|tag| *tag != 0),
+    };
+    if !rows.iter().any(class) {
+        return refused("no validation row of the first two tasks has a class, so that λ cannot be chosen by them");
+    }
     Ok(rows)
 }
 
@@ -128,4 +146,26 @@ pub(super) fn from_state(state: &BTreeMap<String, Tensor>) -> Result<Option<Lamb
     let pairs = scores[0].iter().zip(&scores[1]);
     let scores = pairs.map(|(lambda, micro_f1)| LambdaScore { lambda: *lambda, micro_f1: *micro_f1 }).collect();
     Ok(Some(LambdaChoice { lambda: chosen[0], validation_rows: chosen[1] as usize, scores }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(scores: &[(f64, f64)]) -> Option<f64> {
+        let scores = scores.iter().map(|(lambda, micro_f1)| LambdaScore { lambda: *lambda, micro_f1: *micro_f1 });
+        beyond(&scores.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_grid_goes_on_while_its_largest_value_is_the_best() {
+        assert_eq!(tried(&[(10.0, 0.5), (100.0, 0.6)]), Some(1000.0));
+        assert_eq!(tried(&[(10.0, 0.6), (100.0, 0.6)]), None);
+        assert_eq!(tried(&[(10.0, 0.7), (100.0, 0.6)]), None);
+        // One value, nothing right with any, no penalty, and nothing yet.
+        assert_eq!(tried(&[(10.0, 0.5)]), Some(100.0));
+        assert_eq!(tried(&[(10.0, 0.0)]), None);
+        assert_eq!(tried(&[(0.0, 0.5)]), None);
+        assert_eq!(tried(&[]), None);
+    }
 }

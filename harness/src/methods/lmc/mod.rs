@@ -31,6 +31,7 @@
 //! | NER: a CRF over word pieces with tags X, `[CLS]`, `[SEP]`, PAD | over words ⁶ | over words |
 //! | grounding crops by row number in the task's file, not the whole one | mended ⁷ | mended |
 //! | a row stored under another's label, from half of a task only | mended | mended |
+//! | stored rows are chosen by influence functions, or at random (`--do_random`) | at random ⁸ | at random |
 //! | the teacher keeps its dropout | mended | mended |
 //! | the best test score of all epochs is reported | the last epoch's | the last epoch's |
 //!
@@ -38,7 +39,8 @@
 //! kinds of crops are one variable here and get noise of one size. ³ Such a word reads position 0. ⁴ It changes ρ by a
 //! few percent. ⁵ By default labels seen so far compete, as in every other method here: with all, each task pushes down
 //! the labels of the tasks to come. ⁶ As every NER method here, so that spans are scored alike. ⁷ One row of 12,233 got a
-//! crop of its own picture.
+//! crop of its own picture. ⁸ The paper names no rule; influence functions ask for gradients of every row, and no published
+//! figure says what they bring.
 //!
 //! `replay_o = "mask"`, the default of `lmc`, is this project's and in neither paper nor code: a stored sentence was
 //! annotated before newer types existed, so its `O` counts as unknown. `lmc-released` keeps `O` (`"keep"`), as they do.

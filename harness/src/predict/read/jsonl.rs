@@ -4,10 +4,11 @@
 //! |---|---|---|
 //! | `tokens` | `token`, `words` | list of words |
 //! | `text` | | sentence whose words stand between blanks, instead of `tokens` |
-//! | `head`, `tail` | `h`, `t` | half-open span of words: `[0, 1]`, `{"start": 0, "end": 1}` or `{"pos": [0, 1]}` |
+//! | `head`, `tail` | `h`, `t` | half-open span of words: `[0, 1]`, `{"start": 0, "end": 1}` or `{"pos": [0, 1]}`; or FewRel's `["Ann", "Q1", [[0]]]` with the numbers of the words |
 //! | `id` | | text or whole number |
 //! | `image` | `image_id`, `img_id` | path of the picture |
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,15 @@ pub(super) fn read(file: &Path, text: &str, kind: Extraction) -> Result<Vec<Sent
         let place = Place { file: file.to_owned(), line };
         sentence(&place, content, kind).map_err(|reason| place.error(&reason))
     };
-    lines.map(sentence).collect()
+    let sentences: Vec<Sentence> = lines.map(sentence).collect::<Result<_>>()?;
+    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
+    for Sentence { id, place, .. } in &sentences {
+        if let Some(earlier) = lines.insert(id, place.line) {
+            let remedy = "give each line an `id` of its own; without one, it is the number of the line";
+            return Err(place.error(&format!("the id `{id}` is that of line {earlier}, too; {remedy}")));
+        }
+    }
+    Ok(sentences)
 }
 
 /// Reads a line; the error is the reason.
@@ -89,12 +98,18 @@ fn mention(object: &Map<String, Value>, name: &str, short: &str) -> Read<Range<u
     })
 }
 
-/// Reads `[0, 1]`, `{"start": 0, "end": 1}` or `{"pos": [0, 1]}`.
+/// Reads `[0, 1]`, `{"start": 0, "end": 1}`, `{"pos": [0, 1]}` or `["Ann", "Q1", [[0]]]`.
 fn span(value: &Value) -> Option<Range<usize>> {
     let whole = |value: &Value| usize::try_from(value.as_u64()?).ok();
     match value {
         Value::Array(ends) => match ends.as_slice() {
             [start, end] => Some(whole(start)?..whole(end)?),
+            // FewRel: name, id and the places of the mention, of which the first counts.
+            [Value::String(_), _, Value::Array(places)] => {
+                let words = places.first()?.as_array()?;
+                let (first, last) = (whole(words.first()?)?, whole(words.last()?)?);
+                (last + 1 == first + words.len()).then_some(first..last + 1)
+            }
             _ => None,
         },
         Value::Object(mention) => match mention.get("pos") {

@@ -105,6 +105,7 @@ mod tests {
             ("\"head\": [0, 1]", "\"tail\": {\"name\": \"b\", \"start\": 1, \"end\": 3}"),
             ("\"h\": {\"pos\": [0, 1]}", "\"t\": {\"pos\": [1, 3]}"),
             ("\"head\": null, \"h\": [0, 1]", "\"tail\": null, \"t\": [1, 3]"),
+            ("\"h\": [\"a\", \"Q1\", [[0], [2]]]", "\"t\": [\"b c\", null, [[1, 2]]]"),
         ] {
             let line = format!("{{\"token\": [\"a\", \"b\", \"c\"], {head}, {tail}}}");
             let read = sentences(&line, InputFormat::Jsonl, Extraction::Relations).unwrap();
@@ -120,6 +121,11 @@ mod tests {
         for (error, message) in [
             (refusal("a", InputFormat::Text, Extraction::Relations), "in: this model tells the relation"),
             (refusal(" \n", InputFormat::Text, entities), "in: holds no sentence"),
+            (
+                refusal("{\"text\": \"a\", \"id\": 2}\n{\"text\": \"b\"}", InputFormat::Jsonl, entities),
+                "in:2: the id `2` is that of line 1, too; give each line an `id`",
+            ),
+            (span("[\"a\", \"Q1\", [[0, 2]]]"), "in:2: `head`: expected the span of a mention"),
             (refusal("a\n\tO\n", InputFormat::Conll, entities), "in:2: the first column, the word, is empty"),
             (refusal("a\nIMGID:1\n", InputFormat::Conll, entities), "in:2: `IMGID:` inside a sentence"),
             (refusal("IMGID:1\n\na\n", InputFormat::Conll, entities), "in:1: the sentence has no words"),

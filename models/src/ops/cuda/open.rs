@@ -122,6 +122,11 @@ fn check(ordinal: usize, dtype: DType) -> Result<(), GpuError> {
     let attribute = |which| unsafe { driver::get_attribute(card, which) }.map_err(none);
     let has = (attribute(MAJOR)? * 10 + attribute(MINOR)?) as usize;
     let built = BUILT_FOR.trim_end_matches(char::is_alphabetic).parse().unwrap_or(0);
+    suits(ordinal, has, built, dtype)
+}
+
+/// Refuses a GPU of capability `has` that cannot run kernels compiled for `built`, or has no arithmetic for `dtype`.
+fn suits(ordinal: usize, has: usize, built: usize, dtype: DType) -> Result<(), GpuError> {
     if !can_run(built, has) {
         return Err(GpuError::Capability { ordinal, has, built });
     }
@@ -146,8 +151,10 @@ fn with_one_stream(ordinal: usize) -> candle_core::Result<Device> {
     // attribute of the pool is a u64.
     unsafe {
         cuda.disable_event_tracking();
-        let pool = driver::get_default_mem_pool(cuda.cuda_stream().context().cu_device()).w()?;
-        mem_pool::set_attribute(pool, KEPT, (&raw mut everything).cast()).w()?;
+        // A GPU without pools, as some virtual ones are, works without.
+        if let Ok(pool) = driver::get_default_mem_pool(cuda.cuda_stream().context().cu_device()) {
+            mem_pool::set_attribute(pool, KEPT, (&raw mut everything).cast()).w()?;
+        }
     }
     Ok(device)
 }
@@ -161,6 +168,14 @@ mod tests {
         let served = |built: usize| [75, 80, 86, 89, 90, 100].map(|has| can_run(built, has));
         assert_eq!(served(80), [false, true, true, true, true, true]);
         assert_eq!(served(90), [false, false, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_gpu_older_than_8_0_is_refused_for_bf16_alone() {
+        let refusal = |has, dtype| suits(1, has, 75, dtype).err().map(|error| error.to_string());
+        let expected = "GPU 1 has compute capability 7.5, and bf16 needs 8.0 or later: use --dtype f32";
+        assert_eq!(refusal(75, DType::BF16).as_deref(), Some(expected));
+        assert_eq!((refusal(75, DType::F32), refusal(80, DType::BF16)), (None, None));
     }
 
     #[test]

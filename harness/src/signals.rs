@@ -1,11 +1,11 @@
-//! Signals: what Ctrl-C and the like ask of a sweep, and how it passes them on. Every child has a process group of its
-//! own, so that a Ctrl-C on the terminal reaches the sweep alone and each child hears of it once.
+//! Signals: what Ctrl-C and the like ask of a sweep or a stream, and how it passes them on. Every child has a process group of
+//! its own, so that a Ctrl-C on the terminal reaches its parent alone and each child hears of it once.
 
 #[cfg(unix)]
-pub(super) use unix::{Caught, apart, send, terminate_self};
+pub(crate) use unix::{Caught, apart, end_by, send, send_to_group, terminate_self};
 
 #[cfg(not(unix))]
-pub(super) use other::{Caught, apart, send, terminate_self};
+pub(crate) use other::{Caught, apart, end_by, send, send_to_group, terminate_self};
 
 #[cfg(unix)]
 mod unix {
@@ -14,13 +14,13 @@ mod unix {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use rustix::process::{Pid, Signal, kill_process};
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     use signal_hook::{flag, low_level};
 
     use crate::error::Result;
 
-    /// The signals that stop a sweep. While it lives, they no longer end the process.
+    /// The signals that stop a sweep or a stream. While it lives, they no longer end the process.
     pub struct Caught {
         last: Arc<AtomicUsize>,
         done: Arc<AtomicBool>,
@@ -73,6 +73,19 @@ mod unix {
         }
     }
 
+    /// Sends a signal to the process group that this child leads.
+    pub fn send_to_group(leader: u32, signal: i32) {
+        let leader = i32::try_from(leader).ok().and_then(Pid::from_raw);
+        if let (Some(leader), Some(signal)) = (leader, Signal::from_named_raw(signal)) {
+            kill_process_group(leader, signal).ok();
+        }
+    }
+
+    /// Ends this process as the signal would have ended it.
+    pub fn end_by(signal: i32) {
+        low_level::emulate_default_handler(signal).ok();
+    }
+
     /// Sends SIGTERM to this process.
     pub fn terminate_self() {
         low_level::raise(SIGTERM).ok();
@@ -101,6 +114,10 @@ mod other {
     pub fn apart(_: &mut Command) {}
 
     pub fn send(_: &Child, _: i32) {}
+
+    pub fn send_to_group(_: u32, _: i32) {}
+
+    pub fn end_by(_: i32) {}
 
     pub fn terminate_self() {
         std::process::exit(1);
