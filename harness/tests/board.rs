@@ -201,7 +201,7 @@ fn what_single_streams_say_is_shown_where_it_is_stored() {
     assert!(section.contains("unequal pace") && section.contains("forget unequally"), "{section}");
     assert!(section.contains("data-label=\"lmc\"") && !section.contains("data-label=\"emr\""), "{section}");
     assert!(section.contains("Forgetting of the text half") && section.contains("<td>100.0</td>"), "{section}");
-    let plot = read("plots/twitter2017-plom-lmc-balance.svg");
+    let plot = read("plots/twitter2017-plom/lmc-balance.svg");
     let document = roxmltree::Document::parse(&plot).unwrap();
     let texts: Vec<&str> = document.descendants().filter_map(|node| node.text()).map(str::trim).collect();
     // Two tasks of two steps; the scale is logarithmic and runs from 1/2 to 4.

@@ -222,7 +222,12 @@ fn a_gate_that_cannot_fail_is_refused() {
     let good = serde_json::to_value(gate.baseline(&run, Tolerance::Absolute(0.1))).unwrap();
     let metric = |value: &mut Value, key: &str, new: Value| value["entries"][0]["metrics"]["last_micro_f1"][key] = new;
     type Change<'a> = &'a dyn Fn(&mut Value);
-    let cases: [(&str, Change<'_>); 9] = [
+    let cases: [(&str, Change<'_>); 10] = [
+        ("the worst scores that there are would pass", &|value| {
+            for metric in value["entries"][0]["metrics"].as_object_mut().unwrap().values_mut() {
+                metric["tolerance"] = json!({"absolute": 0.99});
+            }
+        }),
         ("`entries` is empty, so the gate could never fail", &|value| value["entries"] = json!([])),
         ("last_micro_f1: a tolerance of 1 allows any score", &|value| {
             metric(value, "tolerance", json!({"absolute": 1}));
@@ -249,6 +254,16 @@ fn a_gate_that_cannot_fail_is_refused() {
         assert!((code, out.as_str()) == (2, "") && error.contains(message), "{message}: {code} {out} {error}");
         assert!(error.contains("b.json: "), "{error}");
     }
+    // The outcome of before does not stand for a gate that did not come to one.
+    fs_err::write(gate.path("b.json"), "{").unwrap();
+    fs_err::write(gate.path("j.xml"), "<testsuites failures=\"0\"/>").unwrap();
+    let github = [("GITHUB_ACTIONS", Path::new("true"))];
+    let (code, _, error) = gate.mkgc(&["--baseline", "b.json", "vanilla", "--junit", "j.xml"], &github);
+    assert!(code == 2 && error.contains("::error title=mkgc gate::"), "{error}");
+    let junit = fs_err::read_to_string(gate.path("j.xml")).unwrap();
+    let junit = roxmltree::Document::parse(&junit).unwrap();
+    let error = junit.descendants().find(|node| node.has_tag_name("error")).unwrap();
+    assert!(error.attribute("message").unwrap().contains("b.json"));
     let (code, _, error) = gate.mkgc(&["--baseline", "new.json", "vanilla", "--update", "--tolerance", "1"], &[]);
     assert!(code == 2 && error.contains("allows any score") && !gate.path("new.json").exists(), "{error}");
 }

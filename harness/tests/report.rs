@@ -126,7 +126,8 @@ fn runs_that_differ_in_settings_are_refused_or_entries_of_their_own() {
     assert_eq!(labels.len(), 4);
     assert!(of_seven.iter().all(|label| labels.contains(label)), "{labels:?}");
     let twins = |hash: &str| runs.run(hash, "joint", 1, 9, |record| record["encoder"]["tokenizer"] = hash.into());
-    (twins("one"), twins("two"));
+    twins("one");
+    twins("two");
     let loaded = report::load(&[runs.path("")]).unwrap().split().unwrap();
     let board = report::boards(loaded).unwrap().remove(0);
     let named = |entry: &&Entry| entry.label.starts_with("joint [encoder=minilm ") && entry.label.ends_with(" one]");

@@ -264,11 +264,27 @@ fn a_plan_builds_its_benchmarks_first_and_keeps_them() {
     assert!(!place.path("out/benchmarks/fam-order2").exists());
     assert_eq!(place.ok("sweep plan.toml --dry-run"), list, "a built benchmark is the same as one to build");
     assert_eq!(place.ok("sweep plan.toml"), report);
-    // The folder of a family stands for its orders.
+    // The folder of a family stands for its orders, and for nothing else.
     place.plan("methods = [\"majority\"]\nbenchmarks = [\"out/benchmarks\"]\norders = [3]\n");
+    let error = place.error("sweep plan.toml --dry-run");
+    assert!(error.contains("fam-order1 and out/benchmarks/small are of different protocols"), "{error}");
+    let [small, twin] = ["small", "twin"].map(|name| place.path("out/benchmarks").join(name));
+    fs_err::rename(&small, place.path("away")).unwrap();
     assert!(place.ok("sweep plan.toml --dry-run").contains("fam-order3/majority-seed42"));
+    fs_err::rename(place.path("out/benchmarks/fam-order1"), &twin).unwrap();
+    fs_err::create_dir(place.path("out/benchmarks/fam-order1")).unwrap();
+    fs_err::copy(twin.join("manifest.json"), place.path("out/benchmarks/fam-order1/manifest.json")).unwrap();
+    let error = place.error("sweep plan.toml --dry-run");
+    assert!(error.contains("fam-order1 and out/benchmarks/twin are the same order; name the folders"), "{error}");
+    fs_err::remove_dir_all(place.path("out/benchmarks/fam-order1")).unwrap();
+    fs_err::rename(&twin, place.path("out/benchmarks/fam-order1")).unwrap();
     place.plan("methods = [\"majority\"]\nbenchmarks = [\"out/benchmarks\"]\norders = [2]\n");
     assert!(place.error("sweep plan.toml --dry-run").contains("has no order 2; it has 1, 3"));
+    fs_err::rename(place.path("away"), &small).unwrap();
+    // What was built with other options is not what the plan builds.
+    place.plan(&build("orders = [1, 3]").replace("raw = \".\"\n", "raw = \".\"\non_error = \"skip\"\n"));
+    let error = place.error("sweep plan.toml");
+    assert!(error.contains("another set of options or pictures than the plan names"), "{error}");
     place.plan(&build("orders = [1, 3]"));
     fs_err::write(place.path("mnre_train.txt"), rows("train", 15)).unwrap();
     let error = place.error("sweep plan.toml");
@@ -322,6 +338,39 @@ fn a_gap_names_the_process_of_another_host_and_a_damaged_lock_is_the_trouble_of_
     let (code, _, err) = place.mkgc("sweep plan.toml");
     assert!(code == 2 && err.contains("1 of 2 runs have no result (1 running)"), "{err}");
     assert!(!err.contains("--retry-failed"), "{err}");
+}
+
+/// A log that cannot be written is the trouble of one run.
+#[test]
+fn a_run_that_cannot_be_started_takes_no_other_down() {
+    let place = Corpora::new();
+    place.build();
+    place.plan("benchmarks = [\"data\"]\nout = \"out\"\nmethods = [\"majority\"]\nseeds = [1, 2, 3]\n");
+    fs_err::create_dir_all(place.path("out/logs/small/majority-seed2.log")).unwrap();
+    let (code, _, err) = place.mkgc("sweep plan.toml --jobs 2");
+    assert!(code == 2 && err.contains("majority-seed2: the process could not be started"), "{err}");
+    assert_eq!([1, 2, 3].map(|seed| place.has_result(&format!("small/majority-seed{seed}"))), [true, false, true]);
+    // The next sweep also clears up behind a process that was killed between its result and its checkpoint.
+    let left = place.path("out/runs/small/majority-seed1/checkpoint");
+    fs_err::create_dir(&left).unwrap();
+    fs_err::remove_dir(place.path("out/logs/small/majority-seed2.log")).unwrap();
+    place.ok("sweep plan.toml --jobs 2 --retry-failed");
+    assert!(place.has_result("small/majority-seed2") && !left.exists());
+}
+
+/// What the plan says is checked before anything is built.
+#[test]
+fn long_names_and_encoders_that_are_not_there_are_refused_when_the_plan_is_read() {
+    let place = Corpora::new();
+    place.build();
+    let plan = |rest: &str| {
+        place.plan(&format!("benchmarks = [\"data\"]\nout = \"out\"\nmethods = [\"vanilla\"]\n{rest}"));
+        place.error("sweep plan.toml --dry-run")
+    };
+    let error = plan(&format!("[[variants]]\nname = \"{}\"\n", "v".repeat(300)));
+    assert!(error.contains("is too long for the name of a file"), "{error}");
+    let error = plan("[[encoders]]\ntext = \"/no/such\"\n");
+    assert!(error.contains("encoder /no/such: there is no such folder"), "{error}");
 }
 
 #[test]

@@ -41,12 +41,23 @@ pub struct GateArgs {
 
 /// Compares runs with a baseline, or updates the baseline. Returns exit code 1 if an expectation fails.
 pub fn gate(args: &GateArgs) -> Result<ExitCode> {
-    let observed = observe(&find(&args.runs)?)?;
+    let observed = find(&args.runs).and_then(|runs| observe(&runs));
     if args.update {
-        rewrite(args, &observed)?;
+        rewrite(args, &observed?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = check(&Baseline::read(&args.baseline)?, &observed, args.strict_gain);
+    let baseline = Baseline::read(&args.baseline);
+    for error in [observed.as_ref().err(), baseline.as_ref().err()].into_iter().flatten() {
+        // An outcome of before must not stand for this one.
+        if let Some(path) = &args.junit {
+            write_atomically(path, &junit::error(&error.to_string())?)?;
+        }
+        if on_github() {
+            note(format_args!("::error title=mkgc gate::{}", show::escaped(&error.to_string())));
+        }
+    }
+    let (observed, baseline) = (observed?, baseline?);
+    let outcome = check(&baseline, &observed, args.strict_gain);
     let told = tell(args, &outcome);
     if outcome.failed() {
         // The verdict is what the exit code must say, even if it cannot be written everywhere.
@@ -74,9 +85,13 @@ fn rewrite(args: &GateArgs, observed: &Observations) -> Result<()> {
     Ok(print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())?)
 }
 
+fn on_github() -> bool {
+    env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
 /// Writes annotations and the job summary if GitHub Actions asks for them.
 fn tell_github(outcome: &GateOutcome, table: &str) -> Result<()> {
-    if env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
+    if on_github() {
         show::annotations(outcome).iter().for_each(note);
     }
     if let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {

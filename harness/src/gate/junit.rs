@@ -24,6 +24,27 @@ pub fn xml(outcome: &GateOutcome) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns the bytes of an XML file that says why there is no outcome.
+pub fn error(message: &str) -> Result<Vec<u8>> {
+    let mut bytes = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec();
+    let mut writer = Writer::new_with_indent(&mut bytes, b' ', 2);
+    let counts = [("name", "mkgc gate"), ("tests", "1"), ("failures", "0"), ("errors", "1")];
+    let message = visible(message);
+    let root = writer.create_element("testsuites").with_attributes(counts);
+    root.write_inner_content(|writer| {
+        writer.create_element("testsuite").with_attributes(counts).write_inner_content(|writer| {
+            writer.create_element("testcase").with_attribute(("name", "gate")).write_inner_content(|writer| {
+                writer.create_element("error").with_attribute(("message", message.as_ref())).write_empty()?;
+                Ok(())
+            })?;
+            Ok(())
+        })?;
+        Ok(())
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 fn counts(name: &str, lines: &[&OutcomeLine]) -> [(&'static str, String); 3] {
     let failures = lines.iter().filter(|line| line.verdict == Verdict::Fail).count();
     [("name", visible(name).into_owned()), ("tests", lines.len().to_string()), ("failures", failures.to_string())]

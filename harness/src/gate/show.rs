@@ -65,6 +65,6 @@ pub fn annotations(outcome: &GateOutcome) -> Vec<String> {
 }
 
 /// Escapes the text of a workflow command as GitHub's toolkit does.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

@@ -42,17 +42,18 @@ fn tables(board: &Board, files: &mut ReportFiles) -> Result<()> {
     Ok(())
 }
 
-/// Draws the plots of a board, `plots/BENCHMARK-*.svg`: each metric over the tasks, and those of each entry.
+/// Draws the plots of a board: `plots/BENCHMARK-*.svg` has each metric over the tasks, `plots/BENCHMARK/ENTRY-*.svg` those of
+/// each entry.
 fn draw(board: &Board, files: &mut ReportFiles) -> Result<()> {
     let benchmark = file_name(&board.benchmark);
-    let mut add = |name: &str, svg: String| {
-        files.insert(format!("plots/{benchmark}-{name}.svg"), svg.into_bytes());
-    };
     for metric in plots::metrics(board) {
         if let Some(svg) = plots::scores(board, metric)? {
-            add(metric.metric.key(), svg);
+            files.insert(format!("plots/{benchmark}-{}.svg", metric.metric.key()), svg.into_bytes());
         }
     }
+    let mut add = |name: &str, svg: String| {
+        files.insert(format!("plots/{benchmark}/{name}.svg"), svg.into_bytes());
+    };
     let ranked = plots::drawn(board).into_iter().map(|entry| &board.entries[entry]);
     for entry in ranked.chain(&board.apart) {
         let name = file_name(&entry.label);

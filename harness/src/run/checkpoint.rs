@@ -19,8 +19,8 @@ use super::log::LogState;
 use super::record::Cost;
 pub use super::state::State;
 use crate::console::note;
-use crate::error::{Error, Result};
-use crate::files::{read_json, unwritable, write_json_durably};
+use crate::error::Result;
+use crate::files::{unwritable, write_json_durably};
 
 /// The contents of a checkpoint after a task.
 pub struct Saved {
@@ -233,7 +233,7 @@ fn sum_of(path: &Path) -> Result<u32> {
 fn install<I: Index>(folder: &Path, index: &I) -> Result<()> {
     let path = current(folder, I::NAME);
     // A damaged one must not displace the one before, which alone is whole until the new one is written.
-    if whole::<I>(folder, &path).is_ok() {
+    if path.exists() && whole::<I>(folder, &path)?.is_ok() {
         fs_err::rename(&path, before(folder, I::NAME))?;
     }
     write_json_durably(&path, index)?;
@@ -274,7 +274,7 @@ fn newest<I: Index>(
         if !path.exists() {
             continue;
         }
-        match whole::<I>(folder, &path) {
+        match whole::<I>(folder, &path)? {
             Ok(index) if wanted(&index) => {
                 let tensors = safetensors::load(folder.join(&index.file().tensors), device)?;
                 return Ok(Some((index, tensors.into_iter().collect())));
@@ -288,24 +288,29 @@ fn newest<I: Index>(
     Ok(None)
 }
 
-/// Reads an index whose file of tensors is whole.
-fn whole<I: Index>(folder: &Path, path: &Path) -> Result<I> {
+/// Reads an index whose file of tensors is whole, or says what is damaged.
+///
+/// # Errors
+/// A file is there and cannot be read. It may be whole, so nobody may take its place.
+fn whole<I: Index>(folder: &Path, path: &Path) -> Result<std::result::Result<I, String>> {
     let damaged =
-        |path: &Path, reason: &str| Error::Usage(format!("{}: the checkpoint is damaged: {reason}", path.display()));
-    let index: I = read_json(path).map_err(|_| damaged(path, "it is cut off or was changed"))?;
+        |path: &Path, reason: &str| Ok(Err(format!("{}: the checkpoint is damaged: {reason}", path.display())));
+    let Ok(index) = serde_json::from_slice::<I>(&fs_err::read(path)?) else {
+        return damaged(path, "it is cut off or was changed");
+    };
     let TensorFile { tensors, sum } = index.file();
     if !is_plain_name(tensors) {
-        return Err(damaged(path, "it names a file outside its folder"));
+        return damaged(path, "it names a file outside its folder");
     }
     let file = folder.join(tensors);
     if !file.is_file() {
-        return Err(damaged(&file, "the file is missing"));
+        return damaged(&file, "the file is missing");
     }
     let same = match sum {
         Some(sum) => sum_of(&file)? == *sum,
         None => safetensors::load(&file, &Device::Cpu).is_ok(),
     };
-    if same { Ok(index) } else { Err(damaged(&file, "its bytes are not those that were written")) }
+    if same { Ok(Ok(index)) } else { damaged(&file, "its bytes are not those that were written") }
 }
 
 #[cfg(test)]

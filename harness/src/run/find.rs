@@ -71,7 +71,15 @@ impl Search {
             return Err(RunFolder::new(folder).error("is a file; give the folder of the run"));
         }
         let mut below = Vec::new();
-        for entry in fs_err::read_dir(folder)? {
+        let entries = match fs_err::read_dir(folder) {
+            // It may hold runs: one without a number stands for them.
+            Err(_) if folder != top => {
+                self.add(folder, real);
+                return Ok(());
+            }
+            entries => entries?,
+        };
+        for entry in entries {
             let path = entry?.path();
             if !hidden(&path) && leads_on(&path) && !loops(&path, &real) {
                 below.push(path);

@@ -12,6 +12,7 @@ use mkgc_builder::protocol::{Protocol, SHIPPED};
 use super::plan::{BuildEntry, Plan};
 use crate::console::note;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 
 /// A benchmark that runs are trained on.
 #[derive(Debug, Clone)]
@@ -53,8 +54,13 @@ impl SweepBenchmark {
         note(format_args!("building {}", self.folder.display()));
         match build(options) {
             Err(error) if !self.is_built() => Err(error.into()),
-            _ => Ok(()),
+            _ => self.note_identity(),
         }
+    }
+
+    /// Writes beside the built benchmark by which protocol and options it was built.
+    fn note_identity(&self) -> Result<()> {
+        Ok(write_atomically(&identity_file(&self.folder), self.identity.as_bytes())?)
     }
 
     fn is_built(&self) -> bool {
@@ -69,7 +75,9 @@ impl SweepBenchmark {
 pub(super) fn ensure_all(benchmarks: &[SweepBenchmark]) -> Result<()> {
     // By all options, so that none of an entry reach the orders of another.
     let mut families: BTreeMap<String, (BuildOptions, Vec<usize>)> = BTreeMap::new();
+    let mut built = Vec::new();
     for benchmark in benchmarks.iter().filter(|benchmark| !benchmark.is_built()) {
+        built.push(benchmark);
         match &benchmark.build {
             Some(options @ BuildOptions { order: Some(order), .. }) => {
                 let out = parent_folder(&options.out).to_owned();
@@ -83,7 +91,7 @@ pub(super) fn ensure_all(benchmarks: &[SweepBenchmark]) -> Result<()> {
         note(format_args!("building {} orders of {} in {}", orders.len(), options.protocol, options.out.display()));
         build_orders(&options, &orders)?;
     }
-    Ok(())
+    built.into_iter().try_for_each(SweepBenchmark::note_identity)
 }
 
 /// Finds the benchmarks of a plan; `given` are folders that take their place. What has to be built goes below `out`.
@@ -96,7 +104,7 @@ pub(super) fn find(plan: &Plan, given: &[PathBuf], out: Option<&Path>) -> Result
     let named = plan.benchmarks.iter().map(|folder| plan.resolve(folder));
     let folders: Vec<PathBuf> = if given.is_empty() { named.collect() } else { given.to_vec() };
     for folder in folders {
-        let members = family(&folder)?;
+        let members = family(plan, &folder)?;
         if members.is_empty() {
             found.push(SweepBenchmark::opened(folder)?);
         } else {
@@ -133,20 +141,45 @@ fn no_clash(plan: &Plan, found: &[SweepBenchmark]) -> Result<()> {
     Ok(())
 }
 
-/// Returns the benchmarks of a folder that is none itself but holds the orders of one protocol, by their numbers.
-fn family(folder: &Path) -> Result<BTreeMap<usize, SweepBenchmark>> {
-    let mut members = BTreeMap::new();
-    if folder.join(MANIFEST).exists() || !folder.is_dir() {
-        return Ok(members);
-    }
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        if !path.join(MANIFEST).is_file() {
-            continue;
+/// Returns the benchmarks of a folder that is none itself but holds the orders of one protocol, by their numbers. What a
+/// command is still making there does not count.
+///
+/// # Errors
+/// Besides orders, the folder holds other benchmarks, or the same order twice.
+fn family(plan: &Plan, folder: &Path) -> Result<BTreeMap<usize, SweepBenchmark>> {
+    let mut found = Vec::new();
+    if !folder.join(MANIFEST).exists() && folder.is_dir() {
+        for entry in fs_err::read_dir(folder)? {
+            let path = entry?.path();
+            let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden && path.join(MANIFEST).is_file() {
+                found.push(SweepBenchmark::opened(path)?);
+            }
         }
-        let member = SweepBenchmark::opened(path)?;
-        if let Some(order) = member.manifest.as_ref().and_then(|manifest| manifest.order) {
-            members.insert(order, member);
+    }
+    found.sort_by(|one, other| one.folder.cmp(&other.folder));
+    let key = |member: &SweepBenchmark| {
+        member.manifest.as_ref().and_then(|manifest| Some((manifest.order?, manifest.protocol_sha256.clone())))
+    };
+    let mut members: BTreeMap<usize, SweepBenchmark> = BTreeMap::new();
+    let Some((_, protocol)) = found.iter().find_map(key) else { return Ok(members) };
+    for member in found {
+        let refused = |other: &Path, why: &str| {
+            let [one, two] = [other, &member.folder].map(Path::display);
+            let folder = folder.display();
+            plan.error(format!(
+                "{folder} is not the folder of one family: {one} and {two} {why}; name the folders one by one"
+            ))
+        };
+        let other = members.values().next().map_or(folder, |other| other.folder.as_path());
+        match key(&member) {
+            Some((order, of)) if of == protocol => {
+                if let Some(twin) = members.get(&order) {
+                    return Err(refused(&twin.folder, "are the same order"));
+                }
+                members.insert(order, member);
+            }
+            _ => return Err(refused(other, "are of different protocols")),
         }
     }
     Ok(members)
@@ -218,13 +251,19 @@ fn options(plan: &Plan, entry: &BuildEntry, out: PathBuf) -> BuildOptions {
 fn planned(plan: &Plan, protocol: &Protocol, mut options: BuildOptions) -> Result<SweepBenchmark> {
     let spec = protocol.corpus.spec().map_err(|error| plan.error(format!("`build`: {error}")))?;
     let BuildOptions { order, on_error, on_bad_image, on_bad_crops, as_published, .. } = &options;
-    let rules = format!("{order:?} {on_error:?} {on_bad_image:?} {on_bad_crops:?} {as_published}");
+    let mut rules = format!("{order:?} {on_error:?} {on_bad_image:?} {on_bad_crops:?} {as_published}");
+    if !options.allow.is_empty() {
+        rules += &format!(" {:?}", options.allow);
+    }
+    if let Some(images) = options.images.as_deref().filter(|images| images.is_dir()) {
+        rules += &format!(" {}", listing(images)?);
+    }
     let identity = sha256_hex(format!("{} {rules}", protocol.sha256()).as_bytes());
     options.out.push(&protocol.name);
     let folder = options.out.clone();
     let manifest = if folder.join(MANIFEST).is_file() {
         let manifest = SweepBenchmark::opened(folder.clone())?.manifest;
-        manifest.map(|manifest| check_built(&manifest, protocol, &options).map(|()| manifest)).transpose()?
+        manifest.map(|manifest| check_built(&manifest, protocol, &options, &identity).map(|()| manifest)).transpose()?
     } else if options.raw.is_dir() {
         None
     } else {
@@ -241,8 +280,25 @@ fn planned(plan: &Plan, protocol: &Protocol, mut options: BuildOptions) -> Resul
     })
 }
 
+/// Returns the SHA-256 of the names and sizes of a folder's files.
+fn listing(folder: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        files.push(format!("{:?} {}\n", entry.file_name(), fs_err::metadata(entry.path())?.len()));
+    }
+    files.sort();
+    Ok(sha256_hex(files.concat().as_bytes()))
+}
+
+/// Returns the file beside a built benchmark that says by which protocol and options a sweep built it.
+fn identity_file(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    parent_folder(folder).join(format!(".{name}.identity"))
+}
+
 /// Checks that a benchmark folder is what the plan would build. Corpus files that are gone are not missed.
-fn check_built(manifest: &Manifest, protocol: &Protocol, options: &BuildOptions) -> Result<()> {
+fn check_built(manifest: &Manifest, protocol: &Protocol, options: &BuildOptions, identity: &str) -> Result<()> {
     let differs = |what: &str| {
         let folder = options.out.display();
         let remedy = "delete the folder and the runs on it, or choose another --out";
@@ -253,6 +309,10 @@ fn check_built(manifest: &Manifest, protocol: &Protocol, options: &BuildOptions)
     }
     if manifest.as_published != options.as_published {
         return differs("`as_published`");
+    }
+    // Earlier versions left no such file.
+    if fs_err::read_to_string(identity_file(&options.out)).is_ok_and(|built| built != identity) {
+        return differs("set of options or pictures");
     }
     for source in &manifest.sources {
         let path = options.raw.join(&source.name);

@@ -16,7 +16,7 @@ use super::resources::{MachineMemory, Shares};
 use super::spec::PlannedRun;
 use super::state::{Observed, RunState, last_line, time_left};
 use super::table::{Row, duration, rows};
-use crate::console::counted;
+use crate::console::{counted, note};
 use crate::error::Result;
 use crate::learner::{TINY, opened};
 use crate::signals::{self, Caught};
@@ -37,6 +37,9 @@ pub struct JobOptions {
     pub arguments: Vec<OsString>,
 }
 
+/// The signal SIGTERM, upon which a run saves a checkpoint and ends.
+const TERMINATE: i32 = 15;
+
 /// How a sweep ended: after the turn of every run, or by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -56,6 +59,11 @@ pub fn make(sweep: &Sweep, options: &JobOptions) -> Result<Outcome> {
     let is_open = |row: &&Row| row.observed.state.is_open(options.retry_failed);
     let queue: VecDeque<usize> = rows.iter().filter(is_open).map(|row| row.number).collect();
     open_encoders(queue.iter().map(|number| &sweep.runs[*number]))?;
+    for row in rows.iter().filter(|row| matches!(row.observed.state, RunState::Finished)) {
+        if let Err(error) = sweep.tidy(&sweep.runs[row.number]) {
+            note(format_args!("warning: {error}"));
+        }
+    }
     let mut jobs = Jobs {
         sweep,
         options,
@@ -124,7 +132,15 @@ impl Jobs<'_> {
                 self.active.iter().for_each(|run| signals::send(&run.process, signal));
             }
             let step = self.step(outcome == Outcome::Done);
-            if step.is_err() || self.active.is_empty() && (self.queue.is_empty() || outcome == Outcome::Interrupted) {
+            if step.is_err() {
+                // The runs in training save their checkpoints; nothing of them goes on unseen.
+                for run in &mut self.active {
+                    signals::send(&run.process, TERMINATE);
+                    run.process.wait().ok();
+                }
+                break step;
+            }
+            if self.active.is_empty() && (self.queue.is_empty() || outcome == Outcome::Interrupted) {
                 break step;
             }
             std::thread::sleep(TICK);
@@ -163,9 +179,24 @@ impl Jobs<'_> {
             let taken = |slot: &usize| self.active.iter().any(|run| run.slot == *slot);
             let slot = (0..self.options.jobs).find(|slot| !taken(slot)).unwrap_or_default();
             let run = &self.sweep.runs[number];
-            let process =
-                child::spawn(&self.sweep.log(run)?, run, &self.options.arguments, self.shares.environment(slot))?;
             self.queue.pop_front();
+            let started = self
+                .sweep
+                .log(run)
+                .and_then(|log| child::spawn(&log, run, &self.options.arguments, self.shares.environment(slot)));
+            let process = match started {
+                Ok(process) => process,
+                // It is the failure of this run, which takes no other down.
+                Err(error) => {
+                    let cause = format!("the process could not be started: {error}");
+                    self.tell(number, &cause);
+                    if let Err(error) = self.sweep.note_failure(run, cause.clone()) {
+                        self.tell(number, &format!("warning: {error}"));
+                    }
+                    self.rows[number].observed.state = RunState::Failed(cause);
+                    continue;
+                }
+            };
             self.rows[number].observed.state = RunState::Running;
             self.active.push(Active { number, slot, process, since: Instant::now() });
             self.memory.look(self.active.iter().map(|run| run.process.id()));
@@ -192,7 +223,10 @@ impl Jobs<'_> {
         let run = &self.sweep.runs[ended.number];
         let ending = Ending::of(status);
         if let Ending::Killed(how) | Ending::Crashed(how) = &ending {
-            child::append(&self.sweep.log(run)?, &format!("mkgc sweep: the process {how}"))?;
+            let said = child::append(&self.sweep.log(run)?, &format!("mkgc sweep: the process {how}"));
+            if let Err(error) = said {
+                self.tell(ended.number, &format!("warning: {error}"));
+            }
         }
         let before = self.sweep.observe(run)?.state;
         let last = last_line(&self.sweep.log(run)?).unwrap_or_else(|| "it said nothing".to_owned());

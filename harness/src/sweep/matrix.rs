@@ -13,8 +13,11 @@ use crate::console::counted;
 use crate::error::{Error, Result};
 use crate::learner::TINY;
 use crate::methods::{MethodSpec, registry};
-use crate::run::RunFolder;
+use crate::run::{RunFolder, lock};
 use crate::train::SaveModel;
+
+/// Bytes of the longest name of a run. Names of files have 255; those of logs and of files being written are longer than the run's.
+const LONGEST: usize = 200;
 
 /// What the command line says beside the plan; each value wins over the plan's.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +111,18 @@ impl Sweep {
         Ok(self.logs()?.join(format!("{}.log", run.name)))
     }
 
+    /// Removes the checkpoint of a finished run. A process that was killed at its end may have left one.
+    ///
+    /// # Errors
+    /// The folder cannot be read or changed.
+    pub(super) fn tidy(&self, run: &PlannedRun) -> Result<()> {
+        let folder = self.folder(run)?;
+        if folder.record()?.stop_after.is_none() && lock::holder(&folder)?.is_none() {
+            folder.remove_checkpoint()?;
+        }
+        Ok(())
+    }
+
     /// Returns the folder with what runs printed.
     pub(super) fn logs(&self) -> Result<PathBuf> {
         Ok(self.out()?.join("logs"))
@@ -184,7 +199,7 @@ impl<'a> PlanMatrix<'a> {
         };
         let single = [EncoderPair::default()];
         let pairs = if plan.encoders.is_empty() { &single[..] } else { &plan.encoders };
-        let encoders = pairs.iter().map(|pair| Encoders::new(plan, pair, given)).collect();
+        let encoders = pairs.iter().map(|pair| Encoders::new(plan, pair, given)).collect::<Result<_>>()?;
         let recipe = recipe.as_deref().map(Recipe::read).transpose()?;
         Ok(Self { plan, recipe, shared, flags: &given.settings, variants, encoders })
     }
@@ -245,6 +260,13 @@ impl<'a> PlanMatrix<'a> {
         let names = [cell.variant.map(|variant| variant.name.as_str()), cell.encoders.name.as_deref()];
         let names: Vec<&str> = names.into_iter().flatten().collect();
         let suffix: String = names.iter().map(|name| format!("-{name}")).collect();
+        let file = format!("{}{suffix}-seed{}", cell.method.name, cell.seed);
+        if file.len() > LONGEST {
+            let remedy = "shorten the names of variants and encoders";
+            return Err(self
+                .plan
+                .error(format!("{file}: is too long for the name of a file ({LONGEST} bytes); {remedy}")));
+        }
         Ok(PlannedRun {
             number,
             method: cell.method,
@@ -253,7 +275,7 @@ impl<'a> PlanMatrix<'a> {
             encoder: cell.encoders.text.clone(),
             vision: cell.encoders.vision.clone(),
             tasks: self.plan.tasks,
-            name: format!("{}/{}{suffix}-seed{}", cell.benchmark.name, cell.method.name, cell.seed),
+            name: format!("{}/{file}", cell.benchmark.name),
             hash: String::new(),
             benchmark: cell.index,
         })
@@ -262,7 +284,10 @@ impl<'a> PlanMatrix<'a> {
 
 impl Encoders {
     /// Takes what the command line gives, then what the plan gives, then `tiny`.
-    fn new(plan: &Plan, pair: &EncoderPair, given: &SweepOverrides) -> Self {
+    ///
+    /// # Errors
+    /// A path that leads to no folder. Other names may be repositories of the hub.
+    fn new(plan: &Plan, pair: &EncoderPair, given: &SweepOverrides) -> Result<Self> {
         let of_plan = |name: &String| {
             let folder = plan.resolve(Path::new(name));
             if name != TINY && folder.is_dir() { folder.to_string_lossy().into_owned() } else { name.clone() }
@@ -270,11 +295,18 @@ impl Encoders {
         let choose = |given: &Option<String>, planned: &Option<String>| {
             given.clone().or_else(|| planned.as_ref().map(of_plan)).unwrap_or_else(|| TINY.to_owned())
         };
-        Self {
+        let encoders = Self {
             name: pair.name.clone(),
             text: choose(&given.encoder, &pair.text),
             vision: choose(&given.vision, &pair.vision),
+        };
+        for name in [&encoders.text, &encoders.vision] {
+            let is_path = name.starts_with(['/', '.', '~']) || name.matches('/').count() > 1;
+            if is_path && !Path::new(name).is_dir() {
+                return Err(plan.error(format!("encoder {name}: there is no such folder")));
+            }
         }
+        Ok(encoders)
     }
 }
 

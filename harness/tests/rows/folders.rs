@@ -1,6 +1,7 @@
 //! Which folders are read and written: links, half-made folders, files of others, names of any kind.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use mkgc_harness::report;
 use mkgc_harness::report::board::AbsentKind;
@@ -73,7 +74,7 @@ fn a_report_replaces_its_own_files_and_no_others() {
     runs.plain("runs/vanilla", "vanilla", 1, 2);
     let report = |runs: &str| mkgc(&place, &["report", runs, "--out", "report"], |_| ());
     assert_eq!(report("runs").0, 0);
-    let plot = |method: &str| runs.path(&format!("report/plots/twitter2017-plom-{method}-matrix.svg"));
+    let plot = |method: &str| runs.path(&format!("report/plots/twitter2017-plom/{method}-matrix.svg"));
     assert!(plot("emr").exists() && plot("vanilla").exists());
     fs_err::write(runs.path("report/notes.md"), "mine").unwrap();
     assert_eq!(report("runs/emr").0, 0);
@@ -120,8 +121,11 @@ fn names_of_any_kind_keep_every_format_whole() {
     assert!(!text.contains("<script>") && text.contains("&lt;script>alert(1)&lt;/script>"));
     assert!(text.contains("| a\\|b # c |") && !text.contains("\n# c"));
     let mut plots = BTreeSet::new();
-    for entry in fs_err::read_dir(runs.path("report/plots")).unwrap() {
-        let path = entry.unwrap().path();
+    let inside =
+        |folder: &Path| fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let below = inside(&runs.path("report/plots"));
+    let (folders, files): (Vec<_>, Vec<_>) = below.into_iter().partition(|path| path.is_dir());
+    for path in files.into_iter().chain(folders.iter().flat_map(|folder| inside(folder))) {
         let svg = fs_err::read_to_string(&path).unwrap();
         roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         if path.to_string_lossy().ends_with("-matrix.svg") {

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::error::{Error, Result};
 
@@ -63,6 +63,11 @@ impl WeightFile {
         let Some(TensorInfo { dtype, shape, data_offsets: (begin, end) }) = self.tensors.get(name) else {
             candle_core::bail!("{}: no tensor `{name}`", self.path.display());
         };
+        // Whole numbers are quantised weights, which mean nothing without their scales.
+        if !matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            let remedy = "give weights of F16, BF16, F32 or F64";
+            candle_core::bail!("{}: tensor `{name}` holds {dtype:?}; {remedy}", self.path.display());
+        }
         let mut file = fs_err::File::open(&self.path)?;
         file.seek(SeekFrom::Start(self.start + *begin as u64))?;
         let mut bytes = vec![0; end - begin];
@@ -87,6 +92,11 @@ mod tests {
         let read = |name: &str| file.read(name).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(read("a"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(read("b"), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let whole = Tensor::new(&[1i64, 2], &Device::Cpu).unwrap();
+        let numbers = folder.path().join("numbers.safetensors");
+        candle_core::safetensors::save(&[("a", whole)].into_iter().collect(), &numbers).unwrap();
+        let error = WeightFile::open(&numbers).unwrap().read("a").unwrap_err().to_string();
+        assert!(error.contains("tensor `a` holds I64; give weights of F16"), "{error}");
         assert!(file.read("c").unwrap_err().to_string().contains("model.safetensors: no tensor `c`"));
         let whole = fs_err::read(&path).unwrap();
         let header = format!(r#"{{"x":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#, u64::MAX);

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::files::read_json;
 
 /// Saves a checkpoint after a task, with a tensor that tells it from others.
 fn save_after(folder: &Path, stage: usize) {
@@ -58,6 +59,11 @@ fn an_index_that_cannot_be_read_for_a_while_loses_no_tensors() {
     fs_err::rename(&path, &away).unwrap();
     fs_err::create_dir(&path).unwrap();
     remove_inside(folder).unwrap();
+    // Nor does the run begin anew, or a new checkpoint take the place of what may be whole.
+    assert!(load(folder, &Device::Cpu).is_err());
+    let value = Tensor::new(&[1f32], &Device::Cpu).unwrap();
+    let state = State { tensors: [("a".to_owned(), value)].into() };
+    assert!(save(folder, &Saved { stage: 1, state, memory: Vec::new(), cost: Cost::default() }).is_err());
     fs_err::remove_dir(&path).unwrap();
     fs_err::rename(&away, &path).unwrap();
     assert_eq!(loaded(folder), Some(0));

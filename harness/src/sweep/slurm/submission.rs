@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::console::note;
 use crate::error::Result;
-use crate::files::{read_json, write_atomically, write_json};
+use crate::files::{read_json, write_atomically, write_json_durably};
 use crate::sweep::matrix::Sweep;
 use crate::sweep::spec::PlannedRun;
 
@@ -71,7 +72,15 @@ impl Submission {
     }
 
     /// Returns the submissions of a sweep, the first one first.
+    ///
+    /// # Errors
+    /// A file of one cannot be read or is cut off.
     pub fn all(out: &Path) -> Result<Vec<Self>> {
+        Self::folders(out)?.into_iter().map(Self::read).collect()
+    }
+
+    /// Returns the folders of the submissions, the first one first.
+    fn folders(out: &Path) -> Result<Vec<PathBuf>> {
         let mut folders = Vec::new();
         match fs_err::read_dir(out.join("slurm")) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -84,7 +93,7 @@ impl Submission {
         folders.retain(|folder| folder.join(JOBS).is_file());
         // `1000` comes after `999`.
         folders.sort_by_key(|folder| (folder.as_os_str().len(), folder.clone()));
-        folders.into_iter().map(Self::read).collect()
+        Ok(folders)
     }
 
     fn read(folder: PathBuf) -> Result<Self> {
@@ -96,7 +105,7 @@ impl Submission {
 
     /// Writes the ids of the jobs.
     pub fn save(&self) -> Result<()> {
-        write_json(&self.folder.join(JOBS), &self.jobs)
+        write_json_durably(&self.folder.join(JOBS), &self.jobs)
     }
 
     /// Returns the folder, which has scripts, lists and what Slurm says.
@@ -124,7 +133,15 @@ pub type Notes = BTreeMap<String, (PathBuf, String)>;
 /// The folder of a submission cannot be read.
 pub fn notes(sweep: &Sweep) -> Result<Notes> {
     let mut notes = Notes::new();
-    for submission in Submission::all(sweep.out()?)? {
+    for folder in Submission::folders(sweep.out()?)? {
+        // The report does without what Slurm said.
+        let submission = match Submission::read(folder) {
+            Ok(submission) => submission,
+            Err(error) => {
+                note(format_args!("warning: {error}; the report does not say what became of these jobs"));
+                continue;
+            }
+        };
         for (job, index, name) in submission.tasks() {
             notes.remove(&name);
             let path = submission.folder.join(format!("{job}_{index}.out"));
