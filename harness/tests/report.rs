@@ -116,7 +116,7 @@ fn runs_that_differ_in_settings_are_refused_or_entries_of_their_own() {
     runs.plain("d", "vanilla", 1, 2);
     let error = runs.boards().unwrap_err().to_string();
     assert!(error.contains("setting `batch_size`") && error.contains("give --split"), "{error}");
-    let loaded = report::load(&[runs.path("")]).unwrap().split().unwrap();
+    let loaded = report::split(report::load(&[runs.path("")]).unwrap()).unwrap();
     let board = report::boards(loaded).unwrap().remove(0);
     let mut labels: Vec<&str> = board.entries.iter().map(|entry| entry.label.as_str()).collect();
     labels.sort_unstable();
@@ -128,7 +128,7 @@ fn runs_that_differ_in_settings_are_refused_or_entries_of_their_own() {
     let twins = |hash: &str| runs.run(hash, "joint", 1, 9, |record| record["encoder"]["tokenizer"] = hash.into());
     twins("one");
     twins("two");
-    let loaded = report::load(&[runs.path("")]).unwrap().split().unwrap();
+    let loaded = report::split(report::load(&[runs.path("")]).unwrap()).unwrap();
     let board = report::boards(loaded).unwrap().remove(0);
     let named = |entry: &&Entry| entry.label.starts_with("joint [encoder=minilm ") && entry.label.ends_with(" one]");
     assert_eq!(board.entries.iter().filter(named).count(), 1, "the hashes tell encoders of one name apart");

@@ -158,7 +158,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ls { listing } => ls::ls(&listing)?,
         Command::Report { runs, out, publish, split } => {
             let loaded = report::load(&runs)?;
-            let boards = report::boards(if split { loaded.split()? } else { loaded })?;
+            let boards = report::boards(if split { report::split(loaded)? } else { loaded })?;
             let published = publish.map(|dir| report::publish(&boards, &dir)).transpose()?;
             let written = out.map(|out| report::write(&boards, &out)).transpose()?;
             print(&written.or(published).unwrap_or_default())?;

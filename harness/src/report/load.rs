@@ -8,7 +8,6 @@ use mkgc_builder::files::sha256_hex;
 use rayon::prelude::*;
 
 use super::board::{Absent, AbsentKind};
-use super::split::split;
 use crate::error::{Error, Result};
 use crate::metrics::Counts;
 use crate::metrics::score::{self, RunResult};
@@ -48,18 +47,6 @@ pub struct Loaded {
     pub runs: Vec<FinishedRun>,
     /// The runs that give no number: failed, unfinished or damaged.
     pub absent: Vec<AbsentRun>,
-}
-
-impl Loaded {
-    /// Lets runs of one method that differ in encoders, settings or the memory budget be entries of their own, whose names say
-    /// what differs. Without it, [`boards`](super::boards) refuses them.
-    ///
-    /// # Errors
-    /// Settings cannot be written as JSON, which does not happen in practice.
-    pub fn split(mut self) -> Result<Self> {
-        split(&mut self.runs)?;
-        Ok(self)
-    }
 }
 
 /// A run that gives no number, and the benchmark that it belongs to.

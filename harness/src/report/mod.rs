@@ -34,6 +34,7 @@ pub use assemble::boards;
 pub use load::{AbsentRun, FinishedRun, Loaded, load};
 pub use markdown::short;
 pub use publish::publish;
+pub use split::split;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::load::FinishedRun;
+use super::load::{FinishedRun, Loaded};
 use crate::error::Result;
 use crate::run::record::EncoderRecord;
 
@@ -28,7 +28,8 @@ impl From<String> for Trait {
 ///
 /// # Errors
 /// Settings cannot be written as JSON, which does not happen in practice.
-pub(super) fn split(runs: &mut [FinishedRun]) -> Result<()> {
+pub fn split(mut loaded: Loaded) -> Result<Loaded> {
+    let runs = &mut loaded.runs;
     let mut by_label: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
         by_label.entry((run.record.dataset.name.clone(), run.record.label())).or_default().push(index);
@@ -55,7 +56,7 @@ pub(super) fn split(runs: &mut [FinishedRun]) -> Result<()> {
             runs[index].record.variant = Some(parts.collect::<Vec<_>>().join(", "));
         }
     }
-    Ok(())
+    Ok(loaded)
 }
 
 /// Returns everything that runs of one entry share: encoders, all settings but the seed, and what a stream may store.
