@@ -85,6 +85,9 @@ fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The end of a message about trouble of the machine, after which a run goes on as it is.
+pub const GOES_ON: &str = "give the same command again, which goes on";
+
 /// Makes the error about a file of a run that cannot be written, with the remedy.
 pub fn unwritable(path: &Path, error: &impl Display) -> Error {
     let text = error.to_string();
@@ -97,7 +100,7 @@ pub fn unwritable(path: &Path, error: &impl Display) -> Error {
         Some(ErrorKind::NotFound) => "its folder is gone; put it back",
         _ => return Error::Usage(format!("{}: cannot be written: {text}; check the disk", path.display())),
     };
-    let reason = format!("{reason} and give the same command again, which goes on");
+    let reason = format!("{reason} and {GOES_ON}");
     Error::Usage(format!("{}: cannot be written: {reason}", path.display()))
 }
 

@@ -62,8 +62,12 @@ impl Method {
         self.ask(json!({"type": "next"}))
     }
 
+    fn test_reply(&mut self) -> Value {
+        self.ask(json!({"type": "test"}))
+    }
+
     fn test(&mut self) -> Vec<Value> {
-        self.ask(json!({"type": "test"}))["rows"].as_array().unwrap().clone()
+        self.test_reply()["rows"].as_array().unwrap().clone()
     }
 
     /// Predicts "no class" for all test rows.
@@ -470,8 +474,12 @@ fn refusals_for_the_budget_do_not_end_a_stream() {
         assert_eq!(code(&reply), "budget");
     }
     assert_eq!(method.predict_none()["type"], json!("predicted"));
-    assert_eq!(method.leave().0, 2);
-    assert_eq!(record(&out).refused, [(Refusal::Budget, 150)].into());
+    method.next();
+    assert_eq!(method.predict_none()["last"], json!(true));
+    assert_eq!(code(&method.test_reply()), "order");
+    assert_eq!(method.next()["type"], json!("end"));
+    assert_eq!(method.leave().0, 0);
+    assert_eq!(record(&out).refused, [(Refusal::Budget, 150), (Refusal::Order, 1)].into(), "up to the last request");
 }
 
 #[test]

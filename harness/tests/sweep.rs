@@ -439,6 +439,26 @@ fn short(place: &Corpora) -> std::path::PathBuf {
     place.path("out/runs/small/vanilla-seed42")
 }
 
+/// What is wrong is the machine, not the run.
+#[test]
+fn a_run_that_met_a_full_disk_goes_on_with_the_same_command() {
+    let place = Corpora::new();
+    let run = short(&place);
+    place.ok("sweep plan.toml");
+    fs_err::remove_file(run.join("result.json")).unwrap();
+    let full = "run/a.safetensors: cannot be written: the disk is full; free some space and give the same command again, which \
+                goes on";
+    let failure = serde_json::json!({"schema_version": 4, "code_version": "0", "tasks_learned": 1, "error": [full]});
+    fs_err::write(run.join("failure.json"), failure.to_string()).unwrap();
+    let status = place.ok("sweep plan.toml --status");
+    assert!(
+        status.contains("0 of 1 runs finished") && status.contains("disk is full") && !status.contains("1 failed"),
+        "{status}"
+    );
+    place.ok("sweep plan.toml");
+    assert!(place.has_result("small/vanilla-seed42") && !run.join("failure.json").exists());
+}
+
 /// What is wrong is the command, not the run.
 #[test]
 fn a_run_that_was_asked_for_with_other_settings_still_goes_on_with_its_own() {

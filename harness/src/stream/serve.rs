@@ -60,7 +60,8 @@ impl StreamSession<'_> {
     /// The method is gone or makes nothing but mistakes; the folder cannot be written.
     pub fn serve(&mut self, peer: &Peer) -> Served<RunResult> {
         let outcome = self.converse(peer);
-        if outcome.is_err() && self.may_change() {
+        // Refusals that are counted and not saved yet.
+        if self.may_change() {
             self.save()?;
         }
         match outcome {

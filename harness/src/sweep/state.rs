@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::matrix::Sweep;
 use super::spec::{PlannedRun, encoder_name};
 use crate::error::Result;
-use crate::files::{read_json, write_json};
+use crate::files::{GOES_ON, read_json, write_json};
 use crate::run::RunFolder;
 use crate::run::failure::Failure;
 use crate::run::lock;
@@ -183,11 +183,16 @@ fn rename(encoder: &mut EncoderRecord, planned: &str) {
     }
 }
 
+/// Returns the state of a run of which a file says why it ended. Where the disk was full, the run is not to blame, and the next
+/// sweep goes on with it.
 fn failed(path: &Path) -> RunState {
-    RunState::Failed(match read_json::<Failure>(path) {
-        Ok(failure) => failure.error.join(": "),
-        Err(error) => error.to_string(),
-    })
+    match read_json::<Failure>(path) {
+        Ok(failure) => {
+            let cause = failure.error.join(": ");
+            if cause.contains(GOES_ON) { RunState::Interrupted(cause) } else { RunState::Failed(cause) }
+        }
+        Err(error) => RunState::Failed(error.to_string()),
+    }
 }
 
 /// Returns the last line of a file that is not empty.
