@@ -105,13 +105,17 @@ fn is_plain(command: &str) -> bool {
     let is_program = |word: &str| !BUILT_IN.contains(&word);
     let program = command.split_whitespace().find(|word| !sets_variable(word));
     // A quoted value may hold spaces, so that the word after the first one is not the program.
-    let quoted = sets_variables(command) && command.contains(['\'', '"', '\\']);
+    let quoted = sets_variables(command) && command.contains(['\'', '"', '\\', '~']);
     cfg!(unix) && program.is_some_and(is_program) && !quoted && !command.trim().contains(SHELL_ONLY)
 }
 
 /// Returns whether the word sets a variable, as in `RATE=1 ./mine`.
 fn sets_variable(word: &str) -> bool {
-    word.contains('=')
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    })
 }
 
 fn sets_variables(command: &str) -> bool {
@@ -159,6 +163,7 @@ mod tests {
             " sh -c \"exit 3\" \n",
             "RATE=1 ./mine",
             "A=1 B=2,3 python m.py",
+            "/runs/lr=0.1/m.sh a",
         ] {
             assert!(is_plain(plain), "{plain}");
         }

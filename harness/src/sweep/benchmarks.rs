@@ -251,13 +251,7 @@ fn options(plan: &Plan, entry: &BuildEntry, out: PathBuf) -> BuildOptions {
 fn planned(plan: &Plan, protocol: &Protocol, mut options: BuildOptions) -> Result<SweepBenchmark> {
     let spec = protocol.corpus.spec().map_err(|error| plan.error(format!("`build`: {error}")))?;
     let BuildOptions { order, on_error, on_bad_image, on_bad_crops, as_published, .. } = &options;
-    let mut rules = format!("{order:?} {on_error:?} {on_bad_image:?} {on_bad_crops:?} {as_published}");
-    if !options.allow.is_empty() {
-        rules += &format!(" {:?}", options.allow);
-    }
-    if let Some(images) = options.images.as_deref().filter(|images| images.is_dir()) {
-        rules += &format!(" {}", listing(images)?);
-    }
+    let rules = format!("{order:?} {on_error:?} {on_bad_image:?} {on_bad_crops:?} {as_published}");
     let identity = sha256_hex(format!("{} {rules}", protocol.sha256()).as_bytes());
     options.out.push(&protocol.name);
     let folder = options.out.clone();
@@ -278,17 +272,6 @@ fn planned(plan: &Plan, protocol: &Protocol, mut options: BuildOptions) -> Resul
         manifest,
         build: Some(options),
     })
-}
-
-/// Returns the SHA-256 of the names and sizes of a folder's files.
-fn listing(folder: &Path) -> Result<String> {
-    let mut files = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        files.push(format!("{:?} {}\n", entry.file_name(), fs_err::metadata(entry.path())?.len()));
-    }
-    files.sort();
-    Ok(sha256_hex(files.concat().as_bytes()))
 }
 
 /// Returns the file beside a built benchmark that says by which protocol and options a sweep built it.
@@ -312,7 +295,7 @@ fn check_built(manifest: &Manifest, protocol: &Protocol, options: &BuildOptions,
     }
     // Earlier versions left no such file.
     if fs_err::read_to_string(identity_file(&options.out)).is_ok_and(|built| built != identity) {
-        return differs("set of options or pictures");
+        return differs("set of options");
     }
     for source in &manifest.sources {
         let path = options.raw.join(&source.name);

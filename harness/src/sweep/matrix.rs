@@ -199,7 +199,7 @@ impl<'a> PlanMatrix<'a> {
         };
         let single = [EncoderPair::default()];
         let pairs = if plan.encoders.is_empty() { &single[..] } else { &plan.encoders };
-        let encoders = pairs.iter().map(|pair| Encoders::new(plan, pair, given)).collect::<Result<_>>()?;
+        let encoders = pairs.iter().map(|pair| Encoders::new(plan, pair, given)).collect();
         let recipe = recipe.as_deref().map(Recipe::read).transpose()?;
         Ok(Self { plan, recipe, shared, flags: &given.settings, variants, encoders })
     }
@@ -284,10 +284,7 @@ impl<'a> PlanMatrix<'a> {
 
 impl Encoders {
     /// Takes what the command line gives, then what the plan gives, then `tiny`.
-    ///
-    /// # Errors
-    /// A path that leads to no folder. Other names may be repositories of the hub.
-    fn new(plan: &Plan, pair: &EncoderPair, given: &SweepOverrides) -> Result<Self> {
+    fn new(plan: &Plan, pair: &EncoderPair, given: &SweepOverrides) -> Self {
         let of_plan = |name: &String| {
             let folder = plan.resolve(Path::new(name));
             if name != TINY && folder.is_dir() { folder.to_string_lossy().into_owned() } else { name.clone() }
@@ -295,18 +292,11 @@ impl Encoders {
         let choose = |given: &Option<String>, planned: &Option<String>| {
             given.clone().or_else(|| planned.as_ref().map(of_plan)).unwrap_or_else(|| TINY.to_owned())
         };
-        let encoders = Self {
+        Self {
             name: pair.name.clone(),
             text: choose(&given.encoder, &pair.text),
             vision: choose(&given.vision, &pair.vision),
-        };
-        for name in [&encoders.text, &encoders.vision] {
-            let is_path = name.starts_with(['/', '.', '~']) || name.matches('/').count() > 1;
-            if is_path && !Path::new(name).is_dir() {
-                return Err(plan.error(format!("encoder {name}: there is no such folder")));
-            }
         }
-        Ok(encoders)
     }
 }
 

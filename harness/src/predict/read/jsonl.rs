@@ -106,9 +106,9 @@ fn span(value: &Value) -> Option<Range<usize>> {
             [start, end] => Some(whole(start)?..whole(end)?),
             // FewRel: name, id and the places of the mention, of which the first counts.
             [Value::String(_), _, Value::Array(places)] => {
-                let words = places.first()?.as_array()?;
-                let (first, last) = (whole(words.first()?)?, whole(words.last()?)?);
-                (last + 1 == first + words.len()).then_some(first..last + 1)
+                let words = places.first()?.as_array()?.iter().map(whole).collect::<Option<Vec<usize>>>()?;
+                let (first, end) = (*words.first()?, words.last()?.checked_add(1)?);
+                words.iter().copied().eq(first..end).then_some(first..end)
             }
             _ => None,
         },
