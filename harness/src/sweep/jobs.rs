@@ -134,9 +134,12 @@ impl Jobs<'_> {
             let step = self.step(outcome == Outcome::Done);
             if step.is_err() {
                 // The runs in training save their checkpoints; nothing of them goes on unseen.
-                for run in &mut self.active {
-                    signals::send(&run.process, TERMINATE);
-                    run.process.wait().ok();
+                self.active.iter().for_each(|run| signals::send(&run.process, TERMINATE));
+                while self.active.iter_mut().any(|run| matches!(run.process.try_wait(), Ok(None))) {
+                    if let Some(signal) = signals.take() {
+                        self.active.iter().for_each(|run| signals::send(&run.process, signal));
+                    }
+                    std::thread::sleep(TICK);
                 }
                 break step;
             }
@@ -186,7 +189,17 @@ impl Jobs<'_> {
                 .and_then(|log| child::spawn(&log, run, &self.options.arguments, self.shares.environment(slot)));
             let process = match started {
                 Ok(process) => process,
-                // It is the failure of this run, which takes no other down.
+                // A log that cannot be written is the trouble of this run, which takes no other down. Anything else is the
+                // machine's, and would be the trouble of every run.
+                Err(error)
+                    if self
+                        .sweep
+                        .log(run)
+                        .is_ok_and(|log| child::append(&log, "mkgc sweep: starts the run").is_ok()) =>
+                {
+                    self.queue.push_front(number);
+                    return Err(error);
+                }
                 Err(error) => {
                     let cause = format!("the process could not be started: {error}");
                     self.tell(number, &cause);
