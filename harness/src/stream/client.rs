@@ -18,7 +18,7 @@ use crate::signals::{self, Caught};
 /// How long a command may take to end once nothing more will come, if it has no other limit.
 const TO_END: Duration = Duration::from_secs(60);
 
-/// The signal SIGKILL.
+/// Number of SIGKILL, which ends a process group that does not end by itself.
 const KILL: i32 = 9;
 
 /// How often it is looked whether a command has ended.
