@@ -5,6 +5,14 @@
 #include "common.cuh"
 
 const int LONGEST = 192, PER_LANE = LONGEST / 32, WARPS = 8;
+// Positions that a warp computes together: what it reads of keys and values serves all of them.
+const int TILE = 4;
+
+// Loops over a tile are unrolled, so that its sums stay in registers.
+#define UNROLL _Pragma("unroll")
+
+// Returns the next multiple of four, where values can be read four at a time.
+__device__ inline int round_up(int n) { return (n + 3) / 4 * 4; }
 
 // The row and head that a block computes, and where their values begin in the tensors.
 struct Place {
@@ -79,8 +87,8 @@ __device__ void fetch_keys(Place at, const T *qkv, const float *bias, Before<T> 
 }
 
 // Computes f = drop(P) V, P = softmax(S + padding), S = scale Q Kᵀ + a learned bias. Keeps P in `maps` [rows, heads,
-// length, keys] and, unless `logits` is null, S in `logits`. Shared memory: 2 keys (size + 1) + WARPS (size + LONGEST)
-// floats.
+// length, keys] and, unless `logits` is null, S in `logits`. Shared memory: 2 keys (size + 1), rounded up, and WARPS TILE
+// max(size, keys) floats.
 template <class T>
 __device__ void attention_forward(const T *qkv, const float *bias, const float *padding, T *f, T *maps, T *logits,
                                   Before<T> before, Learned learned, int heads, int length, int size, float scale,
@@ -88,43 +96,75 @@ __device__ void attention_forward(const T *qkv, const float *bias, const float *
     DYNAMIC_SHARED(memory);
     const Place at = place(heads, length, before.length, size, learned);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = size + 1;
-    float *k = memory, *v = k + at.keys * stride, *q = v + at.keys * stride + warp * (size + LONGEST), *p = q + size;
+    float *k = memory, *v = k + at.keys * stride;
+    // A tile's queries [size, TILE] and, once they are used, its dropped P [keys, TILE].
+    float *tile = memory + round_up(2 * at.keys * stride) + warp * TILE * max(size, at.keys);
+    const Four<float> *of_tile = (const Four<float> *)tile;
     fetch_keys(at, qkv, bias, before, learned, k);
     fetch_all(at, at.parts - 1, qkv, bias, before, v);
     __syncthreads();
-    for (int t = warp; t < length; t += WARPS) {
-        for (int j = lane; j < size; j += 32) q[j] = (get(qkv[at.qkv(0, t) + j]) + bias[at.head * size + j]) * scale;
+    for (int first = warp * TILE; first < length; first += WARPS * TILE) {
+        const int count = min(TILE, length - first);
+        for (int j = lane; j < size; j += 32)
+            UNROLL
+            for (int i = 0; i < TILE; i++)
+                tile[j * TILE + i] =
+                    i < count ? (get(qkv[at.qkv(0, first + i) + j]) + bias[at.head * size + j]) * scale : 0.0f;
         __syncwarp();
-        float x[PER_LANE], top = -INFINITY, sum = 0.0f;
+        float x[TILE][PER_LANE];
+        UNROLL
         for (int n = 0; n < PER_LANE; n++) {
             const int s = n * 32 + lane;
-            x[n] = -INFINITY;
-            if (s < at.keys) {
-                float dot = 0.0f;
-                for (int j = 0; j < size; j++) dot += q[j] * k[s * stride + j];
-                x[n] = dot + learned.add(at.head, t, s);
-                if (logits) put(logits + at.map(t) + s, x[n]);
-                x[n] += padding ? padding[at.row * at.keys + s] : 0.0f;
+            float dots[TILE] = {};
+            if (s < at.keys)
+                for (int j = 0; j < size; j++) {
+                    const float key = k[s * stride + j];
+                    const Four<float> q = of_tile[j];
+                    UNROLL
+                    for (int i = 0; i < TILE; i++) dots[i] += q.of[i] * key;
+                }
+            UNROLL
+            for (int i = 0; i < TILE; i++) {
+                x[i][n] = -INFINITY;
+                if (s >= at.keys || i >= count) continue;
+                x[i][n] = dots[i] + learned.add(at.head, first + i, s);
+                if (logits) put(logits + at.map(first + i) + s, x[i][n]);
+                x[i][n] += padding ? padding[at.row * at.keys + s] : 0.0f;
             }
-            top = fmaxf(top, x[n]);
         }
-        top = warp_max(top);
-        for (int n = 0; n < PER_LANE; n++) {
-            x[n] = n * 32 + lane < at.keys ? expf(x[n] - top) : 0.0f;
-            sum += x[n];
-        }
-        sum = 1.0f / warp_sum(sum);
-        for (int n = 0; n < PER_LANE; n++) {
-            const int s = n * 32 + lane;
-            if (s >= at.keys) continue;
-            put(maps + at.map(t) + s, x[n] * sum);
-            p[s] = drop(mask, at.map(t) + s, x[n] * sum);
+        __syncwarp();
+        UNROLL
+        for (int i = 0; i < TILE; i++) {
+            float top = -INFINITY, sum = 0.0f;
+            UNROLL
+            for (int n = 0; n < PER_LANE; n++) top = fmaxf(top, x[i][n]);
+            top = warp_max(top);
+            UNROLL
+            for (int n = 0; n < PER_LANE; n++) {
+                x[i][n] = i < count && n * 32 + lane < at.keys ? expf(x[i][n] - top) : 0.0f;
+                sum += x[i][n];
+            }
+            sum = 1.0f / warp_sum(sum);
+            UNROLL
+            for (int n = 0; n < PER_LANE; n++) {
+                const int s = n * 32 + lane;
+                if (s >= at.keys) continue;
+                if (i < count) put(maps + at.map(first + i) + s, x[i][n] * sum);
+                tile[s * TILE + i] = i < count ? drop(mask, at.map(first + i) + s, x[i][n] * sum) : 0.0f;
+            }
         }
         __syncwarp();
         for (int j = lane; j < size; j += 32) {
-            float mixed = 0.0f;
-            for (int s = 0; s < at.keys; s++) mixed += p[s] * v[s * stride + j];
-            put(f + at.context(t) + j, mixed);
+            float mixed[TILE] = {};
+            for (int s = 0; s < at.keys; s++) {
+                const float value = v[s * stride + j];
+                const Four<float> p = of_tile[s];
+                UNROLL
+                for (int i = 0; i < TILE; i++) mixed[i] += p.of[i] * value;
+            }
+            UNROLL
+            for (int i = 0; i < TILE; i++)
+                if (i < count) put(f + at.context(first + i) + j, mixed[i]);
         }
         __syncwarp();
     }
@@ -140,50 +180,78 @@ BOTH(attention_forward, ATTENTION_FORWARD,
 // Computes the gradients of Q, K and V from df, in `grads`, which is laid out as `qkv`, and those of what goes before K
 // and V in `of_before`. With D = drop(P): dV = Dᵀ df, dP = drop(df Vᵀ), dS = P (dP - Σ P dP) + `of_logits` (the logits'
 // own gradient, if there is one), dQ = scale dS K, dK = scale dSᵀ Q. With learned keys, it leaves dS in `maps` and each
-// row's part of dK in `of_key` [rows, length, heads size]. Shared memory: 2 keys (size + 1) + WARPS size floats, then
-// 2 length (keys + 1) values for D and dS.
+// row's part of dK in `of_key` [rows, length, heads size]. Shared memory: 2 keys (size + 1), rounded up, and WARPS TILE
+// size floats, then 2 length keys values for D and dS, keys rounded up.
 template <class T>
 __device__ void attention_backward(const T *qkv, const float *bias, T *maps, const T *df, T *grads, const T *of_logits,
                                    float *of_key, Before<T> before, T *of_before, Learned learned, int heads,
                                    int length, int size, float scale, Mask mask) {
     DYNAMIC_SHARED(memory);
     const Place at = place(heads, length, before.length, size, learned);
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = size + 1;
-    float *one = memory, *other = one + at.keys * stride, *g = other + at.keys * stride + warp * size;
-    T *dropped = (T *)(memory + 2 * at.keys * stride + WARPS * size), *ds = dropped + length * (at.keys + 1);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = size + 1, line = round_up(at.keys);
+    float *one = memory, *other = one + at.keys * stride, *tiles = memory + round_up(2 * at.keys * stride);
+    // A tile of df, [size, TILE].
+    float *g = tiles + warp * TILE * size;
+    T *dropped = (T *)(tiles + WARPS * TILE * size), *ds = dropped + length * line;
     fetch_keys(at, qkv, bias, before, learned, one);
     fetch_all(at, at.parts - 1, qkv, bias, before, other);
     __syncthreads();
-    for (int t = warp; t < length; t += WARPS) {
-        for (int j = lane; j < size; j += 32) g[j] = get(df[at.context(t) + j]);
+    for (int first = warp * TILE; first < length; first += WARPS * TILE) {
+        const int count = min(TILE, length - first);
+        for (int j = lane; j < size; j += 32)
+            UNROLL
+            for (int i = 0; i < TILE; i++)
+                g[j * TILE + i] = i < count ? get(df[at.context(first + i) + j]) : 0.0f;
         __syncwarp();
-        float p[PER_LANE], dp[PER_LANE], sum = 0.0f;
+        float p[TILE][PER_LANE], dp[TILE][PER_LANE], sums[TILE] = {};
+        UNROLL
         for (int n = 0; n < PER_LANE; n++) {
             const int s = n * 32 + lane;
-            p[n] = dp[n] = 0.0f;
-            if (s >= at.keys) continue;
-            p[n] = get(maps[at.map(t) + s]);
-            float dot = 0.0f;
-            for (int j = 0; j < size; j++) dot += g[j] * other[s * stride + j];
-            // One draw serves both: drop(x) = x drop(1).
-            const float kept = drop(mask, at.map(t) + s, 1.0f);
-            dp[n] = dot * kept;
-            put(dropped + t * (at.keys + 1) + s, p[n] * kept);
-            sum += p[n] * dp[n];
+            float dots[TILE] = {};
+            if (s < at.keys)
+                for (int j = 0; j < size; j++) {
+                    const float value = other[s * stride + j];
+                    const Four<float> of = ((const Four<float> *)g)[j];
+                    UNROLL
+                    for (int i = 0; i < TILE; i++) dots[i] += of.of[i] * value;
+                }
+            UNROLL
+            for (int i = 0; i < TILE; i++) {
+                p[i][n] = dp[i][n] = 0.0f;
+                if (s >= at.keys || i >= count) continue;
+                p[i][n] = get(maps[at.map(first + i) + s]);
+                // One draw serves both: drop(x) = x drop(1).
+                const float kept = drop(mask, at.map(first + i) + s, 1.0f);
+                dp[i][n] = dots[i] * kept;
+                put(dropped + (first + i) * line + s, p[i][n] * kept);
+                sums[i] += p[i][n] * dp[i][n];
+            }
         }
-        sum = warp_sum(sum);
-        for (int n = 0; n < PER_LANE; n++) {
-            const int s = n * 32 + lane;
-            if (s >= at.keys) continue;
-            const float of_logit = p[n] * (dp[n] - sum) + (of_logits ? get(of_logits[at.map(t) + s]) : 0.0f);
-            put(ds + t * (at.keys + 1) + s, scale * of_logit);
-            if (learned.key) put(maps + at.map(t) + s, of_logit);
+        UNROLL
+        for (int i = 0; i < TILE; i++) {
+            const float sum = warp_sum(sums[i]);
+            UNROLL
+            for (int n = 0; n < PER_LANE; n++) {
+                const int s = n * 32 + lane;
+                if (s >= at.keys || i >= count) continue;
+                const u64 of = at.map(first + i) + s;
+                const float of_logit = p[i][n] * (dp[i][n] - sum) + (of_logits ? get(of_logits[of]) : 0.0f);
+                put(ds + (first + i) * line + s, scale * of_logit);
+                if (learned.key) put(maps + of, of_logit);
+            }
         }
         __syncwarp();
         for (int j = lane; j < size; j += 32) {
-            float dq = 0.0f;
-            for (int s = 0; s < at.keys; s++) dq += get(ds[t * (at.keys + 1) + s]) * one[s * stride + j];
-            put(grads + at.qkv(0, t) + j, dq);
+            float dq[TILE] = {};
+            for (int s = 0; s < at.keys; s++) {
+                const float key = one[s * stride + j];
+                UNROLL
+                for (int i = 0; i < TILE; i++)
+                    if (i < count) dq[i] += get(ds[(first + i) * line + s]) * key;
+            }
+            UNROLL
+            for (int i = 0; i < TILE; i++)
+                if (i < count) put(grads + at.qkv(0, first + i) + j, dq[i]);
         }
         __syncwarp();
     }
@@ -192,22 +260,33 @@ __device__ void attention_backward(const T *qkv, const float *bias, T *maps, con
     for (int i = threadIdx.x; i < length * size; i += blockDim.x)
         other[i / size * stride + i % size] = get(df[at.context(i / size) + i % size]);
     __syncthreads();
-    for (int s = warp; s < at.keys; s += WARPS)
+    for (int first = warp * TILE; first < at.keys; first += WARPS * TILE)
         for (int j = lane; j < size; j += 32) {
-            float dk = 0.0f, dv = 0.0f;
+            float dk[TILE] = {}, dv[TILE] = {};
             for (int t = 0; t < length; t++) {
-                dk += get(ds[t * (at.keys + 1) + s]) * one[t * stride + j];
-                dv += get(dropped[t * (at.keys + 1) + s]) * other[t * stride + j];
+                const Four<T> of_k = *(const Four<T> *)(ds + t * line + first);
+                const Four<T> of_v = *(const Four<T> *)(dropped + t * line + first);
+                const float query = one[t * stride + j], of_f = other[t * stride + j];
+                UNROLL
+                for (int i = 0; i < TILE; i++) {
+                    dk[i] += get(of_k.of[i]) * query;
+                    dv[i] += get(of_v.of[i]) * of_f;
+                }
             }
-            if (s < before.length) {
-                put(of_before + before.index(at, 0, s) + j, dk);
-                put(of_before + before.index(at, 1, s) + j, dv);
-                continue;
+            UNROLL
+            for (int i = 0; i < TILE; i++) {
+                const int s = first + i;
+                if (s >= at.keys) continue;
+                if (s < before.length) {
+                    put(of_before + before.index(at, 0, s) + j, dk[i]);
+                    put(of_before + before.index(at, 1, s) + j, dv[i]);
+                    continue;
+                }
+                const int own = s - before.length;
+                if (learned.key) of_key[at.context(own) + j] = dk[i];
+                else put(grads + at.qkv(1, own) + j, dk[i]);
+                put(grads + at.qkv(at.parts - 1, own) + j, dv[i]);
             }
-            const int own = s - before.length;
-            if (learned.key) of_key[at.context(own) + j] = dk;
-            else put(grads + at.qkv(1, own) + j, dk);
-            put(grads + at.qkv(at.parts - 1, own) + j, dv);
         }
 }
 #define ATTENTION_BACKWARD(T)                                                                               \
@@ -218,7 +297,8 @@ __device__ void attention_backward(const T *qkv, const float *bias, T *maps, con
 BOTH(attention_backward, ATTENTION_BACKWARD,
      (qkv, bias, maps, df, grads, of_logits, of_key, {before, befores}, of_before,
       Learned{learned_key, keys, learned_bias, longest, bias_scale}, heads, length, size, scale,
-      Mask{key, threshold, keep}))
+      Mask{key, threshold, keep}),
+     __launch_bounds__(32 * WARPS, 2))
 
 // Sums what the rows of a batch add to the gradient of a learned key or bias, in their order: y[i][j][k] = scale Σ_r
 // x[r stride + i plane + j line + k] for j < `down` and k < `across`, else 0. y has `count` values, [.., tall, wide].

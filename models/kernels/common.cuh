@@ -17,10 +17,16 @@ __device__ inline float get(bf16 x) { return __bfloat162float(x); }
 __device__ inline void put(float *to, float x) { *to = x; }
 __device__ inline void put(bf16 *to, float x) { *to = __float2bfloat16(x); }
 
-// Defines both forms of a kernel, NAME_f32 and NAME_bf16, from the template NAME.
-#define BOTH(NAME, PARAMETERS, ARGUMENTS)                                       \
-    extern "C" __global__ void NAME##_f32 PARAMETERS(float) { NAME ARGUMENTS; } \
-    extern "C" __global__ void NAME##_bf16 PARAMETERS(bf16) { NAME ARGUMENTS; }
+// Four values that are read or written together. Their address is a multiple of their size.
+template <class T>
+struct alignas(4 * sizeof(T)) Four {
+    T of[4];
+};
+
+// Defines both forms of a kernel, NAME_f32 and NAME_bf16, from the template NAME. What follows ARGUMENTS limits its registers.
+#define BOTH(NAME, PARAMETERS, ARGUMENTS, ...)                                              \
+    extern "C" __global__ __VA_ARGS__ void NAME##_f32 PARAMETERS(float) { NAME ARGUMENTS; } \
+    extern "C" __global__ __VA_ARGS__ void NAME##_bf16 PARAMETERS(bf16) { NAME ARGUMENTS; }
 
 __device__ inline float warp_sum(float x) {
     for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);
@@ -78,14 +84,19 @@ __device__ inline float drop(Mask mask, u64 element, float x) {
     return draw < mask.threshold ? 0.0f : x * mask.scale;
 }
 
-// Returns a standard normal value (models/src/ops/philox.rs). Of each 64 elements, element i comes from block i mod 16.
-__device__ inline float normal(u64 key, u64 element) {
-    const u32 place = element % 64;
-    const Words words = philox(key, element / 64 * 16 + place % 16);
-    const u32 pair = place / 32 * 2;
-    const float u = (float)((words.of[pair] >> 8) + 1) * (1.0f / 16777216.0f);
-    const float turn = (float)(words.of[pair + 1] >> 8) * (1.0f / 16777216.0f);
-    float sine, cosine;
-    sincospif(2.0f * turn, &sine, &cosine);
-    return sqrtf(-2.0f * logf(u)) * (place % 32 < 16 ? cosine : sine);
+// Returns four standard normal values (models/src/ops/philox.rs). Of each 64 elements, block i mod 16 makes those at i, i + 16,
+// i + 32 and i + 48.
+__device__ inline Four<float> normals(u64 key, u64 block) {
+    const Words words = philox(key, block);
+    Four<float> values;
+    for (int pair = 0; pair < 2; pair++) {
+        const float u = (float)((words.of[2 * pair] >> 8) + 1) * (1.0f / 16777216.0f);
+        const float turn = (float)(words.of[2 * pair + 1] >> 8) * (1.0f / 16777216.0f);
+        float sine, cosine;
+        sincospif(2.0f * turn, &sine, &cosine);
+        const float radius = sqrtf(-2.0f * logf(u));
+        values.of[2 * pair] = radius * cosine;
+        values.of[2 * pair + 1] = radius * sine;
+    }
+    return values;
 }

@@ -114,8 +114,18 @@ extern "C" __global__ void gradient_noise(const Variable *variables, int count, 
     const Variable own = variables[at];
     const u64 start = (blockIdx.x - own.first) * CHUNK;
     const float keep = sums ? damping(sums, own.stream, alpha) : own.keep;
-    for (u64 i = start + threadIdx.x; i < min(start + CHUNK, own.count); i += 256) {
-        const float noise = own.rate != 0.0f ? spread[at] * normal(own.key, i) : 0.0f;
-        own.grad[i] = keep * own.grad[i] + noise;
+    if (own.rate == 0.0f) {
+        for (u64 i = start + threadIdx.x; i < min(start + CHUNK, own.count); i += 256) own.grad[i] *= keep;
+        return;
+    }
+    // A thread has the four values of a block of the generator.
+    for (u64 block = start / 4 + threadIdx.x; block < (start + CHUNK) / 4; block += 256) {
+        const u64 first = block / 16 * 64 + block % 16;
+        if (first >= own.count) continue;
+        const Four<float> noise = normals(own.key, block);
+        for (int n = 0; n < 4; n++) {
+            const u64 i = first + 16 * n;
+            if (i < own.count) own.grad[i] = keep * own.grad[i] + spread[at] * noise.of[n];
+        }
     }
 }

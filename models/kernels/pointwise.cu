@@ -4,6 +4,9 @@
 
 #define EACH(i, count) for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < (count); i += (u64)gridDim.x * blockDim.x)
 
+// Returns i mod width. A remainder of 64 bits takes several times as long as one of 32.
+__device__ inline u32 column(u64 i, u32 width) { return i >> 32 ? i % width : (u32)i % width; }
+
 // Returns the value and slope of GELU in the form `kind`: 0 by erf, 1 by tanh, 2 by a sigmoid.
 __device__ inline float2 gelu(int kind, float x) {
     if (kind == 0) {
@@ -19,7 +22,7 @@ __device__ inline float2 gelu(int kind, float x) {
 // Computes f = gelu(a + bias + extra); `extra` may be null.
 template <class T>
 __device__ void gelu_forward(const T *a, const float *bias, const T *extra, T *f, u64 count, int width, int kind) {
-    EACH(i, count) put(f + i, gelu(kind, get(a[i]) + bias[i % width] + (extra ? get(extra[i]) : 0.0f)).x);
+    EACH(i, count) put(f + i, gelu(kind, get(a[i]) + bias[column(i, width)] + (extra ? get(extra[i]) : 0.0f)).x);
 }
 #define GELU_FORWARD(T) (const T *a, const float *bias, const T *extra, T *f, u64 count, int width, int kind)
 BOTH(gelu_forward, GELU_FORWARD, (a, bias, extra, f, count, width, kind))
@@ -29,7 +32,7 @@ template <class T>
 __device__ void gelu_backward(const T *a, const float *bias, const T *extra, const T *g, T *da, T *f, u64 count, int width,
                               int kind) {
     EACH(i, count) {
-        const float2 y = gelu(kind, get(a[i]) + bias[i % width] + (extra ? get(extra[i]) : 0.0f));
+        const float2 y = gelu(kind, get(a[i]) + bias[column(i, width)] + (extra ? get(extra[i]) : 0.0f));
         put(da + i, get(g[i]) * y.y);
         put(f + i, y.x);
     }
@@ -75,10 +78,18 @@ BOTH(dropout, DROPOUT, (x, y, count, Mask{key, threshold, scale}))
 // Joins up to three f32 tensors of `each` values, one after another.
 template <class T>
 __device__ void stack(const float *a, const float *b, const float *c, T *y, u64 each, u64 count) {
-    EACH(i, count) {
-        const float *from = i < each ? a : i < 2 * each ? b : c;
-        put(y + i, from[i % each]);
-    }
+    EACH(i, count) put(y + i, i < each ? a[i] : i < 2 * each ? b[i - each] : c[i - 2 * each]);
 }
 #define STACK(T) (const float *a, const float *b, const float *c, T *y, u64 each, u64 count)
 BOTH(stack, STACK, (a, b, c, y, each, count))
+
+// Converts bf16 to f32, four values a thread.
+extern "C" __global__ void widen(const bf16 *x, float *y, u64 count) {
+    EACH(i, count / 4) {
+        const Four<bf16> four = ((const Four<bf16> *)x)[i];
+        Four<float> wide;
+        for (int n = 0; n < 4; n++) wide.of[n] = get(four.of[n]);
+        ((Four<float> *)y)[i] = wide;
+    }
+    EACH(i, count % 4) y[count / 4 * 4 + i] = get(x[count / 4 * 4 + i]);
+}

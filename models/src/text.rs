@@ -290,7 +290,7 @@ fn bounded(normalizer: &NormalizerWrapper, text: &str) -> Result<()> {
         }
         Ok(())
     }
-    // A single step lengthens a text by no more than the file is long.
+    // A single step makes at most the bytes of the file of each character, which memory holds.
     let NormalizerWrapper::Sequence(_) = normalizer else { return Ok(()) };
     step(normalizer, &mut NormalizedString::from(text), 16 * text.len() + 256)
 }

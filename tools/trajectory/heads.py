@@ -5,12 +5,18 @@ Shapes as in networks.py. Heads of two streams also give their `sides` and their
 
 import torch
 from torch import nn
-from torchcrf import CRF
 
 
 def gather(states, places):
     """States `[B, T, H]` at `[B, W]` -> `[B, W, H]`."""
     return states.gather(1, places[:, :, None].expand(-1, -1, states.shape[2]))
+
+
+def crf(labels):
+    # Here, so that relations need no torchcrf.
+    from torchcrf import CRF
+
+    return CRF(labels, batch_first=True)
 
 
 class Relation(nn.Module):
@@ -34,7 +40,7 @@ class Entity(nn.Module):
 
     def __init__(self, hidden, labels):
         super().__init__()
-        self.emission, self.crf = nn.Linear(hidden, labels), CRF(labels, batch_first=True)
+        self.emission, self.crf = nn.Linear(hidden, labels), crf(labels)
 
     def features(self, encoded, batch):
         return gather(encoded.text, batch.anchors)
@@ -116,7 +122,7 @@ class JointEntity(nn.Module):
 
     def __init__(self, hidden, labels):
         super().__init__()
-        self.emission, self.crf = nn.Linear(2 * hidden, labels), CRF(labels, batch_first=True)
+        self.emission, self.crf = nn.Linear(2 * hidden, labels), crf(labels)
 
     def sides(self, encoded, batch):
         """What the head reads of text and of vision, `[B, W, H]` each."""

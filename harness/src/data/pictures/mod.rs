@@ -302,9 +302,18 @@ fn stand_in(name: &str, side: usize) -> Vec<u8> {
     let mut colours = [[[0; SQUARES]; SQUARES]; 3];
     let mut random = ChaCha8Rng::from_seed(Sha256::digest(name).into());
     colours.as_flattened_mut().as_flattened_mut().iter_mut().for_each(|byte| *byte = random.next_u32() as u8);
-    let square = |at: usize| at * SQUARES / side;
-    let pixel = |channel: usize, at: usize| colours[channel][square(at / side)][square(at % side)];
-    (0..3).flat_map(|channel| (0..side * side).map(move |at| (channel, at))).map(|(c, at)| pixel(c, at)).collect()
+    let squares: Vec<usize> = (0..side).map(|at| at * SQUARES / side).collect();
+    let mut planes = Vec::with_capacity(3 * side * side);
+    for channel in colours {
+        for (line, square) in squares.iter().enumerate() {
+            if line > 0 && squares[line - 1] == *square {
+                planes.extend_from_within(planes.len() - side..);
+            } else {
+                planes.extend(squares.iter().map(|across| channel[*square][*across]));
+            }
+        }
+    }
+    planes
 }
 
 #[cfg(test)]

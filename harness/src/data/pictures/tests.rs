@@ -341,6 +341,22 @@ fn shuffled_rows_take_both_kinds_of_crops_from_one_row() {
     assert!((0..4).all(|row| sees(&detected, row) == sees(&grounding, row)));
 }
 
+/// Runs of all versions see the same stand-ins.
+#[test]
+fn a_stand_in_has_squares_of_colours_that_follow_from_its_name() {
+    for side in [1, 8, 32, 100, 224] {
+        let planes = stand_in("train/a.png", side);
+        let mut random = ChaCha8Rng::from_seed(Sha256::digest("train/a.png").into());
+        let colours: Vec<u8> = (0..3 * SQUARES * SQUARES).map(|_| random.next_u32() as u8).collect();
+        let square = |at: usize| at * SQUARES / side;
+        for (at, byte) in planes.iter().enumerate() {
+            let (channel, line, across) = (at / side / side, at / side % side, at % side);
+            assert_eq!(*byte, colours[(channel * SQUARES + square(line)) * SQUARES + square(across)]);
+        }
+        assert_eq!(planes.len(), 3 * side * side);
+    }
+}
+
 /// A GPU gets bytes; here the CPU takes them.
 #[test]
 fn pixels_normalised_on_the_device_are_the_same() {

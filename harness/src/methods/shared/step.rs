@@ -47,11 +47,11 @@ pub(super) fn parts<'r>(
     })
 }
 
-/// Sums over the batches of an unfinished step.
+/// What the batches of an unfinished step have given so far: the sum of their gradients, their losses and rows.
 #[derive(Default)]
 pub(super) struct Unfinished<'r> {
     pub grads: Option<GradStore>,
-    pub loss: f64,
+    pub losses: Vec<Tensor>,
     pub rows: Vec<&'r Example>,
 }
 

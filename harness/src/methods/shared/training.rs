@@ -103,12 +103,14 @@ impl<'a> Trainer<'a> {
             let mut grads = backward(&loss)?;
             objective.add_previous(&mut grads)?;
             unfinished.grads = Some(grads);
-            unfinished.loss += f64::from(loss.to_scalar::<f32>()?);
+            unfinished.losses.push(loss.detach());
             return Ok(None);
         }
         let rest = update(self.learner, self.optimiser, &mut objective, batch, &self.allowed, &mut mode, self.clip)?;
         let step = std::mem::take(unfinished);
-        let loss = step.loss + rest;
+        // Not before the step was taken: reading waits for the GPU.
+        let parts = step.losses.iter().map(|loss| Ok(f64::from(loss.to_scalar::<f32>()?)));
+        let loss = parts.sum::<Result<f64>>()? + rest;
         session.trace.step(part.phase, &step.rows, loss);
         Ok(Some(loss))
     }

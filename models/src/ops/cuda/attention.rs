@@ -16,6 +16,8 @@ use crate::ops::side::side_grad;
 const LONGEST: usize = 192;
 /// Warps of a block of attention (`WARPS` in attention.cu).
 const WARPS: usize = 8;
+/// Positions that a warp computes together (`TILE` in attention.cu).
+const TILE: usize = 4;
 
 impl AttentionPart {
     /// Returns the sizes of a block's work, for `states` of all rows.
@@ -101,15 +103,20 @@ pub(crate) struct AttentionWork {
 }
 
 impl AttentionWork {
+    /// Returns the bytes of keys and values, so that values behind them can be read four at a time.
+    fn keys_and_values(self) -> usize {
+        4 * (2 * self.keys * (self.size + 1)).next_multiple_of(4)
+    }
+
     /// Returns the bytes of shared memory that a block of the forward pass needs.
     fn forward_memory(self) -> u32 {
-        (4 * (2 * self.keys * (self.size + 1) + WARPS * (self.size + LONGEST))) as u32
+        (self.keys_and_values() + 4 * WARPS * TILE * self.size.max(self.keys)) as u32
     }
 
     /// Returns the bytes of shared memory that a block of the backward pass needs.
     fn backward_memory(self, dtype: DType) -> u32 {
-        let matrices = dtype.size_in_bytes() * 2 * self.length * (self.keys + 1);
-        (4 * (2 * self.keys * (self.size + 1) + WARPS * self.size) + matrices) as u32
+        let matrices = dtype.size_in_bytes() * 2 * self.length * self.keys.next_multiple_of(4);
+        (self.keys_and_values() + 4 * WARPS * TILE * self.size + matrices) as u32
     }
 }
 

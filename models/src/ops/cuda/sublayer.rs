@@ -64,6 +64,18 @@ fn stacked(parts: &[&Tensor], dtype: DType) -> Result<Tensor> {
     Ok(y)
 }
 
+/// Converts the result of a product to f32.
+fn widened(x: &Tensor) -> Result<Tensor> {
+    if x.dtype() == DType::F32 {
+        return Ok(x.clone());
+    }
+    let count = x.elem_count();
+    let y = empty(x, x.shape(), DType::F32)?;
+    let arguments = [tensor_arg(x, DType::BF16, count), tensor_arg(&y, DType::F32, count), Arg::U64(count as u64)];
+    launch(&device(x)?, "widen", &Launch::values(count.div_ceil(4)), &arguments)?;
+    Ok(y)
+}
+
 /// Computes x Wᵀ of layers that have biases, with one product for all of them.
 pub(super) fn products(layers: &[&Linear], x: &Tensor) -> Result<GpuKept> {
     let weights: Vec<&Tensor> = layers.iter().map(|layer| layer.weight()).collect();
@@ -74,7 +86,7 @@ pub(super) fn products(layers: &[&Linear], x: &Tensor) -> Result<GpuKept> {
 
 /// Pushes the gradients of layers, from the gradient of their product, `[M, N]`, and their input, `[M, K]`.
 fn push_layer_grads(layers: &[&Linear], grad: &Tensor, input: &Tensor) -> Result<()> {
-    let weights = grad.t()?.matmul(input)?.to_dtype(DType::F32)?;
+    let weights = widened(&grad.t()?.matmul(input)?)?;
     let biases = column_sums(grad)?;
     let mut at = 0;
     for layer in layers {
