@@ -1,5 +1,6 @@
-//! Signals: what Ctrl-C and the like ask of a sweep or a stream, and how it passes them on. Every child has a process group of
-//! its own, so that a Ctrl-C on the terminal reaches its parent alone and each child hears of it once.
+//! Signals: what Ctrl-C and the like ask of a sweep or a stream, and how it passes them on. The runs of a sweep, and the command
+//! of a stream that needs a shell, have process groups of their own, so that a Ctrl-C on the terminal reaches their parent alone
+//! and each hears of it once.
 
 #[cfg(unix)]
 pub(crate) use unix::{Caught, apart, end_by, send, send_to_group, terminate_self};

@@ -223,9 +223,10 @@ fn a_gate_that_cannot_fail_is_refused() {
     let metric = |value: &mut Value, key: &str, new: Value| value["entries"][0]["metrics"]["last_micro_f1"][key] = new;
     type Change<'a> = &'a dyn Fn(&mut Value);
     let cases: [(&str, Change<'_>); 10] = [
-        ("the worst scores that there are would pass", &|value| {
+        ("with these tolerances, scores of 0 would pass", &|value| {
             for metric in value["entries"][0]["metrics"].as_object_mut().unwrap().values_mut() {
-                metric["tolerance"] = json!({"absolute": 0.99});
+                metric["expected"] = metric["expected"].as_f64().unwrap().min(0.6).into();
+                metric["tolerance"] = json!({"absolute": 0.7});
             }
         }),
         ("`entries` is empty, so the gate could never fail", &|value| value["entries"] = json!([])),
@@ -264,8 +265,25 @@ fn a_gate_that_cannot_fail_is_refused() {
     let junit = roxmltree::Document::parse(&junit).unwrap();
     let error = junit.descendants().find(|node| node.has_tag_name("error")).unwrap();
     assert!(error.attribute("message").unwrap().contains("b.json"));
+    let args = ["--baseline", "b.json", "nowhere", "--junit", "j.xml"];
+    assert_eq!(gate.mkgc(&args, &[]).0, 2);
+    let junit = fs_err::read_to_string(gate.path("j.xml")).unwrap();
+    assert!(junit.contains("b.json") && junit.contains("nowhere"), "{junit}");
     let (code, _, error) = gate.mkgc(&["--baseline", "new.json", "vanilla", "--update", "--tolerance", "1"], &[]);
     assert!(code == 2 && error.contains("allows any score") && !gate.path("new.json").exists(), "{error}");
+}
+
+/// A control row such as `majority` may score nothing at all, which any tolerance allows.
+#[test]
+fn a_baseline_of_zeros_is_none_that_cannot_fail() {
+    let gate = Gate::new();
+    let run = gate.one("vanilla");
+    let mut baseline = serde_json::to_value(gate.baseline(&run, Tolerance::Absolute(0.1))).unwrap();
+    for metric in baseline["entries"][0]["metrics"].as_object_mut().unwrap().values_mut() {
+        metric["expected"] = 0.0.into();
+    }
+    fs_err::write(gate.path("b.json"), baseline.to_string()).unwrap();
+    assert!(Baseline::read(&gate.path("b.json")).is_ok());
 }
 
 /// Records and baselines of older versions lack the hash of the tokenizer.

@@ -134,6 +134,34 @@ fn runs_that_differ_in_settings_are_refused_or_entries_of_their_own() {
     assert_eq!(board.entries.iter().filter(named).count(), 1, "the hashes tell encoders of one name apart");
 }
 
+/// What `report --split` makes entries of is what a board takes as one entry otherwise.
+#[test]
+fn entries_are_split_by_what_boards_refuse() {
+    let labels = |runs: &Runs| {
+        let loaded = report::split(report::load(&[runs.path("")]).unwrap()).unwrap();
+        let mut labels: Vec<_> =
+            report::boards(loaded).unwrap().remove(0).entries.into_iter().map(|entry| entry.label).collect();
+        labels.sort();
+        labels
+    };
+    let runs = Runs::new();
+    runs.plain("older", "emr", 1, 8);
+    let with_tokenizer = |name: &str, seed: u64, hash: &str| {
+        runs.run(name, "emr", seed, 8, |record| record["encoder"]["tokenizer"] = hash.into());
+    };
+    with_tokenizer("newer", 2, "one");
+    assert_eq!(labels(&runs), ["emr"], "an older record lacks a hash, which is no difference");
+    with_tokenizer("other", 3, "two");
+    assert_eq!(labels(&runs).len(), 3, "but two hashes are one, and then nobody knows the older one");
+
+    let runs = Runs::new();
+    for (seed, name) in [(1, "one/minilm"), (2, "two/minilm")] {
+        runs.run(name, "emr", seed, 8, |record| record["encoder"]["name"] = name.into());
+    }
+    let found = labels(&runs);
+    assert!(found[0].starts_with("emr [encoder=one/minilm ") && found[1].starts_with("emr [encoder=two/minilm "));
+}
+
 #[test]
 fn what_gives_no_number_is_a_row_with_its_cause() {
     let runs = Runs::new();

@@ -372,6 +372,21 @@ fn a_command_of_any_language_is_served_and_its_result_printed() {
         let place = file.display();
         assert!(published.contains("started_after") && !published.contains("method.sh"), "{place}: {published}");
     }
+    // A run that lies in the folder is the user's own, and is left as it is with a warning.
+    let own = site.join("runs/own");
+    fs_err::create_dir_all(&own).unwrap();
+    for file in ["run.json", "result.json"] {
+        fs_err::copy(out.join(file), own.join(file)).unwrap();
+    }
+    fs_err::create_dir_all(own.join("stages")).unwrap();
+    for stage in ["0", "1"] {
+        let name = format!("stages/{stage}/predictions.parquet");
+        fs_err::create_dir_all(own.join(&name).parent().unwrap()).unwrap();
+        fs_err::copy(out.join(&name), own.join(&name)).unwrap();
+    }
+    let report = mkgc().arg("report").arg(&own).arg("--out").arg(&board).arg("--publish").arg(&site).output().unwrap();
+    let log = String::from_utf8_lossy(&report.stderr);
+    assert!(report.status.success() && log.contains("runs/own/run.json has the command line"), "{log}");
     // Once more, the result is read and the command not run.
     assert_eq!(command(&place, &out, "exit 1", &[]).stdout, done.stdout);
 }
@@ -434,8 +449,9 @@ fn a_signal_that_ends_mkgc_ends_the_command() {
     let (keep, _) = out();
     let note = keep.path().join("pid");
     let path = keep.path().join("method.sh");
-    fs_err::write(&path, format!("echo $$ > {note}.new; mv {note}.new {note}; exec sleep 600", note = note.display()))
-        .unwrap();
+    // A method that ignores the signal is killed.
+    let script = format!("trap '' TERM; echo $$ > {note}.new; mv {note}.new {note}; sleep 600", note = note.display());
+    fs_err::write(&path, script).unwrap();
     let mut stream = mkgc();
     stream.arg("stream").arg(place.built()).arg("--out").arg(keep.path().join("run")).args([
         "--name",
@@ -443,7 +459,12 @@ fn a_signal_that_ends_mkgc_ends_the_command() {
         "--command",
     ]);
     let mut stream = stream.arg(format!("A='1 2' sh {}", path.display())).spawn().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !note.exists() {
+        assert!(
+            std::time::Instant::now() < deadline && stream.try_wait().unwrap().is_none(),
+            "the method did not start"
+        );
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let pid = fs_err::read_to_string(note).unwrap();

@@ -47,14 +47,14 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let baseline = Baseline::read(&args.baseline);
-    for error in [observed.as_ref().err(), baseline.as_ref().err()].into_iter().flatten() {
-        // An outcome of before must not stand for this one.
-        if let Some(path) = &args.junit {
-            write_atomically(path, &junit::error(&error.to_string())?)?;
-        }
-        if on_github() {
-            note(format_args!("::error title=mkgc gate::{}", show::escaped(&error.to_string())));
-        }
+    let errors = [observed.as_ref().err(), baseline.as_ref().err()].into_iter().flatten().map(ToString::to_string);
+    let errors: Vec<String> = errors.collect();
+    // An outcome of before must not stand for this one.
+    if let Some(path) = args.junit.as_ref().filter(|_| !errors.is_empty()) {
+        write_atomically(path, &junit::error(&errors.join("\n"))?)?;
+    }
+    if on_github() {
+        errors.iter().for_each(|error| note(format_args!("::error title=mkgc gate::{}", show::escaped(error))));
     }
     let (observed, baseline) = (observed?, baseline?);
     let outcome = check(&baseline, &observed, args.strict_gain);

@@ -123,12 +123,17 @@ impl PublishedRuns {
         for entry in board.entries.iter_mut().chain(&mut board.apart) {
             let label = file_name(&entry.label);
             for (seed, run) in entry.seeds.iter().zip(&mut entry.runs) {
-                if let Model::External { source, .. } = &mut run.record.model
-                    && let Some(stream) = &mut source.stream
-                {
-                    stream.command = None;
-                }
+                let command = match &mut run.record.model {
+                    Model::External { source, .. } => source.stream.as_mut().and_then(|stream| stream.command.take()),
+                    Model::Trained(_) => None,
+                };
                 let place = self.place(run, &format!("runs/{benchmark}/{label}-seed{seed}"))?;
+                if command.is_some() && self.in_place.contains(Path::new(&place)) {
+                    note(format_args!(
+                        "warning: {place}/run.json has the command line of the method, which may hold keys and paths; delete \
+                         `command` there before others see it"
+                    ));
+                }
                 self.places.push((std::mem::replace(&mut run.folder, place.clone()), place));
             }
         }

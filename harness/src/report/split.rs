@@ -35,7 +35,8 @@ pub fn split(mut loaded: Loaded) -> Result<Loaded> {
         by_label.entry((run.record.dataset.name.clone(), run.record.label())).or_default().push(index);
     }
     for indices in by_label.into_values() {
-        let all: Vec<Traits> = indices.iter().map(|index| traits(&runs[*index])).collect::<Result<_>>()?;
+        let same_label: Vec<&FinishedRun> = indices.iter().map(|index| &runs[*index]).collect();
+        let all: Vec<Traits> = same_label.iter().map(|run| traits(run, &same_label)).collect::<Result<_>>()?;
         let values = |key: &str| all.iter().map(|traits| traits.get(key)).collect::<BTreeSet<_>>();
         let keys: BTreeSet<&String> = all.iter().flat_map(BTreeMap::keys).collect();
         let differing: Vec<&String> = keys.into_iter().filter(|key| values(key).len() > 1).collect();
@@ -60,16 +61,18 @@ pub fn split(mut loaded: Loaded) -> Result<Loaded> {
 }
 
 /// Returns everything that runs of one entry share: encoders, all settings but the seed, and what a stream may store.
-fn traits(run: &FinishedRun) -> Result<Traits> {
+fn traits(run: &FinishedRun, same_label: &[&FinishedRun]) -> Result<Traits> {
     let record = &run.record;
     let mut traits = Traits::new();
     if record.stream().is_some() {
         traits.insert("memory".to_owned(), record.memory_budget.clone().into());
     }
     if let Some(trained) = record.trained() {
-        traits.insert("encoder".to_owned(), encoder(&trained.encoder));
+        let texts = same_label.iter().filter_map(|run| Some(&run.record.trained()?.encoder));
+        traits.insert("encoder".to_owned(), encoder(&trained.encoder, texts));
         if let Some(vision) = &trained.vision {
-            traits.insert("vision".to_owned(), encoder(&vision.encoder));
+            let visions = same_label.iter().filter_map(|run| Some(&run.record.vision()?.encoder));
+            traits.insert("vision".to_owned(), encoder(&vision.encoder, visions));
         }
         let config = serde_json::to_value(&trained.config)?;
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -79,9 +82,14 @@ fn traits(run: &FinishedRun) -> Result<Traits> {
     Ok(traits)
 }
 
-/// Names an encoder by the last part of its name; the whole has the beginnings of its hashes as well.
-fn encoder(encoder: &EncoderRecord) -> Trait {
+/// Names an encoder by the last part of its name. The whole is its name, the beginning of its hash and, of its further hashes,
+/// those in which records of these weights differ: older records lack them, which makes no other encoder.
+fn encoder<'a>(encoder: &EncoderRecord, all: impl Iterator<Item = &'a EncoderRecord>) -> Trait {
     let short = encoder.name.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
-    let further: String = encoder.further().map(|(_, hash)| format!(" {hash:.8}")).collect();
-    Trait { whole: format!("{short} {:.8}{further}", encoder.identity), short }
+    let alike = all.filter(|other| other.name == encoder.name && other.identity == encoder.identity);
+    let known: BTreeSet<_> = alike.flat_map(EncoderRecord::further).collect();
+    let differs = |of: &str| known.iter().filter(|(other, _)| *other == of).count() > 1;
+    let further = encoder.further().filter(|(of, _)| differs(of)).map(|(_, hash)| format!(" {hash:.8}"));
+    let further: String = further.collect();
+    Trait { whole: format!("{} {:.8}{further}", encoder.name, encoder.identity), short }
 }

@@ -145,7 +145,7 @@ pub fn save_inside(folder: &Path, inside: &Inside) -> Result<()> {
 /// Reads the last whole checkpoint after a task; none if there is none. Says so if a newer one is damaged.
 ///
 /// # Errors
-/// The device is out of memory.
+/// A file of the checkpoint cannot be reached; the device is out of memory.
 pub fn load(folder: &Path, device: &Device) -> Result<Option<Saved>> {
     let Some((index, tensors)) = newest::<StateIndex>(folder, device, |_| true)? else { return Ok(None) };
     let StateIndex { stage, memory, cost, .. } = index;
@@ -155,7 +155,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Option<Saved>> {
 /// Reads the last whole checkpoint inside a task; none if there is none of this task. Says so if a newer one is damaged.
 ///
 /// # Errors
-/// The device is out of memory.
+/// A file of the checkpoint cannot be reached; the device is out of memory.
 pub fn load_inside(folder: &Path, task: usize, device: &Device) -> Result<Option<Inside>> {
     let of_task = |index: &InsideIndex| index.task == task;
     let Some((index, mut tensors)) = newest::<InsideIndex>(folder, device, of_task)? else { return Ok(None) };
@@ -177,11 +177,11 @@ pub fn load_inside(folder: &Path, task: usize, device: &Device) -> Result<Option
 /// A file cannot be deleted.
 pub fn remove_inside(folder: &Path) -> Result<()> {
     for path in [current(folder, InsideIndex::NAME), before(folder, InsideIndex::NAME)] {
-        if path.exists() {
+        if fs_err::exists(&path)? {
             fs_err::remove_file(path)?;
         }
     }
-    if folder.exists() { remove_unnamed(folder) } else { Ok(()) }
+    if fs_err::exists(folder)? { remove_unnamed(folder) } else { Ok(()) }
 }
 
 fn current(folder: &Path, name: &str) -> std::path::PathBuf {
@@ -233,7 +233,7 @@ fn sum_of(path: &Path) -> Result<u32> {
 fn install<I: Index>(folder: &Path, index: &I) -> Result<()> {
     let path = current(folder, I::NAME);
     // A damaged one must not displace the one before, which alone is whole until the new one is written.
-    if path.exists() && whole::<I>(folder, &path)?.is_ok() {
+    if fs_err::exists(&path)? && whole::<I>(folder, &path)?.is_ok() {
         fs_err::rename(&path, before(folder, I::NAME))?;
     }
     write_json_durably(&path, index)?;
@@ -271,7 +271,7 @@ fn newest<I: Index>(
     wanted: impl Fn(&I) -> bool,
 ) -> Result<Option<(I, BTreeMap<String, Tensor>)>> {
     for path in [current(folder, I::NAME), before(folder, I::NAME)] {
-        if !path.exists() {
+        if !fs_err::exists(&path)? {
             continue;
         }
         match whole::<I>(folder, &path)? {
@@ -303,12 +303,12 @@ fn whole<I: Index>(folder: &Path, path: &Path) -> Result<std::result::Result<I, 
         return damaged(path, "it names a file outside its folder");
     }
     let file = folder.join(tensors);
-    if !file.is_file() {
+    if !fs_err::exists(&file)? {
         return damaged(&file, "the file is missing");
     }
     let same = match sum {
         Some(sum) => sum_of(&file)? == *sum,
-        None => safetensors::load(&file, &Device::Cpu).is_ok(),
+        None => safetensors::load_buffer(&fs_err::read(&file)?, &Device::Cpu).is_ok(),
     };
     if same { Ok(Ok(index)) } else { damaged(&file, "its bytes are not those that were written") }
 }

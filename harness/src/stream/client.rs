@@ -5,9 +5,10 @@
 //! may be set before it. Anything else, such as a pipeline, is a process group of its own, which is killed as a whole and to which
 //! signals are passed on: it would go on training, and the next start would be a second one beside it.
 
+use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,10 @@ const TO_END: Duration = Duration::from_secs(60);
 /// Number of SIGKILL, which ends a process group that does not end by itself.
 const KILL: i32 = 9;
 
-/// How often it is looked whether a command has ended.
+/// How long a process group may take to end upon a signal before it is killed.
+const TO_OBEY: Duration = Duration::from_secs(10);
+
+/// Time between two looks at whether a command has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What only the shell understands.
@@ -32,10 +36,44 @@ const BUILT_IN: [&str; 5] = [".", "command", "eval", "exec", "source"];
 
 /// A command that is running. It is killed when it is dropped.
 pub struct Client {
-    child: Child,
-    plain: bool,
-    over: Arc<AtomicBool>,
+    command: Arc<Running>,
     timeout: Option<Duration>,
+}
+
+/// What the thread that passes signals on shares with the client.
+struct Running {
+    child: Mutex<Child>,
+    /// The process group that the command leads, if it is not plain.
+    group: Option<u32>,
+    over: AtomicBool,
+}
+
+impl Running {
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills the command and what it has started.
+    fn kill(&self, child: &mut Child) {
+        // All of it fails only if the command has ended.
+        if let Some(leader) = self.group {
+            signals::send_to_group(leader, KILL);
+        }
+        child.kill().ok();
+        child.wait().ok();
+    }
+
+    /// Ends the command by a signal, and this process as well.
+    fn end_by(&self, signal: i32) {
+        // Nobody else sees that the command has ended, and reports it, before this process ends.
+        let mut child = self.child();
+        if let Some(leader) = self.group.filter(|_| !self.over.load(Ordering::SeqCst)) {
+            signals::send_to_group(leader, signal);
+            wait(|| child.try_wait(), Some(Instant::now() + TO_OBEY));
+            self.kill(&mut child);
+        }
+        signals::end_by(signal);
+    }
 }
 
 impl Client {
@@ -47,57 +85,64 @@ impl Client {
         let plain = is_plain(command);
         let mut shell = shell(command, plain);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // Before the command is there, so that no signal ends mkgc without it.
+        let caught = (!plain).then(Caught::new).transpose()?;
         let failed = |error| Error::Usage(format!("--command: the shell cannot be started: {error}"));
         let mut child = shell.spawn().map_err(failed)?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::Usage("--command: the command has no input or output".to_owned()));
         };
-        let over = Arc::new(AtomicBool::new(false));
-        if !plain {
-            pass_signals_on(child.id(), Arc::clone(&over))?;
+        let group = (!plain).then(|| child.id());
+        let command = Arc::new(Running { child: Mutex::new(child), group, over: AtomicBool::new(false) });
+        if let Some(caught) = caught {
+            pass_signals_on(caught, Arc::clone(&command));
         }
-        Ok((Self { child, plain, over, timeout }, Peer::new(from, to, timeout)))
+        Ok((Self { command, timeout }, Peer::new(from, to, timeout)))
     }
 
     /// Waits until the command has ended by itself; `None` if it takes too long.
     pub fn wait(&mut self) -> Option<ExitStatus> {
         // None if no clock shows that time.
         let until = Instant::now().checked_add(self.timeout.unwrap_or(TO_END));
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if until.is_none_or(|until| Instant::now() < until) => thread::sleep(LOOK),
-                Ok(None) | Err(_) => return None,
-            }
-        }
+        // A lock for each look, so that a signal can end the command meanwhile.
+        wait(|| self.command.child().try_wait(), until)
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // All of it fails only if the command has ended.
-        self.over.store(true, Ordering::SeqCst);
-        if !self.plain {
-            signals::send_to_group(self.child.id(), KILL);
+        let mut child = self.command.child();
+        self.command.over.store(true, Ordering::SeqCst);
+        self.command.kill(&mut child);
+    }
+}
+
+/// Waits until `look` sees that a process has ended; `None` if it has not by then.
+fn wait(mut look: impl FnMut() -> io::Result<Option<ExitStatus>>, until: Option<Instant>) -> Option<ExitStatus> {
+    loop {
+        match look() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if until.is_none_or(|until| Instant::now() < until) => thread::sleep(LOOK),
+            Ok(None) | Err(_) => return None,
         }
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
 /// Passes signals that end mkgc on to the command's process group, until the command is over.
-fn pass_signals_on(leader: u32, over: Arc<AtomicBool>) -> Result<()> {
-    let caught = Caught::new()?;
+fn pass_signals_on(caught: Caught, command: Arc<Running>) {
     thread::spawn(move || {
-        while !over.load(Ordering::SeqCst) {
+        loop {
+            let over = command.over.load(Ordering::SeqCst);
+            // Once more after the command is over, because a signal that was caught has not ended mkgc.
             if let Some(signal) = caught.take() {
-                signals::send_to_group(leader, signal);
-                signals::end_by(signal);
+                command.end_by(signal);
+            }
+            if over {
+                return;
             }
             thread::sleep(LOOK);
         }
     });
-    Ok(())
 }
 
 /// Returns whether a command is a program with arguments and nothing else.
@@ -152,6 +197,21 @@ mod tests {
     fn a_command_may_take_longer_than_a_clock_can_show() {
         let (mut client, _peer) = Client::start("true", Some(Duration::MAX)).unwrap();
         assert!(client.wait().unwrap().success());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_is_dropped_is_gone_with_all_that_it_started() {
+        let (client, peer) = Client::start("trap '' TERM INT; sleep 600 & wait", None).unwrap();
+        let leader = client.command.group.unwrap();
+        drop(client);
+        drop(peer);
+        let pid = rustix::process::Pid::from_raw(i32::try_from(leader).unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while rustix::process::test_kill_process_group(pid).is_ok() {
+            assert!(Instant::now() < deadline, "some of the group is alive");
+            thread::sleep(LOOK);
+        }
     }
 
     #[cfg(unix)]

@@ -22,8 +22,9 @@ use crate::run::record::RunRecord;
 /// budget or for its rows is not counted: a method may store row after row until no more fit.
 const PATIENCE: usize = 100;
 
-/// How long counts of refusals may be unsaved. Those of predictions, from whose refusals something could be learned, are saved
-/// at once.
+/// How old the saved counts of refusals must be before one more refusal saves them, so that a method that is refused thousands
+/// of times a second does not spend its time on the disk. Something could be learned from a refusal of predictions, so it is saved
+/// at once. The others are saved by the end of the task as well, and are lost only if this process is killed before.
 const UNSAVED: Duration = Duration::from_secs(1);
 
 /// Why a request is not answered as asked.

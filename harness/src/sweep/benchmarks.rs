@@ -53,14 +53,18 @@ impl SweepBenchmark {
         let Some(options) = self.build.as_ref().filter(|_| !self.is_built()) else { return Ok(()) };
         note(format_args!("building {}", self.folder.display()));
         match build(options) {
-            Err(error) if !self.is_built() => Err(error.into()),
-            _ => self.note_identity(),
+            Ok(_) => self.note_identity(),
+            // The process that built it notes its own options.
+            Err(_) if self.is_built() => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Writes beside the built benchmark by which protocol and options it was built.
+    /// Writes beside the benchmark that this process has built by which protocol and options it was built.
     fn note_identity(&self) -> Result<()> {
-        Ok(write_atomically(&identity_file(&self.folder), self.identity.as_bytes())?)
+        let built = BenchmarkFolder::open(&self.folder)?;
+        let note = identity_note(&built.manifest().fingerprint, &self.identity);
+        Ok(write_atomically(&identity_file(&self.folder), note.as_bytes())?)
     }
 
     fn is_built(&self) -> bool {
@@ -68,30 +72,33 @@ impl SweepBenchmark {
     }
 }
 
+/// Options of a protocol with several orders, and the orders to build with them.
+type Family<'a> = (BuildOptions, Vec<(usize, &'a SweepBenchmark)>);
+
 /// Builds every benchmark that is missing. Orders of one protocol that are built alike share their picture files.
 ///
 /// # Errors
 /// A corpus cannot be read; a folder cannot be written.
 pub(super) fn ensure_all(benchmarks: &[SweepBenchmark]) -> Result<()> {
     // By all options, so that none of an entry reach the orders of another.
-    let mut families: BTreeMap<String, (BuildOptions, Vec<usize>)> = BTreeMap::new();
-    let mut built = Vec::new();
+    let mut families: BTreeMap<String, Family<'_>> = BTreeMap::new();
     for benchmark in benchmarks.iter().filter(|benchmark| !benchmark.is_built()) {
-        built.push(benchmark);
         match &benchmark.build {
             Some(options @ BuildOptions { order: Some(order), .. }) => {
                 let out = parent_folder(&options.out).to_owned();
                 let family = BuildOptions { order: None, out, ..options.clone() };
-                families.entry(format!("{family:?}")).or_insert_with(|| (family, Vec::new())).1.push(*order);
+                let (_, members) = families.entry(format!("{family:?}")).or_insert_with(|| (family, Vec::new()));
+                members.push((*order, benchmark));
             }
             _ => benchmark.ensure()?,
         }
     }
-    for (options, orders) in families.into_values() {
-        note(format_args!("building {} orders of {} in {}", orders.len(), options.protocol, options.out.display()));
-        build_orders(&options, &orders)?;
+    for (options, members) in families.into_values() {
+        note(format_args!("building {} orders of {} in {}", members.len(), options.protocol, options.out.display()));
+        build_orders(&options, &members.iter().map(|(order, _)| *order).collect::<Vec<_>>())?;
+        members.iter().try_for_each(|(_, benchmark)| benchmark.note_identity())?;
     }
-    built.into_iter().try_for_each(SweepBenchmark::note_identity)
+    Ok(())
 }
 
 /// Finds the benchmarks of a plan; `given` are folders that take their place. What has to be built goes below `out`.
@@ -162,7 +169,9 @@ fn family(plan: &Plan, folder: &Path) -> Result<BTreeMap<usize, SweepBenchmark>>
         member.manifest.as_ref().and_then(|manifest| Some((manifest.order?, manifest.protocol_sha256.clone())))
     };
     let mut members: BTreeMap<usize, SweepBenchmark> = BTreeMap::new();
-    let Some((_, protocol)) = found.iter().find_map(key) else { return Ok(members) };
+    let Some((first, protocol)) = found.iter().find_map(|member| Some((member.folder.clone(), key(member)?.1))) else {
+        return Ok(members);
+    };
     for member in found {
         let refused = |other: &Path, why: &str| {
             let [one, two] = [other, &member.folder].map(Path::display);
@@ -171,7 +180,6 @@ fn family(plan: &Plan, folder: &Path) -> Result<BTreeMap<usize, SweepBenchmark>>
                 "{folder} is not the folder of one family: {one} and {two} {why}; name the folders one by one"
             ))
         };
-        let other = members.values().next().map_or(folder, |other| other.folder.as_path());
         match key(&member) {
             Some((order, of)) if of == protocol => {
                 if let Some(twin) = members.get(&order) {
@@ -179,7 +187,7 @@ fn family(plan: &Plan, folder: &Path) -> Result<BTreeMap<usize, SweepBenchmark>>
                 }
                 members.insert(order, member);
             }
-            _ => return Err(refused(other, "are of different protocols")),
+            _ => return Err(refused(&first, "are of different protocols")),
         }
     }
     Ok(members)
@@ -280,6 +288,11 @@ fn identity_file(folder: &Path) -> PathBuf {
     parent_folder(folder).join(format!(".{name}.identity"))
 }
 
+/// Says which benchmark it is that a sweep built, and by which protocol and options.
+fn identity_note(fingerprint: &str, identity: &str) -> String {
+    format!("{fingerprint}\n{identity}\n")
+}
+
 /// Checks that a benchmark folder is what the plan would build. Corpus files that are gone are not missed.
 fn check_built(manifest: &Manifest, protocol: &Protocol, options: &BuildOptions, identity: &str) -> Result<()> {
     let differs = |what: &str| {
@@ -293,8 +306,9 @@ fn check_built(manifest: &Manifest, protocol: &Protocol, options: &BuildOptions,
     if manifest.as_published != options.as_published {
         return differs("`as_published`");
     }
-    // Earlier versions left no such file.
-    if fs_err::read_to_string(identity_file(&options.out)).is_ok_and(|built| built != identity) {
+    // There is no note of a benchmark that an earlier version built, or that took the place of the one that a sweep built.
+    let built = fs_err::read_to_string(identity_file(&options.out)).unwrap_or_default();
+    if built.lines().next() == Some(&manifest.fingerprint) && built != identity_note(&manifest.fingerprint, identity) {
         return differs("set of options");
     }
     for source in &manifest.sources {

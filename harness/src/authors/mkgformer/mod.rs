@@ -220,7 +220,10 @@ fn trajectory(trial: &Trial<'_>, errors: &mut Errors) {
     let learner = &trial.learner;
     let before = learner.params().tensors().unwrap();
     let mut optimiser = learner.optimiser(&trial.config).unwrap();
-    let Some(steps) = case.json["order"]["traj.rows"].as_array() else { return };
+    let Some(steps) = case.json["order"]["traj.rows"].as_array() else {
+        assert!(case.below("traj.").next().is_none(), "{}: a trajectory without the rows of its steps", case.name);
+        return;
+    };
     let groups = case.json["parameter_groups"].as_array().unwrap();
     let mut losses = Vec::new();
     let mut rates = Vec::new();

@@ -68,3 +68,24 @@ fn an_index_that_cannot_be_read_for_a_while_loses_no_tensors() {
     fs_err::rename(&away, &path).unwrap();
     assert_eq!(loaded(folder), Some(0));
 }
+
+/// A link to itself stands for a file on a share that does not answer: it is neither there nor missing.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_reached_is_neither_missing_nor_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    save_after(folder, 0);
+    save_after(folder, 1);
+    let index: Value = read_json(&current(folder, StateIndex::NAME)).unwrap();
+    for name in ["state.json", index["tensors"].as_str().unwrap()] {
+        let (path, away) = (folder.join(name), folder.join("away"));
+        fs_err::rename(&path, &away).unwrap();
+        std::os::unix::fs::symlink(name, &path).unwrap();
+        let error = load(folder, &Device::Cpu).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains(name)), "{name}");
+        fs_err::remove_file(&path).unwrap();
+        fs_err::rename(&away, &path).unwrap();
+        assert_eq!(loaded(folder), Some(1), "{name}");
+    }
+}
