@@ -3,10 +3,10 @@
 //! and each hears of it once.
 
 #[cfg(unix)]
-pub(crate) use unix::{Caught, apart, end_by, send, send_to_group, terminate_self};
+pub(crate) use unix::{Caught, apart, end_by, group_exists, send, send_to_group, terminate_self};
 
 #[cfg(not(unix))]
-pub(crate) use other::{Caught, apart, end_by, send, send_to_group, terminate_self};
+pub(crate) use other::{Caught, apart, end_by, group_exists, send, send_to_group, terminate_self};
 
 #[cfg(unix)]
 mod unix {
@@ -15,7 +15,7 @@ mod unix {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     use signal_hook::{flag, low_level};
 
@@ -82,6 +82,12 @@ mod unix {
         }
     }
 
+    /// Returns whether the process group that this child leads, or led, has a process.
+    pub fn group_exists(leader: u32) -> bool {
+        let leader = i32::try_from(leader).ok().and_then(Pid::from_raw);
+        leader.is_some_and(|leader| test_kill_process_group(leader).is_ok())
+    }
+
     /// Ends this process as the signal would have ended it.
     pub fn end_by(signal: i32) {
         low_level::emulate_default_handler(signal).ok();
@@ -117,6 +123,10 @@ mod other {
     pub fn send(_: &Child, _: i32) {}
 
     pub fn send_to_group(_: u32, _: i32) {}
+
+    pub fn group_exists(_: u32) -> bool {
+        false
+    }
 
     pub fn end_by(_: i32) {}
 

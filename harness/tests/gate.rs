@@ -222,8 +222,14 @@ fn a_gate_that_cannot_fail_is_refused() {
     let good = serde_json::to_value(gate.baseline(&run, Tolerance::Absolute(0.1))).unwrap();
     let metric = |value: &mut Value, key: &str, new: Value| value["entries"][0]["metrics"]["last_micro_f1"][key] = new;
     type Change<'a> = &'a dyn Fn(&mut Value);
-    let cases: [(&str, Change<'_>); 10] = [
-        ("with these tolerances, scores of 0 would pass", &|value| {
+    let alone = |value: &mut Value, key: &str, expected: f64, direction: &str| {
+        let metric = json!({"expected": expected, "direction": direction, "tolerance": {"absolute": 0.9}});
+        value["entries"][0]["metrics"] = json!({ key: metric });
+    };
+    let cases: [(&str, Change<'_>); 12] = [
+        ("the worst scores would pass", &|value| alone(value, "forgetting_chaudhry18", 0.3, "lower_is_better")),
+        ("the worst scores would pass", &|value| alone(value, "bwt_lopezpaz17", -0.5, "higher_is_better")),
+        ("with these tolerances, the worst scores would pass", &|value| {
             for metric in value["entries"][0]["metrics"].as_object_mut().unwrap().values_mut() {
                 metric["expected"] = metric["expected"].as_f64().unwrap().min(0.6).into();
                 metric["tolerance"] = json!({"absolute": 0.7});

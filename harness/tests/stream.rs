@@ -445,40 +445,39 @@ fn nothing_of_a_command_that_is_given_up_goes_on_running() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_signal_that_ends_mkgc_ends_the_command() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::time::{Duration, Instant};
+
     let place = Place::new(Relations);
     let (keep, _) = out();
-    let note = keep.path().join("pid");
-    let path = keep.path().join("method.sh");
-    // A method that ignores the signal is killed.
-    let script = format!("trap '' TERM; echo $$ > {note}.new; mv {note}.new {note}; sleep 600", note = note.display());
-    fs_err::write(&path, script).unwrap();
-    let mut stream = mkgc();
-    stream.arg("stream").arg(place.built()).arg("--out").arg(keep.path().join("run")).args([
-        "--name",
-        "x",
-        "--command",
-    ]);
-    let mut stream = stream.arg(format!("A='1 2' sh {}", path.display())).spawn().unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !note.exists() {
-        assert!(
-            std::time::Instant::now() < deadline && stream.try_wait().unwrap().is_none(),
-            "the method did not start"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    let pid = fs_err::read_to_string(note).unwrap();
-    let kill = format!("kill -s TERM {}", stream.id());
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&stream.wait().unwrap()), Some(15));
-    let cmdline = format!("/proc/{}/cmdline", pid.trim());
-    for _ in 0..200 {
-        if std::fs::read(&cmdline).unwrap_or_default().is_empty() {
-            return;
+    // One ignores the signal and is killed. The other is a child of the shell, which dies at once, and saves its state.
+    let ignores = "trap '' TERM; echo $$ > NOTE.new; mv NOTE.new NOTE; sleep 600";
+    let saves = "sh -c 'trap \"sleep 1; touch NOTE.saved; exit\" TERM; echo $$ > NOTE.new; mv NOTE.new NOTE; \
+                 while :; do sleep 0.1; done'; true";
+    for (name, script) in [("ignores", ignores), ("saves", saves)] {
+        let note = keep.path().join(name);
+        let path = keep.path().join(format!("{name}.sh"));
+        fs_err::write(&path, script.replace("NOTE", &note.display().to_string())).unwrap();
+        let mut stream = mkgc();
+        stream.arg("stream").arg(place.built()).arg("--out").arg(keep.path().join(format!("{name}.run")));
+        stream.args(["--name", "x", "--command", &format!("A='1 2' sh {}", path.display())]);
+        let mut stream = stream.spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !note.exists() {
+            assert!(Instant::now() < deadline && stream.try_wait().unwrap().is_none(), "{name} did not start");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        let pid = fs_err::read_to_string(&note).unwrap();
+        let kill = format!("kill -s TERM {}", stream.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        assert_eq!(stream.wait().unwrap().signal(), Some(15), "{name}");
+        let cmdline = format!("/proc/{}/cmdline", pid.trim());
+        while !std::fs::read(&cmdline).unwrap_or_default().is_empty() {
+            assert!(Instant::now() < deadline, "{name} is alive");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
-    panic!("{}", String::from_utf8_lossy(&std::fs::read(&cmdline).unwrap_or_default()));
+    assert!(keep.path().join("saves.saved").exists(), "it was killed while it saved its state");
 }
 
 /// Row after row until no more fit is a way to fill a memory.

@@ -6,8 +6,8 @@
 #include <cuda_bf16.h>
 typedef __nv_bfloat16 bf16;
 
-// The shared memory of a block. The launch sets its size.
-#define DYNAMIC_SHARED(name) extern __shared__ float name[]
+// The shared memory of a block. The launch sets its size; four values of it may be read together.
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) float name[]
 
 typedef unsigned int u32;
 typedef unsigned long long u64;

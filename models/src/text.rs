@@ -290,7 +290,7 @@ fn bounded(normalizer: &NormalizerWrapper, text: &str) -> Result<()> {
         }
         Ok(())
     }
-    // A single step makes at most the bytes of the file of each character, which memory holds.
+    // A single step replaces each character by at most as many bytes as the file has, and that fits in memory.
     let NormalizerWrapper::Sequence(_) = normalizer else { return Ok(()) };
     step(normalizer, &mut NormalizedString::from(text), 16 * text.len() + 256)
 }

@@ -2,8 +2,9 @@
 
     python tools/bench/devices.py RUNS OTHERS --out FILE.md
 
-Both folders hold runs as BENCHMARK/RUN. Those that are in both are compared, after each task: predicted labels row by row, and
-the micro-F1 that `result.json` has.
+Both folders hold runs as BENCHMARK/RUN. Those that are in both are compared after each task: predicted labels row by row, and
+the micro-F1 that `result.json` has. Runs that differ in more than the device are named and left out: in their records, in the
+steps that a search for settings took, or in their first losses by more than rounding.
 """
 
 import argparse
@@ -13,9 +14,38 @@ import pathlib
 import pyarrow.parquet as parquet
 
 
-def described(run):
-    record = json.loads((run / "run.json").read_text())
-    return record["device"], record["dtype"], record["code_version"]
+# Further apart than rounding moves the loss of the first steps: then two programs ran, not one on two devices.
+ROUNDING = 1e-4
+
+
+def record(run):
+    return json.loads((run / "run.json").read_text())
+
+
+def described(record):
+    return tuple(record[key] for key in ("device", "dtype", "code_version"))
+
+
+def first_loss(run):
+    """The first loss in the log, which is that of some tens of steps."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if (run / "metrics.jsonl").exists() else []
+    return next((line["loss"] for line in lines if "loss" in line), None)
+
+
+def differences(one, other):
+    """Names what differs in two runs besides their devices."""
+    records = record(one), record(other)
+    found = [key for key in ("method", "dataset", "config", "code_version") if records[0].get(key) != records[1].get(key)]
+    # Older records lack some hashes of the encoder.
+    encoders = [entry["encoder"] for entry in records]
+    if any(encoders[0][key] != encoders[1][key] for key in encoders[0].keys() & encoders[1].keys()):
+        found.append("encoder")
+    steps = ("optimiser_steps", "tuning_steps")
+    found += [key for key in steps if records[0]["cost"].get(key) != records[1]["cost"].get(key)]
+    losses = first_loss(one), first_loss(other)
+    if None not in losses and abs(losses[0] - losses[1]) > ROUNDING * abs(losses[1]):
+        found.append(f"first losses ({losses[0]:.6f} and {losses[1]:.6f})")
+    return found
 
 
 def compare(one, other):
@@ -44,10 +74,17 @@ def main():
     lines, devices, same = [], set(), 0
     for one in sorted(path.parent for path in arguments.runs.glob("*/*/result.json")):
         other = arguments.others / one.relative_to(arguments.runs)
-        if not (other / "result.json").exists() or described(one)[0] == described(other)[0]:
+        if not (other / "result.json").exists():
+            continue
+        records = record(one), record(other)
+        # Another program's run has no device, and the control that trains nothing needs none.
+        if any("device" not in entry for entry in records) or records[0]["device"] == records[1]["device"]:
+            continue
+        if others := differences(one, other):
+            print(f"{one.parent.name}/{one.name} is left out: they differ in {', '.join(others)}")
             continue
         differ, rows, (ours, theirs) = compare(one, other)
-        devices.add((described(one), described(other)))
+        devices.add(tuple(map(described, records)))
         first = next((f"T{task}" for task, count in enumerate(differ, 1) if count), "–")
         farthest = max(abs(a - b) for a, b in zip(ours, theirs))
         same += not any(differ)

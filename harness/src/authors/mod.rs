@@ -45,7 +45,7 @@ const EACH: f64 = 1e-1;
 /// How much further from the authors' 64-bit result ours may be than their own code in 32 bits: both round, in other places.
 const ROUNDINGS: f64 = 3.0;
 
-/// The largest error of the authors' own code in 32 bits that counts. Where it is larger, what is compared is nothing but rounding.
+/// The largest error of the authors' own code in 32 bits that raises a bar, so that no bar is higher than three times this.
 const ROUNDED: f64 = 1e-2;
 
 /// What there are cases of. A case belongs to the longest kind that its name begins with.

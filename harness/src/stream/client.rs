@@ -63,17 +63,29 @@ impl Running {
         child.wait().ok();
     }
 
-    /// Ends the command by a signal, and this process as well.
-    fn end_by(&self, signal: i32) {
+    /// Ends the command by a signal, and this process as well. A second signal ends what does not obey the first one.
+    fn end_by(&self, signal: i32, caught: &Caught) {
         // Nobody else sees that the command has ended, and reports it, before this process ends.
         let mut child = self.child();
         if let Some(leader) = self.group.filter(|_| !self.over.load(Ordering::SeqCst)) {
             signals::send_to_group(leader, signal);
-            wait(|| child.try_wait(), Some(Instant::now() + TO_OBEY));
+            let until = Instant::now() + TO_OBEY;
+            // The shell may end before what it has started, which may be saving its state.
+            while (is_running(&mut child) || signals::group_exists(leader)) && Instant::now() < until {
+                if caught.take().is_some() {
+                    break;
+                }
+                thread::sleep(LOOK);
+            }
             self.kill(&mut child);
         }
         signals::end_by(signal);
     }
+}
+
+/// Returns whether a process is still running.
+fn is_running(child: &mut Child) -> bool {
+    matches!(child.try_wait(), Ok(None))
 }
 
 impl Client {
@@ -135,7 +147,7 @@ fn pass_signals_on(caught: Caught, command: Arc<Running>) {
             let over = command.over.load(Ordering::SeqCst);
             // Once more after the command is over, because a signal that was caught has not ended mkgc.
             if let Some(signal) = caught.take() {
-                command.end_by(signal);
+                command.end_by(signal, &caught);
             }
             if over {
                 return;
@@ -199,16 +211,29 @@ mod tests {
         assert!(client.wait().unwrap().success());
     }
 
-    #[cfg(unix)]
+    /// Returns whether a process runs; one that has ended and was not waited for has no command line.
+    #[cfg(target_os = "linux")]
+    fn runs(pid: &str) -> bool {
+        std::fs::read(format!("/proc/{}/cmdline", pid.trim())).is_ok_and(|line| !line.is_empty())
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_command_that_is_dropped_is_gone_with_all_that_it_started() {
-        let (client, peer) = Client::start("trap '' TERM INT; sleep 600 & wait", None).unwrap();
-        let leader = client.command.group.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let note = folder.path().join("pid");
+        let script = format!("trap '' TERM INT; sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", note.display());
+        let (client, peer) = Client::start(&script, None).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !note.exists() {
+            assert!(Instant::now() < deadline, "the command did not start");
+            thread::sleep(LOOK);
+        }
+        let pid = fs_err::read_to_string(&note).unwrap();
+        assert!(runs(&pid));
         drop(client);
         drop(peer);
-        let pid = rustix::process::Pid::from_raw(i32::try_from(leader).unwrap()).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while rustix::process::test_kill_process_group(pid).is_ok() {
+        while runs(&pid) {
             assert!(Instant::now() < deadline, "some of the group is alive");
             thread::sleep(LOOK);
         }

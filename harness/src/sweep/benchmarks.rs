@@ -54,8 +54,12 @@ impl SweepBenchmark {
         note(format_args!("building {}", self.folder.display()));
         match build(options) {
             Ok(_) => self.note_identity(),
-            // The process that built it notes its own options.
-            Err(_) if self.is_built() => Ok(()),
+            // Another process built it, with options of its own.
+            Err(_) if self.is_built() => {
+                let protocol = Protocol::load(&options.protocol)?;
+                let protocol = options.order.map_or(Ok(protocol.clone()), |order| protocol.with_order(order))?;
+                check_built(BenchmarkFolder::open(&self.folder)?.manifest(), &protocol, options, &self.identity)
+            }
             Err(error) => Err(error.into()),
         }
     }
