@@ -99,8 +99,7 @@ impl Expectation {
         self.direction == Direction::HigherIsBetter && self.expected > 0.0 && !metric.starts_with("bwt")
     }
 
-    /// Returns whether the worst value that there is would pass: 0 for scores, -1 for backward transfer, and 1 where less is
-    /// better.
+    /// Returns whether the worst value that there is would pass: 0 for scores, -1 for backward transfer, 1 for forgetting.
     fn worst_passes(&self, metric: &str, seeds: usize) -> bool {
         let allowed = self.allowed(seeds);
         let least = if metric.starts_with("bwt") { -1.0 } else { 0.0 };

@@ -97,7 +97,7 @@ impl Client {
         let plain = is_plain(command);
         let mut shell = shell(command, plain);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Before the command is there, so that no signal ends mkgc without it.
+        // Signals are caught before the command is there, so that none ends mkgc without it.
         let caught = (!plain).then(Caught::new).transpose()?;
         let failed = |error| Error::Usage(format!("--command: the shell cannot be started: {error}"));
         let mut child = shell.spawn().map_err(failed)?;
@@ -116,7 +116,7 @@ impl Client {
     pub fn wait(&mut self) -> Option<ExitStatus> {
         // None if no clock shows that time.
         let until = Instant::now().checked_add(self.timeout.unwrap_or(TO_END));
-        // A lock for each look, so that a signal can end the command meanwhile.
+        // Each look takes the lock anew, so that a signal can end the command meanwhile.
         wait(|| self.command.child().try_wait(), until)
     }
 }
@@ -145,7 +145,7 @@ fn pass_signals_on(caught: Caught, command: Arc<Running>) {
     thread::spawn(move || {
         loop {
             let over = command.over.load(Ordering::SeqCst);
-            // Once more after the command is over, because a signal that was caught has not ended mkgc.
+            // This looks once more after the command is over, because a signal that was caught has not ended mkgc.
             if let Some(signal) = caught.take() {
                 command.end_by(signal, &caught);
             }

@@ -108,7 +108,7 @@ impl<'a> Trainer<'a> {
         }
         let rest = update(self.learner, self.optimiser, &mut objective, batch, &self.allowed, &mut mode, self.clip)?;
         let step = std::mem::take(unfinished);
-        // Not before the step was taken: reading waits for the GPU.
+        // Losses are read after the step was taken, because reading waits for the GPU.
         let parts = step.losses.iter().map(|loss| Ok(f64::from(loss.to_scalar::<f32>()?)));
         let loss = parts.sum::<Result<f64>>()? + rest;
         session.trace.step(part.phase, &step.rows, loss);
