@@ -242,6 +242,24 @@ fn a_run_given_twice_counts_once_and_folders_without_runs_are_named() {
     assert!(error.contains("empty") && error.contains("run.json"), "{error}");
 }
 
+/// Versions of mkgc may differ in the defaults of settings of other methods, which every record holds.
+#[test]
+fn a_setting_that_a_method_does_not_read_is_no_difference() {
+    let runs = Runs::new();
+    let run = |name: &str, method: &str, seed: u64, grid: f64| {
+        runs.run(name, method, seed, 8, |record| record["config"]["ewc_grid"] = json!([grid]));
+    };
+    run("a", "emr", 1, 1.0);
+    run("b", "emr", 2, 2.0);
+    assert_eq!(runs.board().entries.len(), 1);
+    let split = report::split(report::load(&[runs.path("")]).unwrap()).unwrap();
+    assert_eq!(report::boards(split).unwrap()[0].entries[0].label, "emr");
+    run("c", "ewc", 1, 1.0);
+    run("d", "ewc", 2, 2.0);
+    let error = runs.boards().unwrap_err().to_string();
+    assert!(error.contains("setting `ewc_grid`"), "{error}");
+}
+
 #[test]
 fn runs_that_must_not_be_compared_are_refused_by_name() {
     let vision = |layout: &str, real: usize| json!({"encoder": {"name": "tiny", "identity": "tiny"}, "layout": layout, "real_images": real, "stand_in_images": 5 - real});

@@ -77,8 +77,8 @@ pub struct Config {
     /// Weight λ of EWC's penalty (λ/2)·ΣF(θ-θ*)², where `ewc_grid` is empty.
     pub ewc_lambda: f64,
     /// Weights λ to choose from: at the second task, EWC trains with each and keeps the one with the best micro-F1 on the
-    /// validation rows of the first two tasks. While the largest is the best, ten times that is tried too. Empty:
-    /// `ewc_lambda` as it is.
+    /// validation rows of the first two tasks. While the largest is at most one standard error below the best, ten times
+    /// that is tried too, up to 1e12. Empty: `ewc_lambda` as it is.
     #[serde(default)]
     pub ewc_grid: Vec<f64>,
     /// Decay γ of EWC's Fisher information from task to task.
@@ -139,7 +139,7 @@ impl Config {
             replay_o: ReplayO::Mask,
             key_size: 256,
             ewc_lambda: 1e3,
-            ewc_grid: vec![1e2, 1e3, 1e4, 1e5, 1e6],
+            ewc_grid: vec![1e4, 1e5, 1e6, 1e7, 1e8, 1e9],
             ewc_gamma: 1.0,
             fisher_rows: 2000,
             visual: VisualSetting::Auto,

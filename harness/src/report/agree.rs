@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::load::FinishedRun;
+use super::settings::settings;
 use crate::config::VisualSetting;
 use crate::error::{Error, Result};
 use crate::run::record::{EncoderRecord, TaskRecord, VisionRecord};
@@ -140,11 +141,10 @@ fn same_settings(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
         let pair = Pair { one, other, remedy: "give --split to make two entries of them, or report them apart" };
         pair.same("memory budget", |run| run.record.memory_budget.clone())?;
     }
-    let settings = |run: &FinishedRun| serde_json::to_value(run.record.trained().map(|model| &model.config));
-    let ours = settings(one)?;
-    let theirs = settings(other)?;
-    let differs = |(key, value): &(&String, &Value)| *key != "train_seed" && theirs.get(key) != Some(value);
-    if let Some((key, value)) = ours.as_object().and_then(|ours| ours.iter().find(differs)) {
+    let ours = settings(&one.record)?;
+    let theirs = settings(&other.record)?;
+    let differs = |(key, value): &(&String, &Value)| theirs.get(*key) != Some(value);
+    if let Some((key, value)) = ours.iter().find(differs) {
         return Err(pair.refuse(&format!("setting `{key}`"), &value.to_string(), &theirs[key].to_string()));
     }
     Ok(())

@@ -6,11 +6,11 @@ use minijinja::{AutoEscape, Environment, Value, context, escape_formatter};
 use serde::Serialize;
 
 use super::board::{Board, Comparison, Entry, MetricInfo, RunCard};
-use super::plots;
 use super::table::APART;
+use super::{plots, settings};
 use crate::error::Result;
 use crate::escape::visible;
-use crate::methods::{MethodSpec, registry};
+use crate::methods::registry;
 use crate::metrics::metric::PredictionSet;
 use crate::metrics::{MatrixMetric, Metric, StageMetric};
 use crate::run::record::RunRecord;
@@ -226,20 +226,14 @@ struct Setting {
     origin: String,
 }
 
-/// Returns the settings that a run's method reads, except the seed, which the page shows beside them. An external run has
-/// none. Of a method that is not in the registry all settings count.
+/// Returns the settings of a run with their origins. The page shows the seed beside them.
 fn settings(run: &RunCard) -> Result<Vec<Setting>> {
-    let Some(trained) = run.record.trained() else { return Ok(Vec::new()) };
-    let config = serde_json::to_value(&trained.config)?;
-    let origin = |key: &str| trained.origins.get(key).cloned().unwrap_or_default();
-    let setting = |(key, value): (&String, &serde_json::Value)| {
+    let origin = |key: &str| run.record.trained().and_then(|trained| trained.origins.get(key).cloned());
+    let setting = |(key, value): (String, serde_json::Value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        Setting { key: key.clone(), value, origin: origin(key) }
+        Setting { origin: origin(&key).unwrap_or_default(), key, value }
     };
-    let known = config.as_object().into_iter().flatten();
-    let reads = registry::find(&run.record.method).map(MethodSpec::reads).ok();
-    let read = |key: &str| key != "train_seed" && reads.as_ref().is_none_or(|reads| reads.contains(&key));
-    Ok(known.filter(|(key, _)| read(key)).map(setting).collect())
+    Ok(settings::settings(&run.record)?.into_iter().map(setting).collect())
 }
 
 /// Returns the settings in which all ranked runs of mkgc that read them agree.

@@ -26,6 +26,7 @@ mod markdown;
 pub mod plots;
 mod publish;
 mod scores;
+mod settings;
 mod significance;
 mod split;
 mod table;

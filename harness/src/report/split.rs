@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::load::{FinishedRun, Loaded};
+use super::settings::settings;
 use crate::error::Result;
 use crate::run::record::EncoderRecord;
 
@@ -74,11 +75,9 @@ fn traits(run: &FinishedRun, same_label: &[&FinishedRun]) -> Result<Traits> {
             let visions = same_label.iter().filter_map(|run| Some(&run.record.vision()?.encoder));
             traits.insert("vision".to_owned(), encoder(&vision.encoder, visions));
         }
-        let config = serde_json::to_value(&trained.config)?;
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let settings = config.as_object().into_iter().flatten().filter(|(key, _)| *key != "train_seed");
-        traits.extend(settings.map(|(key, value)| (key.clone(), text(value).into())));
     }
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    traits.extend(settings(record)?.into_iter().map(|(key, value)| (key, text(value).into())));
     Ok(traits)
 }
 

@@ -17,7 +17,7 @@ pub struct LambdaChoice {
 /// What a λ reached on the validation rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LambdaScore {
-    /// The λ that was tried: of the setting `ewc_grid`, or beyond it, where its largest value was the best.
+    /// The λ that was tried: of the setting `ewc_grid`, or beyond it, where its largest value might have been the best.
     pub lambda: f64,
     /// Micro-F1 after the second task; 0 where training diverged.
     pub micro_f1: f64,

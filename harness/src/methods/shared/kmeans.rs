@@ -4,7 +4,8 @@
 use linfa::DatasetBase;
 use linfa::traits::Fit;
 use linfa_clustering::KMeans;
-use ndarray::{Array2, ArrayView1};
+use linfa_nn::distance::Distance;
+use ndarray::{Array2, ArrayView, Dimension};
 use rand::Rng;
 use rand_xoshiro::Xoshiro256Plus;
 use rand_xoshiro::rand_core::SeedableRng;
@@ -16,20 +17,51 @@ pub fn representatives(rows: &[Vec<f32>], k: usize, rng: &mut impl Rng) -> Vec<u
         return (0..rows.len()).collect();
     }
     let points = Array2::from_shape_fn((rows.len(), rows[0].len()), |(row, column)| rows[row][column]);
-    let params = KMeans::params_with_rng(k, Xoshiro256Plus::seed_from_u64(rng.random()));
+    let params = KMeans::params_with(k, Xoshiro256Plus::seed_from_u64(rng.random()), Euclidean);
     // It fails on rows that are not finite: they have no clusters, and any rows will do.
     let Ok(clusters) = params.fit(&DatasetBase::from(points.view())) else { return (0..k).collect() };
     let mut chosen: Vec<usize> = Vec::with_capacity(k);
     for centroid in clusters.centroids().outer_iter() {
         let free = (0..rows.len()).filter(|row| !chosen.contains(row));
-        let distance = |row: &usize| distance(points.row(*row), centroid);
+        let distance = |row: &usize| Euclidean.rdistance(points.row(*row), centroid);
         chosen.extend(free.min_by(|a, b| distance(a).total_cmp(&distance(b))));
     }
     chosen
 }
 
-fn distance(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+/// The Euclidean distance of f32 values, in partial sums that a processor adds up side by side. linfa's `L2Dist` adds one
+/// value after another, which takes k-means three times as long.
+#[derive(Clone, Debug, PartialEq)]
+struct Euclidean;
+
+/// Number of partial sums.
+const LANES: usize = 16;
+
+impl Distance<f32> for Euclidean {
+    fn distance<D: Dimension>(&self, a: ArrayView<'_, f32, D>, b: ArrayView<'_, f32, D>) -> f32 {
+        self.rdistance(a, b).sqrt()
+    }
+
+    /// Returns the squared distance.
+    fn rdistance<D: Dimension>(&self, a: ArrayView<'_, f32, D>, b: ArrayView<'_, f32, D>) -> f32 {
+        let (a, b) = (a.as_standard_layout(), b.as_standard_layout());
+        let (a, b) = (a.as_slice().unwrap_or_default(), b.as_slice().unwrap_or_default());
+        let mut sums = [0.0; LANES];
+        for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
+            for ((a, b), sum) in a.iter().zip(b).zip(&mut sums) {
+                *sum += (a - b) * (a - b);
+            }
+        }
+        sums.iter().sum()
+    }
+
+    fn rdist_to_dist(&self, rdist: f32) -> f32 {
+        rdist.sqrt()
+    }
+
+    fn dist_to_rdist(&self, dist: f32) -> f32 {
+        dist * dist
+    }
 }
 
 #[cfg(test)]
