@@ -145,7 +145,11 @@ fn same_settings(one: &FinishedRun, other: &FinishedRun) -> Result<()> {
     let theirs = settings(&other.record)?;
     let differs = |(key, value): &(&String, &Value)| theirs.get(*key) != Some(value);
     if let Some((key, value)) = ours.iter().find(differs) {
-        return Err(pair.refuse(&format!("setting `{key}`"), &value.to_string(), &theirs[key].to_string()));
+        return Err(pair.refuse(
+            &format!("setting `{key}`"),
+            &value.to_string(),
+            &theirs.get(key).unwrap_or(&Value::Null).to_string(),
+        ));
     }
     Ok(())
 }

@@ -172,7 +172,7 @@ impl<'a> EntryView<'a> {
         let drawn = series.is_some() || entry.rank.is_none();
         let plot = |plot: fn(&Board, &Entry) -> Result<String>| drawn.then(|| plot(board, entry)).transpose();
         let own = |run: &RunCard| -> Result<Vec<Setting>> {
-            Ok(settings(run)?
+            Ok(with_origins(run)?
                 .into_iter()
                 .filter(|setting| !shared.iter().any(|known| known.key == setting.key))
                 .collect())
@@ -227,7 +227,7 @@ struct Setting {
 }
 
 /// Returns the settings of a run with their origins. The page shows the seed beside them.
-fn settings(run: &RunCard) -> Result<Vec<Setting>> {
+fn with_origins(run: &RunCard) -> Result<Vec<Setting>> {
     let origin = |key: &str| run.record.trained().and_then(|trained| trained.origins.get(key).cloned());
     let setting = |(key, value): (String, serde_json::Value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -241,7 +241,7 @@ fn shared_settings(board: &Board) -> Result<Vec<Setting>> {
     let runs = board.entries.iter().flat_map(|entry| &entry.runs);
     let mut shared: Vec<Setting> = Vec::new();
     let mut differing: BTreeSet<String> = BTreeSet::new();
-    for setting in runs.map(settings).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+    for setting in runs.map(with_origins).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         match shared.iter().find(|known| known.key == setting.key) {
             None => shared.push(setting),
             Some(known) if known.value == setting.value => {}

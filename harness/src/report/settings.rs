@@ -1,4 +1,4 @@
-//! The settings of a run that its numbers depend on.
+//! The settings that a run's method reads.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,8 @@ use crate::methods::{MethodSpec, registry};
 use crate::run::record::RunRecord;
 
 /// Returns the settings that a run's method reads, except the seed; an external run has none. A record holds all settings,
-/// and versions of mkgc may differ in the defaults of others. Of a method that is not in the registry all settings count.
+/// and versions of mkgc may differ in the defaults of those that the method does not read. Of a method that is not in the
+/// registry all settings count.
 pub fn settings(record: &RunRecord) -> Result<Map<String, Value>> {
     let Some(trained) = record.trained() else { return Ok(Map::new()) };
     let reads = registry::find(&record.method).map(MethodSpec::reads).ok();

@@ -12,7 +12,7 @@
 //! λ is chosen from `ewc_grid`: at the second task, each value trains from the same state with the same seeds, and the
 //! one with the best micro-F1 on the validation rows of the first two tasks stays for the rest of the stream, the smaller
 //! one of equals. While the largest value is at most one standard error below the best, ten times that value is tried
-//! too, up to 1e12: where F is small, no value of the grid may act. Test rows are never looked at. `run.json` holds every
+//! too, up to 1e12: where F is small, perhaps no value of the grid acts. Test rows are never looked at. `run.json` holds every
 //! value's score; steps of the values that were not kept are counted apart (`tuning_steps`).
 //!
 //! The factor ½ is the papers'. A λ of others' code means here, for the same F:

@@ -52,7 +52,8 @@ fn lines(state: &mut State) -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
 }
 
-/// The largest λ that is tried beyond a grid. Clipping bounds the step whatever λ is, so that scores may stay level.
+/// The largest λ that is tried beyond a grid. Where gradients are clipped, a larger λ makes no larger step, so that scores may
+/// stay level and would never end the search.
 const LARGEST: f64 = 1e12;
 
 /// Returns a λ beyond those tried, the smallest first: ten times the largest, up to [`LARGEST`], while the micro-F1 of the

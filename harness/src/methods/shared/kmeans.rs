@@ -42,8 +42,9 @@ impl Distance<f32> for Euclidean {
         self.rdistance(a, b).sqrt()
     }
 
-    /// Returns the squared distance.
+    /// Returns the squared distance. Panics if the points have different dimensions, as the trait has it.
     fn rdistance<D: Dimension>(&self, a: ArrayView<'_, f32, D>, b: ArrayView<'_, f32, D>) -> f32 {
+        assert_eq!(a.shape(), b.shape(), "points of different dimensions");
         let (a, b) = (a.as_standard_layout(), b.as_standard_layout());
         let (a, b) = (a.as_slice().unwrap_or_default(), b.as_slice().unwrap_or_default());
         let mut sums = [0.0; LANES];
@@ -66,8 +67,33 @@ impl Distance<f32> for Euclidean {
 
 #[cfg(test)]
 mod tests {
-    use super::representatives;
+    use linfa_nn::distance::{Distance, L2Dist};
+    use ndarray::Array2;
+
+    use super::{Euclidean, representatives};
     use crate::seed;
+
+    /// Points of any length, pairs of matrices as k-means compares centroids with, and memory in another order.
+    #[test]
+    fn distances_are_those_of_linfa() {
+        let points = |rows: usize, columns: usize, start: usize| {
+            let value = |(row, column)| ((start + row * columns + column) * 37 % 101) as f32 / 10.0;
+            Array2::from_shape_fn((rows, columns), value)
+        };
+        for columns in [1, 15, 16, 17, 37, 384] {
+            let (a, b) = (points(3, columns, 0), points(3, columns, 50));
+            let (one, other) = (points(columns, 3, 7), points(columns, 3, 90));
+            let pairs = [(a.view(), b.view()), (one.t(), other.t()), (a.view(), one.t())];
+            for (a, b) in pairs {
+                let near = |ours: f32, theirs: f32| (ours - theirs).abs() <= 1e-5 * theirs && theirs > 0.0;
+                assert!(near(Euclidean.distance(a, b), L2Dist.distance(a, b)), "{columns}");
+                assert!(near(Euclidean.rdistance(a, b), L2Dist.rdistance(a, b)), "{columns}");
+                let (first, last) = (a.row(0), b.row(2));
+                assert!(near(Euclidean.rdistance(first, last), L2Dist.rdistance(first, last)), "{columns}");
+            }
+        }
+        assert_eq!((Euclidean.rdist_to_dist(9.0), Euclidean.dist_to_rdist(3.0)), (3.0, 9.0));
+    }
 
     #[test]
     fn one_row_of_each_cluster_is_chosen() {
