@@ -497,10 +497,11 @@ fn a_lambda_chosen_from_a_grid_is_that_lambda_given() {
         assert!(tried[grid.len() - 1..].windows(2).all(|pair| pair[1] == 10.0 * pair[0]), "{beyond:?}");
         // On six rows, one standard error is a fifth: the search goes beyond the grid, and ends where it has to.
         let open = |tried: usize| {
-            let scores = choice.scores[..tried].iter().map(|score| score.micro_f1);
-            let best = scores.clone().fold(0.0, f64::max);
-            let last = scores.last().unwrap();
-            last > 0.0 && last >= best - (best * (1.0 - best) / 6.0).sqrt() && choice.scores[tried - 1].lambda < 1e12
+            let scores = &choice.scores[..tried];
+            let best = scores.iter().map(|score| score.micro_f1).fold(0.0, f64::max);
+            let last = &scores[tried - 1];
+            let near = last.micro_f1 >= best - (best * (1.0 - best) / 6.0).sqrt();
+            last.micro_f1 > 0.0 && near && last.lambda < 1e12
         };
         assert!((grid.len()..tried.len()).all(open) && !open(tried.len()), "{:?}", choice.scores);
         let best = choice.scores.iter().map(|score| score.micro_f1).fold(0.0, f64::max);
