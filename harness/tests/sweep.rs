@@ -682,6 +682,41 @@ mod signals {
         assert_eq!(ended(sweep), 75);
     }
 
+    /// Returns the command of a line with a copy of the program, the file `mkgc`.
+    fn copied(place: &Corpora, line: &str) -> std::process::Command {
+        let original = place.command(line);
+        let program = place.path("mkgc");
+        fs_err::copy(original.get_program(), &program).unwrap();
+        let mut command = std::process::Command::new(program);
+        command.args(original.get_args()).current_dir(place.path("."));
+        command.envs(original.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let log = fs_err::File::create(place.path("err.txt")).unwrap().into_file();
+        command.stdout(Stdio::null()).stderr(log);
+        command
+    }
+
+    /// The trouble is the machine's, not that of the run whose turn it is.
+    #[test]
+    fn where_no_process_can_be_started_runs_in_training_save_and_the_others_wait() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let place = Corpora::new();
+        place.build();
+        let methods = "methods = [\"vanilla\", \"majority\"]\nseeds = [42, 43]\n";
+        place.plan(&format!("benchmarks = [\"data\"]\nout = \"out\"\n{methods}{LONG}"));
+        let sweep = copied(&place, "sweep plan.toml --jobs 2").spawn().unwrap();
+        let first = at_work(&place, &sweep);
+        let executable = |mode| fs_err::set_permissions(place.path("mkgc"), PermissionsExt::from_mode(mode)).unwrap();
+        executable(0o644);
+        signal(child_of(sweep.id(), 1).unwrap(), "KILL");
+        assert_eq!(ended(sweep), 2);
+        assert!(!is_alive(first), "the sweep ended before its runs");
+        assert!(place.read("err.txt").contains("Permission denied"), "{}", place.read("err.txt"));
+        let status = place.ok("sweep plan.toml --status");
+        assert!(status.contains("0 of 4 runs finished, 2 interrupted, 2 waiting"), "{status}");
+        assert!(place.path("out/runs/small/vanilla-seed42/checkpoint").exists());
+    }
+
     /// An upgrade replaces the file of the program while a sweep works.
     #[test]
     fn a_sweep_goes_on_with_the_program_that_it_began_with() {
@@ -689,15 +724,10 @@ mod signals {
         place.build();
         place
             .plan(&format!("benchmarks = [\"data\"]\nout = \"out\"\nmethods = [\"vanilla\"]\nseeds = [1, 2]\n{SHORT}"));
-        let original = place.command("sweep plan.toml");
-        let program = place.path("mkgc");
-        fs_err::copy(original.get_program(), &program).unwrap();
-        let mut sweep = std::process::Command::new(&program);
-        sweep.args(original.get_args()).current_dir(place.path(".")).stdout(Stdio::null());
-        let sweep = sweep.envs(original.get_envs().filter_map(|(name, value)| Some((name, value?)))).spawn().unwrap();
+        let sweep = copied(&place, "sweep plan.toml").spawn().unwrap();
         wait("the first run has begun", || place.path("out/runs/small/vanilla-seed1/run.json").exists());
         fs_err::write(place.path("other"), "another version").unwrap();
-        fs_err::rename(place.path("other"), &program).unwrap();
+        fs_err::rename(place.path("other"), place.path("mkgc")).unwrap();
         assert_eq!(ended(sweep), 0);
         assert!(place.has_result("small/vanilla-seed1") && place.has_result("small/vanilla-seed2"));
     }
