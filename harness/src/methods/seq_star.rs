@@ -8,19 +8,23 @@
 //!    their start and end scores and the transitions from one old tag to another. Transitions between an old and a new
 //!    tag learn, because nothing but the new task says how they join.
 //! 4. *Pre-allocate*: the softmax is over all labels of the benchmark (`softmax = "all"`), so rows of labels still to
-//!    come are pushed away from what is learned before them; they are not frozen.
+//!    come are pushed away from what is learned before them; they are not frozen. `softmax = "seen"` leaves this step out
+//!    (the authors' `SEQ_warm_fix`).
 //!
 //! `None` and `O` recur in every task; as in the authors' code they belong to the first task's labels and are frozen with
 //! them: new classes are told apart from a fixed `None`, and a task cannot pull it over the classes before.
 //!
 //! Labels are scored by the cosine of feature and classifier row, without bias or temperature, as the authors do where
-//! there is no replay: rows of different tasks then differ in direction and not in length.
+//! there is no replay: rows of different tasks then differ in direction and not in length. With many labels still to come,
+//! steps 1 and 4 together can make the features of all classes one: no cosine exceeds 1, so the loss falls fastest where
+//! features turn away from all unused rows at once.
 //!
 //! Frozen values do not change by a bit: frozen variables get no gradient, which AdamW takes as a reason to leave them
 //! alone, and frozen rows are put back after each step, so that neither weight decay nor moments move them.
 //!
 //! Different here: features are the marker states of the other text methods, not `[CLS]`; a CRF over words, not a softmax
-//! per word; the authors train the classifier alone for 10 further passes after 3 of warm-up, here both are `epochs`.
+//! per word; after 3 passes of warm-up, the authors train the classifier of each task alone for 10 more (5 in their scripts),
+//! that of the first task, too. Here the first task has the warm-up alone, and both are `epochs`.
 
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Tensor, Var};

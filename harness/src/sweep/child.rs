@@ -1,7 +1,7 @@
 //! A child process that makes a single run, and how it ended.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Error, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -32,7 +32,9 @@ pub(super) fn spawn(
     command.envs(environment).env(CHILD, "1");
     command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     signals::apart(&mut command);
-    Ok(command.spawn()?)
+    let program = command.get_program().display().to_string();
+    let named = |error: Error| Error::new(error.kind(), format!("cannot start `{program}`: {error}"));
+    Ok(command.spawn().map_err(named)?)
 }
 
 /// Returns a command that starts this program, on Linux also after its file was replaced by that of another version: the

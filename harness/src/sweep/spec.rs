@@ -14,6 +14,10 @@ use crate::methods::MethodSpec;
 /// Counts the changes of what is hashed, so that a hash of an earlier mkgc never stands for another run.
 const VERSION: u32 = 1;
 
+/// Defaults of the first hashes that have changed since. In the hash of a method that does not read the setting, the first
+/// one stays, so that the hash does, too.
+const FIRST_DEFAULTS: [(&str, &[f64]); 1] = [("ewc_grid", &[1e2, 1e3, 1e4, 1e5, 1e6])];
+
 /// How many hexadecimal digits of the SHA-256 are kept: enough that no two runs of a plan share them.
 const DIGITS: usize = 16;
 
@@ -52,13 +56,18 @@ pub(super) fn encoder_name(encoder: &str) -> String {
 /// Returns the spec hash of a run: 16 hexadecimal digits of the SHA-256 of its method, variant, benchmark, settings,
 /// encoders, kind of device, number type and number of tasks.
 pub(super) fn hash(run: &PlannedRun, benchmark: &SweepBenchmark, device: &str, dtype: &str) -> Result<String> {
+    let mut config = serde_json::to_value(&run.settings.config)?;
+    let reads = run.method.reads();
+    for (key, first) in FIRST_DEFAULTS.iter().filter(|(key, _)| !reads.contains(key)) {
+        config[*key] = json!(first);
+    }
     let spec = json!({
         "version": VERSION,
         "method": run.method.name,
         "variant": run.variant,
         "benchmark": [benchmark.name, benchmark.identity],
         "tasks": run.tasks,
-        "config": serde_json::to_value(&run.settings.config)?,
+        "config": config,
         "text": encoder_name(&run.encoder),
         "vision": run.method.multimodal().then(|| encoder_name(&run.vision)),
         "device": device.split(':').next(),
