@@ -489,7 +489,7 @@ fn replayed(learned: &Learned) -> Vec<Vec<i64>> {
 fn a_lambda_chosen_from_a_grid_is_that_lambda_given() {
     for kind in KINDS {
         let place = Place::new(kind);
-        let chosen = place.learned("ewc", "");
+        let chosen = place.learned("ewc", "ewc_grid = [20.0, 50.0, 1000.0]");
         let choice = chosen.method.choice().unwrap().clone();
         let tried: Vec<f64> = choice.scores.iter().map(|score| score.lambda).collect();
         let (grid, beyond) = tried.split_at(chosen.config.ewc_grid.len());
