@@ -503,6 +503,7 @@ fn a_lambda_chosen_from_a_grid_is_that_lambda_given() {
             let near = last.micro_f1 >= best - (best * (1.0 - best) / 6.0).sqrt();
             last.micro_f1 > 0.0 && near && last.lambda < 1e12
         };
+        assert!(!beyond.is_empty(), "nothing is tried beyond the grid: {:?}", choice.scores);
         assert!((grid.len()..tried.len()).all(open) && !open(tried.len()), "{:?}", choice.scores);
         let best = choice.scores.iter().map(|score| score.micro_f1).fold(0.0, f64::max);
         let smallest = choice.scores.iter().find(|score| score.micro_f1 == best).unwrap();

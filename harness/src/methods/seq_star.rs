@@ -8,8 +8,8 @@
 //!    their start and end scores and the transitions from one old tag to another. Transitions between an old and a new
 //!    tag learn, because nothing but the new task says how they join.
 //! 4. *Pre-allocate*: the softmax is over all labels of the benchmark (`softmax = "all"`), so rows of labels still to
-//!    come are pushed away from what is learned before them; they are not frozen. `softmax = "seen"` leaves this step out
-//!    (the authors' `SEQ_warm_fix`).
+//!    come are pushed away from what is learned before them; they are not frozen. With `softmax = "seen"`, which the authors
+//!    publish as `SEQ_warm_fix`, this step is left out.
 //!
 //! `None` and `O` recur in every task; as in the authors' code they belong to the first task's labels and are frozen with
 //! them: new classes are told apart from a fixed `None`, and a task cannot pull it over the classes before.

@@ -6,9 +6,8 @@ use crate::error::Result;
 use crate::methods::{MethodSpec, registry};
 use crate::run::record::RunRecord;
 
-/// Returns the settings that a run's method reads, except the seed; an external run has none. A record holds all settings,
-/// and versions of mkgc may differ in the defaults of those that the method does not read. Of a method that is not in the
-/// registry all settings count.
+/// Returns the settings that a run's method reads, except the seed, because versions of mkgc may differ in the defaults of
+/// others, which the record holds as well. An external run has none. Of a method that the registry lacks, all settings count.
 pub fn settings(record: &RunRecord) -> Result<Map<String, Value>> {
     let Some(trained) = record.trained() else { return Ok(Map::new()) };
     let reads = registry::find(&record.method).map(MethodSpec::reads).ok();
